@@ -1,0 +1,185 @@
+"""Does the harness cost anything? fastbench's own passes against bare hand-written loops.
+
+Two questions, each answered by an interleaved comparison (A B B A ...) in one process, so that a
+machine whose speed drifts slows both sides alike:
+
+    end to end   fastbench's timed window (scoring included) over the same loader and the same
+                 model as `for batch in loader: model(batch.images_NCHW)`
+    loader       the dali loader alone, iterated, over `pipeline.run()` of a bare DALI pipeline
+                 with the same operators
+
+The figure is the ratio of throughputs, fastbench / bare: its median over the pairs, and the
+smallest and largest. 1 means free.
+
+    uv run python benchmarks/harness_overhead.py [--data DIR] [--pairs N] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fastbench import environment, runner
+from fastbench.clock import make_clock
+from fastbench.data.manifest import scan
+from fastbench.data.sample import ensure_sample
+from fastbench.device import choose_device
+from fastbench.loaders import resolve
+from fastbench.loaders.base import Loader, LoaderSpec
+from fastbench.models.classifier import Classifier, Tally
+from fastbench.models.zoo import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WARM_UP_BATCHES = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of JPEGs (default: the sample data)")
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+
+    device = choose_device("auto")
+    on_gpu = device.type == "cuda"
+    batch_size = 256 if on_gpu else 32
+    model = load_model("sample")
+    # Whole batches only: fastbench pads a partial one, a bare loop runs it smaller.
+    manifest = scan(arguments.data or ensure_sample(1000), limit=3 * 256 if on_gpu else 31 * 32)
+    spec = LoaderSpec(
+        paths=manifest.paths,
+        batch_size=batch_size,
+        preprocess=model.preprocess,
+        device=str(device),
+        dtype="float32",
+        num_threads=environment.num_cores(),
+    )
+    classifier = Classifier(
+        model.module, device=str(device), dtype="float32", batch_size=batch_size
+    )
+    classifier.warm_up(model.preprocess.crop)
+
+    results = {}
+    for name in ("torchvision", "dali"):
+        loader = resolve(name)(spec)
+        results[f"end to end, {name}"] = interleave(
+            lambda loader=loader: fastbench_end_to_end(loader, classifier, spec),  # type: ignore[misc]
+            lambda loader=loader: bare_end_to_end(loader, classifier, spec),  # type: ignore[misc]
+            arguments.pairs,
+        )
+        loader.close()
+    results["loader alone, dali"] = compare_dali(spec, arguments.pairs)
+
+    for title, result in results.items():
+        print(
+            f"{title:<24} fastbench / bare: median {result['median_ratio']:.3f} "
+            f"(min {min(result['ratios']):.3f}, max {max(result['ratios']):.3f}, "
+            f"{len(result['ratios'])} pairs)"
+        )
+    if arguments.output:
+        record = {
+            "benchmark": "harness_overhead",
+            "command": "uv run python benchmarks/harness_overhead.py",
+            "environment": environment.describe(),
+            "batch_size": batch_size,
+            "num_images": len(manifest),
+            "results": results,
+        }
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def interleave(a: Callable[[], float], b: Callable[[], float], num_pairs: int) -> dict[str, Any]:
+    """Run A B, B A, A B, ...; the throughputs in images/s and the ratio of each pair."""
+    a_rates: list[float] = []
+    b_rates: list[float] = []
+    a(), b()
+    for pair in range(num_pairs):
+        for which in "ab" if pair % 2 == 0 else "ba":
+            (a_rates if which == "a" else b_rates).append(a() if which == "a" else b())
+    ratios = [x / y for x, y in zip(a_rates, b_rates, strict=True)]
+    return {
+        "median_ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "fastbench_images_per_s": a_rates,
+        "bare_images_per_s": b_rates,
+    }
+
+
+def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:
+    plan = runner.Plan(
+        min_seconds=0,
+        warm_up_batches=WARM_UP_BATCHES,
+        warm_up_seconds=0,
+        latency_batches=0,
+        latency_seconds=0,
+    )
+    tally = Tally(len(spec.paths), tuple(range(len(spec.paths))), spec.device)
+    clock = make_clock(torch.device(spec.device))
+    measured = runner.end_to_end(loader, classifier, tally, clock, plan, spec.num_batches)
+    return measured.num_images / measured.wall_s
+
+
+@torch.inference_mode()
+def bare_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:
+    module = classifier._module
+    stream = itertools.chain.from_iterable(itertools.repeat(loader))
+    for batch in itertools.islice(stream, WARM_UP_BATCHES):
+        module(batch.images_NCHW)
+    synchronize(spec)
+    start = time.perf_counter()
+    for batch in itertools.islice(stream, spec.num_batches):
+        module(batch.images_NCHW)
+    synchronize(spec)
+    return len(spec.paths) / (time.perf_counter() - start)
+
+
+def compare_dali(spec: LoaderSpec, num_pairs: int) -> dict[str, Any]:
+    from fastbench.loaders import dali
+
+    loader = dali.DaliLoader(spec)
+    pipeline = dali._make_pipeline(
+        spec,
+        batch_size=spec.batch_size,
+        num_threads=spec.num_threads,
+        device_id=torch.device(spec.device).index if spec.device.startswith("cuda") else None,
+        prefetch_queue_depth=spec.prefetch,
+    )
+    pipeline.build()
+
+    def bare() -> Iterator[object]:
+        while True:
+            yield pipeline.run()
+
+    def rate(stream: Iterator[object]) -> float:
+        for _ in itertools.islice(stream, WARM_UP_BATCHES):
+            pass
+        start = time.perf_counter()
+        for _ in itertools.islice(stream, spec.num_batches):
+            pass
+        synchronize(spec)
+        return len(spec.paths) / (time.perf_counter() - start)
+
+    ours: Iterator[object] = itertools.chain.from_iterable(itertools.repeat(loader))
+    theirs = bare()
+    result = interleave(lambda: rate(ours), lambda: rate(theirs), num_pairs)
+    loader.close()
+    return result
+
+
+def synchronize(spec: LoaderSpec) -> None:
+    if spec.device.startswith("cuda"):
+        torch.cuda.synchronize(torch.device(spec.device))
+
+
+if __name__ == "__main__":
+    main()

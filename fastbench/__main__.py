@@ -1,0 +1,8 @@
+"""`python -m fastbench`."""
+
+import sys
+
+from fastbench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""How do the fields of a frozen dataclass become command-line options, declared once?
+
+Each field annotated with `Annotated[type, Knob(...)]` becomes one option: `batch_size: int | None`
+is `--batch-size N`, a bool is `--compile / --no-compile`, a tuple is an option that may be given
+again. argparse does the parsing: the libraries that read dataclasses take half a second to say
+`--help`, this takes a tenth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import types
+import typing
+from typing import Any, NoReturn, TypeVar
+
+from fastbench.errors import UsageError
+
+if typing.TYPE_CHECKING:
+    from fastbench.config import Knob
+
+__all__ = ["Parser", "add_options", "from_options"]
+
+T = TypeVar("T")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with our kind of error: one sentence, and what to do next."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` in place of argparse's own exit."""
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
+
+
+def add_options(parser: argparse.ArgumentParser, config_type: type[Any]) -> None:
+    """Give `parser` one option for each field of the dataclass `config_type`."""
+    hints = typing.get_type_hints(config_type, include_extras=True)
+    for field in dataclasses.fields(config_type):
+        kind, knob = typing.get_args(hints[field.name])
+        _add(parser, field.name, kind, knob, field.default)
+
+
+def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
+    """Build the dataclass from parsed options.
+
+    Raises `UsageError` where the dataclass refuses a value.
+    """
+    fields = {field.name for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
+    given = {name: value for name, value in vars(namespace).items() if name in fields}
+    return config_type(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+        }
+    )
+
+
+def _add(
+    parser: argparse.ArgumentParser, name: str, kind: Any, knob: Knob, default: object
+) -> None:
+    option = "--" + name.replace("_", "-")
+    # An option that was not given stays out of the namespace: the dataclass has the default.
+    shared: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": knob.help}
+    if kind is bool:
+        shared["help"] += f" (default: {'on' if default else 'off'})"
+        parser.add_argument(option, action=argparse.BooleanOptionalAction, **shared)
+        return
+    repeated = typing.get_origin(kind) is tuple
+    if isinstance(kind, types.UnionType):  # int | None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    elif repeated:
+        kind = typing.get_args(kind)[0]
+    if "default:" not in knob.help and default not in (None, ()):
+        shared["help"] += f" (default: {default})"
+    parser.add_argument(
+        option,
+        type=kind,
+        action="append" if repeated else "store",
+        metavar=None if knob.choices else (knob.metavar or name.upper()),
+        choices=knob.choices,
+        **shared,
+    )

@@ -1,0 +1,118 @@
+"""When was a batch done? Host time on a CPU, CUDA events on a GPU; the only room that synchronises.
+
+A window has one synchronisation before its start and one at its end. In between, `mark()` notes
+that a batch has been submitted; on a GPU it costs an event and waits only for the batch
+`MAX_IN_FLIGHT` before, so that the host cannot run away from the device.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, Protocol
+
+import torch
+
+__all__ = ["Clock", "CudaClock", "HostClock", "make_clock"]
+
+MAX_IN_FLIGHT: Final = 4
+"""Batches submitted and not finished; enough to keep a GPU busy, few enough to bound memory."""
+
+
+class Clock(Protocol):
+    """One timed window: `start()`, a `mark()` a batch, `stop()`. All times in seconds."""
+
+    def start(self) -> None:
+        """Wait until the device is idle and open the window."""
+        ...
+
+    def mark(self) -> None:
+        """Note the end of a batch."""
+        ...
+
+    def elapsed(self) -> float:
+        """Host seconds since the start, without waiting for the device."""
+        ...
+
+    def stop(self) -> float:
+        """Wait until the device is idle and return the window's wall seconds."""
+        ...
+
+    def step_times(self) -> list[float]:
+        """Seconds from each mark to the next, the first from the start. After `stop()`."""
+        ...
+
+
+class HostClock:
+    """For the CPU, where a call returns when its work is done."""
+
+    def __init__(self) -> None:
+        self._marks: list[float] = []
+        self._start = 0.0
+
+    def start(self) -> None:
+        """Open the window."""
+        self._marks = []
+        self._start = time.perf_counter()
+
+    def mark(self) -> None:
+        """Note the end of a batch."""
+        self._marks.append(time.perf_counter())
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._start
+
+    def stop(self) -> float:
+        """Wall seconds of the window."""
+        return self.elapsed()
+
+    def step_times(self) -> list[float]:
+        """Seconds from each mark to the next."""
+        starts = [self._start, *self._marks]
+        return [end - start for start, end in zip(starts, self._marks, strict=False)]
+
+
+class CudaClock:
+    """For a CUDA device: events on the current stream, read after the window."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events: list[Any] = []
+        self._start = 0.0
+
+    def start(self) -> None:
+        """Wait for the device and open the window."""
+        torch.cuda.synchronize(self._device)
+        self._events = []
+        self._start = time.perf_counter()
+        self._record()
+
+    def mark(self) -> None:
+        """Note the end of a batch, and wait for the one `MAX_IN_FLIGHT` before."""
+        self._record()
+        if len(self._events) > MAX_IN_FLIGHT:
+            self._events[-1 - MAX_IN_FLIGHT].synchronize()
+
+    def elapsed(self) -> float:
+        """Host seconds since the start."""
+        return time.perf_counter() - self._start
+
+    def stop(self) -> float:
+        """Wait for the device; wall seconds of the window."""
+        torch.cuda.synchronize(self._device)
+        return self.elapsed()
+
+    def step_times(self) -> list[float]:
+        """Seconds between the events, which have a resolution of about 0.5 microseconds."""
+        pairs = zip(self._events, self._events[1:], strict=False)
+        return [start.elapsed_time(end) / 1e3 for start, end in pairs]
+
+    def _record(self) -> None:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        self._events.append(event)
+
+
+def make_clock(device: torch.device) -> Clock:
+    """The clock that fits a device."""
+    return CudaClock(device) if device.type == "cuda" else HostClock()

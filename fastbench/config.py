@@ -1,0 +1,137 @@
+"""Every knob of a run: its default, its unit and its check, declared once.
+
+`RunConfig` is inert: it reads no file, no environment and imports no torch. `arguments.py`
+turns its fields into command-line options, so a help text stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastbench.errors import UsageError
+
+__all__ = ["COMPILE_MODES", "DEVICES_HELP", "DTYPES", "Knob", "RunConfig"]
+
+DTYPES: Final = ("auto", "float32", "float16", "bfloat16")
+COMPILE_MODES: Final = (
+    "default",
+    "reduce-overhead",
+    "max-autotune",
+    "max-autotune-no-cudagraphs",
+)
+DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What the command line says of one field: its help, and the word for its value."""
+
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One `fastbench run`: a row of the table for each model and loader.
+
+    Raises `UsageError`, with the value shown, for a field that cannot be.
+    """
+
+    data: Annotated[
+        str,
+        Knob("folder of JPEGs, one sub-folder a class; 'sample' is drawn here", "DIR|sample"),
+    ] = "sample"
+    model: Annotated[
+        tuple[str, ...],
+        Knob("model by name, repeatable (default: sample for the sample data, else resnet50)"),
+    ] = ()
+    weights: Annotated[
+        str,
+        Knob(
+            "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file, or none",
+            "DEFAULT|NAME|FILE|none",
+        ),
+    ] = "DEFAULT"
+    loader: Annotated[tuple[str, ...], Knob("loader by name, repeatable (default: dali)")] = ()
+    reference: Annotated[
+        str,
+        Knob("loader whose float32 predictions every row is held against", "NAME|none"),
+    ] = "torchvision"
+    device: Annotated[str, Knob("where the model runs: " + DEVICES_HELP)] = "auto"
+    dtype: Annotated[
+        str, Knob("the model's dtype; auto is float16 on a GPU, float32 on a CPU", choices=DTYPES)
+    ] = "auto"
+    compile: Annotated[bool, Knob("compile the model with torch.compile")] = False
+    compile_mode: Annotated[
+        str, Knob("torch.compile's mode; takes effect with --compile", choices=COMPILE_MODES)
+    ] = "default"
+    batch_size: Annotated[
+        int | None, Knob("images a batch (default: 256 on a GPU, 32 on a CPU)", "N")
+    ] = None
+    num_threads: Annotated[
+        int | None, Knob("a loader's threads or worker processes (default: all cores)", "N")
+    ] = None
+    limit: Annotated[
+        int | None, Knob("use N images, evenly spread over the data set (default: all)", "N")
+    ] = None
+    min_seconds: Annotated[
+        float, Knob("shortest timed window; it always covers whole epochs", "SECONDS")
+    ] = 5.0
+    quick: Annotated[bool, Knob("one epoch and a short warm-up, for a first look")] = False
+    seed: Annotated[int, Knob("seed of random weights and synthetic images", "N")] = 0
+    output: Annotated[
+        str | None,
+        Knob("folder for the JSON records (default: fastbench-results/DATE-TIME)", "DIR"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without looking at the machine."""
+        for name, choices in (("dtype", DTYPES), ("compile_mode", COMPILE_MODES)):
+            value = getattr(self, name)
+            if value not in choices:
+                raise UsageError(
+                    f"{_option(name)} is {value!r}. Choose one of: {', '.join(choices)}."
+                )
+        for name in ("batch_size", "num_threads", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{_option(name)} is {value}. Give a whole number of at least 1.")
+        if not 0 <= self.min_seconds < float("inf"):
+            raise UsageError(
+                f"--min-seconds is {self.min_seconds}. Give a number of seconds, 0 or more."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed is {self.seed}. Give a whole number from 0 to 2**63 - 1.")
+        kind, _, index = self.device.partition(":")
+        if self.device not in ("auto", "cpu") and (
+            kind != "cuda" or (":" in self.device and not index.isdecimal())
+        ):
+            raise UsageError(f"--device is {self.device!r}. Choose {DEVICES_HELP}.")
+        for name in ("data", "weights", "reference"):
+            if not getattr(self, name):
+                raise UsageError(f"{_option(name)} is empty. Give it a value or leave it out.")
+        for name in ("model", "loader"):
+            values = getattr(self, name)
+            if "" in values:
+                raise UsageError(f"{_option(name)} is empty. Give it a value or leave it out.")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of this run, each once, in the order asked for."""
+        fallback = "sample" if self.data == "sample" else "resnet50"
+        return tuple(dict.fromkeys(self.model or (fallback,)))
+
+    @property
+    def loaders(self) -> tuple[str, ...]:
+        """The loaders of this run, each once; the reference comes first, so rows can be held
+        against it as they finish.
+        """
+        asked = self.loader or ("dali",)
+        reference = () if self.reference == "none" else (self.reference,)
+        return tuple(dict.fromkeys((*reference, *asked)))
+
+
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")

@@ -1,0 +1,1 @@
+"""Images on disk: which files, of which classes, and whose labels they carry."""

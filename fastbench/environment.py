@@ -1,0 +1,110 @@
+"""On what was it run? Facts of the machine and of the software; what cannot be told is None."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["describe", "num_cores"]
+
+_PACKAGES: Final = (
+    "fastbench",
+    "torch",
+    "torchvision",
+    "nvidia-dali-cuda120",
+    "nvidia-dali-cuda130",
+    "numpy",
+    "pillow",
+)
+
+
+def num_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
+
+
+@functools.cache
+def describe() -> dict[str, Any]:
+    """The machine and its software, as it goes into every record."""
+    import psutil
+    import torch
+
+    return {
+        "cpu": _cpu_name(),
+        "num_cores": num_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": [_gpu(i) for i in range(torch.cuda.device_count())],
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git": _git_state(),
+    }
+
+
+def _gpu(index: int) -> dict[str, Any]:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    return {
+        "name": properties.name,
+        "memory_bytes": properties.total_memory,
+        "capability": f"{properties.major}.{properties.minor}",
+        "num_multiprocessors": properties.multi_processor_count,
+    }
+
+
+def _cpu_name() -> str | None:
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or None
+
+
+def _driver() -> str | None:
+    """The NVIDIA kernel driver's version, from the first line of its own file."""
+    for word in _read("/proc/driver/nvidia/version").split("\n")[0].split():
+        if word.replace(".", "").isdecimal() and "." in word:
+            return word
+    return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> str | None:
+    """The commit of the checkout that fastbench runs from, `+changes` if it was edited."""
+    checkout = Path(__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return None
+    commit = _output("git", "-C", str(checkout), "rev-parse", "HEAD")
+    changes = _output("git", "-C", str(checkout), "status", "--porcelain")
+    return f"{commit}+changes" if commit and changes else commit
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,116 @@
+"""Every way a run can end badly, one class each, with its exit code.
+
+An error's text is one sentence that names the thing, and one that says what to do next.
+Foreign exceptions are mapped to these where they arise, the cause kept; only `cli.main`
+turns them into a line on stderr and an exit code.
+
+    FastbenchError                exit 1   a run failed
+    ├── UsageError                exit 2   the command line asks for something that is not there
+    │   ├── UnknownNameError      exit 2   no such model, loader or weights (did you mean ...?)
+    │   └── OutputError           exit 2   the output folder cannot be written
+    ├── DataError                 exit 1   the images cannot be used
+    │   ├── DataNotFoundError     exit 1   the folder is missing or holds no images
+    │   └── CorruptImageError     exit 1   a file is not the image that its name promises
+    ├── WeightsError              exit 1   the weights cannot be had, or do not fit the model
+    ├── LoaderError               exit 1   a loader failed, or broke its contract
+    │   └── LoaderMissingError    exit 1   a loader's package or device is not there
+    ├── DeviceError               exit 1   no such device, or it failed
+    │   └── OutOfMemoryError      exit 1   the batch does not fit
+    ├── CompileError              exit 1   torch.compile could not compile the model
+    └── RecordError               exit 1   a record cannot be read
+    Ctrl-C                        exit 130 (128 + SIGINT, as a shell reports it)
+
+Exit code 3 is kept for a run that worked and whose predictions are wrong.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CompileError",
+    "CorruptImageError",
+    "DataError",
+    "DataNotFoundError",
+    "DeviceError",
+    "FastbenchError",
+    "LoaderError",
+    "LoaderMissingError",
+    "OutOfMemoryError",
+    "OutputError",
+    "RecordError",
+    "UnknownNameError",
+    "UsageError",
+    "WeightsError",
+    "did_you_mean",
+]
+
+EXIT_INTERRUPTED = 130
+
+
+class FastbenchError(Exception):
+    """A run failed; the text says of what, and what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(FastbenchError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """No model, loader or set of weights has this name."""
+
+
+class OutputError(UsageError):
+    """The output folder cannot be created or written."""
+
+
+class DataError(FastbenchError):
+    """The images cannot be used."""
+
+
+class DataNotFoundError(DataError):
+    """The folder is missing, or there are no images in it."""
+
+
+class CorruptImageError(DataError):
+    """A file is not the image that its name promises."""
+
+
+class WeightsError(FastbenchError):
+    """The weights cannot be had, or do not fit the model."""
+
+
+class LoaderError(FastbenchError):
+    """A loader failed, or broke its contract (lost, repeated or reordered samples)."""
+
+
+class LoaderMissingError(LoaderError):
+    """A loader cannot run here: its package or its device is missing."""
+
+
+class DeviceError(FastbenchError):
+    """There is no such device, or it failed."""
+
+
+class OutOfMemoryError(DeviceError):
+    """The model and its batch do not fit into the device's memory."""
+
+
+class CompileError(FastbenchError):
+    """torch.compile could not compile the model."""
+
+
+class RecordError(FastbenchError):
+    """A file is not a record that this version can read."""
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """`" Did you mean 'x'?"` for the nearest known name, or nothing; made to be appended."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,114 @@
+"""The seam between fastbench and everything that turns files into tensors.
+
+A loader is one factory, `(LoaderSpec) -> Loader`. It gets an ordered list of files and hands back
+batches that carry their samples' ids; labels stay with the harness, which looks them up by id,
+so no loader can mislabel a sample. The harness also holds the ids of every epoch against the
+list: a sample lost, repeated or replaced fails the run.
+
+A plug-in registers its factory under the entry-point group `fastbench.loaders`.
+
+Shape suffixes: N batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from fastbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import torch
+
+__all__ = ["Batch", "Loader", "LoaderSpec", "Preprocess", "Setting"]
+
+Setting = str | int | float | bool | None
+"""A value that a loader may put into the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How an image becomes the model's input; read from the weights, one truth for every loader.
+
+    The short side is resized to `resize` pixels (the long side truncated), the middle
+    `crop` x `crop` pixels are cut out, and `(value / 255 - mean) / std` is taken a channel (RGB).
+    EXIF orientation is ignored, as torchvision does.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    antialias: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= self.resize:
+            raise UsageError(
+                f"Preprocessing with crop {self.crop} and resize {self.resize} is not supported: "
+                f"the crop must fit into the resized image. Use other weights."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSpec:
+    """All that a loader is told.
+
+    The id of a sample is its index in `paths`. `prefetch` counts batches made ahead of the one
+    asked for (a loader with workers: for each worker); 0 means that nothing is done before a
+    batch is asked for, and only in that mode is a batch's latency measured. `device` and `dtype`
+    are torch's names of what the images must arrive as.
+    """
+
+    paths: Sequence[str]
+    batch_size: int
+    preprocess: Preprocess
+    device: str
+    dtype: str
+    num_threads: int
+    prefetch: int = 2
+    seed: int = 0
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch, the last one partial where the sizes do not divide."""
+        return -(-len(self.paths) // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images ready for the model, on its device.
+
+    `images_NCHW` is normalised, in the spec's dtype, with channels_last strides. `ids_N` is int64,
+    on the same device. Of the N rows the first `num_valid` count; the rest is padding, whose ids
+    are ignored. N is the batch size, or `num_valid` in the last batch.
+    """
+
+    images_NCHW: torch.Tensor
+    ids_N: torch.Tensor
+    num_valid: int
+
+
+class Loader(Protocol):
+    """Iterating yields one epoch: every sample once, in the order of `LoaderSpec.paths`.
+
+    Epochs follow each other: a loader should prefetch across the boundary, so that the next
+    `iter()` finds batches waiting. An epoch left early is finished, unseen, by the next `iter()`.
+    A batch stays valid until the next but one is asked for.
+
+    `reads_images` is False where the images do not come from the files (their predictions mean
+    nothing); `settings` is what was really used, for the record.
+    """
+
+    reads_images: bool
+    settings: Mapping[str, Setting]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch of batches."""
+        ...
+
+    def close(self) -> None:
+        """Free threads, processes and memory. May be called twice, and in mid-epoch."""
+        ...

@@ -1,0 +1,145 @@
+"""A model made ready to be measured: dtype, memory format, compile; and its hits counted on the
+device, so that what is timed is what is scored.
+
+Shape suffixes: N batch, C channels, H height, W width, K classes kept, M samples, V valid rows.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from fastbench.errors import CompileError
+
+if TYPE_CHECKING:
+    from fastbench.loaders.base import Batch
+
+__all__ = ["Classifier", "Scores", "Tally"]
+
+
+class Classifier:
+    """A module that turns (N, 3, H, W) images into (N, classes) logits, N always the batch size.
+
+    The module is moved to `device` and `dtype` with channels_last weights. float32 means float32:
+    TensorFloat-32 is off. `compile_mode` is torch.compile's mode, None for eager.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        device: str,
+        dtype: str,
+        batch_size: int,
+        compile_mode: str | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.batch_size = batch_size
+        self.compiled = compile_mode is not None
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        # Shapes are static, so one search for the fastest convolutions pays.
+        torch.backends.cudnn.benchmark = True
+        module = module.eval().to(self.device, self.dtype)
+        self._module = module.to(memory_format=torch.channels_last)
+        self._forward = (
+            torch.compile(self._module, mode=compile_mode, dynamic=False)
+            if compile_mode is not None
+            else self._module
+        )
+
+    def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch; a partial one is padded with zeros first, so shapes never change."""
+        missing = self.batch_size - images_NCHW.shape[0]
+        with torch.inference_mode():
+            if missing:
+                padded_NCHW = images_NCHW.new_zeros((self.batch_size, *images_NCHW.shape[1:]))
+                padded_NCHW = padded_NCHW.contiguous(memory_format=torch.channels_last)
+                padded_NCHW[: images_NCHW.shape[0]] = images_NCHW
+                images_NCHW = padded_NCHW
+            logits: torch.Tensor = self._forward(images_NCHW)
+            return logits
+
+    def warm_up(self, crop: int) -> float:
+        """Run twice on blank images of the measured shape; return the seconds of the first run
+        beyond the second: compilation, and the choice of kernels.
+
+        Raises `CompileError` where torch.compile fails.
+        """
+        images_NCHW = torch.zeros(
+            (self.batch_size, 3, crop, crop), device=self.device, dtype=self.dtype
+        ).contiguous(memory_format=torch.channels_last)
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            try:
+                self(images_NCHW).sum().item()  # .item() waits for the device
+            except Exception as error:
+                if not self.compiled or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                # The first line names the backend, the second what went wrong in it.
+                reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
+                raise CompileError(
+                    f"torch.compile could not compile the model "
+                    f"({type(error).__name__}: {reason}). "
+                    f"Run with --no-compile, or install a C++ compiler such as g++."
+                ) from error
+            seconds.append(time.perf_counter() - start)
+        return max(0.0, seconds[0] - seconds[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a `Tally` counted, on the host.
+
+    `predictions[i]` is the class predicted for sample i, `times_seen[i]` how often it came;
+    `hits` has (top-1, top-5) for each epoch, or is None without labels.
+    """
+
+    predictions: list[int]
+    times_seen: list[int]
+    hits: list[tuple[int, int]] | None
+
+
+class Tally:
+    """Counts hits and keeps predictions by sample id, all on the device, without a sync.
+
+    Rows behind a batch's `num_valid` are padding and are cut off before anything is counted.
+    """
+
+    def __init__(self, num_samples: int, labels: tuple[int, ...] | None, device: str) -> None:
+        self._has_labels = labels is not None
+        # Without labels every sample has the label -1, which no model predicts.
+        self._labels_M = torch.tensor(labels or [-1] * num_samples, device=device)
+        self._predictions_M = torch.full((num_samples,), -1, device=device)
+        self._seen_M = torch.zeros(num_samples, dtype=torch.int64, device=device)
+        self._hits: list[torch.Tensor] = []
+
+    def begin_epoch(self) -> None:
+        """Count the following batches as a new epoch."""
+        self._hits.append(torch.zeros(2, dtype=torch.int64, device=self._labels_M.device))
+
+    def add(self, logits: torch.Tensor, batch: Batch) -> None:
+        """Score (N, classes) logits of a batch, of which `num_valid` rows count."""
+        with torch.inference_mode():
+            num_valid = batch.num_valid
+            ids_V = batch.ids_N[:num_valid]
+            best_VK = logits[:num_valid].topk(min(5, logits.shape[1])).indices
+            matches_VK = best_VK == self._labels_M[ids_V, None]
+            self._hits[-1][0] += matches_VK[:, 0].sum()
+            self._hits[-1][1] += matches_VK.sum()
+            self._predictions_M[ids_V] = best_VK[:, 0]
+            self._seen_M.index_add_(0, ids_V, torch.ones_like(ids_V))
+
+    def read(self) -> Scores:
+        """Bring the counts to the host: the one read of a pass."""
+        hits = [(int(top1), int(top5)) for top1, top5 in torch.stack(self._hits).tolist()]
+        return Scores(
+            predictions=self._predictions_M.tolist(),
+            times_seen=self._seen_M.tolist(),
+            hits=hits if self._has_labels else None,
+        )

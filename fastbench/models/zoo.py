@@ -1,0 +1,245 @@
+"""From a model's name and a choice of weights to a module, its preprocessing and its classes.
+
+The preprocessing is always read off the weights: a checkpoint file gets that of the torchvision
+weights whose file name it bears, else of the model's default weights; the sample model carries
+its own in its file.
+
+What it does not know: whether a file of your own was trained with the preprocessing that it is
+given. The record says where that came from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torchvision
+
+from fastbench.data.labels import ClassSpace
+from fastbench.errors import UnknownNameError, WeightsError, did_you_mean
+from fastbench.loaders.base import Preprocess
+from fastbench.models import SAMPLE, check_name
+from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
+
+__all__ = ["LoadedModel", "load_model", "preprocess_of"]
+
+SAMPLE_FILE: Final = Path(__file__).with_name("sample.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model in float32 on the CPU, ready to be made into a `Classifier`.
+
+    `weights` names what it was loaded with and `preprocess_source` where its preprocessing was
+    read, both for the record; `published` is the top-1 and top-5 share that the weights'
+    publisher states for ImageNet, where there is one.
+    """
+
+    name: str
+    weights: str
+    module: torch.nn.Module
+    preprocess: Preprocess
+    preprocess_source: str
+    classes: ClassSpace
+    published: tuple[float, float] | None = None
+
+
+def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+    """Build a model and load its weights.
+
+    `weights` is `DEFAULT`, the name of torchvision weights, a `.pth`, `.pt` or `.safetensors`
+    file, or `none` for random weights drawn from `seed`.
+
+    Raises `UnknownNameError` for an unknown model or weights name, `WeightsError` where the
+    weights cannot be had or do not fit.
+    """
+    if name == SAMPLE:
+        return _load_sample(weights, seed)
+    check_name(name)
+    if weights == "none":
+        return _with_random_weights(name, seed)
+    if _looks_like_file(weights):
+        return _load_file(name, Path(weights).expanduser())
+    return _load_published(name, weights)
+
+
+def preprocess_of(transforms: Any) -> Preprocess:
+    """Read the preprocessing off the `transforms()` of torchvision weights."""
+    (resize,), (crop,) = transforms.resize_size, transforms.crop_size
+    return Preprocess(
+        resize=resize,
+        crop=crop,
+        interpolation=transforms.interpolation.value,
+        antialias=bool(transforms.antialias),
+        mean=_triple(transforms.mean),
+        std=_triple(transforms.std),
+    )
+
+
+def _load_published(name: str, weights: str) -> LoadedModel:
+    entry = _named_weights(name, weights)
+    try:
+        # Through get_model, which knows each architecture's extra arguments (aux heads).
+        module = torchvision.models.get_model(name, weights=entry, progress=False)
+    except OSError as error:  # URLError too: no network, no such host, a full disk
+        file = os.path.basename(entry.url)
+        folder = os.path.join(torch.hub.get_dir(), "checkpoints")
+        reason = getattr(error, "reason", None) or error
+        raise WeightsError(
+            f"The weights {entry} of {name} cannot be downloaded ({reason}). "
+            f"Put the file {file} into {folder}, or name a local file with --weights FILE, "
+            f"or use --weights none."
+        ) from error
+    except RuntimeError as error:  # torch.hub: the hash does not match
+        raise WeightsError(
+            f"The weights {entry} of {name} cannot be loaded ({error}). "
+            f"Delete {os.path.basename(entry.url)} in {torch.hub.get_dir()}/checkpoints, run again."
+        ) from error
+    categories = tuple(entry.meta["categories"])
+    return LoadedModel(
+        name=name,
+        weights=entry.name,
+        module=module,
+        preprocess=preprocess_of(entry.transforms()),
+        preprocess_source=str(entry),
+        classes=ClassSpace(
+            num_classes=len(categories), names=categories, is_imagenet=len(categories) == 1000
+        ),
+        published=_published(entry),
+    )
+
+
+def _load_file(name: str, path: Path) -> LoadedModel:
+    checkpoint = read_checkpoint(path)
+    module = _build(name, checkpoint)
+    load_into(module, checkpoint, name)
+    entry = _weights_for_file(name, path)
+    num_classes = _num_outputs(module)
+    names = checkpoint.classes
+    return LoadedModel(
+        name=name,
+        weights=path.name,
+        module=module,
+        preprocess=checkpoint.preprocess or preprocess_of(entry.transforms()),
+        preprocess_source=path.name if checkpoint.preprocess else str(entry),
+        classes=_classes(num_classes, names),
+    )
+
+
+def _load_sample(weights: str, seed: int) -> LoadedModel:
+    if weights not in ("DEFAULT", "none"):
+        raise UnknownNameError(
+            f"The sample model has no weights {weights!r}. Use --weights DEFAULT or none, "
+            f"or name another model with --model."
+        )
+    checkpoint = read_checkpoint(SAMPLE_FILE)
+    if checkpoint.preprocess is None:
+        raise WeightsError(f"{SAMPLE_FILE} lacks its preprocessing. Reinstall fastbench.")
+    torch.manual_seed(seed)
+    module = _build(checkpoint.metadata["architecture"], checkpoint)
+    if weights == "DEFAULT":
+        load_into(module, checkpoint, SAMPLE)
+    return LoadedModel(
+        name=SAMPLE,
+        weights="embedded" if weights == "DEFAULT" else "none",
+        module=module,
+        preprocess=checkpoint.preprocess,
+        preprocess_source=SAMPLE_FILE.name,
+        classes=_classes(_num_outputs(module), checkpoint.classes),
+    )
+
+
+def _with_random_weights(name: str, seed: int) -> LoadedModel:
+    torch.manual_seed(seed)
+    entry = torchvision.models.get_model_weights(name).DEFAULT
+    return LoadedModel(
+        name=name,
+        weights="none",
+        module=torchvision.models.get_model(name, weights=None, **_quiet(name, aux=False)),
+        preprocess=preprocess_of(entry.transforms()),
+        preprocess_source=str(entry),
+        classes=_classes(len(entry.meta["categories"]), None),
+    )
+
+
+def _classes(num_classes: int, names: tuple[str, ...] | None) -> ClassSpace:
+    return ClassSpace(
+        num_classes=num_classes,
+        names=names,
+        # Without names of its own, a model with 1,000 outputs is taken for one of ImageNet.
+        is_imagenet=names is None and num_classes == 1000,
+    )
+
+
+def _build(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
+    """The architecture, with as many outputs as the checkpoint has."""
+    aux = any(key.startswith(("aux1.", "AuxLogits.")) for key in checkpoint.tensors)
+    module: torch.nn.Module = torchvision.models.get_model(name, weights=None, **_quiet(name, aux))
+    head = _head_key(module)
+    if head in checkpoint.tensors:
+        num_classes = checkpoint.tensors[head].shape[0]
+        if num_classes != _num_outputs(module):
+            module = torchvision.models.get_model(
+                name, weights=None, num_classes=num_classes, **_quiet(name, aux)
+            )
+    return module
+
+
+def _quiet(name: str, aux: bool) -> dict[str, Any]:
+    """GoogLeNet and Inception spend a minute on initial weights unless told not to."""
+    if name not in ("googlenet", "inception_v3"):
+        return {}
+    return {"init_weights": False, "aux_logits": aux}
+
+
+def _head_key(module: torch.nn.Module) -> str:
+    """The last matrix of a classifier is its output layer (auxiliary heads come earlier)."""
+    return [key for key, tensor in module.state_dict().items() if tensor.ndim >= 2][-1]
+
+
+def _num_outputs(module: torch.nn.Module) -> int:
+    return module.state_dict()[_head_key(module)].shape[0]
+
+
+def _named_weights(name: str, weights: str) -> Any:
+    known = torchvision.models.get_model_weights(name)
+    if weights == "DEFAULT":
+        return known.DEFAULT
+    for entry in known:
+        if weights in (entry.name, str(entry)):
+            return entry
+    names = [entry.name for entry in known]
+    raise UnknownNameError(
+        f"The model {name} has no weights {weights!r}.{did_you_mean(weights, names)} "
+        f"Known: DEFAULT, {', '.join(names)}, none, or a .pth or .safetensors file."
+    )
+
+
+def _weights_for_file(name: str, path: Path) -> Any:
+    known = torchvision.models.get_model_weights(name)
+    by_file = {os.path.basename(entry.url): entry for entry in known}
+    return by_file.get(path.name, known.DEFAULT)
+
+
+def _looks_like_file(weights: str) -> bool:
+    return os.sep in weights or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin")
+
+
+def _published(entry: Any) -> tuple[float, float] | None:
+    metrics = entry.meta.get("_metrics", {}).get("ImageNet-1K")
+    return (metrics["acc@1"] / 100, metrics["acc@5"] / 100) if metrics else None
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def sample_accuracy() -> dict[str, int]:
+    """The sample model's hits when it was trained, as its file states them."""
+    stated: dict[str, int] = json.loads(read_checkpoint(SAMPLE_FILE).metadata["accuracy"])
+    return stated

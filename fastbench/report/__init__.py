@@ -1,0 +1,1 @@
+"""Views of records: pure functions from records to what people look at."""

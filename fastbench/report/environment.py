@@ -1,0 +1,32 @@
+"""What this machine can do, one screen, one line a fact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastbench.units import format_bytes
+
+__all__ = ["render"]
+
+
+def render(facts: dict[str, Any]) -> str:
+    """Plain text of `environment.describe()`; what is unknown is said to be so."""
+    gpus = [
+        f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}, compute {gpu['capability']}, "
+        f"{gpu['num_multiprocessors']} multiprocessors"
+        for gpu in facts["gpus"]
+    ]
+    lines = {
+        "CPU": f"{facts['cpu'] or 'unknown'}, {facts['num_cores']} cores",
+        "memory": format_bytes(facts["memory_bytes"]),
+        **{f"GPU {i}": text for i, text in enumerate(gpus)},
+        **({} if gpus else {"GPU": "none that torch can use: everything runs on the CPU"}),
+        "NVIDIA driver": facts["driver"] or "none",
+        "CUDA of torch": facts["cuda"] or "none: a CPU build",
+        "operating system": facts["os"],
+        "Python": facts["python"],
+        **{name: version for name, version in facts["packages"].items() if version},
+        "git": facts["git"] or "not a checkout",
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())

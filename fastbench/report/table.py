@@ -1,0 +1,158 @@
+"""One table from records: a row a record, what it measured above, how sure it is below.
+
+What all rows share stands above the table; what a figure means and what is missing stands below.
+Nothing is measured or read here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastbench.stats import MIN_SAMPLES
+from fastbench.units import (
+    NOT_AVAILABLE,
+    format_bytes,
+    format_milliseconds,
+    format_percent,
+    format_points,
+    format_rate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.results import Accuracy, Parity, Record, Throughput
+
+__all__ = ["render"]
+
+
+def render(records: Sequence[Record]) -> RenderableType:
+    """The table of some records, with its conditions and footnotes; fits 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("loader", overflow="fold")
+    for header in (
+        "images/s",
+        "step p50 ms\np90 / p99",
+        "latency\nms",
+        "top-1 %\n95 % CI",
+        "top-5 %\n95 % CI",
+        "agree %\nΔ top-1",
+    ):
+        table.add_column(header, justify="right", no_wrap=True)
+    varying = _varying(records)
+    for record in records:
+        accuracy = record.accuracy
+        table.add_row(
+            _lines(record.loader, " ".join(_condition(record, name) for name in varying)),
+            _lines(format_rate(record.throughput.images_per_s), ""),
+            _step_times(record.throughput),
+            _lines(
+                format_milliseconds(record.latency.median_s), f"n={len(record.latency.samples_s)}"
+            ),
+            _share(accuracy, 1),
+            _share(accuracy, 5),
+            _parity(record.parity),
+        )
+    return Group(_conditions(records, varying), "", table, "", *_footnotes(records))
+
+
+_CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
+
+
+def _condition(record: Record, name: str) -> str:
+    if name == "compile":
+        return f"compile={record.compile_mode}" if record.compile_mode else "eager"
+    if name == "model":
+        return (
+            record.model if record.weights == "embedded" else f"{record.model} ({record.weights})"
+        )
+    return f"batch {record.batch_size}" if name == "batch_size" else str(getattr(record, name))
+
+
+def _varying(records: Sequence[Record]) -> list[str]:
+    return [
+        name for name in _CONDITIONS if len({_condition(record, name) for record in records}) > 1
+    ]
+
+
+def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
+    """Two lines above the table: the data and what every row has in common."""
+    first = records[0]
+    shared = [_condition(first, name) for name in _CONDITIONS if name not in varying]
+    data, gpus = first.data, first.environment["gpus"]
+    mean = format_bytes(data["num_bytes"] / data["num_samples"])
+    machine = gpus[0]["name"] if first.device != "cpu" and gpus else first.environment["cpu"]
+    return Text.assemble(
+        (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared)}\n", "bold"),
+        (
+            f"{machine} · {first.environment['num_cores']} cores · {first.num_threads} threads",
+            "dim",
+        ),
+    )
+
+
+def _lines(above: str, below: str) -> Text:
+    return Text.assemble(above, "\n", (below, "dim"))
+
+
+def _step_times(throughput: Throughput) -> Text:
+    p50, p90, p99 = (format_milliseconds(throughput.step_time_s(pct)) for pct in (50, 90, 99))
+    return _lines(p50, f"{p90} / {p99}")
+
+
+def _share(accuracy: Accuracy | None, k: int) -> Text:
+    if accuracy is None:
+        return _lines(NOT_AVAILABLE, "")
+    share, interval = (
+        (accuracy.top1, accuracy.top1_interval)
+        if k == 1
+        else (accuracy.top5, accuracy.top5_interval)
+    )
+    low, high = (f"{100 * bound:.1f}" for bound in interval)
+    return _lines(format_percent(share), f"{low}–{high}")
+
+
+def _parity(parity: Parity | None) -> Text:
+    if parity is None:
+        return _lines(NOT_AVAILABLE, "")
+    if parity.is_reference:
+        return _lines("reference", "")
+    difference = parity.accuracy_difference
+    below = NOT_AVAILABLE if difference is None else format_points(difference)
+    return _lines(format_percent(parity.agreement), below)
+
+
+def _footnotes(records: Sequence[Record]) -> list[Text]:
+    notes = []
+    with_accuracy = [record.accuracy for record in records if record.accuracy]
+    if with_accuracy:
+        counts = ", ".join(
+            f"{record.loader} {record.accuracy.top1_correct} / {record.accuracy.top5_correct}"
+            for record in records
+            if record.accuracy
+        )
+        notes.append(f"Hits top-1 / top-5 of n={with_accuracy[0].num_samples:,}: {counts}.")
+    reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
+    notes.extend(f"No accuracy: {reason.removeprefix('no labels: ')}." for reason in reasons)
+    reference = next((r.parity.reference for r in records if r.parity), None)
+    if reference is not None:
+        notes.append(
+            f"Agree: share of top-1 predictions equal to those of {reference} in float32; "
+            f"Δ in percentage points."
+        )
+    fewest = min(len(record.throughput.step_times_s) for record in records)
+    short = [f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99) if fewest < MIN_SAMPLES[pct]]
+    if short:
+        notes.append(
+            f"{NOT_AVAILABLE} too few steps for a percentile (n={fewest}; {', '.join(short)}): "
+            f"raise --min-seconds."
+        )
+    notes.extend(f"{r.model} · {r.loader}: {note}." for r in records for note in r.notes)
+    if any(record.config["quick"] for record in records):
+        notes.append("Measured with --quick: a first look, not a result.")
+    return [Text(note, style="dim") for note in notes]

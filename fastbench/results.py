@@ -1,0 +1,253 @@
+"""One row of a table as one JSON file: what was run, on what, and the raw numbers.
+
+Nothing is rounded here and nothing derived is stored: throughput, percentiles and intervals are
+properties, computed from the samples each time. SI units; `_s` is seconds.
+
+History of `schema_version`:
+    1   first version
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from fastbench.errors import OutputError, RecordError
+from fastbench.stats import supported_percentile, wilson_interval
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "Latency",
+    "Parity",
+    "Record",
+    "Throughput",
+    "WarmUp",
+    "read_record",
+    "write_record",
+]
+
+SCHEMA_VERSION: Final = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What was run before the window and not counted.
+
+    `compile_s` is the first run of the model beyond a later one: compilation, choice of kernels.
+    `first_batch_s` is from asking the loader for its first batch to having it.
+    """
+
+    model_load_s: float
+    loader_start_s: float
+    compile_s: float
+    first_batch_s: float
+    num_batches: int
+    wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """The timed end-to-end window: whole epochs, from files to predictions.
+
+    `step_times_s` has the time from each completed batch to the next, the pipeline full.
+    """
+
+    num_images: int
+    num_epochs: int
+    batch_size: int
+    wall_s: float
+    step_times_s: list[float]
+
+    @property
+    def images_per_s(self) -> float:
+        """Valid images over the window's wall seconds."""
+        return self.num_images / self.wall_s
+
+    def step_time_s(self, pct: float) -> float | None:
+        """A percentile of the step times; None where they are too few for it."""
+        return supported_percentile(self.step_times_s, pct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Batch latency: from asking the loader for a batch to its predictions on the host, with no
+    prefetching and nothing else in flight.
+    """
+
+    batch_size: int
+    samples_s: list[float]
+
+    @property
+    def median_s(self) -> float | None:
+        """The median batch latency."""
+        return supported_percentile(self.samples_s, 50) if self.samples_s else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Hits of the first timed epoch, every sample counted once."""
+
+    num_samples: int
+    top1_correct: int
+    top5_correct: int
+
+    @property
+    def top1(self) -> float:
+        """Top-1 as a share."""
+        return self.top1_correct / self.num_samples
+
+    @property
+    def top5(self) -> float:
+        """Top-5 as a share."""
+        return self.top5_correct / self.num_samples
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of top-1."""
+        return wilson_interval(self.top1_correct, self.num_samples)
+
+    @property
+    def top5_interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of top-5."""
+        return wilson_interval(self.top5_correct, self.num_samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Agreement of a row's top-1 predictions with the reference's, on the same samples.
+
+    The reference is a loader's eager float32 run. Of the samples on which the two differ in
+    being right, `only_reference_correct` and `only_row_correct` count each side; both are None
+    without labels. `is_reference` marks the reference's own row.
+    """
+
+    reference: str
+    is_reference: bool
+    num_samples: int
+    num_agreeing: int
+    only_reference_correct: int | None
+    only_row_correct: int | None
+
+    @property
+    def agreement(self) -> float:
+        """Top-1 agreement as a share."""
+        return self.num_agreeing / self.num_samples
+
+    @property
+    def accuracy_difference(self) -> float | None:
+        """Top-1 of the row less top-1 of the reference, as a share."""
+        if self.only_row_correct is None or self.only_reference_correct is None:
+            return None
+        return (self.only_row_correct - self.only_reference_correct) / self.num_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One row: a model behind a loader, measured and scored.
+
+    `accuracy` is None without labels (`labels` says why, in words), `parity` without a reference;
+    both where the loader does not read the images. `notes` are doubts, for people.
+    """
+
+    schema_version: int
+    created: str
+    command: str
+    loader: str
+    model: str
+    weights: str
+    device: str
+    dtype: str
+    compile_mode: str | None
+    batch_size: int
+    num_threads: int
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    preprocess: dict[str, Any]
+    loader_settings: dict[str, Any]
+    labels: str
+    warm_up: WarmUp
+    throughput: Throughput
+    latency: Latency
+    accuracy: Accuracy | None
+    parity: Parity | None
+    notes: list[str]
+
+
+def write_record(record: Record, folder: Path) -> Path:
+    """Write a record into a folder, under a name of its own: no earlier file is overwritten.
+
+    Raises `OutputError` where that fails.
+    """
+    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+    compiled = "-compile" if record.compile_mode else ""
+    stem = f"{record.model}-{record.loader}-{record.dtype}{compiled}".replace("/", "_")
+    try:
+        number = 1
+        while True:
+            path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+            try:
+                with open(path, "x", encoding="utf-8") as file:
+                    file.write(text)
+            except FileExistsError:
+                number += 1
+            else:
+                return path
+    except OSError as error:
+        raise OutputError(
+            f"The record cannot be written to {folder} ({error.strerror}). "
+            f"Free some space, or name another folder with --output."
+        ) from error
+
+
+def read_record(path: Path) -> Record:
+    """Read a record back.
+
+    Raises `RecordError` for a file that is no record, or of a version that this one does not know.
+    """
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecordError(f"The record {path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise RecordError(
+            f"{path} is not a record: it is not JSON ({error}). Name a file that fastbench wrote."
+        ) from error
+    version = stored.get("schema_version") if isinstance(stored, dict) else None
+    if version is None:
+        raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema_version {version}, this fastbench reads {SCHEMA_VERSION}. "
+            f"Install the version that wrote it, or measure again."
+        )
+    try:
+        return _build(Record, stored)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+
+
+def _build(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """A dataclass from its JSON form; fields that hold dataclasses are built in turn."""
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(stored) - fields):
+        raise TypeError(f"unknown field {unknown[0]!r} in {kind.__name__}")
+    return kind(**{name: _value(hints[name], value) for name, value in stored.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    nested = next((x for x in options if isinstance(x, type) and dataclasses.is_dataclass(x)), None)
+    return _build(nested, value) if nested is not None and value is not None else value

@@ -1,0 +1,60 @@
+"""Numbers as people read them. Pure functions: raw SI values in, text out; rounding lives here."""
+
+from __future__ import annotations
+
+__all__ = [
+    "NOT_AVAILABLE",
+    "format_bytes",
+    "format_milliseconds",
+    "format_percent",
+    "format_points",
+    "format_rate",
+    "format_seconds",
+]
+
+NOT_AVAILABLE = "–"
+
+
+def format_rate(images_per_s: float) -> str:
+    """Images a second with three or more significant digits: `9.87`, `98.7`, `987`, `9,874`."""
+    digits = 2 if images_per_s < 10 else 1 if images_per_s < 100 else 0
+    return f"{images_per_s:,.{digits}f}"
+
+
+def format_milliseconds(seconds: float | None) -> str:
+    """Milliseconds with three significant digits, without the unit: `1.23`, `12.3`, `1,234`."""
+    if seconds is None:
+        return NOT_AVAILABLE
+    milliseconds = seconds * 1e3
+    digits = 2 if milliseconds < 10 else 1 if milliseconds < 100 else 0
+    return f"{milliseconds:,.{digits}f}"
+
+
+def format_seconds(seconds: float) -> str:
+    """`0.42 s`, `12.3 s`, `4 min 05 s`."""
+    if seconds < 100:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def format_percent(share: float) -> str:
+    """A share of 0..1 as percent with two digits, without the sign: `92.30`."""
+    return f"{100 * share:.2f}"
+
+
+def format_points(difference: float) -> str:
+    """A difference of two shares in percentage points, signed: `+0.10`, `−0.20`, `0.00`."""
+    points = round(100 * difference, 2)
+    sign = "+" if points > 0 else "−" if points < 0 else ""
+    return f"{sign}{abs(points):.2f}"
+
+
+def format_bytes(num_bytes: float) -> str:
+    """Bytes in SI steps: `512 B`, `110.2 kB`, `6.3 MB`."""
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,77 @@
+"""What the tests are made on: JPEGs drawn here, of sizes and kinds that trip decoders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# As `fastbench run` does, before torch is loaded: worker processes need the cores too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Odd sizes, portrait and landscape, smaller and larger than the crop.
+SIZES = [(500, 375), (375, 500), (333, 251), (64, 91), (257, 256), (1024, 300), (224, 224)]
+
+
+def draw(path: Path, size: tuple[int, int], *, mode: str = "RGB", **options: object) -> Path:
+    """Write a photograph-like JPEG whose pixels depend on its path's last two parts."""
+    width, height = size
+    key = "/".join(path.parts[-2:]).encode()
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
+    coarse = rng.uniform(0, 255, (height // 24 + 2, width // 24 + 2, 3)).astype(np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float32)
+    grain = rng.normal(0, 12, (height, width, 3))
+    image = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).convert(mode)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, "JPEG", **{"quality": 90, **options})
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """22 JPEGs in three ImageNet class folders: every size, and the kinds that JPEGs come in."""
+    root = tmp_path_factory.mktemp("images")
+    for i in range(15):
+        wnid = ("n01440764", "n02123045", "n15075141")[i % 3]
+        draw(root / wnid / f"{i:02d}.JPEG", SIZES[i % len(SIZES)])
+    kinds: list[tuple[str, dict[str, object]]] = [
+        ("gray", {"mode": "L"}),
+        ("progressive", {"progressive": True}),
+        ("subsampling444", {"subsampling": 0}),
+        ("subsampling422", {"subsampling": 1}),
+        ("cmyk", {"mode": "CMYK"}),
+        (
+            "exif",
+            {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"},
+        ),
+        ("tiny", {}),
+    ]
+    for name, options in kinds:
+        size = (17, 33) if name == "tiny" else (411, 273)
+        draw(root / "n02123045" / f"{name}.JPEG", size, **options)
+    return root
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Five JPEGs in two class folders, to be damaged."""
+    root = tmp_path / "small"
+    for i in range(5):
+        draw(root / ("n01440764", "n02123045")[i % 2] / f"{i}.jpg", (90 + i, 70))
+    return root
+
+
+@pytest.fixture
+def damage() -> Callable[[Path], None]:
+    """Make a JPEG undecodable though its first and last bytes are right."""
+
+    def damage_tables(path: Path) -> None:
+        data = path.read_bytes()
+        path.write_bytes(data[:20] + bytes(200) + data[220:])
+
+    return damage_tables

@@ -1,0 +1,172 @@
+"""The list of samples, and whose labels they carry."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fastbench.data.imagenet import class_names, wnid_index
+from fastbench.data.labels import ClassSpace, map_labels
+from fastbench.data.manifest import find_corrupt, scan
+from fastbench.errors import CorruptImageError, DataError, DataNotFoundError
+
+IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
+
+
+def test_samples_are_sorted_and_carry_their_folder(small: Path) -> None:
+    manifest = scan(small)
+    assert manifest.names == (
+        "n01440764/0.jpg", "n01440764/2.jpg", "n01440764/4.jpg", "n02123045/1.jpg",
+        "n02123045/3.jpg",
+    )  # fmt: skip
+    assert manifest.folders == ("n01440764",) * 3 + ("n02123045",) * 2
+    assert manifest.num_bytes == tuple(Path(path).stat().st_size for path in manifest.paths)
+
+
+def test_the_digest_follows_names_and_sizes(small: Path) -> None:
+    before = scan(small).digest
+    assert scan(small).digest == before
+    (small / "n01440764/0.jpg").rename(small / "n01440764/00.jpg")
+    assert scan(small).digest != before
+
+
+def test_a_limit_is_spread_over_the_classes(images: Path) -> None:
+    manifest = scan(images, limit=5)
+    assert len(manifest) == 5
+    assert len(manifest.classes) == 3
+    assert len(scan(images, limit=10_000)) == len(scan(images)) == 22
+
+
+def test_hidden_files_and_folders_are_not_data(small: Path) -> None:
+    (small / "n01440764/._0.jpg").write_bytes(b"resource fork")
+    (small / ".cache").mkdir()
+    (small / ".cache/thumb.jpg").write_bytes(b"thumbnail")
+    assert len(scan(small)) == 5
+
+
+def test_a_flat_folder_has_no_classes(small: Path) -> None:
+    manifest = scan(small / "n01440764")
+    assert manifest.folders == (None, None, None)
+    assert manifest.classes == ()
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"nowhere does not exist\. Name a folder"):
+        scan(tmp_path / "nowhere")
+
+
+def test_a_file_in_place_of_a_folder(small: Path) -> None:
+    with pytest.raises(DataNotFoundError, match="is a file, not a folder"):
+        scan(small / "n01440764/0.jpg")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"No JPEG files below .*: the folder is empty"):
+        scan(tmp_path)
+
+
+def test_a_folder_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataNotFoundError, match=r"it holds files of other kinds: 1 \.png"):
+        scan(tmp_path)
+
+
+def test_images_beside_class_folders(small: Path) -> None:
+    (small / "n01440764/0.jpg").rename(small / "loose.jpg")
+    with pytest.raises(DataError, match=r"both inside .* and beside .* loose\.jpg"):
+        scan(small)
+
+
+def test_a_png_named_jpg(small: Path) -> None:
+    Image.new("RGB", (9, 9)).save(small / "n01440764/0.jpg", "PNG")
+    with pytest.raises(CorruptImageError, match=r"0\.jpg is a PNG file with a JPEG's name\. Conv"):
+        scan(small)
+
+
+def test_text_named_jpg(small: Path) -> None:
+    (small / "n01440764/0.jpg").write_text("not found")
+    with pytest.raises(CorruptImageError, match=r"0\.jpg is not a JPEG file"):
+        scan(small)
+
+
+def test_an_empty_file(small: Path) -> None:
+    (small / "n02123045/3.jpg").write_bytes(b"")
+    with pytest.raises(CorruptImageError, match=r"3\.jpg is empty \(0 bytes\)"):
+        scan(small)
+
+
+def test_a_truncated_jpeg(small: Path) -> None:
+    path = small / "n02123045/3.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CorruptImageError, match=r"3\.jpg cannot be decoded .*truncated"):
+        scan(small)
+
+
+def test_bytes_after_the_end_are_harmless(small: Path) -> None:
+    path = small / "n02123045/3.jpg"
+    path.write_bytes(path.read_bytes() + b"camera notes")
+    assert len(scan(small)) == 5
+
+
+def test_damage_within_a_file_is_found_by_decoding(
+    small: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(small / "n01440764/2.jpg")
+    manifest = scan(small)  # its first and last bytes are right
+    error = find_corrupt(manifest.paths)
+    assert error is not None
+    assert "n01440764/2.jpg cannot be decoded" in str(error)
+    assert find_corrupt(manifest.paths[2:]) is None
+
+
+def test_the_class_index() -> None:
+    assert len(wnid_index()) == len(class_names()) == 1000
+    assert list(wnid_index()) == sorted(wnid_index())
+    assert wnid_index()["n01440764"] == 0
+    assert class_names()[0] == "tench"
+    assert wnid_index()["n15075141"] == 999
+
+
+def test_a_part_of_imagenet_keeps_its_indices() -> None:
+    labels = map_labels(("n01440764", "n15075141", "n02123045"), IMAGENET)
+    assert labels.indices == (0, 999, 281)
+    assert labels.how == "mapped by ImageNet wnid"
+
+
+def test_folders_named_as_the_models_classes() -> None:
+    classes = ClassSpace(num_classes=3, names=("ant", "bee", "cow"))
+    assert map_labels(("cow", "ant", "cow"), classes).indices == (2, 0, 2)
+
+
+def test_a_name_that_two_classes_share_is_not_guessed() -> None:
+    classes = ClassSpace(num_classes=3, names=("crane", "bee", "crane"))
+    with pytest.raises(DataError, match="'crane' is not a class of this model"):
+        map_labels(("bee", "crane"), classes)
+
+
+def test_some_folders_unknown() -> None:
+    with pytest.raises(DataError, match=r"'n99999999' is not a class .* \(1 of 2"):
+        map_labels(("n01440764", "n99999999"), IMAGENET)
+
+
+def test_all_folders_unknown() -> None:
+    labels = map_labels(("cats", "dogs"), IMAGENET)
+    assert labels.indices is None
+    assert "'cats' are not classes of this model" in labels.how
+
+
+def test_folders_named_by_index() -> None:
+    assert map_labels(("0", "17", "999"), IMAGENET).indices == (0, 17, 999)
+    assert map_labels(("0", "1000"), IMAGENET).indices is None
+
+
+def test_a_checkpoint_without_names_counts_folders_as_it_was_trained() -> None:
+    labels = map_labels(("dogs", "cats", "dogs"), ClassSpace(num_classes=2))
+    assert labels.indices == (1, 0, 1)
+    assert labels.how == "mapped by sorted folder order"
+    assert map_labels(("dogs", "cats"), ClassSpace(num_classes=3)).indices is None
+
+
+def test_a_flat_folder_has_no_labels() -> None:
+    assert map_labels((None, None), IMAGENET).indices is None

@@ -1,0 +1,245 @@
+"""Every loader keeps the contract, and DALI computes the reference's pixels."""
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import draw
+from PIL import Image
+
+from fastbench.data.manifest import Manifest, scan
+from fastbench.errors import CorruptImageError, LoaderError, LoaderMissingError, UnknownNameError
+from fastbench.loaders import BUILT_IN, resolve
+from fastbench.loaders.base import Batch, Loader, LoaderSpec, Preprocess
+from fastbench.loaders.torchvision import make_transform
+from fastbench.models.zoo import preprocess_of
+
+IMAGENET = Preprocess(
+    resize=256,
+    crop=224,
+    interpolation="bilinear",
+    antialias=True,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+
+
+def spec_of(manifest: Manifest, **changes: object) -> LoaderSpec:
+    spec = LoaderSpec(
+        paths=manifest.paths,
+        batch_size=8,
+        preprocess=IMAGENET,
+        device="cpu",
+        dtype="float32",
+        num_threads=2,
+    )
+    return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def open_loader() -> Iterator[Callable[[str, LoaderSpec], Loader]]:
+    opened: list[Loader] = []
+
+    def open_(name: str, spec: LoaderSpec) -> Loader:
+        opened.append(resolve(name)(spec))
+        return opened[-1]
+
+    yield open_
+    for loader in opened:
+        loader.close()
+
+
+def ids_of(batch: Batch) -> list[int]:
+    ids: list[int] = batch.ids_N[: batch.num_valid].tolist()
+    return ids
+
+
+def pixels_of(loader: Loader) -> torch.Tensor:
+    """All valid images of an epoch, back in levels of 0..255."""
+    images = torch.cat([b.images_NCHW[: b.num_valid].float().clone() for b in loader])
+    mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (IMAGENET.mean, IMAGENET.std))
+    return 255 * (images * std + mean)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_contract(
+    name: str, prefetch: int, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    manifest = scan(images)
+    assert len(manifest) == 22  # 8 + 8 + 6: the last batch is partial
+    loader = open_loader(name, spec_of(manifest, prefetch=prefetch))
+    epochs = []
+    for _ in range(2):
+        seen: list[int] = []
+        kept = []
+        for batch in loader:
+            assert batch.images_NCHW.shape[1:] == (3, 224, 224)
+            assert batch.images_NCHW.shape[0] in (8, batch.num_valid)
+            assert batch.images_NCHW.dtype == torch.float32
+            assert batch.images_NCHW.is_contiguous(memory_format=torch.channels_last)
+            assert batch.ids_N.dtype == torch.int64
+            assert batch.ids_N.shape == batch.images_NCHW.shape[:1]
+            seen += ids_of(batch)
+            kept.append(batch.images_NCHW[: batch.num_valid].clone())
+        assert seen == list(range(22))
+        epochs.append(torch.cat(kept))
+    assert torch.equal(*epochs)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_an_epoch_left_early_is_finished_by_the_next(
+    name: str, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    loader = open_loader(name, spec_of(scan(images), batch_size=4))
+    stream = iter(loader)
+    next(stream), next(stream)
+    assert [i for batch in loader for i in ids_of(batch)] == list(range(22))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_close_twice_and_in_mid_epoch(
+    name: str, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    loader = open_loader(name, spec_of(scan(images)))
+    next(iter(loader))
+    loader.close()
+    loader.close()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_other_dtypes(
+    name: str, dtype: str, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    manifest = scan(images, limit=6)
+    full = next(iter(open_loader(name, spec_of(manifest, prefetch=0)))).images_NCHW.clone()
+    low = next(iter(open_loader(name, spec_of(manifest, prefetch=0, dtype=dtype)))).images_NCHW
+    assert low.dtype == getattr(torch, dtype)
+    assert low.is_contiguous(memory_format=torch.channels_last)
+    # Half a unit in the last place; DALI's float16 is within a whole one.
+    rtol = {"float16": 2**-10, "bfloat16": 2**-8}[dtype]
+    torch.testing.assert_close(low.float(), full, rtol=rtol, atol=1e-3)
+
+
+def test_the_reference_is_the_weights_own_transforms(
+    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    weights = torchvision.models.ResNet50_Weights.IMAGENET1K_V2
+    manifest = scan(images)
+    spec = spec_of(manifest, preprocess=preprocess_of(weights.transforms()))
+    batches = [b.images_NCHW for b in open_loader("torchvision", spec)]
+    expected = torch.stack(
+        [weights.transforms()(Image.open(path).convert("RGB")) for path in manifest.paths]
+    )
+    assert torch.equal(torch.cat(batches), expected)
+
+
+def test_dali_computes_the_references_pixels(
+    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    """Grayscale, CMYK, progressive, 4:4:4, 4:2:2, EXIF-rotated, tiny and odd sizes."""
+    manifest = scan(images)
+    reference = pixels_of(open_loader("torchvision", spec_of(manifest, prefetch=0)))
+    dali = pixels_of(open_loader("dali", spec_of(manifest, prefetch=0)))
+    difference = (dali - reference).abs().amax(dim=(1, 2, 3))
+    worst = int(difference.argmax())
+    assert difference.max() < 1.01, f"{manifest.names[worst]} is {difference[worst]:.2f} levels off"
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "bound"),
+    [
+        (232, 224, 1.01),
+        (257, 225, 1.01),
+        # Without a margin the filter ends at the image's border: DALI repeats the last pixel
+        # there, Pillow renormalises the weights.
+        (224, 224, 2.01),
+        (384, 384, 2.01),
+    ],
+)
+def test_dali_meets_other_crops(
+    resize: int,
+    crop: int,
+    bound: float,
+    images: Path,
+    open_loader: Callable[[str, LoaderSpec], Loader],
+) -> None:
+    manifest = scan(images)
+    preprocess = dataclasses.replace(IMAGENET, resize=resize, crop=crop)
+    both = [
+        pixels_of(open_loader(name, spec_of(manifest, prefetch=0, preprocess=preprocess)))
+        for name in ("torchvision", "dali")
+    ]
+    assert (both[0] - both[1]).abs().max() < bound
+
+
+def test_a_wrong_crop_would_be_noticed(
+    tmp_path: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    """The bound of one level means something: one pixel of shift is far beyond it."""
+    draw(tmp_path / "a.jpg", (500, 375))
+    pixels = pixels_of(open_loader("dali", spec_of(scan(tmp_path), prefetch=0)))
+    assert (pixels[..., 1:] - pixels[..., :-1]).abs().max() > 20
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("name", ["dali", "torchvision"])
+def test_a_damaged_file_is_named(
+    name: str,
+    prefetch: int,
+    small: Path,
+    damage: Callable[[Path], None],
+    open_loader: Callable[[str, LoaderSpec], Loader],
+) -> None:
+    path = small / "n02123045/3.jpg"
+    damage(path)
+    loader = open_loader(name, spec_of(scan(small), batch_size=2, prefetch=prefetch))
+    with pytest.raises(CorruptImageError, match=r"n02123045/3\.jpg cannot be decoded") as caught:
+        list(loader)
+    assert "\n" not in str(caught.value)
+
+
+def test_dali_refuses_an_interpolation_that_it_cannot_match(
+    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    preprocess = dataclasses.replace(IMAGENET, interpolation="lanczos")
+    with pytest.raises(LoaderError, match="cannot resize with 'lanczos'"):
+        open_loader("dali", spec_of(scan(images), preprocess=preprocess))
+
+
+def test_the_transform_is_rebuilt_as_it_was() -> None:
+    weights = torchvision.models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1
+    rebuilt = make_transform(preprocess_of(weights.transforms()))
+    image = Image.fromarray(np.arange(90 * 70 * 3, dtype=np.uint8).reshape(90, 70, 3))
+    assert torch.equal(rebuilt(image), weights.transforms()(image))
+
+
+def test_an_unknown_loader() -> None:
+    with pytest.raises(UnknownNameError, match=r"no loader 'daly'\. Did you mean 'dali'\?"):
+        resolve("daly")
+
+
+def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint(
+        "mine", "fastbench.loaders.synthetic:SyntheticLoader", "fastbench.loaders"
+    )
+    broken = importlib.metadata.EntryPoint("broken", "no_such_module:Loader", "fastbench.loaders")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry, broken])
+    assert resolve("mine").__name__ == "SyntheticLoader"
+    with pytest.raises(LoaderMissingError, match=r"'broken' \(no_such_module:Loader\) failed to"):
+        resolve("broken")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "fastbench.loaders.dali", raising=False)
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(LoaderMissingError, match=r"'dali' cannot run here: .*nvidia\.dali"):
+        resolve("dali")

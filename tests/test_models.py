@@ -1,0 +1,204 @@
+"""Models, their weights and preprocessing, and the classifier that is measured."""
+
+import json
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from fastbench.errors import CompileError, UnknownNameError, WeightsError
+from fastbench.loaders.base import Batch
+from fastbench.models import known_names
+from fastbench.models.classifier import Classifier, Tally
+from fastbench.models.zoo import load_model, preprocess_of
+
+NAME = "shufflenet_v2_x0_5"
+
+
+def state(num_classes: int = 1000, name: str = NAME) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+    tensors: dict[str, torch.Tensor] = module.state_dict()
+    return tensors
+
+
+def test_names() -> None:
+    names = known_names()
+    assert names[0] == "sample"
+    assert {"alexnet", "vgg16", "resnet18", "googlenet", "resnet50", "vit_b_16"} <= set(names)
+    assert not {"fasterrcnn_resnet50_fpn", "r3d_18", "raft_small"} & set(names)
+
+
+def test_an_unknown_model() -> None:
+    with pytest.raises(UnknownNameError, match=r"no model 'resnet19'\. Did you mean 'resnet1"):
+        load_model("resnet19", "none")
+
+
+def test_unknown_weights() -> None:
+    with pytest.raises(UnknownNameError, match=r"IMAGENET1K_V3.*Did you mean 'IMAGENET1K_V"):
+        load_model("resnet50", "IMAGENET1K_V3")
+
+
+def test_preprocessing_can_be_read_off_all_weights() -> None:
+    sizes = set()
+    for name in known_names()[1:]:
+        for weights in torchvision.models.get_model_weights(name):
+            preprocess = preprocess_of(weights.transforms())
+            sizes.add((preprocess.resize, preprocess.crop, preprocess.interpolation))
+    assert (256, 224, "bilinear") in sizes
+    assert (232, 224, "bilinear") in sizes
+    assert (384, 384, "bicubic") in sizes
+
+
+def test_random_weights_follow_the_seed() -> None:
+    first, again, other = (
+        load_model(NAME, "none", seed=seed).module.state_dict()["fc.weight"] for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "module.", "_orig_mod.module."])
+def test_a_checkpoint_however_it_was_saved(tmp_path: Path, wrap: str) -> None:
+    tensors = state()
+    saved: object = tensors
+    if wrap == "state_dict":
+        saved = {"epoch": 7, "state_dict": tensors}
+    elif wrap != "plain":
+        saved = {wrap + key: value for key, value in tensors.items()}
+    torch.save(saved, tmp_path / "a.pth")
+    model = load_model(NAME, str(tmp_path / "a.pth"))
+    assert torch.equal(model.module.state_dict()["fc.weight"], tensors["fc.weight"])
+    assert model.classes.is_imagenet
+
+
+def test_a_checkpoint_with_classes_of_its_own(tmp_path: Path) -> None:
+    preprocess = {
+        "resize": 64, "crop": 48, "interpolation": "bicubic", "antialias": True,
+        "mean": [0.5] * 3, "std": [0.2] * 3,
+    }  # fmt: skip
+    metadata = {"classes": json.dumps(["a", "b", "c"]), "preprocess": json.dumps(preprocess)}
+    save_file(state(3), tmp_path / "a.safetensors", metadata)
+    model = load_model(NAME, str(tmp_path / "a.safetensors"))
+    assert (model.classes.num_classes, model.classes.names) == (3, ("a", "b", "c"))
+    assert not model.classes.is_imagenet
+    assert (model.preprocess.crop, model.preprocess.mean) == (48, (0.5, 0.5, 0.5))
+
+
+def test_a_file_named_as_torchvisions_gets_its_preprocessing(tmp_path: Path) -> None:
+    tensors = state(name="resnet50")
+    for file, resize in (("resnet50-0676ba61.pth", 256), ("resnet50-11ad3fa6.pth", 232)):
+        torch.save(tensors, tmp_path / file)
+        assert load_model("resnet50", str(tmp_path / file)).preprocess.resize == resize
+
+
+def test_another_models_checkpoint(tmp_path: Path) -> None:
+    torch.save(state(name="squeezenet1_1"), tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"a\.pth do not fit the model shufflenet.*missing"):
+        load_model(NAME, str(tmp_path / "a.pth"))
+
+
+def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"gone\.pth does not exist"):
+        load_model(NAME, str(tmp_path / "gone.pth"))
+    for name in ("text.pth", "text.safetensors"):
+        (tmp_path / name).write_text("hello, this is not a checkpoint")
+        with pytest.raises(WeightsError, match=rf"{name} is not a checkpoint that can be read"):
+            load_model(NAME, str(tmp_path / name))
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="holds no tensors by name"):
+        load_model(NAME, str(tmp_path / "list.pth"))
+
+
+def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("torch.hub.urlopen", refuse)
+    with pytest.raises(WeightsError) as caught:
+        load_model("alexnet")
+    text = str(caught.value)
+    assert "no route to host" in text
+    assert f"Put the file alexnet-owt-7be5be79.pth into {tmp_path}/hub/checkpoints" in text
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_models_with_auxiliary_heads_give_plain_logits(name: str) -> None:
+    model = load_model(name, "none")
+    classifier = Classifier(model.module, device="cpu", dtype="float32", batch_size=1)
+    size = model.preprocess.crop
+    assert classifier(torch.zeros(1, 3, size, size)).shape == (1, 1000)
+
+
+def test_a_partial_batch_is_padded_and_not_changed() -> None:
+    model = load_model(NAME, "none")
+    classifier = Classifier(model.module, device="cpu", dtype="float32", batch_size=4)
+    images_NCHW = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    whole, part = classifier(images_NCHW), classifier(images_NCHW[:3])
+    assert part.shape == whole.shape == (4, 1000)
+    torch.testing.assert_close(part[:3], whole[:3], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_models_dtype_and_memory_format(dtype: str) -> None:
+    model = load_model(NAME, "none")
+    classifier = Classifier(model.module, device="cpu", dtype=dtype, batch_size=2)
+    assert classifier(torch.zeros(2, 3, 64, 64, dtype=classifier.dtype)).dtype == classifier.dtype
+
+
+def test_compile_gives_the_same_logits() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten())
+    images_NCHW = torch.randn(2, 3, 16, 16)
+    eager, compiled = (
+        Classifier(module, device="cpu", dtype="float32", batch_size=2, compile_mode=mode)
+        for mode in (None, "default")
+    )
+    assert compiled.warm_up(16) > 0
+    torch.testing.assert_close(compiled(images_NCHW), eager(images_NCHW))
+
+
+def test_a_model_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(*_: object) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **_: real(module, backend=backend))
+    classifier = Classifier(
+        torch.nn.Conv2d(3, 8, 3),
+        device="cpu",
+        dtype="float32",
+        batch_size=2,
+        compile_mode="default",
+    )
+    with pytest.raises(CompileError, match=r"no C\+\+ compiler.*Run with --no-compile"):
+        classifier.warm_up(16)
+
+
+def test_the_tally_counts_each_sample_and_no_padding() -> None:
+    tally = Tally(3, (0, 1, 7), "cpu")
+    logits = torch.zeros(4, 10)
+    logits[0, 0] = logits[1, 2] = logits[2, 7] = 2.0
+    logits[1, 1] = 1.0  # the second best
+    logits[3, 5] = 9.0  # padding
+    for _ in range(2):
+        tally.begin_epoch()
+        tally.add(logits, Batch(torch.empty(4, 3, 1, 1), torch.tensor([0, 1, 2, 2]), 3))
+    scores = tally.read()
+    assert scores.hits == [(2, 3), (2, 3)]
+    assert scores.predictions == [0, 2, 7]
+    assert scores.times_seen == [2, 2, 2]
+
+
+def test_the_tally_without_labels_and_with_few_classes() -> None:
+    tally = Tally(2, None, "cpu")
+    tally.begin_epoch()
+    tally.add(torch.eye(2), Batch(torch.empty(2, 3, 1, 1), torch.tensor([1, 0]), 2))
+    scores = tally.read()
+    assert scores.hits is None
+    assert scores.predictions == [1, 0]

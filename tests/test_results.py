@@ -1,0 +1,203 @@
+"""Records: what is written is what is read; and what is derived from them."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fastbench.errors import OutputError, RecordError
+from fastbench.parity import compare_predictions
+from fastbench.report import table
+from fastbench.results import (
+    SCHEMA_VERSION,
+    Accuracy,
+    Latency,
+    Record,
+    Throughput,
+    WarmUp,
+    read_record,
+    write_record,
+)
+
+
+def make(**changes: object) -> Record:
+    record = Record(
+        schema_version=SCHEMA_VERSION,
+        created="2026-01-02T03:04:05+00:00",
+        command="fastbench run",
+        loader="dali",
+        model="sample",
+        weights="embedded",
+        device="cpu",
+        dtype="float32",
+        compile_mode=None,
+        batch_size=32,
+        num_threads=2,
+        config={"quick": False},
+        environment={"cpu": "A CPU", "num_cores": 2, "gpus": []},
+        data={"num_samples": 1000, "num_bytes": 110_000_000},
+        preprocess={},
+        loader_settings={},
+        labels="mapped by class name",
+        warm_up=WarmUp(
+            model_load_s=0.1,
+            loader_start_s=0.2,
+            compile_s=0.3,
+            first_batch_s=0.4,
+            num_batches=10,
+            wall_s=1.5,
+        ),
+        throughput=Throughput(
+            num_images=2000,
+            num_epochs=2,
+            batch_size=32,
+            wall_s=8.0,
+            step_times_s=[0.125 + 0.001 * i for i in range(64)],
+        ),
+        latency=Latency(batch_size=32, samples_s=[0.3, 0.1, 0.2]),
+        accuracy=Accuracy(num_samples=1000, top1_correct=923, top5_correct=990),
+        parity=compare_predictions(
+            [1, 2, 3], [1, 2, 4], [1, 0, 4], reference="torchvision", is_reference=False
+        ),
+        notes=[],
+    )
+    return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    for record in (make(), make(accuracy=None, parity=None, compile_mode="default")):
+        assert read_record(write_record(record, tmp_path)) == record
+
+
+def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
+    stored = json.loads(write_record(make(), tmp_path).read_text())
+    assert stored["schema_version"] == 1
+    assert stored["accuracy"] == {"num_samples": 1000, "top1_correct": 923, "top5_correct": 990}
+    assert len(stored["throughput"]["step_times_s"]) == 64
+
+
+def test_no_record_is_overwritten(tmp_path: Path) -> None:
+    paths = [write_record(make(), tmp_path).name for _ in range(3)]
+    assert paths == [
+        "sample-dali-float32.json",
+        "sample-dali-float32-2.json",
+        "sample-dali-float32-3.json",
+    ]
+
+
+def test_a_record_holds_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_record(make(latency=Latency(batch_size=1, samples_s=[float("nan")])), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_went_away(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written to .*gone \(No such file"):
+        write_record(make(), tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "has no schema_version"),
+        ('{"a": 1}', "has no schema_version"),
+        ('{"schema_version": 99}', "has schema_version 99, this fastbench reads 1"),
+        ('{"schema_version": 1}', "is a damaged record"),
+        ('{"schema_version": 1, "surprise": 2}', "unknown field 'surprise'"),
+    ],
+)
+def test_files_that_are_no_records(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=said):
+        read_record(path)
+
+
+def test_derived_figures() -> None:
+    record = make()
+    assert record.throughput.images_per_s == 250
+    assert record.throughput.step_time_s(50) == pytest.approx(0.1565)
+    assert record.throughput.step_time_s(99) is None
+    assert record.latency.median_s == 0.2
+    assert record.accuracy is not None
+    assert record.accuracy.top1 == 0.923
+    assert record.accuracy.top1_interval == (
+        pytest.approx(0.9048, abs=1e-4),
+        pytest.approx(0.9380, abs=1e-4),
+    )
+
+
+def test_parity_counts_both_ways() -> None:
+    parity = compare_predictions(
+        [1, 2, 3, 9, 5],
+        [1, 2, 4, 4, 6],
+        [1, 0, 3, 4, 0],
+        reference="torchvision",
+        is_reference=False,
+    )
+    assert (parity.num_agreeing, parity.num_samples) == (2, 5)
+    assert (parity.only_row_correct, parity.only_reference_correct) == (1, 1)
+    assert parity.agreement == 0.4
+    assert parity.accuracy_difference == 0
+    unlabelled = compare_predictions([1], [1], None, reference="torchvision", is_reference=False)
+    assert unlabelled.agreement == 1
+    assert unlabelled.accuracy_difference is None
+
+
+def text_of(records: list[Record], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table.render(records))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_is_whole(width: int) -> None:
+    reference = compare_predictions([1], [1], [1], reference="torchvision", is_reference=True)
+    slow = Throughput(
+        num_images=1000, num_epochs=1, batch_size=32, wall_s=80.0, step_times_s=[2.5] * 700
+    )
+    text = text_of([make(loader="torchvision", parity=reference, throughput=slow), make()], width)
+    assert "…" not in text
+    for part in (
+        "torchvision",
+        "250",
+        "12.5",
+        "2,500 / 2,500",
+        "92.30",
+        "90.5–93.8",
+        "reference",
+        "66.67",
+        "−33.33",
+    ):
+        assert part in text, part
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_the_table_says_what_differs_between_rows() -> None:
+    text = text_of([make(), make(dtype="bfloat16", model="resnet18", weights="none")], 80)
+    assert "resnet18" in text
+    assert "bfloat16" in text
+
+
+def test_the_table_says_why_something_is_missing() -> None:
+    text = text_of(
+        [
+            make(
+                accuracy=None,
+                parity=None,
+                labels="no labels: the images are not read",
+                config={"quick": True},
+                notes=["hits differ"],
+            )
+        ],
+        80,
+    )
+    assert "No accuracy: the images are not read." in text
+    assert "--quick" in text
+    assert "p99 needs 662" in text
+    assert "hits differ." in text

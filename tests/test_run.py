@@ -1,0 +1,329 @@
+"""The command line as a user meets it: rows, records, exit codes, and one clear sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+
+from fastbench import cli, device
+from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError
+from fastbench.results import Record, read_record
+
+MODEL = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of MODEL whose outputs differ from image to image, unlike those of `none`."""
+    torch.manual_seed(5)
+    module = torchvision.models.get_model(MODEL, weights=None)
+    module.train()
+    with torch.no_grad():
+        for _ in range(3):  # gives BatchNorm statistics to work with
+            module(torch.randn(8, 3, 64, 64))
+    path = tmp_path_factory.mktemp("weights") / "local.pth"
+    torch.save(module.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, checkpoint: Path) -> Callable[..., tuple[int, list[Record]]]:
+    def run_(data: Path, *argv: str, weights: str | None = None) -> tuple[int, list[Record]]:
+        output = tmp_path / "records"
+        code = cli.main(
+            ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
+             "--quick", "--device", "cpu", "--batch-size", "8", "--output", str(output), *argv]
+        )  # fmt: skip
+        return code, [read_record(path) for path in sorted(output.glob("*.json"))]
+
+    return run_
+
+
+def sentence(text: str) -> str:
+    """What a failed command says: one line, of our own, without a traceback."""
+    lines = [line for line in text.splitlines() if line.startswith("fastbench: ")]
+    assert len(lines) == 1, text
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def test_two_loaders_make_two_rows_and_two_records(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(images)
+    shown = capsys.readouterr()
+    assert code == 0
+    assert [record.loader for record in records] == ["dali", "torchvision"]
+    for record in records:
+        assert record.data["num_samples"] == record.throughput.num_images == 22
+        assert record.accuracy is not None
+        assert record.accuracy.num_samples == 22
+        assert record.labels == "mapped by ImageNet wnid"
+        assert record.environment["packages"]["torch"] == torch.__version__.split("+")[0]
+        assert len(record.throughput.step_times_s) == 3
+        assert record.preprocess["resize"] == 256
+        assert record.parity is not None
+        assert record.loader in shown.out
+    dali, reference = records
+    assert reference.parity is not None
+    assert reference.parity.is_reference
+    assert reference.parity.agreement == 1
+    assert dali.parity is not None
+    assert dali.parity.agreement >= 0.9
+    assert "the CPU" in shown.err  # said in one line: no GPU is used
+
+
+def test_bfloat16_is_held_against_float32(run: Callable[..., Any], images: Path) -> None:
+    code, records = run(images, "--dtype", "bfloat16")
+    assert code == 0
+    for record in records:
+        assert record.dtype == "bfloat16"
+        assert record.parity is not None
+        assert not record.parity.is_reference
+        assert 0.5 < record.parity.agreement <= 1
+
+
+def test_a_limit(run: Callable[..., Any], images: Path) -> None:
+    _, (record,) = run(images, "--limit", "5", "--reference", "none", "--loader", "dali")
+    assert record.data["num_samples"] == 5
+    assert record.parity is None
+
+
+def test_synthetic_images_are_not_scored(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, (record,) = run(images, "--loader", "synthetic", "--reference", "none")
+    assert code == 0
+    assert (record.accuracy, record.parity) == (None, None)
+    assert record.throughput.images_per_s > 0
+    assert "No accuracy: the images are not read." in capsys.readouterr().out
+
+
+def test_a_flat_folder_still_has_parity(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(images / "n02123045")
+    assert code == 0
+    for record in records:
+        assert record.accuracy is None
+        assert record.parity is not None
+        assert record.parity.accuracy_difference is None
+    assert "No accuracy: the folder has no class folders." in capsys.readouterr().out
+
+
+def test_the_records_accuracy_is_the_models(
+    run: Callable[..., Any], images: Path, checkpoint: Path
+) -> None:
+    """Counted again by hand, in the plainest way."""
+    from PIL import Image
+
+    from fastbench.data.imagenet import wnid_index
+
+    module = torchvision.models.get_model(MODEL, weights=None).eval()
+    module.load_state_dict(torch.load(checkpoint))
+    transform = torchvision.models.get_model_weights(MODEL).DEFAULT.transforms()
+    # A random model hits nothing: take its own predictions of half the images as their classes.
+    top1 = top5 = 0
+    for path in sorted(images.rglob("*.JPEG")):
+        with torch.inference_mode(), Image.open(path) as image:
+            best = module(transform(image.convert("RGB"))[None])[0].topk(5).indices.tolist()
+        label = wnid_index()[path.parent.name]
+        top1 += best[0] == label
+        top5 += label in best
+    _, records = run(images, "--loader", "torchvision")
+    (record,) = records
+    assert record.accuracy is not None
+    assert (record.accuracy.top1_correct, record.accuracy.top5_correct) == (top1, top5)
+
+
+def test_a_failed_row_does_not_lose_the_others(
+    run: Callable[..., Any],
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fastbench.loaders import synthetic
+
+    def out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(synthetic.SyntheticLoader, "__iter__", out_of_memory)
+    code, records = run(images, "--loader", "synthetic", "--loader", "dali", "--reference", "none")
+    assert code == 1
+    assert [record.loader for record in records] == ["dali"]
+    said = sentence(capsys.readouterr().err)
+    assert "Out of memory" in said
+    assert "batch size 8. Try --batch-size 4" in said
+
+
+def test_a_batch_that_no_machine_can_hold(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(images, "--batch-size", "100000000")
+    assert (code, records) == (1, [])
+    assert "Out of memory" in sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["--data", "nowhere"], 1, "nowhere does not exist"),
+        (["--model", "resnet19"], 2, "no model 'resnet19'. Did you mean 'resnet18'?"),
+        (["--loader", "daly"], 2, "no loader 'daly'. Did you mean 'dali'?"),
+        (["--reference", "torchvison"], 2, "Did you mean 'torchvision'?"),
+        (["--device", "cuda"], 1, "There is no CUDA device"),
+        (["--weights", "gone.pth"], 1, "The weights file gone.pth does not exist"),
+        (["--batch-size", "0"], 2, "--batch-size is 0"),
+        (["--nonsense"], 2, "nrecognized arguments: --nonsense"),
+    ],
+)
+def test_what_the_command_line_gets_wrong(
+    argv: list[str],
+    code: int,
+    said: str,
+    images: Path,
+    run: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    # A later --device or --data overrides the helper's.
+    assert run(images, *argv)[0] == code
+    assert said in sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.write_bytes(b""), "is empty (0 bytes)"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-99]), "cannot be decoded"),
+        (lambda path: path.write_text("not a picture"), "is not a JPEG file"),
+        (lambda path: os.truncate(path, 300), "cannot be decoded"),
+    ],
+)
+def test_a_bad_file_is_named_before_anything_is_measured(
+    spoil: Callable[[Path], None],
+    said: str,
+    small: Path,
+    run: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    spoil(small / "n02123045/3.jpg")
+    code, _ = run(small)
+    assert code == 1
+    line = sentence(capsys.readouterr().err)
+    assert "3.jpg" in line
+    assert said in line
+    assert not (tmp_path / "records").exists()  # nothing was measured, nothing is left
+
+
+def test_damage_inside_a_file_fails_each_row_and_names_the_file(
+    small: Path,
+    damage: Callable[[Path], None],
+    run: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(small / "n02123045/3.jpg")
+    code, records = run(small)
+    assert (code, records) == (1, [])
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("fastbench: ")]
+    assert len(lines) == 2
+    assert all("3.jpg cannot be decoded" in line for line in lines)
+
+
+def test_an_output_folder_that_cannot_be(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, _ = run(images, "--output", str(tmp_path / "file"))
+    assert code == 2
+    assert "cannot be written" in sentence(capsys.readouterr().err)
+
+
+def test_ctrl_c_keeps_the_finished_rows(images: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """A real process and a real signal, sent when the first record is there."""
+    output = tmp_path / "records"
+    command = [
+        sys.executable, "-m", "fastbench", "run", "--data", str(images), "--model", MODEL,
+        "--weights", str(checkpoint), "--device", "cpu", "--output", str(output), "--loader",
+        "synthetic", "--loader", "torchvision", "--reference", "none", "--min-seconds", "2",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background of a shell inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        deadline = time.monotonic() + 100
+        while not list(output.glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert f"Interrupted: 1 finished row is in {output}." in err
+    assert "Traceback" not in err
+    assert "synthetic" in out
+    assert [json.loads(p.read_text())["loader"] for p in output.glob("*.json")] == ["synthetic"]
+
+
+def test_the_other_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == 0
+    assert "resnet50" in capsys.readouterr().out.split()
+    assert cli.main(["loaders"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("dali", "synthetic", "torchvision"))
+    assert cli.main(["env"]) == 0
+    shown = capsys.readouterr().out
+    assert f"torch{'':<5}" in shown
+    assert len(shown.splitlines()) < 24  # one screen
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("fastbench ")
+    assert cli.main([]) == 0
+    assert "usage: fastbench" in capsys.readouterr().out
+
+
+def test_data_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "drawn"
+    assert cli.main(["data", "sample", "--num-images", "6", "--output", str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(folder)
+    assert len(list(folder.rglob("*.jpg"))) == 6
+    assert cli.main(["data", "sample", "--num-images", "0"]) == 2
+    assert "--num-images is 0" in sentence(capsys.readouterr().err)
+
+
+def test_foreign_errors_are_mapped_once() -> None:
+    with pytest.raises(OutOfMemoryError), device.mapped_errors("work", 8):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    with pytest.raises(DeviceError, match="The GPU failed during work: CUDA error: x"):  # noqa: SIM117
+        with device.mapped_errors("work", 8):
+            raise RuntimeError("CUDA error: x\nmore")
+    with pytest.raises(FastbenchError, match="ours"), device.mapped_errors("work", 8):
+        raise FastbenchError("ours")
+    with pytest.raises(RuntimeError, match="a bug"), device.mapped_errors("work", 8):
+        raise RuntimeError("a bug")  # no error of ours hides a bug
+
+
+def test_choosing_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    choose = device.choose_device
+    assert [str(choose(x)) for x in ("auto", "cpu", "cuda", "cuda:1")] == [
+        "cuda:0", "cpu", "cuda:0", "cuda:1",
+    ]  # fmt: skip
+    with pytest.raises(DeviceError, match=r"no CUDA device 2 .* torch sees 2"):
+        choose("cuda:2")

@@ -1,0 +1,138 @@
+"""The passes, on loaders and clocks made for the test: what is timed is what is scored."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fastbench.clock import HostClock
+from fastbench.errors import LoaderError
+from fastbench.loaders.base import Batch, Setting
+from fastbench.models.classifier import Tally
+from fastbench.runner import Plan, check_each_once, end_to_end, probe_latency
+
+NUM_SAMPLES, BATCH_SIZE = 10, 4
+NAMES = [f"{i}.jpg" for i in range(NUM_SAMPLES)]
+
+
+class CountingLoader:
+    """Batches whose images say which sample they are; `order` may lose or repeat some."""
+
+    reads_images = True
+    settings: dict[str, Setting] = {}  # noqa: RUF012
+
+    def __init__(self, order: list[int] | None = None) -> None:
+        self.order = order or list(range(NUM_SAMPLES))
+        self.num_asked = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        for ids in (
+            itertools.batched(self.order, BATCH_SIZE)
+            if hasattr(itertools, "batched")
+            else (self.order[i : i + BATCH_SIZE] for i in range(0, len(self.order), BATCH_SIZE))
+        ):
+            self.num_asked += 1
+            ids_N = torch.tensor(ids)
+            yield Batch(ids_N.view(-1, 1, 1, 1).float(), ids_N, len(ids))
+
+    def close(self) -> None:
+        pass
+
+
+class OneHot:
+    """Predicts the sample's own id."""
+
+    batch_size = BATCH_SIZE
+
+    def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return torch.eye(NUM_SAMPLES)[images_NCHW.flatten().long()]
+
+
+class ScriptedClock(HostClock):
+    """A window of ten seconds an epoch: `elapsed` is asked once after each but the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_marks = 0
+
+    def mark(self) -> None:
+        super().mark()
+        self.num_marks += 1
+
+    def elapsed(self) -> float:
+        return self.num_marks / 3 * 10
+
+
+def plan(**changes: float) -> Plan:
+    values: dict[str, float] = {
+        "min_seconds": 0,
+        "warm_up_batches": 2,
+        "warm_up_seconds": 0,
+        "latency_batches": 5,
+        "latency_seconds": 0,
+        **changes,
+    }
+    return Plan(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("warm_up_batches", [1, 2, 3, 4, 7])
+def test_an_epoch_is_scored_wherever_the_window_begins(warm_up_batches: int) -> None:
+    tally = Tally(NUM_SAMPLES, tuple(range(NUM_SAMPLES)), "cpu")
+    measured = end_to_end(
+        CountingLoader(), OneHot(), tally, HostClock(), plan(warm_up_batches=warm_up_batches), 3
+    )
+    scores = tally.read()
+    assert scores.times_seen == [1] * NUM_SAMPLES
+    assert scores.hits == [(NUM_SAMPLES, NUM_SAMPLES)]
+    assert (measured.num_images, measured.num_epochs) == (NUM_SAMPLES, 1)
+    assert measured.warm_up_batches == warm_up_batches
+    assert len(measured.step_times_s) == 3
+
+
+def test_whole_epochs_until_the_time_is_up() -> None:
+    tally = Tally(NUM_SAMPLES, None, "cpu")
+    measured = end_to_end(
+        CountingLoader(), OneHot(), tally, ScriptedClock(), plan(min_seconds=25), 3
+    )
+    assert (measured.num_epochs, measured.num_images) == (3, 3 * NUM_SAMPLES)
+    assert measured.wall_s == 30
+    check_each_once(tally.read(), 3, NAMES, "counting")
+
+
+@pytest.mark.parametrize(
+    ("order", "culprit"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 8], "8.jpg 2 times in 1 epochs"),
+        ([0, 1, 2, 3, 5, 5, 6, 7, 8, 9], "4.jpg 0 times in 1 epochs"),
+    ],
+)
+def test_a_lost_or_repeated_sample_fails_the_run(order: list[int], culprit: str) -> None:
+    tally = Tally(NUM_SAMPLES, None, "cpu")
+    end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), plan(warm_up_batches=3), 3)
+    with pytest.raises(LoaderError, match=culprit):
+        check_each_once(tally.read(), 1, NAMES, "counting")
+
+
+def test_step_times_add_up_to_the_window() -> None:
+    tally = Tally(NUM_SAMPLES, None, "cpu")
+    measured = end_to_end(CountingLoader(), OneHot(), tally, HostClock(), plan(), 3)
+    assert 0 < sum(measured.step_times_s) <= measured.wall_s
+
+
+def test_latency_has_as_many_samples_as_planned() -> None:
+    loader = CountingLoader()
+    samples = probe_latency(loader, OneHot(), plan())
+    assert len(samples) == 5
+    assert min(samples) > 0
+    assert loader.num_asked > 5  # partial batches were asked for and left out
+
+
+def test_latency_of_a_set_smaller_than_a_batch() -> None:
+    assert len(probe_latency(CountingLoader([0, 1, 2]), OneHot(), plan())) == 5
+
+
+def test_the_plans() -> None:
+    quick, full = (Plan.make(min_seconds=9, quick=quick) for quick in (True, False))
+    assert (quick.min_seconds, full.min_seconds) == (0, 9)
+    assert quick.warm_up_batches < full.warm_up_batches
