@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastbench.data import sample
-from fastbench.data.sample import CLASS_NAMES, SAMPLE_VERSION, draw_image, ensure_sample
+from fastbench.data import drawing, sample
+from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
+from fastbench.data.sample import ensure_sample
 from fastbench.errors import OutputError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def test_an_image_is_a_function_of_split_and_index() -> None:
 
 def test_another_process_draws_the_same_bytes() -> None:
     code = (
-        "import hashlib; from fastbench.data.sample import draw_image\n"
+        "import hashlib; from fastbench.data.drawing import draw_image\n"
         "print(hashlib.sha256(draw_image('train', 5)[0]).hexdigest())"
     )
     printed = subprocess.run(
@@ -76,7 +77,7 @@ def test_importing_it_does_not_import_torch() -> None:
 def test_any_first_n_are_balanced(split: str) -> None:
     counts = Counter(dict.fromkeys(range(24), 0))
     for index in range(100):
-        counts[sample._class_of(split, index)] += 1
+        counts[drawing.class_of(split, index)] += 1
         assert max(counts.values()) - min(counts.values()) <= 1, index
 
 
@@ -104,10 +105,10 @@ def test_sizes_are_imagenets(headers: list[tuple[Image.Image, int]]) -> None:
 
 def test_the_extremes_are_in_the_default_thousand() -> None:
     rng = np.random.default_rng(0)
-    assert sample._draw_size(rng, 404) == (2400, 1600)
+    assert drawing.draw_size(rng, 404) == (2400, 1600)
     assert Image.open(io.BytesIO(draw_image("val", 717)[0])).size == (70, 60)
     for index in range(2000):
-        width, height = sample._draw_size(rng, index)
+        width, height = drawing.draw_size(rng, index)
         assert min(width, height) >= 60
         assert max(width, height) <= 2400
 

@@ -10,7 +10,6 @@ given. The record says where that came from.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,9 +236,3 @@ def _published(entry: Any) -> tuple[float, float] | None:
 def _triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def sample_accuracy() -> dict[str, int]:
-    """The sample model's hits when it was trained, as its file states them."""
-    stated: dict[str, int] = json.loads(read_checkpoint(SAMPLE_FILE).metadata["accuracy"])
-    return stated
