@@ -173,6 +173,8 @@ def _loaders(_: argparse.Namespace) -> int:
     width = max(map(len, entries))
     for name, summary in sorted(entries.items()):
         _print(f"{name:<{width}}  {summary}")
+        if name in BUILT_IN and (options := BUILT_IN[name].options):
+            _print(f"{'':<{width}}  options: {', '.join(options)}")
         try:
             resolve(name)
         except FastbenchError as error:

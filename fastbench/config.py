@@ -20,6 +20,7 @@ COMPILE_MODES: Final = (
     "max-autotune",
     "max-autotune-no-cudagraphs",
 )
+PASSES: Final = ("all", "end-to-end")
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
 
@@ -55,6 +56,14 @@ class RunConfig:
         ),
     ] = "DEFAULT"
     loader: Annotated[tuple[str, ...], Knob("loader by name, repeatable (default: dali)")] = ()
+    loader_option: Annotated[
+        tuple[str, ...],
+        Knob(
+            "a setting of one loader, repeatable: every loader has prefetch and num_threads, "
+            "`fastbench loaders` lists the others",
+            "LOADER.NAME=VALUE",
+        ),
+    ] = ()
     reference: Annotated[
         str,
         Knob("loader whose float32 predictions every row is held against", "NAME|none"),
@@ -79,6 +88,10 @@ class RunConfig:
     min_seconds: Annotated[
         float, Knob("shortest timed window; it always covers whole epochs", "SECONDS")
     ] = 5.0
+    passes: Annotated[
+        str,
+        Knob("all: also the loader alone and the model alone, the two ceilings", choices=PASSES),
+    ] = "all"
     quick: Annotated[bool, Knob("one epoch and a short warm-up, for a first look")] = False
     seed: Annotated[int, Knob("seed of random weights and synthetic images", "N")] = 0
     output: Annotated[
@@ -88,7 +101,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without looking at the machine."""
-        for name, choices in (("dtype", DTYPES), ("compile_mode", COMPILE_MODES)):
+        for name, choices in (
+            ("dtype", DTYPES),
+            ("compile_mode", COMPILE_MODES),
+            ("passes", PASSES),
+        ):
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(
@@ -117,6 +134,14 @@ class RunConfig:
             if "" in values:
                 raise UsageError(f"{_option(name)} is empty. Give it a value or leave it out.")
 
+        for text in self.loader_option:
+            loader, _ = _parse_option(text)
+            if loader not in self.loaders:
+                raise UsageError(
+                    f"--loader-option {text} is for the loader {loader!r}, which is not run. "
+                    f"Run: {', '.join(self.loaders)}."
+                )
+
     @property
     def models(self) -> tuple[str, ...]:
         """The models of this run, each once, in the order asked for."""
@@ -131,6 +156,29 @@ class RunConfig:
         asked = self.loader or ("dali",)
         reference = () if self.reference == "none" else (self.reference,)
         return tuple(dict.fromkeys((*reference, *asked)))
+
+    def options_of(self, loader: str) -> dict[str, str | int | float | bool]:
+        """What `--loader-option` says of one loader; the last word on a name counts."""
+        parsed = map(_parse_option, self.loader_option)
+        return dict(option for name, option in parsed if name == loader)
+
+
+def _parse_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
+    """`LOADER.NAME=VALUE` -> (loader, (name, value)); the value a number or a bool if it can be."""
+    target, equals, written = text.partition("=")
+    loader, _, name = target.rpartition(".")
+    if not (equals and loader and name and written):
+        raise UsageError(
+            f"--loader-option is {text!r}. Write it as LOADER.NAME=VALUE, such as dali.prefetch=3."
+        )
+    if written in ("true", "false"):
+        return loader, (name, written == "true")
+    for kind in (int, float):
+        try:
+            return loader, (name, kind(written))
+        except ValueError:
+            continue
+    return loader, (name, written)
 
 
 def _option(field: str) -> str:

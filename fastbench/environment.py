@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import os
@@ -9,6 +10,8 @@ import platform
 import subprocess
 from pathlib import Path
 from typing import Any, Final
+
+from fastbench.engines import jpeg_engines
 
 __all__ = ["describe", "num_cores"]
 
@@ -54,11 +57,13 @@ def _gpu(index: int) -> dict[str, Any]:
     import torch
 
     properties = torch.cuda.get_device_properties(index)
+    engines = jpeg_engines(index)
     return {
         "name": properties.name,
         "memory_bytes": properties.total_memory,
         "capability": f"{properties.major}.{properties.minor}",
         "num_multiprocessors": properties.multi_processor_count,
+        "jpeg_engines": dataclasses.asdict(engines) if engines else None,
     }
 
 

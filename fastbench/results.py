@@ -26,10 +26,13 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "SCHEMA_VERSION",
     "Accuracy",
+    "Ceiling",
+    "Compilation",
     "Latency",
     "Parity",
     "Record",
     "Throughput",
+    "Trial",
     "WarmUp",
     "read_record",
     "write_record",
@@ -77,6 +80,38 @@ class Throughput:
     def step_time_s(self, pct: float) -> float | None:
         """A percentile of the step times; None where they are too few for it."""
         return supported_percentile(self.step_times_s, pct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """One part of the pipeline alone: the loader, or the model on a resident batch."""
+
+    num_images: int
+    wall_s: float
+
+    @property
+    def images_per_s(self) -> float:
+        """Images over wall seconds."""
+        return self.num_images / self.wall_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """What torch.compile made: graphs and graph breaks (1 and 0 are wanted), and the graphs made
+    after the warm-up, in the timed passes (0 is wanted).
+    """
+
+    num_graphs: int
+    num_graph_breaks: int
+    num_recompiles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One try of a search for the loader's settings; None where it failed."""
+
+    settings: dict[str, Any]
+    images_per_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +192,8 @@ class Record:
     """One row: a model behind a loader, measured and scored.
 
     `accuracy` is None without labels (`labels` says why, in words), `parity` without a reference;
-    both where the loader does not read the images. `notes` are doubts, for people.
+    both where the loader does not read the images. The ceilings are None where they were not asked
+    for, and that of the loader where it makes nothing. `notes` are doubts, for people.
     """
 
     schema_version: int
@@ -177,12 +213,32 @@ class Record:
     preprocess: dict[str, Any]
     loader_settings: dict[str, Any]
     labels: str
+    tuning: list[Trial]
     warm_up: WarmUp
+    compilation: Compilation | None
     throughput: Throughput
+    loader_ceiling: Ceiling | None
+    model_ceiling: Ceiling | None
     latency: Latency
     accuracy: Accuracy | None
     parity: Parity | None
     notes: list[str]
+
+    @property
+    def bound(self) -> str | None:
+        """The lower ceiling, `loader` or `model`; None without ceilings."""
+        known = {
+            name: ceiling.images_per_s
+            for name, ceiling in (("loader", self.loader_ceiling), ("model", self.model_ceiling))
+            if ceiling is not None
+        }
+        return min(known, key=known.__getitem__) if known else None
+
+    @property
+    def overlap_efficiency(self) -> float | None:
+        """End-to-end throughput over the lower ceiling; None without ceilings."""
+        lower = {"loader": self.loader_ceiling, "model": self.model_ceiling}.get(self.bound or "")
+        return None if lower is None else self.throughput.images_per_s / lower.images_per_s
 
 
 def write_record(record: Record, folder: Path) -> Path:
@@ -248,6 +304,9 @@ def _build(kind: type[T], stored: Mapping[str, Any]) -> T:
 
 
 def _value(hint: Any, value: Any) -> Any:
+    if typing.get_origin(hint) is list and value is not None:
+        (item,) = typing.get_args(hint)
+        return [_value(item, part) for part in value]
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     nested = next((x for x in options if isinstance(x, type) and dataclasses.is_dataclass(x)), None)
     return _build(nested, value) if nested is not None and value is not None else value

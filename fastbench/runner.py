@@ -9,6 +9,9 @@ The window is a whole number of epochs, so every sample is timed and scored equa
 it may begin in the middle of one. The device is synchronised before and after it, never within;
 hits are counted on the device and read once at the end.
 
+*Loader alone, model alone.* The same loader with nothing behind it, and the same model on one batch
+that lies on the device: the two ceilings that an end-to-end throughput cannot exceed.
+
 *Batch latency.* One batch at a time from a loader that prefetches nothing, from the request to
 the predictions on the host.
 """
@@ -21,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fastbench.errors import LoaderError
+from fastbench.results import Ceiling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +35,17 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Batch, Loader
     from fastbench.models.classifier import Scores, Tally
 
-__all__ = ["EndToEnd", "Plan", "check_each_once", "end_to_end", "probe_latency", "score"]
+__all__ = [
+    "EndToEnd",
+    "Plan",
+    "check_each_once",
+    "end_to_end",
+    "loader_alone",
+    "model_alone",
+    "probe_latency",
+    "sample_loader",
+    "score",
+]
 
 
 class Model(Protocol):
@@ -53,6 +67,7 @@ class Plan:
     warm_up_seconds: float
     latency_batches: int
     latency_seconds: float
+    ceiling_seconds: float = 0.0
 
     @classmethod
     def make(cls, *, min_seconds: float, quick: bool) -> Plan:
@@ -71,6 +86,7 @@ class Plan:
             warm_up_seconds=1.0,
             latency_batches=10,
             latency_seconds=min(2.0, min_seconds),
+            ceiling_seconds=min(2.0, min_seconds),
         )
 
 
@@ -124,6 +140,48 @@ def end_to_end(
     )
 
 
+def loader_alone(loader: Loader, clock: Clock, plan: Plan, num_batches: int) -> Ceiling:
+    """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`."""
+    stream = _endless(loader)
+    _warm_up_loader(stream, plan.warm_up_batches, plan.warm_up_seconds)
+    num_images = 0
+    clock.start()
+    while num_images == 0 or clock.elapsed() < plan.ceiling_seconds:
+        for batch in itertools.islice(stream, num_batches):
+            num_images += batch.num_valid
+            clock.mark()
+    return Ceiling(num_images=num_images, wall_s=clock.stop())
+
+
+def model_alone(model: Model, images_NCHW: torch.Tensor, clock: Clock, plan: Plan) -> Ceiling:
+    """Run a model on one batch that lies on the device, again and again."""
+    start = time.perf_counter()
+    while True:
+        model(images_NCHW)
+        if time.perf_counter() - start >= plan.warm_up_seconds / 2:
+            break
+    num_images = 0
+    clock.start()
+    while num_images < 4 * model.batch_size or clock.elapsed() < plan.ceiling_seconds:
+        model(images_NCHW)
+        num_images += model.batch_size
+        clock.mark()
+    return Ceiling(num_images=num_images, wall_s=clock.stop())
+
+
+def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:
+    """A quick look at a loader alone: images/s over some batches, not over whole epochs."""
+    stream = _endless(loader)
+    _warm_up_loader(stream, 6, seconds / 2)
+    num_images = num_batches = 0
+    clock.start()
+    while num_batches < 8 or clock.elapsed() < seconds:
+        num_images += next(stream).num_valid
+        num_batches += 1
+        clock.mark()
+    return num_images / clock.stop()
+
+
 def probe_latency(loader: Loader, model: Model, plan: Plan) -> list[float]:
     """Seconds from asking a loader without prefetching for a batch to its predictions on the host.
 
@@ -162,6 +220,13 @@ def check_each_once(scores: Scores, num_epochs: int, names: Sequence[str], loade
                 f"The loader {loader!r} delivered {name} {times} times in {num_epochs} epochs. "
                 f"Nothing that it delivered can be scored; report this to its author."
             )
+
+
+def _warm_up_loader(stream: Iterator[Batch], num_batches: int, seconds: float) -> None:
+    start = time.perf_counter()
+    while num_batches > 0 or time.perf_counter() - start < seconds:
+        next(stream)
+        num_batches -= 1
 
 
 def _endless(loader: Loader) -> Iterator[Batch]:

@@ -14,6 +14,29 @@ from PIL import Image
 # As `fastbench run` does, before torch is loaded: worker processes need the cores too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+NO_GPU = "torch sees no CUDA device"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what needs a GPU where there is none."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if not needing:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason=NO_GPU))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line in place of one a test."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    num = sum(isinstance(x.longrepr, tuple) and NO_GPU in x.longrepr[2] for x in skipped)
+    if num:
+        terminalreporter.write_line(f"{num} GPU tests skipped: {NO_GPU}")
+
+
 # Odd sizes, portrait and landscape, smaller and larger than the crop.
 SIZES = [(500, 375), (375, 500), (333, 251), (64, 91), (257, 256), (1024, 300), (224, 224)]
 
@@ -68,10 +91,11 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def damage() -> Callable[[Path], None]:
-    """Make a JPEG undecodable though its first and last bytes are right."""
+    """Make a JPEG undecodable though its header and its last bytes are right."""
 
     def damage_tables(path: Path) -> None:
         data = path.read_bytes()
-        path.write_bytes(data[:20] + bytes(200) + data[220:])
+        codes = data.index(b"\xff\xc4") + 5  # how many Huffman codes there are of each length
+        path.write_bytes(data[:codes] + b"\xff" * 16 + data[codes + 16 :])
 
     return damage_tables

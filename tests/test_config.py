@@ -18,9 +18,9 @@ def parse(*argv: str) -> RunConfig:
 def test_the_knobs() -> None:
     """Few flags: a new one is put here on purpose."""
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
-        "data", "model", "weights", "loader", "reference", "device", "dtype", "compile",
-        "compile_mode", "batch_size", "num_threads", "limit", "min_seconds", "quick", "seed",
-        "output",
+        "data", "model", "weights", "loader", "loader_option", "reference", "device", "dtype",
+        "compile", "compile_mode", "batch_size", "num_threads", "limit", "min_seconds", "passes",
+        "quick", "seed", "output",
     ]  # fmt: skip
 
 
@@ -29,6 +29,7 @@ def test_the_knobs() -> None:
     [
         ("dtype", "float64"),
         ("compile_mode", "fastest"),
+        ("passes", "some"),
         ("batch_size", 0),
         ("num_threads", -1),
         ("limit", 0),
@@ -57,6 +58,27 @@ def test_an_empty_value(field: str) -> None:
 def test_an_empty_name_among_others() -> None:
     with pytest.raises(UsageError, match="--loader is empty"):
         RunConfig(loader=("dali", ""))
+
+
+@pytest.mark.parametrize(
+    "text", ["prefetch=3", "dali.prefetch", "dali.=3", ".prefetch=3", "dali.prefetch=", ""]
+)
+def test_a_loader_option_that_cannot_be_parsed(text: str) -> None:
+    with pytest.raises(UsageError, match=r"Write it as LOADER\.NAME=VALUE"):
+        RunConfig(loader_option=(text,))
+
+
+def test_a_loader_option_of_a_loader_that_is_not_run() -> None:
+    with pytest.raises(UsageError, match=r"for the loader 'synthetic'.* Run: torchvision, dali"):
+        RunConfig(loader_option=("synthetic.prefetch=1",))
+
+
+def test_loader_options_are_typed_and_the_last_counts() -> None:
+    config = RunConfig(
+        loader_option=("dali.a=1", "dali.b=0.5", "dali.c=true", "dali.d=x", "dali.a=2")
+    )
+    assert config.options_of("dali") == {"a": 2, "b": 0.5, "c": True, "d": "x"}
+    assert config.options_of("torchvision") == {}
 
 
 def test_no_options_are_the_defaults() -> None:

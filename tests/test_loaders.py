@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,16 @@ from conftest import draw
 from PIL import Image
 
 from fastbench.data.manifest import Manifest, scan
-from fastbench.errors import CorruptImageError, LoaderError, LoaderMissingError, UnknownNameError
+from fastbench.errors import (
+    CorruptImageError,
+    LoaderError,
+    LoaderMissingError,
+    UnknownNameError,
+    UsageError,
+)
 from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import Batch, Loader, LoaderSpec, Preprocess
+from fastbench.loaders.streams import InFlight
 from fastbench.loaders.torchvision import make_transform
 from fastbench.models.zoo import preprocess_of
 
@@ -27,6 +35,8 @@ IMAGENET = Preprocess(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
+
+ON_A_CPU = [name for name in BUILT_IN if name != "torchvision-gpu"]
 
 
 def spec_of(manifest: Manifest, **changes: object) -> LoaderSpec:
@@ -67,7 +77,7 @@ def pixels_of(loader: Loader) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", ON_A_CPU)
 def test_the_contract(
     name: str, prefetch: int, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
@@ -92,7 +102,7 @@ def test_the_contract(
     assert torch.equal(*epochs)
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", ON_A_CPU)
 def test_an_epoch_left_early_is_finished_by_the_next(
     name: str, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
@@ -102,7 +112,7 @@ def test_an_epoch_left_early_is_finished_by_the_next(
     assert [i for batch in loader for i in ids_of(batch)] == list(range(22))
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", ON_A_CPU)
 def test_close_twice_and_in_mid_epoch(
     name: str, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
@@ -113,7 +123,7 @@ def test_close_twice_and_in_mid_epoch(
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", ON_A_CPU)
 def test_other_dtypes(
     name: str, dtype: str, images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
@@ -218,6 +228,87 @@ def test_the_transform_is_rebuilt_as_it_was() -> None:
     rebuilt = make_transform(preprocess_of(weights.transforms()))
     image = Image.fromarray(np.arange(90 * 70 * 3, dtype=np.uint8).reshape(90, 70, 3))
     assert torch.equal(rebuilt(image), weights.transforms()(image))
+
+
+def test_options_of_dali(images: Path, open_loader: Callable[[str, LoaderSpec], Loader]) -> None:
+    spec = spec_of(scan(images))
+    for options, said in [
+        ({"hw_decoder_lode": 1}, r"no option 'hw_decoder_lode'\. Did you mean 'hw_decoder_load'"),
+        ({"hw_decoder_load": 1.5}, r"hw_decoder_load is 1\.5\. Give it from 0 to 1"),
+        ({"hw_decoder_load": "all"}, "hw_decoder_load is 'all'; it must be a number"),
+        ({"width_hint": True}, "width_hint is True; it must be of type int"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            open_loader("dali", dataclasses.replace(spec, options=options))
+    assert resolve("dali").search_space(spec) == {}  # type: ignore[attr-defined]
+    on_gpu = resolve("dali").search_space(dataclasses.replace(spec, device="cuda:0"))  # type: ignore[attr-defined]
+    assert on_gpu["num_threads"] == (2, 1, 4)
+
+
+def test_torchvision_gpu_refuses_a_cpu(
+    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    with pytest.raises(LoaderMissingError, match="this run is on the CPU"):
+        open_loader("torchvision-gpu", spec_of(scan(images)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchvision_gpus_arithmetic_is_the_references(images: Path) -> None:
+    """Its decoding and resizing, on a CPU: what nvJPEG refuses is decoded by Pillow."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    from fastbench.loaders.torchvision_gpu import _read_file, decode_all, prepare
+
+    manifest = scan(images)
+    sent = []
+
+    def decode(files: list[torch.Tensor]) -> list[torch.Tensor]:
+        sent.append(len(files))
+        return [decode_jpeg(file, ImageReadMode.RGB) for file in files]
+
+    files = [_read_file(path) for path in manifest.paths]
+    pixels = decode_all(files, decode, torch.device("cpu"))
+    assert sent == [21]  # all but the CMYK one
+    batch = prepare(pixels, IMAGENET, torch.float32)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    transform = make_transform(IMAGENET)
+    std = torch.tensor(IMAGENET.std).view(3, 1, 1)
+    for path, image in zip(manifest.paths, batch, strict=True):
+        expected = transform(Image.open(path).convert("RGB"))
+        levels = 255 * std * (image - expected)
+        assert levels.abs().max() < 2.01, path
+        assert levels.abs().mean() < 0.02, path
+    assert prepare(pixels[:3], IMAGENET, torch.float16).dtype == torch.float16
+
+
+def test_a_gpu_batch_is_held_until_its_event_has_passed() -> None:
+    class Event:
+        def __init__(self) -> None:
+            self.done = self.waited = False
+
+        def query(self) -> bool:
+            return self.done
+
+        def synchronize(self) -> None:
+            self.done = self.waited = True
+
+    events: list[Event] = []
+    in_flight = InFlight(
+        torch.device("cuda"), 2, record_event=lambda _: events.append(Event()) or events[-1]
+    )
+    owners = [Event() for _ in range(4)]  # anything that can be referred to weakly
+    alive = [weakref.ref(owner) for owner in owners]
+    for _ in range(2):
+        in_flight.hold(owners.pop(0))
+    assert [ref() is not None for ref in alive[:2]] == [True, True]
+    events[0].done = True
+    in_flight.hold(owners.pop(0))  # the first is done and goes; two are left
+    assert [ref() is not None for ref in alive[:3]] == [False, True, True]
+    in_flight.hold(owners.pop(0))  # one too many: the oldest is waited for
+    assert events[1].waited
+    assert [ref() is not None for ref in alive] == [False, False, True, True]
+    in_flight.drain()
+    assert [ref() is not None for ref in alive] == [False] * 4
 
 
 def test_an_unknown_loader() -> None:

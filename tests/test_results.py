@@ -14,9 +14,12 @@ from fastbench.report import table
 from fastbench.results import (
     SCHEMA_VERSION,
     Accuracy,
+    Ceiling,
+    Compilation,
     Latency,
     Record,
     Throughput,
+    Trial,
     WarmUp,
     read_record,
     write_record,
@@ -42,6 +45,7 @@ def make(**changes: object) -> Record:
         preprocess={},
         loader_settings={},
         labels="mapped by class name",
+        tuning=[Trial(settings={"num_threads": 2}, images_per_s=900.0)],
         warm_up=WarmUp(
             model_load_s=0.1,
             loader_start_s=0.2,
@@ -50,6 +54,9 @@ def make(**changes: object) -> Record:
             num_batches=10,
             wall_s=1.5,
         ),
+        compilation=Compilation(num_graphs=1, num_graph_breaks=0, num_recompiles=0),
+        loader_ceiling=Ceiling(num_images=1000, wall_s=2.0),
+        model_ceiling=Ceiling(num_images=512, wall_s=2.0),
         throughput=Throughput(
             num_images=2000,
             num_epochs=2,
@@ -77,6 +84,15 @@ def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
     assert stored["schema_version"] == 1
     assert stored["accuracy"] == {"num_samples": 1000, "top1_correct": 923, "top5_correct": 990}
     assert len(stored["throughput"]["step_times_s"]) == 64
+
+
+def test_the_lower_ceiling_binds() -> None:
+    record = make()  # 250 images/s end to end, loader 500, model 256
+    assert (record.bound, record.overlap_efficiency) == ("model", 250 / 256)
+    record = make(model_ceiling=None)
+    assert (record.bound, record.overlap_efficiency) == ("loader", 0.5)
+    record = make(model_ceiling=None, loader_ceiling=None)
+    assert (record.bound, record.overlap_efficiency) == (None, None)
 
 
 def test_no_record_is_overwritten(tmp_path: Path) -> None:

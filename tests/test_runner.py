@@ -10,7 +10,14 @@ from fastbench.clock import HostClock
 from fastbench.errors import LoaderError
 from fastbench.loaders.base import Batch, Setting
 from fastbench.models.classifier import Tally
-from fastbench.runner import Plan, check_each_once, end_to_end, probe_latency
+from fastbench.runner import (
+    Plan,
+    check_each_once,
+    end_to_end,
+    loader_alone,
+    model_alone,
+    probe_latency,
+)
 
 NUM_SAMPLES, BATCH_SIZE = 10, 4
 NAMES = [f"{i}.jpg" for i in range(NUM_SAMPLES)]
@@ -112,6 +119,33 @@ def test_a_lost_or_repeated_sample_fails_the_run(order: list[int], culprit: str)
     end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), plan(warm_up_batches=3), 3)
     with pytest.raises(LoaderError, match=culprit):
         check_each_once(tally.read(), 1, NAMES, "counting")
+
+
+def test_the_loader_alone_is_timed_over_whole_epochs() -> None:
+    """Three batches are an epoch, and ten seconds of this clock."""
+    loader = CountingLoader()
+    ceiling = loader_alone(loader, ScriptedClock(), plan(ceiling_seconds=15), 3)
+    assert (ceiling.num_images, ceiling.wall_s) == (2 * NUM_SAMPLES, 20)
+    assert ceiling.images_per_s == 1
+    assert loader.num_asked == 2 + 6  # the warm-up's, then two epochs
+
+
+def test_the_model_alone_runs_on_one_resident_batch() -> None:
+    model = OneHot()
+    seen = []
+
+    class Spy(OneHot):
+        def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+            seen.append(images_NCHW.data_ptr())
+            return model(images_NCHW)
+
+    images_NCHW = torch.zeros(BATCH_SIZE, 1, 1, 1)
+    ceiling = model_alone(Spy(), images_NCHW, ScriptedClock(), plan(ceiling_seconds=15))
+    # Five batches until this clock shows more than 15 s, at least four, and one warm-up.
+    assert ceiling.num_images == 5 * BATCH_SIZE
+    assert ceiling.wall_s == pytest.approx(5 / 3 * 10)
+    assert len(seen) == 6
+    assert set(seen) == {images_NCHW.data_ptr()}
 
 
 def test_step_times_add_up_to_the_window() -> None:

@@ -1,20 +1,22 @@
 """Which images are measured? One sorted list of files, made once and shared by every loader.
 
 No loader scans folders itself: two that disagree on order or on a hidden file would be scored
-on different data. A sample's id is its index in this list. Every file's first and last bytes
-are read here, so what is no JPEG or was cut off is named before any time is measured.
+on different data. A sample's id is its index in this list. Every file's header and last bytes are
+read here, so what is no JPEG or was cut off is named before any time is measured.
 
 What it does not know: whether the bytes between are sound. A loader finds that out, and says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.data.jpeg import read_header
 from fastbench.errors import CorruptImageError, DataError, DataNotFoundError
 
 if TYPE_CHECKING:
@@ -42,14 +44,15 @@ class Manifest:
     """The ordered samples of a run.
 
     `names[i]` is the path of sample i below `root` with forward slashes, `folders[i]` its class
-    folder (None in a flat folder of images), `num_bytes[i]` its file size. `digest` is the
-    SHA-256 over names and sizes, in hex.
+    folder (None in a flat folder of images), `num_bytes[i]` its file size, `sizes[i]` its (width,
+    height) in pixels. `digest` is the SHA-256 over names and file sizes, in hex.
     """
 
     root: Path
     names: tuple[str, ...]
     folders: tuple[str | None, ...]
     num_bytes: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
     digest: str
 
     def __len__(self) -> int:
@@ -60,6 +63,11 @@ class Manifest:
         """The samples' absolute paths, in order."""
         root = str(self.root)
         return tuple(os.path.join(root, name) for name in self.names)
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The largest width and the largest height, which need not be one image's."""
+        return max(width for width, _ in self.sizes), max(height for _, height in self.sizes)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -100,15 +108,16 @@ def scan(root: Path, *, limit: int | None = None) -> Manifest:
         )
     kept = _spread(len(names), limit)
     names = [names[i] for i in kept]
-    num_bytes = tuple(_check_frame(root / name) for name in names)
+    frames = [_check_frame(root / name) for name in names]
     digest = hashlib.sha256()
-    for name, size in zip(names, num_bytes, strict=True):
-        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    for name, (num_bytes, _) in zip(names, frames, strict=True):
+        digest.update(f"{name}\0{num_bytes}\n".encode("utf-8", "surrogateescape"))
     return Manifest(
         root=root,
         names=tuple(names),
         folders=tuple(folders[i] for i in kept),
-        num_bytes=num_bytes,
+        num_bytes=tuple(num_bytes for num_bytes, _ in frames),
+        sizes=tuple(size for _, size in frames),
         digest=digest.hexdigest(),
     )
 
@@ -172,25 +181,36 @@ def _spread(num_samples: int, limit: int | None) -> list[int]:
     return [i * num_samples // limit for i in range(limit)]
 
 
-def _check_frame(path: Path) -> int:
-    """Hold a file's first and last bytes against a JPEG's; return its size in bytes."""
+def _check_frame(path: Path) -> tuple[int, tuple[int, int]]:
+    """Hold a file's header and last bytes against a JPEG's; its size in bytes and in pixels."""
+    header = None
     try:
         with open(path, "rb") as file:
             head = file.read(12)
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - 2))
+            num_bytes = os.fstat(file.fileno()).st_size
+            file.seek(max(0, num_bytes - 2))
             tail = file.read(2)
+            if head.startswith(_START_OF_IMAGE):
+                with contextlib.suppress(ValueError):  # the decoder says what is wrong, below
+                    header = read_header(file)
     except OSError as error:
         raise CorruptImageError(
             f"{path} cannot be read ({error.strerror}). Check its permissions or remove it."
         ) from error
-    if size == 0:
+    if num_bytes == 0:
         raise CorruptImageError(f"{path} is empty (0 bytes). Replace or remove the file.")
     if not head.startswith(_START_OF_IMAGE):
         kind = next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), None)
         what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
         raise CorruptImageError(f"{path} {what}. Convert it to JPEG, or remove it.")
     # Most files end with the marker. Some have bytes after it and are sound: those are decoded.
-    if tail != _END_OF_IMAGE and (found := find_corrupt([str(path)])) is not None:
+    if (tail != _END_OF_IMAGE or header is None) and (found := find_corrupt([str(path)])):
         raise found
-    return size
+    return num_bytes, (header.width, header.height) if header else _size_by_pillow(path)
+
+
+def _size_by_pillow(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.size

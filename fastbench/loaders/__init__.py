@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastbench.errors import LoaderMissingError, UnknownNameError, did_you_mean
+from fastbench.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
 from fastbench.loaders.base import Loader, LoaderSpec
 
-__all__ = ["BUILT_IN", "Entry", "Factory", "installed", "resolve"]
+__all__ = [
+    "BUILT_IN",
+    "GENERAL_OPTIONS",
+    "Entry",
+    "Factory",
+    "check_options",
+    "installed",
+    "resolve",
+]
 
 Factory = Callable[[LoaderSpec], Loader]
 GROUP: Final = "fastbench.loaders"
+GENERAL_OPTIONS: Final = ("prefetch", "num_threads")
+"""Settings that every loader has, as fields of its spec."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a built-in loader lives, what it does, and the module that it cannot do without."""
+    """Where a built-in loader lives, what it does, and the options that are its own."""
 
     target: str
     summary: str
-    needs: str
+    options: tuple[str, ...] = ()
 
 
 BUILT_IN: Final = {
     "dali": Entry(
         "fastbench.loaders.dali:DaliLoader",
         "NVIDIA DALI: decode, resize, crop, normalise on the GPU, or all of it on the CPU",
-        "nvidia.dali",
+        ("hw_decoder_load", "width_hint", "height_hint"),
     ),
     "synthetic": Entry(
         "fastbench.loaders.synthetic:SyntheticLoader",
         "random images, made once and resident on the device: the model's ceiling",
-        "torch",
     ),
     "torchvision": Entry(
         "fastbench.loaders.torchvision:TorchvisionLoader",
         "the reference: the weights' own transforms on PIL images, DataLoader workers",
-        "torchvision",
+    ),
+    "torchvision-gpu": Entry(
+        "fastbench.loaders.torchvision_gpu:TorchvisionGpuLoader",
+        "nvJPEG through torchvision or TorchCodec, resize on the GPU; needs a CUDA device",
     ),
 }
 
@@ -74,6 +86,22 @@ def resolve(name: str) -> Factory:
     raise UnknownNameError(
         f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
     )
+
+
+def check_options(loader: str, names: Iterable[str]) -> None:
+    """Raise `UsageError` for an option that a built-in loader does not have.
+
+    A plug-in checks its own, when it is opened.
+    """
+    if loader not in BUILT_IN:
+        return
+    known = [*GENERAL_OPTIONS, *BUILT_IN[loader].options]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, known)} "
+                f"It has: {', '.join(known)}."
+            )
 
 
 def installed() -> dict[str, Any]:

@@ -12,17 +12,17 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from fastbench.errors import UsageError
+from fastbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import torch
 
-__all__ = ["Batch", "Loader", "LoaderSpec", "Preprocess", "Setting"]
+__all__ = ["Batch", "Loader", "LoaderSpec", "Preprocess", "Setting", "take_options"]
 
 Setting = str | int | float | bool | None
 """A value that a loader may put into the record."""
@@ -59,7 +59,10 @@ class LoaderSpec:
     The id of a sample is its index in `paths`. `prefetch` counts batches made ahead of the one
     asked for (a loader with workers: for each worker); 0 means that nothing is done before a
     batch is asked for, and only in that mode is a batch's latency measured. `device` and `dtype`
-    are torch's names of what the images must arrive as.
+    are torch's names of what the images must arrive as. `largest` is the largest width and the
+    largest height among the images, for buffers made once. With `repeatable` a sample's pixels may
+    not depend on its place in a batch; where a faster way does not grant that, it is asked for
+    when predictions are scored apart. `options` are the loader's own (`--loader-option`).
     """
 
     paths: Sequence[str]
@@ -70,6 +73,9 @@ class LoaderSpec:
     num_threads: int
     prefetch: int = 2
     seed: int = 0
+    largest: tuple[int, int] | None = None
+    repeatable: bool = False
+    options: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def num_batches(self) -> int:
@@ -99,7 +105,8 @@ class Loader(Protocol):
     A batch stays valid until the next but one is asked for.
 
     `reads_images` is False where the images do not come from the files (their predictions mean
-    nothing); `settings` is what was really used, for the record.
+    nothing); `settings` is what was really used, for the record. A loader that was told to be
+    `repeatable` must be; one that is not without being told has an attribute `repeatable = False`.
     """
 
     reads_images: bool
@@ -112,3 +119,23 @@ class Loader(Protocol):
     def close(self) -> None:
         """Free threads, processes and memory. May be called twice, and in mid-epoch."""
         ...
+
+
+def take_options(spec: LoaderSpec, loader: str, **defaults: Setting) -> dict[str, Setting]:
+    """The loader's options: `spec.options` over `defaults`, whose types they must have.
+
+    A default of None takes any number. Raises `UsageError` for an option that the loader does not
+    have, or a value of another type.
+    """
+    for name, value in spec.options.items():
+        if name not in defaults:
+            raise UsageError(
+                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, list(defaults))}"
+                f" It has: {', '.join(defaults) or 'none'}."
+            )
+        default = defaults[name]
+        wanted = (int, float) if default is None or isinstance(default, float) else type(default)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            kind = "a number" if isinstance(wanted, tuple) else f"of type {wanted.__name__}"
+            raise UsageError(f"The option {loader}.{name} is {value!r}; it must be {kind}.")
+    return {**defaults, **spec.options}

@@ -15,6 +15,12 @@ The crop window is mapped back to the source image and only that region is compu
 still reads beyond its edge): at most 1 level from the reference on the CPU, and faster than
 resizing all of the image.
 
+On a chip with hardware JPEG engines `hw_decoder_load` is the share of each batch that they get, the
+CUDA decoder the rest. Where that is neither 0 nor 1, which decoder an image meets depends on its
+place in the batch, and the two differ slightly: fast, but not repeatable, so predictions are then
+scored in a pass of their own. The best share depends on the chip and on the threads, so it is
+searched for (`search_space`) unless it is given.
+
 DALI has no bfloat16; float32 leaves the pipeline then and is cast on the device.
 """
 
@@ -28,8 +34,9 @@ import torch
 from nvidia.dali import fn, math, pipeline_def, types
 
 from fastbench.data.manifest import find_corrupt
-from fastbench.errors import LoaderError, OutOfMemoryError
-from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
+from fastbench.errors import LoaderError, OutOfMemoryError, UsageError
+from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
+from fastbench.loaders.streams import InFlight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,19 +58,33 @@ class DaliLoader:
                 f"The loader 'dali' cannot resize with {spec.preprocess.interpolation!r}. "
                 f"Use weights with bilinear or bicubic preprocessing, or another loader."
             )
+        on_gpu = device.type == "cuda"
+        width, height = spec.largest or (0, 0)
+        options = take_options(
+            spec, "dali", hw_decoder_load=1.0, width_hint=width, height_hint=height
+        )
+        load = float(options["hw_decoder_load"] or 0)
+        if not 0 <= load <= 1:
+            raise UsageError(f"The option dali.hw_decoder_load is {load}. Give it from 0 to 1.")
+        if spec.repeatable:
+            options["hw_decoder_load"] = load = float(load >= 0.5)
+        self.repeatable = not on_gpu or load in (0, 1)
         self._spec = spec
         self._position = 0
         self._device = device
+        self._in_flight = InFlight(device)
         self._dtype: torch.dtype = getattr(torch, spec.dtype)
         self.settings: Mapping[str, Setting] = {
             "dali": dali.__version__,
-            "device": "gpu" if device.type == "cuda" else "cpu",
-            "decoder": "mixed" if device.type == "cuda" else "cpu",
+            "device": "gpu" if on_gpu else "cpu",
+            "decoder": "mixed" if on_gpu else "cpu",
             "num_threads": spec.num_threads,
             "prefetch_queue_depth": spec.prefetch,
+            **(options if on_gpu else {}),
         }
         self._pipeline = _make_pipeline(
             spec,
+            options,
             batch_size=spec.batch_size,
             num_threads=spec.num_threads,
             device_id=(device.index or 0) if device.type == "cuda" else None,
@@ -86,11 +107,26 @@ class DaliLoader:
             if images_NCHW.dtype != self._dtype:
                 images_NCHW = images_NCHW.to(self._dtype)
             ids_N = torch.from_dlpack(ids.as_tensor()).reshape(-1)
-            yield Batch(images_NCHW, ids_N, min(size, num_samples - start))
+            try:
+                yield Batch(images_NCHW, ids_N, min(size, num_samples - start))
+            finally:
+                self._in_flight.hold(images, ids)
 
     def close(self) -> None:
         """Stop DALI's threads and free its buffers."""
+        self._in_flight.drain()
         self._pipeline = None
+
+    @staticmethod
+    def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
+        """What is worth trying on this device, setting by setting; nothing on a CPU."""
+        if not spec.device.startswith("cuda"):
+            return {}
+        threads = spec.num_threads
+        return {
+            "hw_decoder_load": (1.0, 0.0, 0.25, 0.5, 0.75),
+            "num_threads": (threads, max(1, threads // 2), 2 * threads),
+        }
 
     def _next(self) -> tuple[Any, Any]:
         if self._pipeline is None:
@@ -122,7 +158,7 @@ class DaliLoader:
 
 
 @pipeline_def
-def _make_pipeline(spec: LoaderSpec) -> tuple[Any, Any]:
+def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting]) -> tuple[Any, Any]:
     """The graph: images as (crop, crop, 3) in the model's dtype, and the samples' ids."""
     on_gpu = spec.device.startswith("cuda")
     encoded, ids = fn.readers.file(
@@ -137,7 +173,7 @@ def _make_pipeline(spec: LoaderSpec) -> tuple[Any, Any]:
     start, end = _crop_window(
         fn.peek_image_shape(encoded, adjust_orientation=False), spec.preprocess
     )
-    images = _decode(encoded, on_gpu)
+    images = _decode(encoded, on_gpu, options)
     interpolation = _INTERPOLATIONS[spec.preprocess.interpolation]
     images = fn.resize(
         images,
@@ -161,12 +197,21 @@ def _make_pipeline(spec: LoaderSpec) -> tuple[Any, Any]:
     return images, ids.gpu() if on_gpu else ids
 
 
-def _decode(encoded: Any, on_gpu: bool) -> Any:
+def _decode(encoded: Any, on_gpu: bool, options: Mapping[str, Any]) -> Any:
     shared = {"output_type": types.RGB, "adjust_orientation": False}
     if not on_gpu:
         return fn.decoders.image(encoded, device="cpu", **shared)
-    # nvJPEG's default chroma upsampling is up to 48 levels off the reference; fancy is libjpeg's.
-    return fn.decoders.image(encoded, device="mixed", jpeg_fancy_upsampling=True, **shared)
+    return fn.decoders.image(
+        encoded,
+        device="mixed",
+        # Without it nvJPEG's chroma is up to 48 levels off the reference's, which is libjpeg's.
+        jpeg_fancy_upsampling=True,
+        hw_decoder_load=options["hw_decoder_load"],
+        # Buffers as large as the largest image, made once: growing them would stall a batch.
+        preallocate_width_hint=options["width_hint"],
+        preallocate_height_hint=options["height_hint"],
+        **shared,
+    )
 
 
 def _crop_window(shape: Any, preprocess: Preprocess) -> tuple[Any, Any]:

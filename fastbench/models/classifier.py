@@ -40,6 +40,11 @@ class Classifier:
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.batch_size = batch_size
         self.compiled = compile_mode is not None
+        self._uses_cuda_graphs = self.device.type == "cuda" and compile_mode in (
+            "reduce-overhead",
+            "max-autotune",
+        )
+        self._counters_before = _compile_counters()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         # Shapes are static, so one search for the fastest convolutions pays.
@@ -61,8 +66,16 @@ class Classifier:
                 padded_NCHW = padded_NCHW.contiguous(memory_format=torch.channels_last)
                 padded_NCHW[: images_NCHW.shape[0]] = images_NCHW
                 images_NCHW = padded_NCHW
+            if self._uses_cuda_graphs:
+                # The logits of the last step may be overwritten now: they were read on this stream.
+                torch.compiler.cudagraph_mark_step_begin()
             logits: torch.Tensor = self._forward(images_NCHW)
             return logits
+
+    def num_graphs(self) -> tuple[int, int]:
+        """Graphs that torch.compile made since this classifier was, and graph breaks."""
+        graphs, breaks = _compile_counters()
+        return graphs - self._counters_before[0], breaks - self._counters_before[1]
 
     def warm_up(self, crop: int) -> float:
         """Run twice on blank images of the measured shape; return the seconds of the first run
@@ -90,6 +103,13 @@ class Classifier:
                 ) from error
             seconds.append(time.perf_counter() - start)
         return max(0.0, seconds[0] - seconds[1])
+
+
+def _compile_counters() -> tuple[int, int]:
+    """Graphs and graph breaks in this process, as torch's own tools for them count."""
+    from torch._dynamo.utils import counters
+
+    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
 
 
 @dataclass(frozen=True, kw_only=True)

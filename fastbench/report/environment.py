@@ -13,7 +13,7 @@ def render(facts: dict[str, Any]) -> str:
     """Plain text of `environment.describe()`; what is unknown is said to be so."""
     gpus = [
         f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}, compute {gpu['capability']}, "
-        f"{gpu['num_multiprocessors']} multiprocessors"
+        f"{gpu['num_multiprocessors']} multiprocessors, {_engines(gpu['jpeg_engines'])}"
         for gpu in facts["gpus"]
     ]
     lines = {
@@ -30,3 +30,11 @@ def render(facts: dict[str, Any]) -> str:
     }
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+
+def _engines(engines: dict[str, int] | None) -> str:
+    if engines is None:
+        return "JPEG engines unknown"
+    if not engines["num_engines"]:
+        return "no JPEG engine"
+    return f"JPEG engines {engines['num_engines']} x {engines['num_cores_per_engine']} cores"

@@ -36,7 +36,7 @@ def render(records: Sequence[Record]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("loader", overflow="fold")
     for header in (
-        "images/s",
+        "images/s\nof ceiling",
         "step p50 ms\np90 / p99",
         "latency\nms",
         "top-1 %\n95 % CI",
@@ -49,7 +49,7 @@ def render(records: Sequence[Record]) -> RenderableType:
         accuracy = record.accuracy
         table.add_row(
             _lines(record.loader, " ".join(_condition(record, name) for name in varying)),
-            _lines(format_rate(record.throughput.images_per_s), ""),
+            _throughput(record),
             _step_times(record.throughput),
             _lines(
                 format_milliseconds(record.latency.median_s), f"n={len(record.latency.samples_s)}"
@@ -100,6 +100,12 @@ def _lines(above: str, below: str) -> Text:
     return Text.assemble(above, "\n", (below, "dim"))
 
 
+def _throughput(record: Record) -> Text:
+    efficiency = record.overlap_efficiency
+    below = "" if efficiency is None else f"{100 * efficiency:.0f}% {record.bound}"
+    return _lines(format_rate(record.throughput.images_per_s), below)
+
+
 def _step_times(throughput: Throughput) -> Text:
     p50, p90, p99 = (format_milliseconds(throughput.step_time_s(pct)) for pct in (50, 90, 99))
     return _lines(p50, f"{p90} / {p99}")
@@ -139,6 +145,10 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
         notes.append(f"Hits top-1 / top-5 of n={with_accuracy[0].num_samples:,}: {counts}.")
     reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
     notes.extend(f"No accuracy: {reason.removeprefix('no labels: ')}." for reason in reasons)
+    bounds = {r.bound for r in records if r.bound}
+    if bounds:
+        alone = " or ".join(f"the {name} alone" for name in sorted(bounds))
+        notes.append(f"Of ceiling: end to end over {alone}, whichever is slower.")
     reference = next((r.parity.reference for r in records if r.parity), None)
     if reference is not None:
         notes.append(

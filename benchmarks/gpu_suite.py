@@ -1,0 +1,347 @@
+"""What does this GPU do? One command, no network, under nine minutes: records, a table, a verdict.
+
+    uv run python benchmarks/gpu_suite.py [--output DIR] [--slice NAME] [--max-seconds S]
+
+It draws 20,000 JPEGs like ImageNet's into a scratch folder, says which JPEG engines the chip has
+and whether DALI works them, checks the predictions of the sample model, and then measures models
+behind loaders, the most telling first, until its time is up: each row that no longer fits is named
+as left out. Weights are random: they change nothing about time. A record is written as soon as its
+row is measured; the table and `suite.json` come last, with four questions answered:
+
+    overlap     end to end / min(loader ceiling, model ceiling), resnet18 and resnet50, float16
+                compiled, behind dali                                         wanted: 0.95
+    loader      dali / torchvision (CPU) end to end, resnet18 float16 compiled   wanted: 3
+    compile     compiled / eager, resnet50 float16, model alone               wanted: 1.4
+    agreement   the sample model's top-1 predictions, dali against the reference in float32
+                                                                              wanted: 0.995
+
+Slices, to spread the work over several commands: `core` answers the questions, `models` goes
+through the other models, `float32` through the other dtype, `all` (default) does all of it in that
+order. Exit code: 0 done, 1 without a CUDA device or where no row could be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
+
+import torch
+from rich.console import Console
+
+from fastbench import engines, environment
+from fastbench.config import RunConfig
+from fastbench.data.sample import ensure_sample
+from fastbench.errors import FastbenchError
+from fastbench.report.table import render
+from fastbench.session import FailedRow, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastbench.results import Record
+
+MODELS = (
+    "resnet18",
+    "resnet50",
+    "vit_b_16",
+    "vgg16",
+    "alexnet",
+    "googlenet",
+    "mobilenet_v3_large",
+)
+SLICES = ("core", "models", "float32")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that share a model, and so its compilation."""
+
+    slice: str
+    model: str
+    dtype: str
+    compiled: bool
+    loaders: tuple[str, ...]
+
+    def __str__(self) -> str:
+        how = "compiled" if self.compiled else "eager"
+        return f"{self.model} {self.dtype} {how} x {', '.join(self.loaders)}"
+
+
+def plan(slice_: str) -> list[Group]:
+    """All rows, the most telling first."""
+    everything = ("dali", "torchvision-gpu", "torchvision", "synthetic")
+    groups = [
+        Group("core", "resnet18", "float16", True, everything),
+        Group("core", "resnet50", "float16", True, everything),
+        Group("core", "resnet50", "float16", False, ("dali", "synthetic")),
+        Group("core", "resnet18", "float16", False, ("dali", "synthetic")),
+    ]
+    pair = ("dali", "synthetic")
+    groups += [Group("models", m, "float16", c, pair) for c in (True, False) for m in MODELS[2:]]
+    groups += [Group("float32", m, "float32", c, pair) for c in (True, False) for m in MODELS]
+    cpu_and_gpu = ("torchvision-gpu", "torchvision")
+    groups += [Group("models", m, "float16", True, cpu_and_gpu) for m in MODELS[2:]]
+    return [group for group in groups if slice_ in ("all", group.slice)]
+
+
+@dataclass
+class Suite:
+    """What has been measured so far, and the time there is."""
+
+    device: str
+    output: Path
+    deadline: float
+    records: list[Record] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    dali_options: tuple[str, ...] = ()
+    longest_s: float = 30.0
+
+    def run(self, config: RunConfig) -> Iterator[Record]:
+        """The rows of one session; failures are kept and said."""
+        try:
+            session = Session(config, self.output, say=say, draw_progress=lambda *_: None)
+            for row in session.rows():
+                if isinstance(row, FailedRow):
+                    self.failed.append(f"{row.model} · {row.loader}: {row.error}")
+                    say(self.failed[-1])
+                else:
+                    self.records.append(row)
+                    say(f"{row.model} · {row.loader}: {row.throughput.images_per_s:,.0f} images/s")
+                    yield row
+        except FastbenchError as error:
+            self.failed.append(str(error))
+            say(str(error))
+
+    def measure(self, group: Group, data: Path, min_seconds: float) -> None:
+        """One group, if the time is likely to suffice for it."""
+        if time.monotonic() + self.longest_s > self.deadline:
+            self.left_out.append(str(group))
+            return
+        start = time.monotonic()
+        say(str(group))
+        config = RunConfig(
+            data=str(data),
+            model=(group.model,),
+            weights="none",
+            loader=group.loaders,
+            loader_option=self.dali_options if "dali" in group.loaders else (),
+            reference="none",
+            device=self.device,
+            dtype=group.dtype,
+            compile=group.compiled,
+            min_seconds=min_seconds,
+        )
+        for record in self.run(config):
+            if record.tuning and not self.dali_options:
+                # The search of the first row serves all: the images and the chip are the same.
+                self.dali_options = tuple(
+                    f"dali.{name}={record.loader_settings[name]}"
+                    for name in ("hw_decoder_load", "num_threads")
+                )
+        # Half of the dearest group so far: compilation and the slow loaders differ a lot.
+        self.longest_s = max(self.longest_s, (time.monotonic() - start) / 2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="folder for the records")
+    parser.add_argument("--scratch", type=Path, help="folder for the images (default: /tmp)")
+    parser.add_argument("--num-images", type=int, default=20_000)
+    parser.add_argument("--slice", choices=("all", *SLICES), default="all")
+    parser.add_argument("--max-seconds", type=float, default=500)
+    parser.add_argument("--min-seconds", type=float, default=4.0, help="of each timed window")
+    parser.add_argument("--device", default="cuda:0", help="cpu rehearses it; its figures are none")
+    arguments = parser.parse_args(argv)
+
+    device = arguments.device
+    if device != "cpu" and not torch.cuda.is_available():
+        print(f"No CUDA device: torch {torch.__version__} sees no GPU, and this suite needs one.")
+        return 1
+    began = time.monotonic()
+    name = "cpu" if device == "cpu" else torch.cuda.get_device_name(device).replace(" ", "-")
+    output = arguments.output or Path(f"gpu-suite-{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}")
+    output.mkdir(parents=True, exist_ok=True)
+    scratch = arguments.scratch or Path(tempfile.gettempdir()) / "fastbench-gpu-suite"
+
+    suite = Suite(device, output, began + arguments.max_seconds)
+    say(f"drawing {arguments.num_images:,} images in {scratch}")
+    data = ensure_sample(arguments.num_images, root=scratch / f"val-{arguments.num_images}")
+    small = ensure_sample(1000, root=scratch / "val-1000")
+    say(f"drawn after {time.monotonic() - began:.0f} s")
+    jpeg = engine_report(small) if device != "cpu" else {}
+
+    if arguments.slice in ("all", "core"):
+        for dtype in ("float16", "float32"):
+            check = RunConfig(
+                data=str(small),
+                model=("sample",),
+                loader=("dali", "torchvision-gpu"),
+                dtype=dtype,
+                device=device,
+                quick=True,
+            )
+            deque(suite.run(check), maxlen=0)
+    for group in plan(arguments.slice):
+        suite.measure(group, data, arguments.min_seconds)
+
+    answers = answer(suite.records)
+    (output / "suite.json").write_text(
+        json.dumps(
+            {
+                "benchmark": "gpu_suite",
+                "command": " ".join(["python", *sys.argv]),
+                "environment": environment.describe(),
+                "jpeg": jpeg,
+                "answers": answers,
+                "failed": suite.failed,
+                "left_out": suite.left_out,
+                "seconds": time.monotonic() - began,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+    if suite.records:
+        Console(width=120).print(render(suite.records))
+    for question, found in answers.items():
+        value = "not measured" if found["value"] is None else f"{found['value']:.3f}"
+        print(f"{question:<24} {value:<14} wanted: {found['wanted']}")
+    for text in suite.left_out:
+        print(f"left out, no time: {text}")
+    for text in suite.failed:
+        print(f"failed: {text}")
+    print(f"{len(suite.records)} records in {output}, {time.monotonic() - began:.0f} s")
+    return 0 if suite.records else 1
+
+
+def engine_report(data: Path) -> dict[str, Any]:
+    """Which JPEG engines there are, and how busy DALI keeps them when it may use them alone."""
+    found = engines.jpeg_engines(0)
+    if found is None:
+        say("JPEG engines: nvJPEG could not be asked")
+    else:
+        say(f"JPEG engines: {found.num_engines} x {found.num_cores_per_engine} cores")
+    busiest: int | None = None
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal busiest
+        while not stop.wait(0.1):
+            now = engines.jpeg_utilization_pct(0)
+            if now is not None:
+                busiest = max(busiest or 0, now)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    rates = {}
+    try:
+        for load in (1.0, 0.0):
+            rates[load] = decode_rate(data, load)
+    except FastbenchError as error:
+        say(str(error))
+    finally:
+        stop.set()
+        watcher.join()
+    told = "the driver does not tell" if busiest is None else f"up to {busiest} % busy"
+    speeds = ", ".join(f"load {load:g}: {rate:,.0f} images/s" for load, rate in rates.items())
+    say(f"DALI on the JPEG engines: {told}; {speeds}")
+    return {
+        "num_engines": found.num_engines if found else None,
+        "num_cores_per_engine": found.num_cores_per_engine if found else None,
+        "busiest_pct": busiest,
+        "images_per_s_by_load": rates,
+    }
+
+
+def decode_rate(data: Path, load: float) -> float:
+    """The dali loader alone for two seconds."""
+    from fastbench.clock import make_clock
+    from fastbench.data.manifest import scan
+    from fastbench.loaders import resolve
+    from fastbench.loaders.base import LoaderSpec
+    from fastbench.models.zoo import load_model
+    from fastbench.runner import sample_loader
+
+    manifest = scan(data)
+    spec = LoaderSpec(
+        paths=manifest.paths,
+        batch_size=256,
+        preprocess=load_model("sample").preprocess,
+        device="cuda:0",
+        dtype="float16",
+        num_threads=environment.num_cores(),
+        largest=manifest.largest,
+        options={"hw_decoder_load": load},
+    )
+    loader = resolve("dali")(spec)
+    try:
+        return sample_loader(loader, make_clock(torch.device("cuda", 0)), 2.0)
+    finally:
+        loader.close()
+
+
+def answer(records: list[Record]) -> dict[str, dict[str, Any]]:
+    """The questions of the module's head, from the records alone."""
+
+    def find(model: str, loader: str, dtype: str, compiled: bool) -> Record | None:
+        for record in records:
+            how = (record.model, record.loader, record.dtype, record.compile_mode is not None)
+            if how == (model, loader, dtype, compiled):
+                return record
+        return None
+
+    def rate(record: Record | None) -> float | None:
+        return None if record is None else record.throughput.images_per_s
+
+    def alone(record: Record | None) -> float | None:
+        if record is None or record.model_ceiling is None:
+            return None
+        return record.model_ceiling.images_per_s
+
+    def ratio(above: float | None, below: float | None) -> float | None:
+        return None if above is None or below is None else above / below
+
+    answers = {}
+    for model in ("resnet18", "resnet50"):
+        row = find(model, "dali", "float16", True)
+        answers[f"overlap {model}"] = (row.overlap_efficiency if row else None, 0.95)
+    answers["loader dali/torchvision"] = (
+        ratio(
+            rate(find("resnet18", "dali", "float16", True)),
+            rate(find("resnet18", "torchvision", "float16", True)),
+        ),
+        3.0,
+    )
+    answers["compile resnet50"] = (
+        ratio(
+            alone(find("resnet50", "dali", "float16", True)),
+            alone(find("resnet50", "dali", "float16", False)),
+        ),
+        1.4,
+    )
+    for dtype in ("float32", "float16"):
+        row = find("sample", "dali", dtype, False)
+        agreement = row.parity.agreement if row and row.parity else None
+        answers[f"agreement {dtype}"] = (agreement, 0.995)
+    return {name: {"value": value, "wanted": wanted} for name, (value, wanted) in answers.items()}
+
+
+def say(text: str) -> None:
+    print(f"[{datetime.now(UTC):%H:%M:%S}] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Which JPEG engines has this GPU, and are they at work? Asked of nvJPEG and of the driver.
+
+The hardware JPEG decoder is a part of some chips (A100, A30, H100 and later data-centre ones), and
+missing from others, from some MIG slices, and from containers without the `video` capability. What
+cannot be asked is None: no GPU, no library, a driver that does not tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["JpegEngines", "jpeg_engines", "jpeg_utilization_pct"]
+
+
+@dataclass(frozen=True)
+class JpegEngines:
+    """Hardware JPEG engines of one GPU, and the cores of each."""
+
+    num_engines: int
+    num_cores_per_engine: int
+
+
+def jpeg_engines(device_index: int) -> JpegEngines | None:
+    """What `nvjpegGetHardwareDecoderInfo` says of a GPU; None where it cannot be asked."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    torch.cuda.init()
+    with torch.cuda.device(device_index):
+        torch.zeros(1, device="cuda")  # nvJPEG wants a context
+        for path in _nvjpeg_libraries():
+            with contextlib.suppress(OSError, AttributeError):
+                return _ask(ctypes.CDLL(path))
+    return None
+
+
+def jpeg_utilization_pct(device_index: int) -> int | None:
+    """Percent of the last sampling period in which the JPEG engines worked; None if not told."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(_uuid(device_index))
+        utilization, _ = pynvml.nvmlDeviceGetJpgUtilization(handle)
+    except (pynvml.NVMLError, AttributeError):
+        return None
+    return int(utilization)
+
+
+def _uuid(device_index: int) -> str:
+    """NVML counts all GPUs, torch those it may see: only the UUID is the same for both."""
+    import torch
+
+    return f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"
+
+
+def _ask(library: Any) -> JpegEngines | None:
+    handle = ctypes.c_void_p()
+    if library.nvjpegCreateSimple(ctypes.byref(handle)) != 0:
+        return None
+    try:
+        engines, cores = ctypes.c_uint(0), ctypes.c_uint(0)
+        status = library.nvjpegGetHardwareDecoderInfo(
+            handle, ctypes.byref(engines), ctypes.byref(cores)
+        )
+    finally:
+        library.nvjpegDestroy(handle)
+    return JpegEngines(engines.value, cores.value) if status == 0 else None
+
+
+def _nvjpeg_libraries() -> Iterator[str]:
+    """NVIDIA's wheels keep it in `nvidia/*/lib`; else the loader's own search path."""
+    spec = importlib.util.find_spec("nvidia")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        yield from sorted(map(str, Path(folder).glob("*/lib/libnvjpeg.so.*")), reverse=True)
+    yield from ("libnvjpeg.so.13", "libnvjpeg.so.12", "libnvjpeg.so")

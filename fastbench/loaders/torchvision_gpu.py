@@ -1,0 +1,266 @@
+"""The other way to decode on a GPU: torchvision's (or TorchCodec's) batched nvJPEG call.
+
+A producer thread runs ahead of the model: reader threads bring the files' bytes into memory, one
+call decodes a batch on a CUDA stream of its own, and images of one size are resized together with
+torchvision's antialiased resize, rounded to uint8 as Pillow rounds, cropped, and normalised. Files
+that nvJPEG refuses (CMYK, 12 bits) are decoded by Pillow.
+
+torchvision's decoders are deprecated since 0.29 in favour of TorchCodec's, which call the same
+nvJPEG; whichever is installed is used, and the settings say which. Neither can be told to upsample
+chroma as libjpeg does, so pixels differ from the reference: the parity column says what that does.
+
+Shape suffixes: N batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+import warnings
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from fastbench.data.jpeg import read_header
+from fastbench.data.manifest import corrupt, find_corrupt
+from fastbench.errors import LoaderError, LoaderMissingError
+from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
+from fastbench.loaders.streams import InFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["TorchvisionGpuLoader", "prepare"]
+
+
+class TorchvisionGpuLoader:
+    """The loader `torchvision-gpu`."""
+
+    reads_images = True
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        take_options(spec, "torchvision-gpu")
+        self._device = torch.device(spec.device)
+        if self._device.type != "cuda":
+            raise LoaderMissingError(
+                "The loader 'torchvision-gpu' decodes on a CUDA device, and this run is on the "
+                "CPU. Leave it out, or run on a machine with a GPU."
+            )
+        name, self._decode = _find_decoder(self._device)
+        self.settings: Mapping[str, Setting] = {
+            "decoder": f"nvJPEG through {name}",
+            "num_threads": spec.num_threads,
+            "prefetch": spec.prefetch,
+        }
+        self._spec = spec
+        self._position = 0
+        self._in_flight = InFlight(self._device)
+        self._readers = ThreadPoolExecutor(spec.num_threads, "fastbench-read")
+        self._stream = torch.cuda.Stream(self._device)
+        self._closed = threading.Event()
+        self._queue: queue.Queue[_Ready | BaseException] = queue.Queue(max(1, spec.prefetch))
+        self._producer: threading.Thread | None = None
+        if spec.prefetch:
+            self._producer = threading.Thread(
+                target=self._produce, name="fastbench-decode", daemon=True
+            )
+            self._producer.start()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch of batches."""
+        while self._position:
+            self._next()
+        for _ in range(self._spec.num_batches):
+            ready = self._next()
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(ready.event)
+            # The allocator of the decoding stream must know that another stream reads this.
+            ready.images_NCHW.record_stream(stream)
+            ready.ids_N.record_stream(stream)
+            try:
+                yield Batch(ready.images_NCHW, ready.ids_N, len(ready.ids_N))
+            finally:
+                self._in_flight.hold(ready)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._closed.set()
+        if self._producer is not None:
+            while self._producer.is_alive():
+                try:
+                    self._queue.get_nowait()  # a producer may wait for room
+                except queue.Empty:
+                    self._producer.join(0.01)
+            self._producer = None
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._in_flight.drain()
+
+    def _next(self) -> _Ready:
+        if self._closed.is_set():
+            raise RuntimeError("the loader is closed")
+        position = self._position
+        self._position = (position + 1) % self._spec.num_batches
+        if self._producer is None:
+            return self._make(position, self._read(position))
+        ready = self._queue.get()
+        if isinstance(ready, BaseException):
+            raise ready
+        return ready
+
+    def _produce(self) -> None:
+        """Endless epochs, one batch's files being read while another is decoded."""
+        try:
+            position, files = 0, self._read(0)
+            while not self._closed.is_set():
+                following = (position + 1) % self._spec.num_batches
+                upcoming = self._read(following)
+                try:
+                    ready: _Ready | BaseException = self._make(position, files)
+                except Exception as error:  # noqa: BLE001 - raised again by the consumer
+                    ready = error
+                self._queue.put(ready)
+                position, files = following, upcoming
+        except RuntimeError as error:  # the readers were shut down in mid-read
+            if not self._closed.is_set():
+                self._queue.put(error)
+
+    def _ids(self, position: int) -> range:
+        start = position * self._spec.batch_size
+        return range(start, min(start + self._spec.batch_size, len(self._spec.paths)))
+
+    def _read(self, position: int) -> Any:
+        return self._readers.map(_read_file, [self._spec.paths[i] for i in self._ids(position)])
+
+    def _make(self, position: int, files: Any) -> _Ready:
+        ids = self._ids(position)
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            try:
+                pixels = decode_all(list(files), self._decode, self._device)
+            except (OSError, RuntimeError, ValueError, SyntaxError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                paths = [self._spec.paths[i] for i in ids]
+                raise find_corrupt(paths) or LoaderError(
+                    f"nvJPEG failed on batch {position}: {str(error).splitlines()[0]}. "
+                    f"Run with --loader torchvision to tell whether an image is at fault."
+                ) from error
+            images_NCHW = prepare(pixels, self._spec.preprocess, getattr(torch, self._spec.dtype))
+            ids_N = torch.arange(ids.start, ids.stop, device=self._device)
+            event = torch.cuda.Event()
+            event.record(self._stream)
+        return _Ready(images_NCHW, ids_N, event)
+
+
+@dataclass(eq=False)
+class _Ready:
+    """A batch, and the event after which it is there."""
+
+    images_NCHW: torch.Tensor
+    ids_N: torch.Tensor
+    event: Any
+
+
+def decode_all(
+    files: Sequence[torch.Tensor],
+    decode: Callable[[list[torch.Tensor]], list[torch.Tensor]],
+    device: torch.device,
+) -> list[torch.Tensor]:
+    """Files' bytes -> (3, H, W) uint8 images on the device; in one call but for what it refuses."""
+    refused = {place for place, data in enumerate(files) if not _is_for_nvjpeg(data)}
+    decoded = iter(decode([data for place, data in enumerate(files) if place not in refused]))
+    return [
+        _decode_by_pillow(data).to(device) if place in refused else next(decoded)
+        for place, data in enumerate(files)
+    ]
+
+
+def prepare(
+    images: Sequence[torch.Tensor], preprocess: Preprocess, dtype: torch.dtype
+) -> torch.Tensor:
+    """(3, H, W) uint8 images of any sizes -> one normalised channels_last batch.
+
+    Images of one size are resized together. The arithmetic is the reference's: sizes by its
+    integer rules, an antialiased resize rounded to uint8, a crop whose start rounds ties to even.
+    """
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, image in enumerate(images):
+        groups[tuple(image.shape[1:])].append(place)
+    crops = []
+    for places in groups.values():
+        group_NCHW = torch.stack([images[place] for place in places])
+        resized_NCHW = transforms.resize(
+            group_NCHW,
+            [preprocess.resize],
+            InterpolationMode(preprocess.interpolation),
+            antialias=preprocess.antialias,
+        )
+        crops.append(transforms.center_crop(resized_NCHW, [preprocess.crop, preprocess.crop]))
+    order = np.argsort(np.concatenate([np.array(places) for places in groups.values()]))
+    device = crops[0].device
+    index_N = torch.from_numpy(order)
+    if device.type == "cuda":
+        index_N = index_N.pin_memory().to(device, non_blocking=True)
+    levels_NCHW = torch.cat(crops).contiguous(memory_format=torch.channels_last)[index_N]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocess.mean, preprocess.std))
+    scale, shift = 1 / (255 * std), -mean / std
+    if device.type == "cuda":
+        scale, shift = (x.pin_memory().to(device, non_blocking=True) for x in (scale, shift))
+    normalised_NCHW = torch.addcmul(shift, levels_NCHW.float(), scale)
+    return normalised_NCHW.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _find_decoder(device: torch.device) -> tuple[str, Any]:
+    try:
+        from torchvision.io import decode_jpeg
+
+        name = "torchvision"
+    except ImportError:
+        try:
+            from torchcodec.decoders import decode_jpeg  # type: ignore[import-not-found,no-redef]
+
+            name = "torchcodec"
+        except (ImportError, RuntimeError) as error:
+            raise LoaderMissingError(
+                "The loader 'torchvision-gpu' needs a JPEG decoder for CUDA: this torchvision has "
+                "none, and torchcodec cannot be imported. Install torchcodec."
+            ) from error
+
+    def decode(files: list[torch.Tensor]) -> list[torch.Tensor]:
+        if not files:
+            return []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated, as the module's head says
+            images: list[torch.Tensor] = decode_jpeg(files, mode="RGB", device=device)
+        return images
+
+    return name, decode
+
+
+def _read_file(path: str) -> torch.Tensor:
+    try:
+        # A writable copy, as torch.frombuffer asks for.
+        with open(path, "rb") as file:
+            return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+    except (OSError, ValueError) as error:
+        raise corrupt(path, error) from error
+
+
+def _is_for_nvjpeg(data: torch.Tensor) -> bool:
+    try:
+        header = read_header(io.BytesIO(data[:65536].numpy().tobytes()))
+    except ValueError:
+        return len(data) <= 65536  # else its header lies far in: Pillow takes it
+    return header.num_components != 4 and header.precision == 8
+
+
+def _decode_by_pillow(data: torch.Tensor) -> torch.Tensor:
+    with Image.open(io.BytesIO(data.numpy().tobytes())) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

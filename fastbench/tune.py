@@ -1,0 +1,71 @@
+"""Which settings make this loader fastest on this machine? A short search, one setting at a time.
+
+Each value is tried on the loader alone, with everything else as found so far, and the fastest is
+kept. What it does not know: how the loader and the model get in each other's way. A share of the
+decoding that is best alone may take the GPU from a model that needs it; give the setting by hand
+where that matters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from fastbench import runner
+from fastbench.errors import FastbenchError
+from fastbench.loaders import GENERAL_OPTIONS
+from fastbench.results import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from fastbench.clock import Clock
+    from fastbench.loaders.base import Loader, LoaderSpec, Setting
+
+__all__ = ["apply", "search"]
+
+
+def apply(spec: LoaderSpec, settings: Mapping[str, Setting]) -> LoaderSpec:
+    """A spec with these settings: the general ones in its fields, the others in its options."""
+    general = {name: settings[name] for name in GENERAL_OPTIONS if name in settings}
+    own = {name: value for name, value in settings.items() if name not in GENERAL_OPTIONS}
+    return dataclasses.replace(spec, options={**spec.options, **own}, **general)  # type: ignore[arg-type]
+
+
+def search(
+    open_loader: Callable[[LoaderSpec], AbstractContextManager[Loader]],
+    spec: LoaderSpec,
+    space: Mapping[str, Sequence[Setting]],
+    make_clock: Callable[[], Clock],
+    seconds: float,
+) -> tuple[dict[str, Setting], list[Trial]]:
+    """The fastest settings found, and every trial; `seconds` of measuring each.
+
+    A setting that fails is a trial without a throughput. Raises the last `FastbenchError` where
+    every value of a setting fails.
+    """
+    best: dict[str, Setting] = {name: values[0] for name, values in space.items()}
+    trials: list[Trial] = []
+    rates: dict[tuple[Setting, ...], float] = {}
+    for name, values in space.items():
+        failure: FastbenchError | None = None
+        for value in values:
+            settings = {**best, name: value}
+            key = tuple(settings.values())
+            if key in rates:
+                continue
+            try:
+                with open_loader(apply(spec, settings)) as loader:
+                    rate = runner.sample_loader(loader, make_clock(), seconds)
+            except FastbenchError as error:
+                failure = error
+                trials.append(Trial(settings=settings, images_per_s=None))
+                continue
+            rates[key] = rate
+            trials.append(Trial(settings=settings, images_per_s=rate))
+        if not rates:
+            assert failure is not None
+            raise failure
+        best = dict(zip(space, max(rates, key=lambda tried: rates[tuple(tried)]), strict=True))
+    return best, trials

@@ -1,0 +1,119 @@
+"""The command line on a GPU: dtypes, every compile mode, and what the records say."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from test_run import MODEL, checkpoint, run_on, sentence  # noqa: F401 - fixtures
+
+from fastbench import engines
+from fastbench.config import COMPILE_MODES
+from fastbench.results import Record
+
+pytestmark = pytest.mark.gpu
+
+Run = Callable[..., tuple[int, list[Record]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, checkpoint: Path) -> Run:  # noqa: F811
+    return run_on(tmp_path, checkpoint, "cuda:0")
+
+
+def test_every_loader_makes_a_row(run: Run, images: Path) -> None:
+    names = ["dali", "torchvision-gpu", "torchvision", "synthetic"]
+    code, records = run(images, *(word for name in names for word in ("--loader", name)))
+    assert code == 0
+    assert sorted(record.loader for record in records) == sorted(names)
+    for record in records:
+        assert (record.device, record.dtype) == ("cuda:0", "float16")
+        assert record.model_ceiling is not None
+        assert record.environment["driver"]
+        if record.loader != "synthetic":
+            assert record.parity is not None
+            assert record.parity.agreement >= 0.9
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_other_dtypes(dtype: str, run: Run, images: Path) -> None:
+    code, records = run(images, "--loader", "dali", "--dtype", dtype)
+    assert code == 0
+    assert {record.dtype for record in records} == {dtype}
+
+
+@pytest.mark.parametrize("mode", COMPILE_MODES)
+def test_every_compile_mode_makes_one_graph(mode: str, run: Run, images: Path) -> None:
+    code, records = run(
+        images, "--loader", "dali", "--reference", "none", "--compile", "--compile-mode", mode
+    )
+    assert code == 0
+    (record,) = records
+    assert record.compilation is not None
+    assert record.compilation.num_graphs == 1
+    assert record.compilation.num_graph_breaks == 0
+    assert record.compilation.num_recompiles == 0
+
+
+@pytest.mark.parametrize("mode", COMPILE_MODES)
+def test_compiled_logits_are_the_eager_ones(mode: str) -> None:
+    """From inputs at changing addresses, as a decoder's rotating buffers are."""
+    import torchvision
+
+    from fastbench.models.classifier import Classifier
+
+    torch.manual_seed(0)
+    module = torchvision.models.resnet18(weights=None)
+    both = [
+        Classifier(module, device="cuda:0", dtype="float32", batch_size=8, compile_mode=m)
+        for m in (None, mode)
+    ]
+    for _ in range(6):
+        images_NCHW = torch.randn(8, 3, 224, 224, device="cuda:0").contiguous(
+            memory_format=torch.channels_last
+        )
+        eager, compiled = (classifier(images_NCHW).clone() for classifier in both)
+        torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-3)
+    assert both[1].num_graphs() == (1, 0)
+
+
+def test_the_search_is_recorded(run: Run, images: Path) -> None:
+    code, records = run(images, "--loader", "dali", "--reference", "none", quick=False)
+    assert code == 0
+    (record,) = records
+    loads = {trial.settings["hw_decoder_load"] for trial in record.tuning}
+    assert loads == {1.0, 0.0, 0.25, 0.5, 0.75}
+    assert all(trial.images_per_s for trial in record.tuning)
+    best = max(record.tuning, key=lambda trial: trial.images_per_s or 0)
+    assert record.loader_settings["hw_decoder_load"] == best.settings["hw_decoder_load"]
+
+
+def test_out_of_memory_is_one_sentence(
+    run: Run, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(
+        images, "--loader", "synthetic", "--reference", "none", "--batch-size", "400000"
+    )
+    assert (code, records) == (1, [])
+    assert "memory" in sentence(capsys.readouterr().err)
+
+
+def test_the_engines_are_told() -> None:
+    found = engines.jpeg_engines(0)
+    assert found is None or found.num_engines >= 0
+
+
+def test_a_cuda_clock_agrees_with_the_host() -> None:
+    import time
+
+    from fastbench.clock import make_clock
+
+    clock = make_clock(torch.device("cuda", 0))
+    clock.start()
+    start = time.perf_counter()
+    for _ in range(20):
+        torch.cuda._sleep(10_000_000)
+        clock.mark()
+    wall_s = clock.stop()
+    assert wall_s == pytest.approx(time.perf_counter() - start, rel=0.1)
+    assert sum(clock.step_times()) == pytest.approx(wall_s, rel=0.1)
