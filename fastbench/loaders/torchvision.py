@@ -18,6 +18,7 @@ import signal
 import threading
 import warnings
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -177,6 +178,8 @@ def _interrupt_deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # Started by the first worker, it would unblock the signal again for all that come after.
+    resource_tracker.ensure_running()
     pending = []
     previous = signal.signal(signal.SIGINT, lambda *_: pending.append(True))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
