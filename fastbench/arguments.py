@@ -17,6 +17,8 @@ from typing import Any, NoReturn, TypeVar
 from fastbench.errors import UsageError
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fastbench.config import Knob
 
 __all__ = ["Parser", "add_options", "from_options"]
@@ -32,10 +34,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
 
 
-def add_options(parser: argparse.ArgumentParser, config_type: type[Any]) -> None:
-    """Give `parser` one option for each field of the dataclass `config_type`."""
+def add_options(
+    parser: argparse.ArgumentParser, config_type: type[Any], only: Collection[str] | None = None
+) -> None:
+    """Give `parser` one option for each field of the dataclass `config_type`, or for some."""
     hints = typing.get_type_hints(config_type, include_extras=True)
     for field in dataclasses.fields(config_type):
+        if only is not None and field.name not in only:
+            continue
         kind, knob = typing.get_args(hints[field.name])
         _add(parser, field.name, kind, knob, field.default)
 

@@ -1,7 +1,7 @@
 """The command line: argv -> config -> calls -> exit code. Heavy imports live inside the commands.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a run failed, 2 the
-command line was wrong, 130 interrupted (see `errors.py`).
+command line was wrong, 3 the predictions were, 130 interrupted (see `errors.py`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,42 @@ from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options
 from fastbench.config import RunConfig
-from fastbench.errors import EXIT_INTERRUPTED, FastbenchError, OutputError, UsageError
-from fastbench.results import Record
+from fastbench.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_WRONG,
+    FastbenchError,
+    OutputError,
+    UsageError,
+)
+from fastbench.results import ParityRecord, Record
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.report.progress import Progress
     from fastbench.session import FailedRow
 
+    Rows = Callable[[RunConfig, Path, Progress], Iterator[Record | ParityRecord | FailedRow]]
+
 __all__ = ["main"]
+
+
+PARITY_OPTIONS = (
+    "data",
+    "model",
+    "weights",
+    "loader",
+    "loader_option",
+    "reference",
+    "resize",
+    "device",
+    "batch_size",
+    "num_threads",
+    "limit",
+    "seed",
+    "output",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +86,8 @@ def _parser() -> Parser:
 
     run = command("run", _run, "measure throughput, latency and accuracy; one record a row")
     add_options(run, RunConfig)
+    compare = command("parity", _parity, "hold a loader's images and predictions to the reference")
+    add_options(compare, RunConfig, only=PARITY_OPTIONS)
     command("models", _models, "list the models")
     command("loaders", _loaders, "list the loaders, and whether they run here")
     command("env", _env, "tell what this machine can do")
@@ -89,7 +116,21 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    return _measure(from_options(RunConfig, arguments), _rows)
+
+
+def _parity(arguments: argparse.Namespace) -> int:
     config = from_options(RunConfig, arguments)
+    others = [name for name in config.loaders if name != config.reference]
+    if config.reference == "none" or not others:
+        raise UsageError(
+            "There is nothing to compare: name a --loader and a --reference that differ."
+        )
+    return _measure(config, _parity_rows)
+
+
+def _measure(config: RunConfig, rows: Rows) -> int:
+    """Run row by row, keep what was measured whatever happens, and show it."""
     # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
     # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -97,21 +138,24 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from fastbench.report import parity, table
     from fastbench.report.progress import Progress
-    from fastbench.report.table import render
 
-    records: list[Record] = []
+    records: list[Record | ParityRecord] = []
     complaints: list[str] = []
     code = 0
     with Progress() as progress:
         progress.say("loading torch")
         try:
-            for row in _rows(config, folder, progress):
-                if isinstance(row, Record):
+            for row in rows(config, folder, progress):
+                if isinstance(row, Record | ParityRecord):
                     records.append(row)
+                    if row.failures:
+                        code = code or EXIT_WRONG
                 else:
                     complaints.append(f"{row.model} · {row.loader}: {row.error}")
-                    code = code or row.error.exit_code
+                    # A row that is missing outweighs one that is wrong.
+                    code = row.error.exit_code if code in (0, EXIT_WRONG) else code
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             num = len(records)
@@ -121,13 +165,28 @@ def _run(arguments: argparse.Namespace) -> int:
             code = error.exit_code
             complaints.append(str(error))
     if records:
-        Console().print(render(records))
+        console = Console()
+        timed = [record for record in records if isinstance(record, Record)]
+        if timed:
+            console.print(table.render(timed))
+        for record in records:
+            if isinstance(record, ParityRecord):
+                console.print(parity.render(record))
         _print(f"Records: {folder}")
     elif not any(folder.iterdir()):
         folder.rmdir()
     for complaint in complaints:
         _complain(complaint)
     return code
+
+
+def _parity_rows(
+    config: RunConfig, folder: Path, progress: Progress
+) -> Iterator[ParityRecord | FailedRow]:
+    from fastbench.session import Session
+
+    session = Session(config, folder, say=progress.say, draw_progress=progress.drawn)
+    yield from session.parity_rows()
 
 
 def _rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[Record | FailedRow]:

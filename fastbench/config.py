@@ -20,6 +20,7 @@ COMPILE_MODES: Final = (
     "max-autotune",
     "max-autotune-no-cudagraphs",
 )
+RESIZES: Final = ("fast", "exact")
 PASSES: Final = ("all", "end-to-end")
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
@@ -68,6 +69,13 @@ class RunConfig:
         str,
         Knob("loader whose float32 predictions every row is held against", "NAME|none"),
     ] = "torchvision"
+    resize: Annotated[
+        str,
+        Knob(
+            "fast: one pass, within a level of the reference; exact: Pillow's two rounded passes",
+            choices=RESIZES,
+        ),
+    ] = "fast"
     device: Annotated[str, Knob("where the model runs: " + DEVICES_HELP)] = "auto"
     dtype: Annotated[
         str, Knob("the model's dtype; auto is float16 on a GPU, float32 on a CPU", choices=DTYPES)
@@ -105,6 +113,7 @@ class RunConfig:
             ("dtype", DTYPES),
             ("compile_mode", COMPILE_MODES),
             ("passes", PASSES),
+            ("resize", RESIZES),
         ):
             value = getattr(self, name)
             if value not in choices:

@@ -85,9 +85,10 @@ def _driver() -> str | None:
 
 def _version(package: str) -> str | None:
     try:
-        return importlib.metadata.version(package)
+        version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+    return None if version == "0.0.0" else version  # the empty wheel behind the extra cuda130
 
 
 def _git_state() -> str | None:

@@ -20,7 +20,8 @@ turns them into a line on stderr and an exit code.
     └── RecordError               exit 1   a record cannot be read
     Ctrl-C                        exit 130 (128 + SIGINT, as a shell reports it)
 
-Exit code 3 is kept for a run that worked and whose predictions are wrong.
+Exit code 3 is that of a run that worked and whose predictions are wrong: a gate of accuracy or
+parity did not pass (see `gates.py`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ __all__ = [
     "did_you_mean",
 ]
 
+EXIT_WRONG = 3
 EXIT_INTERRUPTED = 130
 
 

@@ -1,19 +1,31 @@
-"""Does a row predict what the reference predicts, image by image?
+"""Does a row predict what the reference predicts, image by image, and are its images the same?
 
 Two loaders that see the same images can be told apart long before their top-1 differs: at 1,000
-images top-1 is known to 1.5 points, while 10 changed predictions are plain to see.
+images top-1 is known to 2.6 points, while 10 changed predictions are plain to see, and pixels
+show more than either. Predictions are compared by sample id; pixels and logits in step: both
+loaders are read side by side, one batch of each at a time, and nothing is timed.
+
+Shape suffixes: N batch, C channels, H height, W width, K classes.
 """
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.results import Parity
+from fastbench.errors import LoaderError
+from fastbench.gates import EXACT_LEVELS
+from fastbench.results import Parity, Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["compare_predictions"]
+    import torch
+
+    from fastbench.loaders.base import Batch, Preprocess
+
+__all__ = ["Comparison", "compare_in_step", "compare_predictions", "levels_of"]
 
 
 def compare_predictions(
@@ -23,6 +35,7 @@ def compare_predictions(
     *,
     reference: str,
     is_reference: bool,
+    pixels: Pixels | None = None,
 ) -> Parity:
     """Hold top-1 predictions against the reference's, both by sample id.
 
@@ -44,4 +57,131 @@ def compare_predictions(
         num_agreeing=sum(mine == theirs for mine, theirs in pairs),
         only_reference_correct=only_reference,
         only_row_correct=only_row,
+        pixels=pixels,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two loaders in step: what differs, over all and image by image.
+
+    `predictions` and `reference_predictions` are top-1 in float32 by sample id. `worst` has the
+    ids of the images with the largest mean difference, the worst first, and `worst_levels` their
+    images (C, H, W) from the loader and from the reference, in levels.
+    """
+
+    num_samples: int
+    max_levels: float
+    mean_levels: float
+    share_above_one: float
+    image_mean_levels: list[float]
+    max_logits: float
+    mean_logits: float
+    predictions: list[int]
+    reference_predictions: list[int]
+    worst: list[int]
+    worst_levels: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(repr=False)
+
+    @property
+    def num_agreeing(self) -> int:
+        """Images with the same top-1 prediction."""
+        return sum(
+            a == b for a, b in zip(self.predictions, self.reference_predictions, strict=True)
+        )
+
+    def pixels(self, names: Sequence[str], cause: str | None) -> Pixels:
+        """What goes into the record."""
+        worst = self.worst[0]
+        return Pixels(
+            num_samples=self.num_samples,
+            max_levels=self.max_levels,
+            mean_levels=self.mean_levels,
+            share_above_one=self.share_above_one,
+            worst_sample=names[worst],
+            worst_mean_levels=self.image_mean_levels[worst],
+            max_logits=self.max_logits,
+            mean_logits=self.mean_logits,
+            num_agreeing=self.num_agreeing,
+            cause=cause,
+        )
+
+
+def levels_of(images_NCHW: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """Normalised images -> levels of 0..255, float32."""
+    mean, std = (
+        images_NCHW.new_tensor(values).view(1, 3, 1, 1)
+        for values in (preprocess.mean, preprocess.std)
+    )
+    return (images_NCHW.float() * std.float() + mean.float()) * 255
+
+
+def compare_in_step(
+    loader: Iterable[Batch],
+    reference: Iterable[Batch],
+    model: Callable[[torch.Tensor], torch.Tensor],
+    preprocess: Preprocess,
+    *,
+    num_worst: int = 8,
+) -> Comparison:
+    """Read one epoch of both loaders, batch by batch; float32, in the same order.
+
+    Raises `LoaderError` where the two do not deliver the same samples.
+    """
+    total = above = num_values = 0.0
+    largest = largest_logit = logits = num_logits = 0.0
+    means: list[float] = []
+    mine: list[int] = []
+    theirs: list[int] = []
+    worst: list[tuple[float, int]] = []
+    kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for ours, its in itertools.zip_longest(loader, reference):
+        if ours is None or its is None or not _same_samples(ours, its):
+            raise LoaderError(
+                "The two loaders do not deliver the same samples in the same order. "
+                "Nothing can be compared; report this to the loader's author."
+            )
+        valid = ours.num_valid
+        levels, its_levels = (
+            levels_of(batch.images_NCHW[:valid], preprocess) for batch in (ours, its)
+        )
+        difference = (levels - its_levels).abs()
+        total += float(difference.double().sum())
+        above += float((difference > EXACT_LEVELS).sum())
+        num_values += difference.numel()
+        largest = max(largest, float(difference.max()))
+        image_means = difference.flatten(1).double().mean(1).tolist()
+        logits_NK, its_logits_NK = (
+            model(batch.images_NCHW)[:valid].float().clone() for batch in (ours, its)
+        )
+        logit_difference = (logits_NK - its_logits_NK).abs()
+        largest_logit = max(largest_logit, float(logit_difference.max()))
+        logits += float(logit_difference.double().sum())
+        num_logits += logit_difference.numel()
+        mine += logits_NK.argmax(1).tolist()
+        theirs += its_logits_NK.argmax(1).tolist()
+        for row, mean in enumerate(image_means):
+            sample = len(means) + row
+            worst.append((mean, sample))
+            kept[sample] = (levels[row].cpu().clone(), its_levels[row].cpu().clone())
+        means += image_means
+        worst = sorted(worst, key=lambda pair: (-pair[0], pair[1]))[:num_worst]
+        kept = {sample: kept[sample] for _, sample in worst}
+    return Comparison(
+        num_samples=len(means),
+        max_levels=largest,
+        mean_levels=total / num_values,
+        share_above_one=above / num_values,
+        image_mean_levels=means,
+        max_logits=largest_logit,
+        mean_logits=logits / num_logits,
+        predictions=mine,
+        reference_predictions=theirs,
+        worst=[sample for _, sample in worst],
+        worst_levels=kept,
+    )
+
+
+def _same_samples(a: Batch, b: Batch) -> bool:
+    return a.num_valid == b.num_valid and bool(
+        (a.ids_N[: a.num_valid].cpu() == b.ids_N[: b.num_valid].cpu()).all()
     )

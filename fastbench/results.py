@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from fastbench.errors import OutputError, RecordError
-from fastbench.stats import supported_percentile, wilson_interval
+from fastbench.gates import EXACT_LEVELS, judge_parity, judge_pixels, judge_published
+from fastbench.stats import (
+    mcnemar_p,
+    paired_difference_interval,
+    supported_percentile,
+    wilson_interval,
+)
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +36,15 @@ __all__ = [
     "Compilation",
     "Latency",
     "Parity",
+    "ParityRecord",
+    "Pixels",
+    "Published",
     "Record",
     "Throughput",
     "Trial",
     "WarmUp",
     "read_record",
+    "write_parity_record",
     "write_record",
 ]
 
@@ -159,6 +169,43 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """A loader's images held against the reference's, in step, and what a float32 eager model
+    makes of both; over `num_samples` images spread over the data.
+
+    Differences of pixels are in levels of 0..255 after the normalisation is undone;
+    `share_above_one` is the share of values more than 1 level apart. `worst_sample` is the image
+    with the largest mean difference. `cause` is the fault that explains it, where one does.
+    """
+
+    num_samples: int
+    max_levels: float
+    mean_levels: float
+    share_above_one: float
+    worst_sample: str
+    worst_mean_levels: float
+    max_logits: float
+    mean_logits: float
+    num_agreeing: int
+    cause: str | None
+
+    @property
+    def verdict(self) -> str:
+        """`exact` (no value above 1 level), `equivalent` or `different`, by the gates."""
+        if judge_pixels(self):
+            return "different"
+        return "exact" if self.max_levels < EXACT_LEVELS else "equivalent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What the weights' publisher states for all of ImageNet's validation set, as shares."""
+
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parity:
     """Agreement of a row's top-1 predictions with the reference's, on the same samples.
 
@@ -173,6 +220,28 @@ class Parity:
     num_agreeing: int
     only_reference_correct: int | None
     only_row_correct: int | None
+    pixels: Pixels | None
+
+    @property
+    def mcnemar_p(self) -> float | None:
+        """McNemar's exact p of the discordant pairs; None without labels."""
+        if self.only_row_correct is None or self.only_reference_correct is None:
+            return None
+        return mcnemar_p(self.only_reference_correct, self.only_row_correct)
+
+    @property
+    def difference_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of `accuracy_difference`."""
+        if self.only_row_correct is None or self.only_reference_correct is None:
+            return None
+        return paired_difference_interval(
+            self.only_reference_correct, self.only_row_correct, self.num_samples
+        )
+
+    @property
+    def failures(self) -> list[str]:
+        """The gates that the row does not pass, in words (see `gates.py`)."""
+        return [] if self.is_reference else judge_parity(self)
 
     @property
     def agreement(self) -> float:
@@ -193,7 +262,8 @@ class Record:
 
     `accuracy` is None without labels (`labels` says why, in words), `parity` without a reference;
     both where the loader does not read the images. The ceilings are None where they were not asked
-    for, and that of the loader where it makes nothing. `notes` are doubts, for people.
+    for, and that of the loader where it makes nothing. `published` is None where the labels are not
+    ImageNet's or the weights state nothing. `notes` are doubts, for people.
     """
 
     schema_version: int
@@ -221,8 +291,17 @@ class Record:
     model_ceiling: Ceiling | None
     latency: Latency
     accuracy: Accuracy | None
+    published: Published | None
     parity: Parity | None
     notes: list[str]
+
+    @property
+    def failures(self) -> list[str]:
+        """The gates of parity and accuracy that the row does not pass, in words."""
+        failures = list(self.parity.failures) if self.parity else []
+        if self.accuracy and self.published:
+            failures += judge_published(self.accuracy, self.published)
+        return failures
 
     @property
     def bound(self) -> str | None:
@@ -241,14 +320,49 @@ class Record:
         return None if lower is None else self.throughput.images_per_s / lower.images_per_s
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParityRecord:
+    """One loader held against the reference in step, over all samples; nothing is timed."""
+
+    schema_version: int
+    created: str
+    command: str
+    loader: str
+    model: str
+    weights: str
+    device: str
+    batch_size: int
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    preprocess: dict[str, Any]
+    loader_settings: dict[str, Any]
+    labels: str
+    parity: Parity
+
+    @property
+    def failures(self) -> list[str]:
+        """The gates that the loader does not pass, in words."""
+        return self.parity.failures
+
+
 def write_record(record: Record, folder: Path) -> Path:
     """Write a record into a folder, under a name of its own: no earlier file is overwritten.
 
     Raises `OutputError` where that fails.
     """
-    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
     compiled = "-compile" if record.compile_mode else ""
-    stem = f"{record.model}-{record.loader}-{record.dtype}{compiled}".replace("/", "_")
+    return _write(record, folder, f"{record.model}-{record.loader}-{record.dtype}{compiled}")
+
+
+def write_parity_record(record: ParityRecord, folder: Path) -> Path:
+    """Write what `fastbench parity` found, in the same way."""
+    return _write(record, folder, f"parity-{record.model}-{record.loader}")
+
+
+def _write(record: Record | ParityRecord, folder: Path, stem: str) -> Path:
+    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+    stem = stem.replace("/", "_")
     try:
         number = 1
         while True:

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastbench import environment, runner
 from fastbench.clock import make_clock
@@ -23,6 +23,7 @@ from fastbench.results import (
     Compilation,
     Latency,
     Parity,
+    Published,
     Record,
     Throughput,
     Trial,
@@ -42,7 +43,16 @@ if TYPE_CHECKING:
     from fastbench.models.classifier import Classifier, Scores, Tally
     from fastbench.models.zoo import LoadedModel
 
-__all__ = ["Bench", "Conditions", "Passes", "make_record", "open_loader", "run_passes"]
+__all__ = [
+    "Bench",
+    "Conditions",
+    "Passes",
+    "describe_data",
+    "describe_preprocess",
+    "make_record",
+    "open_loader",
+    "run_passes",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +85,7 @@ class Bench:
     num_graphs: int
     num_graph_breaks: int
     reference_predictions: list[int] | None = None
+    float32: Classifier | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +160,7 @@ def make_record(
     loader: str,
     scores: Scores,
     parity: Parity | None,
+    published: Published | None,
     tuning: list[Trial],
     notes: list[str],
 ) -> Record:
@@ -173,15 +185,8 @@ def make_record(
         num_threads=spec.num_threads,
         config=dataclasses.asdict(conditions.config),
         environment=environment.describe(),
-        data={
-            "root": str(manifest.root),
-            "num_samples": len(manifest),
-            "num_classes": len(manifest.classes),
-            "num_bytes": sum(manifest.num_bytes),
-            "largest": list(manifest.largest),
-            "digest": manifest.digest,
-        },
-        preprocess={**dataclasses.asdict(model.preprocess), "source": model.preprocess_source},
+        data=describe_data(manifest),
+        preprocess=describe_preprocess(model),
         loader_settings=passes.settings,
         labels=(bench.labels.how if passes.reads_images else "no labels: the images are not read"),
         tuning=tuning,
@@ -213,9 +218,27 @@ def make_record(
         model_ceiling=bench.model_ceiling,
         latency=Latency(batch_size=conditions.batch_size, samples_s=passes.latencies_s),
         accuracy=accuracy,
+        published=published,
         parity=parity,
         notes=[*notes, *_doubts(passes, num_recompiles)],
     )
+
+
+def describe_data(manifest: Manifest) -> dict[str, Any]:
+    """What a record says of the images."""
+    return {
+        "root": str(manifest.root),
+        "num_samples": len(manifest),
+        "num_classes": len(manifest.classes),
+        "num_bytes": sum(manifest.num_bytes),
+        "largest": list(manifest.largest),
+        "digest": manifest.digest,
+    }
+
+
+def describe_preprocess(model: LoadedModel) -> dict[str, Any]:
+    """What a record says of the preprocessing."""
+    return {**dataclasses.asdict(model.preprocess), "source": model.preprocess_source}
 
 
 def _doubts(passes: Passes, num_recompiles: int) -> list[str]:

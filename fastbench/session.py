@@ -9,27 +9,52 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import shlex
+import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench import environment, parity, runner, tune
 from fastbench.clock import make_clock
-from fastbench.data.labels import Labels, map_labels
-from fastbench.data.manifest import Manifest, scan
+from fastbench.data.labels import BY_WNID, Labels, map_labels
+from fastbench.data.manifest import Manifest, scan, spread
 from fastbench.device import choose_device, mapped_errors
-from fastbench.errors import FastbenchError
+from fastbench.diagnose import name_cause
+from fastbench.errors import FastbenchError, LoaderError
+from fastbench.gates import judge_pixels
 from fastbench.loaders import Factory, check_options, resolve
 from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
 from fastbench.models import check_name
 from fastbench.models.classifier import Classifier, Scores, Tally
 from fastbench.models.zoo import LoadedModel, load_model
-from fastbench.results import Ceiling, Parity, Record, Trial, write_record
-from fastbench.row import Bench, Conditions, make_record, open_loader, run_passes
+from fastbench.report.picture import draw_difference
+from fastbench.results import (
+    SCHEMA_VERSION,
+    Ceiling,
+    Parity,
+    ParityRecord,
+    Pixels,
+    Published,
+    Record,
+    Trial,
+    write_parity_record,
+    write_record,
+)
+from fastbench.row import (
+    Bench,
+    Conditions,
+    describe_data,
+    describe_preprocess,
+    make_record,
+    open_loader,
+    run_passes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -39,6 +64,8 @@ __all__ = ["FailedRow", "Session"]
 
 DEFAULT_BATCH_SIZE = {"cuda": 256, "cpu": 32}
 NUM_SAMPLE_IMAGES = 1000
+NUM_COMPARED = 128
+NUM_COMPARED_QUICK = 32
 
 
 @dataclass(frozen=True)
@@ -144,10 +171,8 @@ class Session:
         if not self._reads_images(name, spec):
             return None
         with mapped_errors("the reference's pass", self._conditions.batch_size):
-            classifier = self._classifier(bench.model, "float32", None)
-            return self._score(
-                bench, name, dataclasses.replace(spec, dtype="float32"), classifier
-            ).predictions
+            spec = dataclasses.replace(spec, dtype="float32")
+            return self._score(bench, name, spec, self._float32(bench)).predictions
 
     def _reads_images(self, name: str, spec: LoaderSpec) -> bool:
         with open_loader(self._factories[name], dataclasses.replace(spec, prefetch=0)) as loader:
@@ -174,7 +199,7 @@ class Session:
                 self._conditions,
                 loader=name,
             )
-            notes = []
+            notes: list[str] = []
             scores = passes.scores
             if not passes.repeatable:
                 scores = self._score(bench, name, spec, bench.classifier)
@@ -187,6 +212,9 @@ class Session:
                     f"accuracy and parity are of a repeatable pass; {changed} of "
                     f"{len(scores.predictions)} predictions of the timed pass differ from it"
                 )
+            found = None
+            if passes.reads_images:
+                found = self._parity(bench, name, scores.predictions, notes)
         return make_record(
             self._conditions,
             bench,
@@ -194,7 +222,8 @@ class Session:
             passes,
             loader=name,
             scores=scores,
-            parity=self._parity(bench, name, scores.predictions) if passes.reads_images else None,
+            parity=found,
+            published=_published(bench) if passes.reads_images else None,
             tuning=tuning,
             notes=notes,
         )
@@ -221,7 +250,9 @@ class Session:
         settings, trials = self._tuned[key]
         return tune.apply(spec, settings), trials
 
-    def _parity(self, bench: Bench, name: str, predictions: list[int]) -> Parity | None:
+    def _parity(
+        self, bench: Bench, name: str, predictions: list[int], notes: list[str]
+    ) -> Parity | None:
         reference = self._config.reference
         is_reference = (
             name == reference and self._conditions.dtype == "float32" and not self._config.compile
@@ -230,13 +261,128 @@ class Session:
             bench.reference_predictions = predictions
         if bench.reference_predictions is None:
             return None
+        pixels = None
+        if name != reference:
+            self._say(f"{bench.model.name} · {name}: pixels against {reference}")
+            names, spec = self._some_samples(bench.model)
+            _, pixels = self._compare(bench, name, spec, names, notes)
         return parity.compare_predictions(
             predictions,
             bench.reference_predictions,
             bench.labels.indices,
             reference=reference,
             is_reference=is_reference,
+            pixels=pixels,
         )
+
+    def parity_rows(self) -> Iterator[ParityRecord | FailedRow]:
+        """Hold every loader but the reference against it, in step, over all samples.
+
+        A record is on disk when it is yielded. Raises `OutputError` where it cannot be written.
+        """
+        config, manifest = self._config, self._conditions.manifest
+        for name in config.models:
+            for loader in config.loaders:
+                if loader == config.reference:
+                    continue
+                self._say(f"{name} · {loader}: against {config.reference}")
+                try:
+                    model = load_model(name, config.weights, seed=config.seed)
+                    labels = map_labels(manifest.folders, model.classes)
+                    with mapped_errors(f"the comparison of {loader}", self._conditions.batch_size):
+                        classifier = self._classifier(model, "float32", None)
+                        bench = Bench(model, labels, classifier, 0.0, 0.0, None, 0, 0)
+                        bench.float32 = classifier
+                        spec = self._spec(model, loader)
+                        settings: dict[str, Setting] = {}
+                        comparison, pixels = self._compare(
+                            bench, loader, spec, manifest.names, [], settings
+                        )
+                except FastbenchError as error:
+                    yield FailedRow(name, loader, error)
+                    continue
+                record = ParityRecord(
+                    schema_version=SCHEMA_VERSION,
+                    created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    command=shlex.join(["fastbench", *sys.argv[1:]]),
+                    loader=loader,
+                    model=name,
+                    weights=model.weights,
+                    device=str(self.device),
+                    batch_size=self._conditions.batch_size,
+                    config=dataclasses.asdict(config),
+                    environment=environment.describe(),
+                    data=describe_data(manifest),
+                    preprocess=describe_preprocess(model),
+                    loader_settings=settings,
+                    labels=labels.how,
+                    parity=parity.compare_predictions(
+                        comparison.predictions,
+                        comparison.reference_predictions,
+                        labels.indices,
+                        reference=config.reference,
+                        is_reference=False,
+                        pixels=pixels,
+                    ),
+                )
+                write_parity_record(record, self._folder)
+                yield record
+
+    def _some_samples(self, model: LoadedModel) -> tuple[list[str], LoaderSpec]:
+        """Some samples, evenly spread: enough for pixels, of which an image has 150,000."""
+        manifest = self._conditions.manifest
+        most = NUM_COMPARED_QUICK if self._config.quick else NUM_COMPARED
+        chosen = spread(len(manifest), most)
+        spec = dataclasses.replace(
+            self._spec(model, ""), paths=[manifest.paths[i] for i in chosen], prefetch=0
+        )
+        return [manifest.names[i] for i in chosen], spec
+
+    def _compare(
+        self,
+        bench: Bench,
+        name: str,
+        spec: LoaderSpec,
+        names: Sequence[str],
+        notes: list[str],
+        settings: dict[str, Setting] | None = None,
+    ) -> tuple[parity.Comparison, Pixels]:
+        """Read a loader and the reference in step; name the fault and draw it where they differ."""
+        reference = self._config.reference
+        spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
+        its_spec = tune.apply(spec, self._config.options_of(reference))
+        spec = tune.apply(spec, self._config.options_of(name))
+        with (
+            open_loader(self._factories[name], spec) as loader,
+            open_loader(self._factories[reference], its_spec) as its_loader,
+        ):
+            if not loader.reads_images or not its_loader.reads_images:
+                raise LoaderError(
+                    f"The loaders {name!r} and {reference!r} cannot be compared: one of them does "
+                    f"not read the images. Choose two that do."
+                )
+            if settings is not None:
+                settings.update(loader.settings)
+            found = parity.compare_in_step(
+                loader, its_loader, self._float32(bench), spec.preprocess
+            )
+        pixels = found.pixels(names, None)
+        if judge_pixels(pixels):
+            worst = [(spec.paths[i], *found.worst_levels[i]) for i in found.worst]
+            pixels = found.pixels(names, name_cause(worst, spec.preprocess))
+            path = self._folder / f"parity-{bench.model.name}-{name}.png"
+            mine, theirs = found.worst_levels[found.worst[0]]
+            draw_difference(theirs, mine, path)
+            notes.append(f"the image that differs most: {path}")
+        return found, pixels
+
+    def _float32(self, bench: Bench) -> Classifier:
+        """The model that the reference's predictions come from: float32, eager."""
+        if self._conditions.dtype == "float32" and not self._config.compile:
+            return bench.classifier
+        if bench.float32 is None:
+            bench.float32 = self._classifier(bench.model, "float32", None)
+        return bench.float32
 
     def _classifier(self, model: LoadedModel, dtype: str, compile_mode: str | None) -> Classifier:
         return Classifier(
@@ -260,8 +406,17 @@ class Session:
             num_threads=self._num_threads,
             seed=self._config.seed,
             largest=self._conditions.manifest.largest,
+            resize=self._config.resize,
         )
         return tune.apply(spec, self._config.options_of(loader))
+
+
+def _published(bench: Bench) -> Published | None:
+    """What is published of these weights, where the labels are those it was published for."""
+    if bench.model.published is None or bench.labels.how != BY_WNID:
+        return None
+    top1, top5 = bench.model.published
+    return Published(top1=top1, top5=top5)
 
 
 def _find_data(config: RunConfig, draw_progress: Callable[[int, int], None]) -> Manifest:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MIN_SAMPLES", "percentile", "supported_percentile", "wilson_interval"]
+__all__ = [
+    "MIN_SAMPLES",
+    "mcnemar_p",
+    "paired_difference_interval",
+    "percentile",
+    "supported_percentile",
+    "wilson_interval",
+]
 
 Z_95: Final = 1.959963984540054
 """The 0.975 quantile of the standard normal distribution."""
@@ -64,3 +71,34 @@ def wilson_interval(num_hits: int, num_samples: int, z: float = Z_95) -> tuple[f
         0.0 if num_hits == 0 else center - half,
         1.0 if num_hits == num_samples else center + half,
     )
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """The two-sided exact p of McNemar's test: how likely discordant pairs split so unevenly.
+
+    Under the null each of the n discordant pairs falls on either side like a coin; twice the
+    smaller binomial tail, at most 1. Q. McNemar, Psychometrika 12 (1947); exact form in A. Agresti,
+    "Categorical Data Analysis", 3rd ed. (2013), section 11.1. Raises `ValueError` below zero.
+    """
+    if only_first < 0 or only_second < 0:
+        raise ValueError(f"{only_first} and {only_second} discordant pairs cannot be")
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, k) for k in range(fewer + 1))
+    return min(1.0, 2 * tail / 2**n)
+
+
+def paired_difference_interval(
+    only_first: int, only_second: int, num_pairs: int, z: float = Z_95
+) -> tuple[float, float]:
+    """The interval of (only_second - only_first) / num_pairs, as shares of -1..1; 95 % by default.
+
+    A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched
+    proportions", Statistics in Medicine 24 (2005): Wald's interval after half an observation is
+    added to each of the four cells. Raises `ValueError` for counts that cannot be.
+    """
+    if min(only_first, only_second) < 0 or not 0 < num_pairs >= only_first + only_second:
+        raise ValueError(f"{only_first} and {only_second} of {num_pairs} pairs cannot be")
+    first, second, n = only_first + 0.5, only_second + 0.5, num_pairs + 2
+    difference = (second - first) / n
+    half = z * math.sqrt(first + second - (second - first) ** 2 / n) / n
+    return max(-1.0, difference - half), min(1.0, difference + half)

@@ -18,9 +18,9 @@ def parse(*argv: str) -> RunConfig:
 def test_the_knobs() -> None:
     """Few flags: a new one is put here on purpose."""
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
-        "data", "model", "weights", "loader", "loader_option", "reference", "device", "dtype",
-        "compile", "compile_mode", "batch_size", "num_threads", "limit", "min_seconds", "passes",
-        "quick", "seed", "output",
+        "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",
+        "dtype", "compile", "compile_mode", "batch_size", "num_threads", "limit",
+        "min_seconds", "passes", "quick", "seed", "output",
     ]  # fmt: skip
 
 
@@ -30,6 +30,7 @@ def test_the_knobs() -> None:
         ("dtype", "float64"),
         ("compile_mode", "fastest"),
         ("passes", "some"),
+        ("resize", "best"),
         ("batch_size", 0),
         ("num_threads", -1),
         ("limit", 0),

@@ -63,3 +63,29 @@ def test_wilson_interval() -> None:
     assert stats.wilson_interval(10, 10)[1] == 1
     with pytest.raises(ValueError, match="not a proportion"):
         stats.wilson_interval(11, 10)
+
+
+@pytest.mark.parametrize("pairs", [(0, 0), (1, 2), (14, 2), (0, 9), (200, 260)])
+def test_mcnemar_is_scipys_binomial_test(pairs: tuple[int, int]) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(pairs[0], sum(pairs), 0.5).pvalue if sum(pairs) else 1.0
+    assert stats.mcnemar_p(*pairs) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand() -> None:
+    assert stats.mcnemar_p(0, 5) == 2 / 32
+    assert stats.mcnemar_p(3, 3) == 1.0
+    with pytest.raises(ValueError, match="-1 and 2"):
+        stats.mcnemar_p(-1, 2)
+
+
+def test_the_interval_of_a_paired_difference() -> None:
+    """b = 3.5, c = 8.5, n = 102 after the half observations: 5/102 +- 1.96 * 3.4286/102."""
+    low, high = stats.paired_difference_interval(3, 8, 100)
+    assert (low, high) == (pytest.approx(-0.016861, abs=1e-5), pytest.approx(0.114900, abs=1e-5))
+    low, high = stats.paired_difference_interval(0, 0, 1000)
+    assert low == pytest.approx(-high)
+    assert 0 < high < 0.003
+    with pytest.raises(ValueError, match="cannot be"):
+        stats.paired_difference_interval(5, 6, 10)

@@ -17,6 +17,7 @@ from fastbench.results import (
     Ceiling,
     Compilation,
     Latency,
+    Published,
     Record,
     Throughput,
     Trial,
@@ -69,6 +70,7 @@ def make(**changes: object) -> Record:
         parity=compare_predictions(
             [1, 2, 3], [1, 2, 4], [1, 0, 4], reference="torchvision", is_reference=False
         ),
+        published=Published(top1=0.69758, top5=0.89078),
         notes=[],
     )
     return dataclasses.replace(record, **changes)  # type: ignore[arg-type]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from fastbench.data.imagenet import WNID, wnid_index
 from fastbench.errors import DataError
 
-__all__ = ["ClassSpace", "Labels", "map_labels"]
+__all__ = ["BY_WNID", "ClassSpace", "Labels", "map_labels"]
+
+BY_WNID: Final = "mapped by ImageNet wnid"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ def map_labels(folders: tuple[str | None, ...], classes: ClassSpace) -> Labels:
 def _known(present: list[str], classes: ClassSpace) -> tuple[dict[str, int], str]:
     """The first rule under which any folder is known: wnid, class name, index, sorted order."""
     if classes.is_imagenet and any(WNID.fullmatch(folder) for folder in present):
-        return wnid_index(), "mapped by ImageNet wnid"
+        return wnid_index(), BY_WNID
     if classes.names is not None:
         # ImageNet has two cranes: a name that two classes share maps to neither.
         times = Counter(classes.names)

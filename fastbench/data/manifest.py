@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["JPEG_SUFFIXES", "Manifest", "find_corrupt", "scan"]
+__all__ = ["JPEG_SUFFIXES", "Manifest", "find_corrupt", "scan", "spread"]
 
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
@@ -106,7 +106,7 @@ def scan(root: Path, *, limit: int | None = None) -> Manifest:
             f"{root} has images both inside class folders and beside them (for example {loose}). "
             f"Move them into class folders, or give --data a folder of one kind."
         )
-    kept = _spread(len(names), limit)
+    kept = spread(len(names), limit)
     names = [names[i] for i in kept]
     frames = [_check_frame(root / name) for name in names]
     digest = hashlib.sha256()
@@ -175,7 +175,8 @@ def _what_is_there(root: Path) -> str:
     )
 
 
-def _spread(num_samples: int, limit: int | None) -> list[int]:
+def spread(num_samples: int, limit: int | None) -> list[int]:
+    """Indices of at most `limit` samples, evenly spread; all of them without a limit."""
     if limit is None or limit >= num_samples:
         return list(range(num_samples))
     return [i * num_samples // limit for i in range(limit)]

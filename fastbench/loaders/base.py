@@ -62,7 +62,9 @@ class LoaderSpec:
     are torch's names of what the images must arrive as. `largest` is the largest width and the
     largest height among the images, for buffers made once. With `repeatable` a sample's pixels may
     not depend on its place in a batch; where a faster way does not grant that, it is asked for
-    when predictions are scored apart. `options` are the loader's own (`--loader-option`).
+    when predictions are scored apart. `resize` is `fast`, or `exact` where a loader can follow the
+    reference's rounding more closely at the cost of time. `options` are the loader's own
+    (`--loader-option`).
     """
 
     paths: Sequence[str]
@@ -75,6 +77,7 @@ class LoaderSpec:
     seed: int = 0
     largest: tuple[int, int] | None = None
     repeatable: bool = False
+    resize: str = "fast"
     options: Mapping[str, Setting] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbench.gates import FULL_SET
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -130,6 +131,8 @@ def _parity(parity: Parity | None) -> Text:
         return _lines("reference", "")
     difference = parity.accuracy_difference
     below = NOT_AVAILABLE if difference is None else format_points(difference)
+    if parity.failures:
+        below = f"FAIL {below}"
     return _lines(format_percent(parity.agreement), below)
 
 
@@ -155,6 +158,22 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
             f"Agree: share of top-1 predictions equal to those of {reference} in float32; "
             f"Δ in percentage points."
         )
+    for record in records:
+        who = f"{record.model} · {record.loader}"
+        if record.published and record.accuracy:
+            difference = format_points(record.accuracy.top1 - record.published.top1)
+            judged = (
+                ""
+                if record.accuracy.num_samples == FULL_SET
+                else f"; judged on all {FULL_SET:,} images only"
+            )
+            notes.append(
+                f"{who}: published top-1 {format_percent(record.published.top1)}, "
+                f"measured {difference} points from it{judged}."
+            )
+        notes.extend(f"{who}: FAIL: {failure}." for failure in record.failures)
+        if record.parity and record.parity.pixels and record.parity.pixels.cause:
+            notes.append(f"{who}: probable cause: {record.parity.pixels.cause}.")
     fewest = min(len(record.throughput.step_times_s) for record in records)
     short = [f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99) if fewest < MIN_SAMPLES[pct]]
     if short:

@@ -1,0 +1,94 @@
+"""Are the predictions still right? The gates that a row's parity and accuracy have to pass.
+
+Small sets cannot tell loaders apart by their top-1 (at 1,000 images it is known to 2.6 points), so
+they are judged by pairs: the same images, one by one. A gate fails only on what is beyond chance.
+
+    pixels      mean difference below 0.5 level over all, below 10 for each image: a coarser filter
+                or a crop beside the reference's is several levels off, another decoder a tenth
+    agreement   the 95 % Wilson interval of top-1 agreement in float32 reaches 98.5 %
+    McNemar     exact p above 0.01: as many images lost as won against the reference
+    accuracy    within 0.1 point of the reference's, where there are 50,000 images or more
+    published   within 0.3 point of what the weights' publisher states, on all 50,000 of ImageNet's
+                validation images
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastbench.stats import mcnemar_p, wilson_interval
+
+if TYPE_CHECKING:
+    from fastbench.results import Accuracy, Parity, Pixels, Published
+
+__all__ = [
+    "EXACT_LEVELS",
+    "FULL_SET",
+    "PUBLISHED_TOLERANCE",
+    "judge_parity",
+    "judge_pixels",
+    "judge_published",
+]
+
+EXACT_LEVELS: Final = 1.01
+"""One level, and room for float32 to say so."""
+MEAN_LEVELS: Final = 0.5
+IMAGE_LEVELS: Final = 10.0
+AGREEMENT: Final = 0.985
+MCNEMAR_P: Final = 0.01
+FULL_SET: Final = 50_000
+REFERENCE_TOLERANCE: Final = 0.001
+PUBLISHED_TOLERANCE: Final = 0.003
+
+
+def judge_pixels(pixels: Pixels) -> list[str]:
+    """What is wrong with a loader's images, in words; nothing where they pass."""
+    failures = []
+    if pixels.mean_levels >= MEAN_LEVELS:
+        failures.append(
+            f"pixels differ by {pixels.mean_levels:.2f} levels in the mean (gate: {MEAN_LEVELS})"
+        )
+    if pixels.worst_mean_levels >= IMAGE_LEVELS:
+        failures.append(
+            f"{pixels.worst_sample} differs by {pixels.worst_mean_levels:.1f} levels in the mean "
+            f"(gate: {IMAGE_LEVELS:g} for each image)"
+        )
+    _, upper = wilson_interval(pixels.num_agreeing, pixels.num_samples)
+    if upper < AGREEMENT:
+        failures.append(
+            f"top-1 agrees on {pixels.num_agreeing} of {pixels.num_samples} images in float32 "
+            f"(gate: {100 * AGREEMENT} % within the interval)"
+        )
+    return failures
+
+
+def judge_parity(parity: Parity) -> list[str]:
+    """What is wrong with a row's predictions against the reference's."""
+    failures = judge_pixels(parity.pixels) if parity.pixels else []
+    lost, won = parity.only_reference_correct, parity.only_row_correct
+    if lost is None or won is None:
+        return failures
+    p = mcnemar_p(lost, won)
+    if p <= MCNEMAR_P:
+        failures.append(
+            f"{lost} images are lost and {won} won against the reference, McNemar p = {p:.1g} "
+            f"(gate: {MCNEMAR_P})"
+        )
+    difference = (won - lost) / parity.num_samples
+    if parity.num_samples >= FULL_SET and abs(difference) > REFERENCE_TOLERANCE:
+        failures.append(
+            f"top-1 differs by {100 * difference:+.2f} points from the reference's "
+            f"(gate: {100 * REFERENCE_TOLERANCE:g})"
+        )
+    return failures
+
+
+def judge_published(accuracy: Accuracy, published: Published) -> list[str]:
+    """What is wrong with top-1 against the published value; only the full set is judged."""
+    difference = accuracy.top1 - published.top1
+    if accuracy.num_samples != FULL_SET or abs(difference) <= PUBLISHED_TOLERANCE:
+        return []
+    return [
+        f"top-1 is {100 * accuracy.top1:.2f} %, published {100 * published.top1:.2f} % "
+        f"({100 * difference:+.2f} points; gate: {100 * PUBLISHED_TOLERANCE:g})"
+    ]

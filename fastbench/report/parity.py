@@ -1,0 +1,64 @@
+"""What `fastbench parity` found, as one screen: figures, the gates, and the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from fastbench.units import format_percent, format_points
+
+if TYPE_CHECKING:
+    from fastbench.results import ParityRecord
+
+__all__ = ["render"]
+
+
+def render(record: ParityRecord) -> RenderableType:
+    """One loader against the reference; fits 80 columns."""
+    parity, pixels = record.parity, record.parity.pixels
+    lines = [
+        ("images", f"{parity.num_samples:,}, {record.labels}"),
+        ("top-1 agreement", f"{format_percent(parity.agreement)} % "
+         f"({parity.num_agreeing:,} of {parity.num_samples:,})"),
+    ]  # fmt: skip
+    if pixels:
+        lines += [
+            (
+                "pixels",
+                f"{pixels.verdict}: max {pixels.max_levels:.2f}, mean {pixels.mean_levels:.4f} "
+                f"levels of 255; {100 * pixels.share_above_one:.3f} % above 1",
+            ),
+            ("worst image", f"{pixels.worst_sample}, mean {pixels.worst_mean_levels:.2f} levels"),
+            ("logits", f"max {pixels.max_logits:.3g}, mean {pixels.mean_logits:.3g} apart"),
+        ]
+    interval, difference, p = (
+        parity.difference_interval,
+        parity.accuracy_difference,
+        parity.mcnemar_p,
+    )
+    if interval is not None and difference is not None and p is not None:
+        low, high = map(format_points, interval)
+        lines += [
+            (
+                "discordant pairs",
+                f"{parity.only_reference_correct} right in the reference only, "
+                f"{parity.only_row_correct} in the loader only; McNemar p = {p:.2g}",
+            ),
+            ("top-1 difference", f"{format_points(difference)} points (95 %: {low} to {high})"),
+        ]
+    failures = parity.failures
+    if pixels and pixels.cause:
+        lines.append(("probable cause", pixels.cause))
+    width = max(len(name) for name, _ in lines)
+    head = (
+        f"{record.loader} against {parity.reference}: {record.model} ({record.weights}), float32, "
+        f"{record.device}"
+    )
+    return Group(
+        Text(head, style="bold"),
+        *(Text(f"  {name:<{width}}  {text}") for name, text in lines),
+        *(Text(f"  {failure}", style="red") for failure in failures),
+        Text(f"  {'FAIL' if failures else 'PASS'}", style="bold red" if failures else "bold green"),
+    )

@@ -1,0 +1,50 @@
+"""Where do two images differ? The reference, the loader's, and their difference side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastbench.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+__all__ = ["draw_difference"]
+
+_GAP = 8
+_CAPTION = 18
+
+
+def draw_difference(reference: torch.Tensor, loaded: torch.Tensor, path: Path) -> None:
+    """Draw reference | loader | amplified difference, each (3, H, W) in levels, as a PNG.
+
+    The difference is multiplied so that its 99.9th percentile is white; the caption says by how
+    much. Raises `OutputError` where the file cannot be written.
+    """
+    from PIL import Image, ImageDraw
+
+    difference = (loaded - reference).abs()
+    top = float(difference.flatten().quantile(0.999)) if difference.numel() < 2**24 else 255.0
+    factor = 255 / max(top, 1.0)
+    parts = (
+        ("reference", reference),
+        ("loader", loaded),
+        (f"difference x {factor:.1f}", difference * factor),
+    )
+    height, width = reference.shape[1:]
+    sheet = Image.new("RGB", (3 * width + 2 * _GAP, height + _CAPTION), "white")
+    pen = ImageDraw.Draw(sheet)
+    for place, (caption, levels) in enumerate(parts):
+        left = place * (width + _GAP)
+        pixels = levels.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+        sheet.paste(Image.fromarray(pixels), (left, _CAPTION))
+        pen.text((left, 3), caption, fill="black")
+    try:
+        sheet.save(path)
+    except OSError as error:
+        raise OutputError(
+            f"The picture {path} cannot be written ({error.strerror}). "
+            f"Free some space, or name another folder with --output."
+        ) from error
