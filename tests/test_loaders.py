@@ -184,7 +184,8 @@ def test_dali_meets_every_preset(
     preprocess: Preprocess, few: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
     """Up to the image's border, where DALI by itself repeats pixels and Pillow does not."""
-    spec = spec_of(scan(few), prefetch=0, preprocess=preprocess, batch_size=4)
+    manifest = scan(few)
+    spec = spec_of(manifest, prefetch=0, preprocess=preprocess, batch_size=4)
     reference = pixels_of(open_loader("torchvision", spec), preprocess)
     fast = pixels_of(open_loader("dali", spec), preprocess)
     exact = pixels_of(open_loader("dali", dataclasses.replace(spec, resize="exact")), preprocess)
@@ -192,7 +193,10 @@ def test_dali_meets_every_preset(
     most = 1.01 if preprocess.interpolation == "bilinear" else 2.01
     assert (fast - reference).abs().max() < most
     assert (exact - reference).abs().max() < 2.01
-    assert (exact - reference).abs().mean() < 0.02
+    for size, difference in zip(manifest.sizes, (exact - reference).abs(), strict=True):
+        # Enlarged by a simple fraction, many values lie half-way between two levels, where
+        # Pillow's fixed-point weights round either way.
+        assert difference.mean() < (0.01 if min(size) >= preprocess.resize else 0.1)
     assert (fast - exact).abs().mean() > 0.01 or preprocess.interpolation == "bicubic"
 
 
