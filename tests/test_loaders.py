@@ -193,10 +193,12 @@ def test_dali_meets_every_preset(
     most = 1.01 if preprocess.interpolation == "bilinear" else 2.01
     assert (fast - reference).abs().max() < most
     assert (exact - reference).abs().max() < 2.01
-    for size, difference in zip(manifest.sizes, (exact - reference).abs(), strict=True):
-        # Enlarged by a simple fraction, many values lie half-way between two levels, where
-        # Pillow's fixed-point weights round either way.
-        assert difference.mean() < (0.01 if min(size) >= preprocess.resize else 0.1)
+    # At a simple ratio such as 29/32 many values lie half-way between two levels, where Pillow's
+    # fixed-point weights round either way; enlarging makes more of them.
+    off = (exact - reference).abs().mean(dim=(1, 2, 3))
+    reduced = torch.tensor([min(size) >= preprocess.resize for size in manifest.sizes])
+    assert reduced.all() or off[~reduced].max() < 0.1
+    assert not reduced.any() or off[reduced].mean() < 0.01
     assert (fast - exact).abs().mean() > 0.01 or preprocess.interpolation == "bicubic"
 
 

@@ -64,6 +64,7 @@ _META: Final = "meta.mat"
 _GROUND_TRUTH: Final = "ILSVRC2012_validation_ground_truth.txt"
 _TEMPORARY: Final = re.compile(r"\.(.+)\.\d+\.tmp")
 _TAR_BLOCK: Final = 512
+_CHUNK: Final = 1 << 20
 # What a small file takes at least on the usual file systems.
 _DISK_BLOCK: Final = 4096
 _START_OF_IMAGE: Final = b"\xff\xd8\xff"
@@ -178,9 +179,9 @@ def _devkit_files(devkit: Path) -> tuple[bytes, bytes]:
         with open_tar(devkit) as tar:
             found = {
                 name: member
-                for member in list_members(tar, devkit)
+                for member in tar.getmembers()
                 for name in wanted
-                if f"/{member.name}".endswith(f"/data/{name}")
+                if member.isfile() and f"/{member.name}".endswith(f"/data/{name}")
             }
             if len(found) == len(wanted):
                 return _read(tar, found[_META]), _read(tar, found[_GROUND_TRUTH])
@@ -273,9 +274,9 @@ def _entries_of_folder(images: Path, wnids: Sequence[str]) -> list[Entry]:
         entries = [
             _entry(file.name, file.stat().st_size, images / file.name, None, wnids)
             for file in files
-            if file.is_file()
+            if os.path.splitext(file.name)[1].lower() in JPEG_SUFFIXES
             and not file.name.startswith(".")
-            and os.path.splitext(file.name)[1].lower() in JPEG_SUFFIXES
+            and not file.is_dir()
         ]
     if not entries:
         raise DataNotFoundError(
@@ -327,6 +328,8 @@ def list_members(tar: tarfile.TarFile, path: Path) -> list[tarfile.TarInfo]:
         raise DataError(
             f"{path} is not a whole tar archive (it breaks off {last}). Copy or download it again."
         )
+    while tar.fileobj.read(_CHUNK):
+        pass  # a compressed archive is held against its checksum at its very end
     name, times = next(iter(Counter(member.name for member in members).most_common(1)), ("", 0))
     if times > 1:
         raise DataError(f"{path} holds {name!r} {times} times. Pack it again, each file once.")

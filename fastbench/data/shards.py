@@ -103,17 +103,17 @@ def _samples(shard: Path) -> list[_Sample]:
             stem, _, suffix = name.partition(".")
             if stem.startswith("__") and stem.endswith("__"):
                 continue  # WebDataset's notes about the shard itself
-            if not stem:
+            key = f"{folder}/{stem}" if folder else stem
+            if not stem or key.startswith("."):
                 raise DataError(
-                    f"{shard} holds {member.name!r}, which has no key before its first dot. "
+                    f"{shard} holds {member.name!r}, a hidden file, which has no key. "
                     "Pack it again without hidden files."
                 )
-            key = f"{folder}/{stem}" if folder else stem
             sample = samples.setdefault(key, _Sample(shard, key))
             if sample.files.setdefault(suffix.lower(), member) is not member:
                 raise DataError(
-                    f"{shard} holds two files {member.name!r} that differ in case alone. "
-                    "Pack it again, one image a key."
+                    f"{shard} holds two .{suffix.lower()} files of the sample {key!r}. "
+                    "Pack it again, each key once."
                 )
         for sample in samples.values():
             sample.label = _label(tar, sample)

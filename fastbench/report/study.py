@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fastbench.results import Accuracy, Record
+    from fastbench.results import Accuracy, Published, Record
 
 __all__ = ["bar_chart", "summary", "write_study"]
 
@@ -49,7 +49,8 @@ def summary(records: Sequence[Record]) -> str:
         title = textwrap.wrap(" · ".join(names), _WIDTH)
         lines += ["", *title, "─" * _WIDTH, *_entry("weights", record.weights)]
         for name in varying:
-            lines += _entry(name, row[name])
+            if name != "loader":  # the title has it
+                lines += _entry(name, row[name])
         lines += _block(record)
     return "\n".join([*lines, "", *_footnotes(records)]).rstrip() + "\n"
 
@@ -80,13 +81,14 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
             stem = "accuracy" if number == 1 else f"accuracy-{number}"
             paths = [folder / f"{stem}{suffix}" for suffix in contents]
             number += 1
-            # The two belong together and bear one number, though only one of them be taken.
+            # The two bear one number, though only one of them be taken.
             if any(path.exists() for path in paths):
                 continue
-            for path, content in zip(paths, contents.values(), strict=True):
-                with open(path, "xb") as file:
-                    file.write(content)
-            return paths
+            with contextlib.suppress(FileExistsError):  # another run was faster
+                for path, content in zip(paths, contents.values(), strict=True):
+                    with open(path, "xb") as file:
+                        file.write(content)
+                return paths
 
 
 @contextlib.contextmanager
@@ -116,7 +118,7 @@ def _facts(record: Record) -> dict[str, str]:
             ]
         ),
         "machine": ", ".join([*gpu, cpu]),
-        "model runs": f"{record.device}, {record.dtype}, batch {record.batch_size}, {compiled}",
+        "conditions": f"{record.device}, {record.dtype}, batch {record.batch_size}, {compiled}",
         "loader": record.loader,
     }
 
@@ -161,14 +163,14 @@ def _block(record: Record) -> list[str]:
     if record.accuracy is None:
         lines += _entry("accuracy", f"none: {record.labels.removeprefix('no labels: ')}")
     else:
-        lines += _entry("n", f"{record.accuracy.num_samples:,} images, {record.labels}")
-        lines += ["", *_table(record.accuracy, getattr(record, "published", None))]
+        lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
+        lines += ["", *_table(record.accuracy, record.published)]
     for note in record.notes:
         lines += _entry("note", note)
     return lines
 
 
-def _table(accuracy: Accuracy, published: Any) -> list[str]:
+def _table(accuracy: Accuracy, published: Published | None) -> list[str]:
     rows = [("", "%", "95 % interval", "hits", "published %", "Δ points")]
     for k, share, interval, hits in _shares(accuracy):
         low, high = map(format_percent, interval)
@@ -193,18 +195,17 @@ def _shares(accuracy: Accuracy) -> list[tuple[int, float, tuple[float, float], i
     ]
 
 
-def _published(published: Any, k: int) -> float:
-    share: float = published.top1 if k == 1 else published.top5
-    return share
+def _published(published: Published, k: int) -> float:
+    return published.top1 if k == 1 else published.top5
 
 
 def _footnotes(records: Sequence[Record]) -> list[str]:
     notes = []
     if any(record.accuracy for record in records):
         notes.append("95 % interval: Wilson's, of the share of hits among n.")
-    if any(record.accuracy and getattr(record, "published", None) for record in records):
+    if any(record.accuracy and record.published for record in records):
         notes.append(
-            "Published: what the weights' publisher states for ImageNet's validation set; "
+            "Published: what the weights' publisher states for all of ImageNet's validation set; "
             "Δ: measured less published, in percentage points."
         )
     if any(record.config.get("quick") for record in records):
@@ -212,18 +213,19 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]
 
 
-# The chart. Lengths are in points, sizes in inches, as matplotlib has them.
+# The chart.
 
 _MAX_GROUPS: Final = 12  # in one row of the chart; more go into further rows
-_MIN_GROUPS: Final = 5  # the width of so many, at least: fewer stand in the middle
+_MIN_GROUPS: Final = 4  # the width of so many, at least: fewer stand in the middle
 _GROUP_INCHES: Final = 1.15
 _BAR: Final = 0.42  # of a group
-_LABEL_CHARS: Final = 14  # of a tick label's line: what a group is wide
+_LABEL_CHARS: Final = 15  # of a tick label's line: what a group is wide
 # Okabe and Ito's blue and orange, which differ in lightness too; and hatching, for print.
 _STYLES: Final[dict[int, dict[str, Any]]] = {
     1: {"facecolor": "#0072B2", "hatch": ""},
     5: {"facecolor": "#E69F00", "hatch": "///"},
 }
+_LEGEND: Final = ("top-1", "top-5", "95 % interval (Wilson)", "published")
 
 
 def _picture(records: Sequence[Record], kind: str) -> bytes:
@@ -235,7 +237,7 @@ def _picture(records: Sequence[Record], kind: str) -> bytes:
     file = io.BytesIO()
     with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a folder's name in any script
-        figure = _figure([record for record in records if record.accuracy])
+        figure = _figure(records)
         figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
     return file.getvalue()
 
@@ -244,19 +246,22 @@ def _figure(records: Sequence[Record]) -> Figure:
     """Groups of two bars, in as many rows as they need; what stands around them gets its room."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    num_rows = math.ceil(len(records) / _MAX_GROUPS)
-    per_row = math.ceil(len(records) / num_rows)
+    scored = [record for record in records if record.accuracy]
+    num_rows = math.ceil(len(scored) / _MAX_GROUPS)
+    per_row = math.ceil(len(scored) / num_rows)
     span = max(_MIN_GROUPS, per_row)
     width = 1.2 + _GROUP_INCHES * span
-    figure = Figure(figsize=(width, 2.0 + 3.4 * num_rows), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(width, 2.0 + 3.4 * num_rows), layout=layout)
     FigureCanvasAgg(figure)
     rows = figure.subplots(num_rows, 1, squeeze=False)[:, 0]
-    names = _names(records)
+    names = _names(scored)
     for i, axes in enumerate(rows):
         part = slice(i * per_row, (i + 1) * per_row)
         _draw_axes(axes, names[part])
-        for position, record in enumerate(records[part]):
+        for position, record in enumerate(scored[part]):
             _draw_group(axes, position, record)
         middle = (per_row - 1) / 2
         axes.set_xlim(middle - span / 2, middle + span / 2)
@@ -266,17 +271,20 @@ def _figure(records: Sequence[Record]) -> Figure:
         for axes in rows
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
+    entries = [label for label in _LEGEND if label in handles]
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "borderaxespad": 2}
-    rows[0].legend(handles.values(), handles, ncols=4, frameon=False, fontsize=9, **above)
+    rows[0].legend(
+        [handles[label] for label in entries], entries, ncols=4, frameon=False, fontsize=9, **above
+    )
     rows[0].set_title("Top-1 and top-5 accuracy", fontsize=13, pad=46)
-    caption = textwrap.fill(_caption(records), int(14 * (width - 0.4)), break_on_hyphens=False)
+    caption = textwrap.fill(_caption(records), int(16 * (width - 0.4)), break_on_hyphens=False)
     figure.supxlabel(caption, x=0.02, ha="left", fontsize=8, color="#333333", parse_math=False)
     return figure
 
 
 def _draw_axes(axes: Axes, names: list[list[str]]) -> None:
     labels = ["\n".join(line for part in name for line in _fold(part)) for name in names]
-    axes.set_xticks(range(len(labels)), labels, fontsize=9, parse_math=False)
+    axes.set_xticks(range(len(labels)), labels, fontsize=8.5, parse_math=False)
     axes.set_ylim(0, 100)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("right predictions, %")
@@ -289,7 +297,6 @@ def _draw_axes(axes: Axes, names: list[list[str]]) -> None:
 def _draw_group(axes: Axes, position: int, record: Record) -> None:
     """Two bars with their intervals and figures, and what was published, left of the interval."""
     assert record.accuracy is not None
-    published = getattr(record, "published", None)
     for k, share, interval, _ in _shares(record.accuracy):
         x = position + (-_BAR / 2 if k == 1 else _BAR / 2)
         height, low, high = (100 * value for value in (share, *interval))
@@ -302,11 +309,11 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
             ecolor="black",
             elinewidth=1.2,
             capsize=3,
-            label="95 % interval",
+            label=_LEGEND[2],
         )
         figure_y = high
-        if published is not None:
-            stated = 100 * _published(published, k)
+        if record.published is not None:
+            stated = 100 * _published(record.published, k)
             axes.plot(
                 x - 0.3 * _BAR,
                 stated,
@@ -316,7 +323,7 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
                 markerfacecolor="white",
                 markeredgecolor="black",
                 clip_on=False,
-                label="published",
+                label=_LEGEND[3],
             )
             # The figure stands above the marker where the two would meet.
             figure_y = stated if high < stated < high + 10 else high
@@ -333,28 +340,41 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
 
 
 def _fold(name: str) -> list[str]:
-    """A name in lines that a group has room for, broken after `_`, `-` or `.` where that helps."""
+    """A name in as few lines as a group has room for, and these of like length."""
+    best = _fill(name, _LABEL_CHARS)
+    for width in range(_LABEL_CHARS - 1, 0, -1):
+        narrower = _fill(name, width)
+        if len(narrower) > len(best):
+            break
+        best = narrower
+    return best
+
+
+def _fill(name: str, width: int) -> list[str]:
+    """A name in lines, broken after `_`, `-` or `.` where that helps."""
     lines = [""]
     for part in re.findall(r"[^_.-]*[_.-]|[^_.-]+", name):
-        pieces = textwrap.wrap(part, _LABEL_CHARS) if len(part) > _LABEL_CHARS else [part]
-        for piece in pieces:
-            if len(lines[-1]) + len(piece) > _LABEL_CHARS:
+        for piece in textwrap.wrap(part, width, break_on_hyphens=False):
+            if len(lines[-1]) + len(piece) > width:
                 lines.append("")
             lines[-1] += piece
-    return lines
+    return [line for line in lines if line]
 
 
 def _caption(records: Sequence[Record]) -> str:
-    """The conditions; where they differ between bars, all there are."""
-    facts = [_facts(record) for record in records]
+    """The conditions; where they differ between bars, all there are. And who has no bars."""
+    facts = [_facts(record) for record in records if record.accuracy]
     parts = [
         f"{name}: {' / '.join(dict.fromkeys(row[name] for row in facts))}" for name in facts[0]
     ]
     counts = dict.fromkeys(f"{r.accuracy.num_samples:,}" for r in records if r.accuracy)
-    text = (
-        f"n = {' / '.join(counts)}. "
-        + ". ".join(part[0].upper() + part[1:] for part in parts)
-        + "."
-    )
+    parts.append(f"n={' / '.join(counts)}")
+    missing = [
+        " ".join(name)
+        for name, record in zip(_names(records), records, strict=True)
+        if record.accuracy is None
+    ]
+    if missing:
+        parts.append(f"without accuracy: {', '.join(missing)}")
     # A folder's name need not be text, and matplotlib draws nothing else.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return " · ".join(parts).encode("utf-8", "backslashreplace").decode()
