@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options
 from fastbench.config import RunConfig
+from fastbench.data.commands import Command, Make, add_commands
 from fastbench.errors import (
     EXIT_INTERRUPTED,
     EXIT_WRONG,
@@ -98,6 +99,7 @@ def _parser() -> Parser:
     sample.add_argument("--num-images", type=int, default=1000, metavar="N", help="default: 1000")
     sample.add_argument("--output", metavar="DIR", help="default: the user's cache folder")
     sample.set_defaults(command=_data_sample)
+    add_commands(data_commands, _shown)
     return parser
 
 
@@ -140,6 +142,7 @@ def _measure(config: RunConfig, rows: Rows) -> int:
 
     from fastbench.report import parity, table
     from fastbench.report.progress import Progress
+    from fastbench.report.study import write_study
 
     records: list[Record | ParityRecord] = []
     complaints: list[str] = []
@@ -169,10 +172,13 @@ def _measure(config: RunConfig, rows: Rows) -> int:
         timed = [record for record in records if isinstance(record, Record)]
         if timed:
             console.print(table.render(timed))
+        pictures = write_study(timed, folder)
         for record in records:
             if isinstance(record, ParityRecord):
                 console.print(parity.render(record))
         _print(f"Records: {folder}")
+        if pictures:
+            _print(f"Accuracy: {', '.join(map(str, pictures))}")
     elif not any(folder.iterdir()):
         folder.rmdir()
     for complaint in complaints:
@@ -261,6 +267,20 @@ def _data_sample(arguments: argparse.Namespace) -> int:
         folder = ensure_sample(arguments.num_images, root=root, on_progress=progress.drawn)
     _print(str(folder))
     return 0
+
+
+def _shown(make: Make) -> Command:
+    """A command that shows what it makes: its progress, the folder, and what is in it."""
+
+    def command(arguments: argparse.Namespace) -> int:
+        from fastbench.report.progress import Progress
+
+        with Progress() as progress:
+            made = make(arguments, progress.unpacked)
+        _print(f"{made.note}\n{made.folder}")
+        return 0
+
+    return command
 
 
 def _print(text: str) -> None:

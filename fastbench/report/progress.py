@@ -88,6 +88,16 @@ class Progress:
                 f"Drew {total:,} sample images in {seconds:.0f} s; they are kept for next time."
             )
 
+    def unpacked(self, done: int, total: int) -> None:
+        """How many images of an archive are in their folders."""
+        if not self._bar.task_ids:
+            self._stop()
+            self._start(self._bar)
+            self._bar.add_task("unpacking the images", total=total)
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        if done >= total:
+            self._stop()
+
     def _start(self, bar: RichProgress) -> None:
         self._running = bar
         bar.start()

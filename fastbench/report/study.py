@@ -342,7 +342,10 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
 def _fold(name: str) -> list[str]:
     """A name in as few lines as a group has room for, and these of like length."""
     best = _fill(name, _LABEL_CHARS)
-    for width in range(_LABEL_CHARS - 1, 0, -1):
+    longest = max(map(len, re.findall(r"[^_.-]*[_.-]|[^_.-]+", name)), default=1)
+    # Narrower than its longest part, a name would be broken inside it.
+    narrowest = longest if longest <= _LABEL_CHARS else 1
+    for width in range(_LABEL_CHARS - 1, narrowest - 1, -1):
         narrower = _fill(name, width)
         if len(narrower) > len(best):
             break
