@@ -340,28 +340,23 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
 
 
 def _fold(name: str) -> list[str]:
-    """A name in as few lines as a group has room for, and these of like length."""
-    best = _fill(name, _LABEL_CHARS)
-    longest = max(map(len, re.findall(r"[^_.-]*[_.-]|[^_.-]+", name)), default=1)
-    # Narrower than its longest part, a name would be broken inside it.
-    narrowest = longest if longest <= _LABEL_CHARS else 1
-    for width in range(_LABEL_CHARS - 1, narrowest - 1, -1):
-        narrower = _fill(name, width)
-        if len(narrower) > len(best):
-            break
-        best = narrower
-    return best
+    """A name in as few lines as a group has room for, of like length, broken after `_-.`."""
+    parts = re.findall(r"[^_.-]*[_.-]|[^_.-]+", name)
+    pieces = [
+        x for part in parts for x in textwrap.wrap(part, _LABEL_CHARS, break_on_hyphens=False)
+    ]
+    fewest = len(_fill(pieces, _LABEL_CHARS))
+    widths = range(max(map(len, pieces), default=0), _LABEL_CHARS + 1)
+    return next(lines for width in widths if len(lines := _fill(pieces, width)) == fewest)
 
 
-def _fill(name: str, width: int) -> list[str]:
-    """A name in lines, broken after `_`, `-` or `.` where that helps."""
+def _fill(pieces: list[str], width: int) -> list[str]:
     lines = [""]
-    for part in re.findall(r"[^_.-]*[_.-]|[^_.-]+", name):
-        for piece in textwrap.wrap(part, width, break_on_hyphens=False):
-            if len(lines[-1]) + len(piece) > width:
-                lines.append("")
-            lines[-1] += piece
-    return [line for line in lines if line]
+    for piece in pieces:
+        if len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return lines
 
 
 def _caption(records: Sequence[Record]) -> str:
