@@ -19,9 +19,9 @@ import pytest
 from conftest import draw
 
 from fastbench.arguments import Parser
-from fastbench.data import archive as archive_module
 from fastbench.data import commands
 from fastbench.data.archive import MARKER, unpack_imagenet
+from fastbench.data.files import locked
 from fastbench.data.imagenet import wnid_index
 from fastbench.data.labels import ClassSpace, map_labels
 from fastbench.data.manifest import scan
@@ -666,7 +666,7 @@ def test_two_calls_at_once_wait_for_each_other(
         "unpack_imagenet(output, archive=archive, devkit=devkit)\n"
     )
     output.mkdir()
-    with archive_module._locked(output):
+    with locked(output):
         other = subprocess.Popen([sys.executable, "-c", code, output, archive, devkit])
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(1.5)

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ["JpegHeader", "read_header"]
+__all__ = ["END_OF_IMAGE", "START_OF_IMAGE", "JpegHeader", "read_header"]
+
+START_OF_IMAGE: Final = b"\xff\xd8\xff"
+"""The marker, and the first byte of the next one."""
+END_OF_IMAGE: Final = b"\xff\xd9"
 
 _CHUNK: Final = 4096
 # SOF0 to SOF15; C4, C8 and CC share the range and are tables, an extension and conditioning.

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.data.jpeg import read_header
+from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE, read_header
 from fastbench.errors import CorruptImageError, DataError, DataNotFoundError
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _SIGNATURES: Final = (
     (b"II*\x00", "a TIFF"),
     (b"MM\x00*", "a TIFF"),
 )
-_START_OF_IMAGE: Final = b"\xff\xd8\xff"
-_END_OF_IMAGE: Final = b"\xff\xd9"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +189,7 @@ def _check_frame(path: Path) -> tuple[int, tuple[int, int]]:
             num_bytes = os.fstat(file.fileno()).st_size
             file.seek(max(0, num_bytes - 2))
             tail = file.read(2)
-            if head.startswith(_START_OF_IMAGE):
+            if head.startswith(START_OF_IMAGE):
                 with contextlib.suppress(ValueError):  # the decoder says what is wrong, below
                     header = read_header(file)
     except OSError as error:
@@ -200,12 +198,12 @@ def _check_frame(path: Path) -> tuple[int, tuple[int, int]]:
         ) from error
     if num_bytes == 0:
         raise CorruptImageError(f"{path} is empty (0 bytes). Replace or remove the file.")
-    if not head.startswith(_START_OF_IMAGE):
+    if not head.startswith(START_OF_IMAGE):
         kind = next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), None)
         what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
         raise CorruptImageError(f"{path} {what}. Convert it to JPEG, or remove it.")
     # Most files end with the marker. Some have bytes after it and are sound: those are decoded.
-    if (tail != _END_OF_IMAGE or header is None) and (found := find_corrupt([str(path)])):
+    if (tail != END_OF_IMAGE or header is None) and (found := find_corrupt([str(path)])):
         raise found
     return num_bytes, (header.width, header.height) if header else _size_by_pillow(path)
 

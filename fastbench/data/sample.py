@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,10 +23,12 @@ import numpy as np
 import platformdirs
 
 from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, SPLITS, check_split, draw_image
+from fastbench.data.files import locked, remove, whole
+from fastbench.data.jpeg import END_OF_IMAGE
 from fastbench.errors import FastbenchError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["ensure_sample"]
 
@@ -54,25 +55,14 @@ def _digest(sizes: dict[str, int]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` under a temporary name in the same folder, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+def _write_whole(path: Path, data: bytes) -> None:
+    with whole(path) as temporary:
         temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        _remove(temporary)
-        raise
 
 
 def _draw_file(root: Path, split: str, index: int) -> None:
     data, label = draw_image(split, index)
-    _write_atomically(root / CLASS_NAMES[label] / f"{split}_{index:05d}.jpg", data)
+    _write_whole(root / CLASS_NAMES[label] / f"{split}_{index:05d}.jpg", data)
 
 
 def _listing(root: Path) -> tuple[dict[str, int], list[str]]:
@@ -122,7 +112,7 @@ def _ends_as_jpeg(path: Path, size: int) -> bool:
         return False
     with path.open("rb") as file:
         file.seek(-2, os.SEEK_END)
-        return file.read(2) == b"\xff\xd9"
+        return file.read(2) == END_OF_IMAGE
 
 
 def _sweep(root: Path) -> None:
@@ -130,7 +120,7 @@ def _sweep(root: Path) -> None:
     sizes, others = _listing(root)
     for name in (*sizes, *others):
         if _TEMPORARY.fullmatch(Path(name).name):
-            _remove(root / name)
+            remove(root / name)
 
 
 def _missing(root: Path, split: str, num_images: int) -> list[int]:
@@ -162,19 +152,6 @@ def _missing(root: Path, split: str, num_images: int) -> list[int]:
         if size is None or size != seen.get(name, size) or not _ends_as_jpeg(root / name, size):
             missing.append(index)
     return missing
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Let one process at a time draw into the root; the lock goes when its holder does."""
-    handle = os.open(root, os.O_RDONLY)
-    try:
-        # Some network file systems know no locks. Two runs then draw the same bytes twice.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _start_worker(root: Path, split: str, indices: Sequence[int]) -> subprocess.Popen[bytes]:
@@ -324,7 +301,7 @@ def ensure_sample(
         if root.is_dir() and _is_complete(root, split, num_images):
             return root
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root):
+        with locked(root):
             # Another process may have finished the set while this one waited for the lock.
             if not _is_complete(root, split, num_images):
                 _complete(root, split, num_images, num_workers, on_progress)
@@ -355,7 +332,7 @@ def _complete(
             on_progress(done, num_images)
 
     # While files change, no marker may vouch for them.
-    _remove(root / _MARKER)
+    remove(root / _MARKER)
     for name in CLASS_NAMES:
         (root / name).mkdir(exist_ok=True)
     report(0)
@@ -375,7 +352,7 @@ def _complete(
         # Which file is not the one that was drawn, should the digest disagree.
         "sizes": dict(sorted(sizes.items())),
     }
-    _write_atomically(root / _MARKER, json.dumps(marker, indent=1).encode())
+    _write_whole(root / _MARKER, json.dumps(marker, indent=1).encode())
 
 
 if __name__ == "__main__":

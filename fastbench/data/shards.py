@@ -6,7 +6,7 @@ class index (`.cls`) or, where there is none, a class index or wnid from `.json`
 `label`) or `.txt`; the folder is named by it, the file by its key. Where shards use the same keys
 again, the shard's name goes before the key, for every file.
 
-Planning, resuming, checks and the marker are those of `archive.py`: all shards are listed, with
+Planning, resuming, checks and the marker are those of `unpack.py`: all shards are listed, with
 their labels, before a byte is written. Shards that come later are added by naming all of them.
 """
 
@@ -18,8 +18,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from fastbench.data.archive import Entry, fill, list_members, open_tar
 from fastbench.data.imagenet import WNID
+from fastbench.data.unpack import Entry, fill, list_members, open_tar
 from fastbench.errors import DataError, DataNotFoundError, UsageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,376 @@
+"""How do images in archives and folders get into class folders? Planned in full, written whole.
+
+*What is planned.* The source is listed in full before a byte is written. A path that leads out of
+an archive, a file twice, and an archive that was cut off end it there.
+
+*What is written.* Each file gets a temporary name, then its own, so an interrupted call leaves
+whole files only and the next one goes on from there. Nothing foreign is overwritten or deleted:
+a folder that holds anything else is refused. Images from a folder are hard links where the file
+system has them. Every image's first and last bytes are held against a JPEG's. The marker is
+written last; its digest is the one that `manifest.scan` computes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import lzma
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.data.files import locked, remove, temporary_name, whole
+from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE
+from fastbench.data.manifest import corrupt
+from fastbench.errors import CorruptImageError, DataError, DataNotFoundError, OutputError
+from fastbench.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+__all__ = ["Entry", "fill", "list_members", "open_tar", "read_member", "reading"]
+
+_MARKER_VERSION: Final = 1
+_TEMPORARY: Final = re.compile(r"\.(.+)\.\d+\.tmp")
+_TAR_BLOCK: Final = 512
+_CHUNK: Final = 1 << 20
+# What a small file takes at least on the usual file systems.
+_DISK_BLOCK: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image to be: its path below the output folder, its bytes, and where they come from.
+
+    `member` is None where `source` is the image itself, not an archive that holds it.
+    """
+
+    name: str
+    size: int
+    source: Path
+    member: tarfile.TarInfo | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the image comes from, in words."""
+        return f"{self.member.name} in {self.source}" if self.member else str(self.source)
+
+
+# The source: what does an archive hold?
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Map what reading a file or an archive can raise to a `DataError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}). "
+            "Check its permissions, or copy or download it again."
+        ) from error
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = str(error).partition("\n")[0].strip(" :.") or type(error).__name__
+        raise DataError(
+            f"{path} is not a whole tar archive ({reason}). Copy or download it again."
+        ) from error
+
+
+@contextlib.contextmanager
+def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive, compressed or not; what goes wrong while it is open names it."""
+    if not path.is_file():
+        what = "is a folder, not an archive" if path.is_dir() else "does not exist"
+        raise DataNotFoundError(f"{path} {what}. Name a tar archive.")
+    with reading(path), tarfile.open(path, "r:*") as tar:
+        yield tar
+
+
+def list_members(tar: tarfile.TarFile, path: Path) -> list[tarfile.TarInfo]:
+    """All files of an archive, in its order.
+
+    Raises `DataError` where the archive is cut off, or holds a path that leads out of it, a file
+    twice, or anything but files and folders.
+    """
+    members = [member for member in tar.getmembers() if _is_file(member, path)]
+    # tarfile takes a header that is cut off or damaged for the archive's end. A block of zeros is.
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
+        last = f"after {members[-1].name}" if members else "at its start"
+        raise DataError(
+            f"{path} is not a whole tar archive (it breaks off {last}). Copy or download it again."
+        )
+    while tar.fileobj.read(_CHUNK):
+        pass  # a compressed archive is held against its checksum at its very end
+    name, times = next(iter(Counter(member.name for member in members).most_common(1)), ("", 0))
+    if times > 1:
+        raise DataError(f"{path} holds {name!r} {times} times. Pack it again, each file once.")
+    return members
+
+
+def _is_file(member: tarfile.TarInfo, path: Path) -> bool:
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        raise DataError(
+            f"{path} holds {member.name!r}, a path that leads out of the archive. "
+            "Do not trust it: nothing was unpacked."
+        )
+    if not (member.isfile() or member.isdir()):
+        raise DataError(
+            f"{path} holds {member.name!r}, which is a link or a device, not a file. "
+            "Pack the files themselves (tar --dereference --hard-dereference)."
+        )
+    return member.isfile()
+
+
+def read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The bytes of one file of an archive."""
+    file = tar.extractfile(member)
+    assert file is not None  # not a folder, a link or a device
+    return file.read()
+
+
+def _contents(entries: Iterable[Entry]) -> Generator[tuple[Entry, bytes]]:
+    """The bytes of each image in an archive, in order; each archive is opened once."""
+    for source, group in itertools.groupby(entries, key=lambda entry: entry.source):
+        with open_tar(source) as tar:
+            for entry in group:
+                assert entry.member is not None
+                yield entry, read_member(tar, entry.member)
+
+
+def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
+    """Hold an image's size, its first and its last bytes against the plan and a JPEG's."""
+    head = file.read(len(START_OF_IMAGE))
+    size = file.seek(0, os.SEEK_END)
+    if size != entry.size:
+        raise DataError(f"{entry.origin} changed while it was read. Run again when it is at rest.")
+    if head != START_OF_IMAGE:
+        what = "is not a JPEG file" if size else "is empty (0 bytes)"
+        raise CorruptImageError(f"{entry.origin} {what}. Copy or download it again.")
+    file.seek(-len(END_OF_IMAGE), os.SEEK_END)
+    if file.read() == END_OF_IMAGE:
+        return
+    # Some files have bytes after the marker and are sound: those are decoded.
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.load()
+    # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
+    except Exception as error:
+        raise corrupt(entry.origin, error) from error
+
+
+# The output: what is there, and what is missing?
+
+
+def fill(
+    output: Path,
+    entries: Sequence[Entry],
+    *,
+    allowed: Collection[str],
+    marker: str,
+    about: dict[str, object],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the images that the output folder lacks, then the marker.
+
+    `allowed` are the names that the folder may hold, those of `entries` among them; the set is
+    complete when it holds all of them. `about` goes into the marker as it is.
+
+    Raises `CorruptImageError` for an image that is none, `OutputError` for a folder that cannot be
+    written, is too small or holds something else.
+    """
+    twin, times = Counter(entry.name for entry in entries).most_common(1)[0]
+    if times > 1:
+        origins = [entry.origin for entry in entries if entry.name == twin]
+        raise DataError(
+            f"{origins[0]} and {origins[1]} would both become {twin}. Leave one of them out."
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with locked(output):
+            _fill(output, entries, allowed, marker, about, on_progress)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"The images cannot be written to {output}: {reason}. "
+            "Free some space there, or name a folder that you may write to."
+        ) from error
+    return output
+
+
+def _fill(
+    output: Path,
+    entries: Sequence[Entry],
+    allowed: Collection[str],
+    marker: str,
+    about: dict[str, object],
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write what is missing, then the marker; the caller holds the lock."""
+    sizes = _listing(output, allowed, marker)
+    missing = [entry for entry in entries if not _is_there(output, entry, sizes)]
+    wanted = _marker_of({**sizes, **{e.name: e.size for e in entries}}, allowed, about)
+    if not missing and _read_json(output / marker) == wanted:
+        return
+    in_archives = [entry for entry in missing if entry.member is not None]
+    files = [entry for entry in missing if entry.member is None]
+    if not files or not _can_link(files[0].source, output / marker):
+        _check_space(output, missing)
+    # While files change, no marker may vouch for them.
+    remove(output / marker)
+    for folder in sorted({entry.name.partition("/")[0] for entry in missing}):
+        (output / folder).mkdir(exist_ok=True)
+    done = len(entries) - len(missing)
+
+    def report(written: int) -> None:
+        nonlocal done
+        done += written
+        if on_progress is not None and missing:
+            on_progress(done, len(entries))
+
+    report(0)
+    with contextlib.closing(_contents(in_archives)) as contents:
+        for entry, data in contents:
+            _check_jpeg(io.BytesIO(data), entry)
+            with whole(output / entry.name) as temporary:
+                temporary.write_bytes(data)
+            report(1)
+    for entry in files:
+        _place_file(entry, output / entry.name)
+        report(1)
+    # The marker vouches for what lies there, not for what was meant to.
+    found = _marker_of(_listing(output, allowed, marker), allowed, about)
+    if found != wanted:
+        raise OutputError(
+            f"The files in {output} changed while they were written. "
+            "Run again when nothing else writes there."
+        )
+    with whole(output / marker) as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+
+
+def _marker_of(
+    sizes: dict[str, int], allowed: Collection[str], about: dict[str, object]
+) -> dict[str, object]:
+    digest = hashlib.sha256()
+    for name, size in sorted(sizes.items()):
+        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    return {
+        "version": _MARKER_VERSION,
+        "num_images": len(sizes),
+        "num_expected": len(allowed),
+        "num_classes": len({name.partition("/")[0] for name in sizes}),
+        "digest": digest.hexdigest(),
+        **about,
+    }
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _listing(output: Path, allowed: Collection[str], marker: str) -> dict[str, int]:
+    """{name: size} of the images that lie there; removes what a killed process was writing.
+
+    Raises `OutputError` where anything else lies there.
+    """
+    folders = {name.partition("/")[0] for name in allowed}
+    sizes: dict[str, int] = {}
+    left_over: list[Path] = []
+    for name, size in _walk(output, folders):
+        folder, _, file = name.rpartition("/")
+        match = _TEMPORARY.fullmatch(file)
+        if name in allowed and size is not None:
+            sizes[name] = size
+        elif match and (match[1] == marker if not folder else f"{folder}/{match[1]}" in allowed):
+            left_over.append(output / name)
+        elif name != marker:
+            raise OutputError(
+                f"{output} holds {name!r}, which does not belong to what is unpacked there. "
+                "Name an empty or a new folder."
+            )
+    for path in left_over:
+        remove(path)
+    return sizes
+
+
+def _walk(output: Path, folders: Collection[str]) -> Iterator[tuple[str, int | None]]:
+    """The names below the output folder; sizes of plain files, None for all else."""
+    with os.scandir(output) as entries:
+        for entry in entries:
+            # A link in a class folder's place could lead anywhere.
+            if entry.name in folders and entry.is_dir(follow_symlinks=False):
+                with os.scandir(entry.path) as files:
+                    for file in files:
+                        plain = file.is_file(follow_symlinks=False)
+                        yield f"{entry.name}/{file.name}", file.stat().st_size if plain else None
+            else:
+                yield entry.name, None
+
+
+def _is_there(output: Path, entry: Entry, sizes: dict[str, int]) -> bool:
+    size = sizes.get(entry.name)
+    # A rename is atomic, but a computer that loses its power may leave the file empty.
+    if not size:
+        return False
+    if size != entry.size:
+        raise OutputError(
+            f"{output / entry.name} has {size:,} bytes, but {entry.size:,} in {entry.source}. "
+            "Move it away, or name a new folder."
+        )
+    return True
+
+
+def _check_space(output: Path, entries: Iterable[Entry]) -> None:
+    needed = sum(-(-entry.size // _DISK_BLOCK) * _DISK_BLOCK for entry in entries)
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        raise OutputError(
+            f"The images take {format_bytes(needed)}, and {output} has {format_bytes(free)} left. "
+            "Free some space there, or name a folder on another disk."
+        )
+
+
+def _linked(source: Path, path: Path) -> bool:
+    """Try to make `path` a hard link to `source`: they must be on one disk, and links allowed."""
+    try:
+        # To the file itself: a link to a link would break when the folder of links goes.
+        os.link(os.path.realpath(source), path)
+    except OSError:
+        return False
+    return True
+
+
+def _can_link(source: Path, path: Path) -> bool:
+    temporary = temporary_name(path)
+    try:
+        return _linked(source, temporary)
+    finally:
+        remove(temporary)
+
+
+def _place_file(entry: Entry, path: Path) -> None:
+    """Hard link an image into its class folder where possible, else copy it."""
+    with reading(entry.source), open(entry.source, "rb") as file:
+        _check_jpeg(file, entry)
+    with whole(path) as temporary:
+        if not _linked(entry.source, temporary):
+            with reading(entry.source):
+                data = entry.source.read_bytes()
+            temporary.write_bytes(data)
