@@ -1,4 +1,4 @@
-"""How is a folder filled so that nothing in it is ever half there? Locks, and whole files or none."""
+"""How is a folder filled so that nothing in it is half there? Locks, and whole files or none."""
 
 from __future__ import annotations
 
