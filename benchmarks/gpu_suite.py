@@ -6,7 +6,8 @@ It draws 20,000 JPEGs like ImageNet's into a scratch folder, says which JPEG eng
 and whether DALI works them, checks the predictions of the sample model, and then measures models
 behind loaders, the most telling first, until its time is up: each row that no longer fits is named
 as left out. Weights are random: they change nothing about time. A record is written as soon as its
-row is measured; the table and `suite.json` come last, with four questions answered:
+row is measured, `suite.json` is written anew after every group of rows, and the table comes last.
+Four questions are answered:
 
     overlap     end to end / min(loader ceiling, model ceiling), resnet18 and resnet50, float16
                 compiled, behind dali                                         wanted: 0.95
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,10 +47,12 @@ from fastbench.config import RunConfig
 from fastbench.data.sample import ensure_sample
 from fastbench.errors import FastbenchError
 from fastbench.report.table import render
-from fastbench.session import FailedRow, Session
+from fastbench.row import FailedRow
+from fastbench.session import Session
+from fastbench.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.results import Record
 
@@ -82,13 +86,13 @@ class Group:
 def plan(slice_: str) -> list[Group]:
     """All rows, the most telling first."""
     everything = ("dali", "torchvision-gpu", "torchvision", "synthetic")
+    pair = ("dali", "synthetic")
     groups = [
         Group("core", "resnet18", "float16", True, everything),
+        Group("core", "resnet50", "float16", False, pair),
         Group("core", "resnet50", "float16", True, everything),
-        Group("core", "resnet50", "float16", False, ("dali", "synthetic")),
-        Group("core", "resnet18", "float16", False, ("dali", "synthetic")),
+        Group("core", "resnet18", "float16", False, pair),
     ]
-    pair = ("dali", "synthetic")
     groups += [Group("models", m, "float16", c, pair) for c in (True, False) for m in MODELS[2:]]
     groups += [Group("float32", m, "float32", c, pair) for c in (True, False) for m in MODELS]
     cpu_and_gpu = ("torchvision-gpu", "torchvision")
@@ -112,8 +116,8 @@ class Suite:
     def run(self, config: RunConfig) -> Iterator[Record]:
         """The rows of one session; failures are kept and said."""
         try:
-            session = Session(config, self.output, say=say, draw_progress=lambda *_: None)
-            for row in session.rows():
+            workbench = Workbench(config, self.output, say=say, count=uncounted)
+            for row in Session(workbench).rows():
                 if isinstance(row, FailedRow):
                     self.failed.append(f"{row.model} · {row.loader}: {row.error}")
                     say(self.failed[-1])
@@ -124,6 +128,10 @@ class Suite:
         except FastbenchError as error:
             self.failed.append(str(error))
             say(str(error))
+        # A fault of fastbench's own costs its session, not what is left of the GPU's time.
+        except Exception as error:  # noqa: BLE001
+            self.failed.append(f"{type(error).__name__}: {error}")
+            traceback.print_exc()
 
     def measure(self, group: Group, data: Path, min_seconds: float) -> None:
         """One group, if the time is likely to suffice for it."""
@@ -194,26 +202,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 quick=True,
             )
             deque(suite.run(check), maxlen=0)
+    write_summary(suite, jpeg, began)
     for group in plan(arguments.slice):
         suite.measure(group, data, arguments.min_seconds)
+        write_summary(suite, jpeg, began)
 
     answers = answer(suite.records)
-    (output / "suite.json").write_text(
-        json.dumps(
-            {
-                "benchmark": "gpu_suite",
-                "command": " ".join(["python", *sys.argv]),
-                "environment": environment.describe(),
-                "jpeg": jpeg,
-                "answers": answers,
-                "failed": suite.failed,
-                "left_out": suite.left_out,
-                "seconds": time.monotonic() - began,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
     if suite.records:
         Console(width=120).print(render(suite.records))
     for question, found in answers.items():
@@ -225,6 +219,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"failed: {text}")
     print(f"{len(suite.records)} records in {output}, {time.monotonic() - began:.0f} s")
     return 0 if suite.records else 1
+
+
+def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
+    """What the suite found so far, as `suite.json`."""
+    summary = {
+        "benchmark": "gpu_suite",
+        "command": " ".join(["python", *sys.argv]),
+        "environment": environment.describe(),
+        "jpeg": jpeg,
+        "answers": answer(suite.records),
+        "failed": suite.failed,
+        "left_out": suite.left_out,
+        "seconds": time.monotonic() - began,
+    }
+    (suite.output / "suite.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 def engine_report(data: Path) -> dict[str, Any]:
@@ -250,8 +259,8 @@ def engine_report(data: Path) -> dict[str, Any]:
     try:
         for load in (1.0, 0.0):
             rates[load] = decode_rate(data, load)
-    except FastbenchError as error:
-        say(str(error))
+    except Exception as error:  # noqa: BLE001 - the rows will meet it again, and say more
+        say(f"{type(error).__name__}: {error}")
     finally:
         stop.set()
         watcher.join()
@@ -337,6 +346,10 @@ def answer(records: list[Record]) -> dict[str, dict[str, Any]]:
         agreement = row.parity.agreement if row and row.parity else None
         answers[f"agreement {dtype}"] = (agreement, 0.995)
     return {name: {"value": value, "wanted": wanted} for name, (value, wanted) in answers.items()}
+
+
+def uncounted(doing: str, done: str = "") -> Callable[[int, int], None]:
+    return lambda *_: None
 
 
 def say(text: str) -> None:

@@ -12,12 +12,15 @@ import ctypes
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["JpegEngines", "jpeg_engines", "jpeg_utilization_pct"]
+
+_BACKENDS: Final = (3, 0)
+"""nvJPEG's backends to ask: the hardware's own, which not every chip can open, and the default."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def jpeg_engines(device_index: int) -> JpegEngines | None:
         torch.zeros(1, device="cuda")  # nvJPEG wants a context
         for path in _nvjpeg_libraries():
             with contextlib.suppress(OSError, AttributeError):
-                return _ask(ctypes.CDLL(path))
+                if (found := _ask(ctypes.CDLL(path))) is not None:
+                    return found
     return None
 
 
@@ -66,17 +70,20 @@ def _uuid(device_index: int) -> str:
 
 
 def _ask(library: Any) -> JpegEngines | None:
-    handle = ctypes.c_void_p()
-    if library.nvjpegCreateSimple(ctypes.byref(handle)) != 0:
-        return None
-    try:
-        engines, cores = ctypes.c_uint(0), ctypes.c_uint(0)
-        status = library.nvjpegGetHardwareDecoderInfo(
-            handle, ctypes.byref(engines), ctypes.byref(cores)
-        )
-    finally:
-        library.nvjpegDestroy(handle)
-    return JpegEngines(engines.value, cores.value) if status == 0 else None
+    for backend in _BACKENDS:
+        handle = ctypes.c_void_p()
+        if library.nvjpegCreateEx(backend, None, None, 0, ctypes.byref(handle)) != 0:
+            continue
+        try:
+            engines, cores = ctypes.c_uint(0), ctypes.c_uint(0)
+            status = library.nvjpegGetHardwareDecoderInfo(
+                handle, ctypes.byref(engines), ctypes.byref(cores)
+            )
+        finally:
+            library.nvjpegDestroy(handle)
+        if status == 0:
+            return JpegEngines(engines.value, cores.value)
+    return None
 
 
 def _nvjpeg_libraries() -> Iterator[str]:

@@ -80,7 +80,14 @@ def _driver() -> str | None:
     for word in _read("/proc/driver/nvidia/version").split("\n")[0].split():
         if word.replace(".", "").isdecimal() and "." in word:
             return word
-    return None
+    try:  # some containers do not show that file
+        import pynvml
+
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+    except (ImportError, pynvml.NVMLError):
+        return None
+    return version.decode() if isinstance(version, bytes) else str(version)
 
 
 def _version(package: str) -> str | None:

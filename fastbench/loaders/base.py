@@ -92,7 +92,8 @@ class Batch:
 
     `images_NCHW` is normalised, in the spec's dtype, with channels_last strides. `ids_N` is int64,
     on the same device. Of the N rows the first `num_valid` count; the rest is padding, whose ids
-    are ignored. N is the batch size, or `num_valid` in the last batch.
+    are ignored. N is the batch size, or `num_valid` in the last batch. The tensors are not made
+    under `torch.inference_mode`, which gives torch.compile another kind of input to compile for.
     """
 
     images_NCHW: torch.Tensor

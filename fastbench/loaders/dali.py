@@ -33,7 +33,8 @@ import nvidia.dali as dali
 import torch
 from nvidia.dali import fn, math, pipeline_def, types
 
-from fastbench.data.manifest import find_corrupt
+from fastbench.data.check import find_corrupt
+from fastbench.engines import jpeg_engines
 from fastbench.errors import LoaderError, OutOfMemoryError, UsageError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
@@ -46,6 +47,8 @@ __all__ = ["DaliLoader"]
 _INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 """How far a filter reaches, in pixels of the coarser grid."""
+_BUFFER_SHARE = 0.25
+"""Of the GPU's free memory, at most so much goes into decoding buffers made beforehand."""
 _WIDE_MARGIN = 16
 """Resized pixels beyond the crop, both sides together, that keep the border out of its filter."""
 
@@ -63,7 +66,7 @@ class DaliLoader:
                 f"Use weights with bilinear or bicubic preprocessing, or another loader."
             )
         on_gpu = device.type == "cuda"
-        width, height = spec.largest or (0, 0)
+        width, height = _buffer_hint(spec, device) if on_gpu else (0, 0)
         options = take_options(
             spec, "dali", hw_decoder_load=1.0, width_hint=width, height_hint=height
         )
@@ -94,6 +97,7 @@ class DaliLoader:
             device_id=(device.index or 0) if device.type == "cuda" else None,
             # One at least: with depth 1 nothing is prefetched until a run is scheduled.
             prefetch_queue_depth=max(1, spec.prefetch),
+            exec_dynamic=True,  # outputs stay whole while they are referenced
         )
         try:
             self._pipeline.build()
@@ -127,10 +131,14 @@ class DaliLoader:
         if not spec.device.startswith("cuda"):
             return {}
         threads = spec.num_threads
-        return {
+        space: dict[str, tuple[Setting, ...]] = {
             "hw_decoder_load": (1.0, 0.0, 0.25, 0.5, 0.75),
             "num_threads": (threads, max(1, threads // 2), 2 * threads),
         }
+        engines = jpeg_engines(torch.device(spec.device).index or 0)
+        if engines is not None and engines.num_engines == 0:
+            del space["hw_decoder_load"]  # all of its values are the same one
+        return space
 
     def _next(self) -> tuple[Any, Any]:
         if self._pipeline is None:
@@ -354,6 +362,15 @@ def _float(value: Any) -> Any:
 
 def _int(value: Any) -> Any:
     return fn.cast(value, dtype=types.INT32)
+
+
+def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
+    """The largest width and height, or less where a buffer for each of a batch takes too much."""
+    width, height = spec.largest or (0, 0)
+    needed = 3 * width * height * spec.batch_size
+    free, _ = torch.cuda.mem_get_info(device)
+    scale = (_BUFFER_SHARE * free / needed) ** 0.5 if needed else 1.0
+    return (width, height) if scale >= 1 else (int(width * scale), int(height * scale))
 
 
 def _build_error(error: RuntimeError) -> LoaderError | OutOfMemoryError:

@@ -9,6 +9,11 @@ torchvision's decoders are deprecated since 0.29 in favour of TorchCodec's, whic
 nvJPEG; whichever is installed is used, and the settings say which. Neither can be told to upsample
 chroma as libjpeg does, so pixels differ from the reference: the parity column says what that does.
 
+A decode call writes its images at once, whatever is queued on the caller's stream: torchvision's is
+on a stream of its own, and nvJPEG's hardware engine heeds no stream at all (pytorch/vision#9606,
+meta-pytorch/torchcodec#1634). The memory that it is given may be what the last batch's resize still
+reads, so the producer waits, on the host, until that batch is done.
+
 Shape suffixes: N batch, C channels, H height, W width.
 """
 
@@ -29,8 +34,8 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from fastbench.data.check import corrupt, find_corrupt
 from fastbench.data.jpeg import read_header
-from fastbench.data.manifest import corrupt, find_corrupt
 from fastbench.errors import LoaderError, LoaderMissingError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
@@ -65,6 +70,7 @@ class TorchvisionGpuLoader:
         self._in_flight = InFlight(self._device)
         self._readers = ThreadPoolExecutor(spec.num_threads, "fastbench-read")
         self._stream = torch.cuda.Stream(self._device)
+        self._last_made: torch.cuda.Event | None = None
         self._closed = threading.Event()
         self._queue: queue.Queue[_Ready | BaseException] = queue.Queue(max(1, spec.prefetch))
         self._producer: threading.Thread | None = None
@@ -141,21 +147,29 @@ class TorchvisionGpuLoader:
 
     def _make(self, position: int, files: Any) -> _Ready:
         ids = self._ids(position)
-        with torch.inference_mode(), torch.cuda.stream(self._stream):
+        dtype = getattr(torch, self._spec.dtype)
+        data = list(files)
+        if self._last_made is not None:
+            self._last_made.synchronize()
+        # Not inference_mode: its tensors are another kind of input, for which torch.compile would
+        # compile the model again.
+        with torch.no_grad(), torch.cuda.stream(self._stream):
             try:
-                pixels = decode_all(list(files), self._decode, self._device)
+                pixels = decode_all(data, self._decode, self._device)
+                images_NCHW = prepare(pixels, self._spec.preprocess, dtype)
             except (OSError, RuntimeError, ValueError, SyntaxError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 paths = [self._spec.paths[i] for i in ids]
                 raise find_corrupt(paths) or LoaderError(
-                    f"nvJPEG failed on batch {position}: {str(error).splitlines()[0]}. "
+                    f"Batch {position} could not be decoded and resized: {_first_line(error)}. "
                     f"Run with --loader torchvision to tell whether an image is at fault."
                 ) from error
-            images_NCHW = prepare(pixels, self._spec.preprocess, getattr(torch, self._spec.dtype))
             ids_N = torch.arange(ids.start, ids.stop, device=self._device)
-            event = torch.cuda.Event()
+            # Blocking: the thread sleeps while it waits, and leaves its core to the readers.
+            event = torch.cuda.Event(blocking=True)
             event.record(self._stream)
+        self._last_made = event
         return _Ready(images_NCHW, ids_N, event)
 
 
@@ -251,6 +265,10 @@ def _read_file(path: str) -> torch.Tensor:
             return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
     except (OSError, ValueError) as error:
         raise corrupt(path, error) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def _is_for_nvjpeg(data: torch.Tensor) -> bool:

@@ -1,23 +1,30 @@
 """A model made ready to be measured: dtype, memory format, compile; and its hits counted on the
 device, so that what is timed is what is scored.
 
-Shape suffixes: N batch, C channels, H height, W width, K classes kept, M samples, V valid rows.
+Shape suffixes: N batch, C channels (of logits: classes), H height, W width, K classes kept,
+M samples, V valid rows.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from fastbench.errors import CompileError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastbench.loaders.base import Batch
 
-__all__ = ["Classifier", "Scores", "Tally"]
+__all__ = ["Among", "Classifier", "Scores", "Tally"]
+
+
+NUM_BEST: Final = 5
+"""Top-5 is the field's second figure."""
 
 
 class Classifier:
@@ -44,6 +51,10 @@ class Classifier:
             "reduce-overhead",
             "max-autotune",
         )
+        if self.compiled:
+            # A model's code has room for eight compiled versions, shared by all models of its class
+            # in this process; beyond them it runs eagerly, and says nothing.
+            torch.compiler.reset()
         self._counters_before = _compile_counters()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
@@ -59,13 +70,14 @@ class Classifier:
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Logits of a batch; a partial one is padded with zeros first, so shapes never change."""
-        missing = self.batch_size - images_NCHW.shape[0]
+        if images_NCHW.shape[0] < self.batch_size:
+            # Outside of inference mode: its tensors are another kind of input, for which
+            # torch.compile would compile the model again.
+            padded_NCHW = images_NCHW.new_zeros((self.batch_size, *images_NCHW.shape[1:]))
+            padded_NCHW = padded_NCHW.contiguous(memory_format=torch.channels_last)
+            padded_NCHW[: images_NCHW.shape[0]] = images_NCHW
+            images_NCHW = padded_NCHW
         with torch.inference_mode():
-            if missing:
-                padded_NCHW = images_NCHW.new_zeros((self.batch_size, *images_NCHW.shape[1:]))
-                padded_NCHW = padded_NCHW.contiguous(memory_format=torch.channels_last)
-                padded_NCHW[: images_NCHW.shape[0]] = images_NCHW
-                images_NCHW = padded_NCHW
             if self._uses_cuda_graphs:
                 # The logits of the last step may be overwritten now: they were read on this stream.
                 torch.compiler.cudagraph_mark_step_begin()
@@ -112,30 +124,64 @@ def _compile_counters() -> tuple[int, int]:
     return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
 
 
+class Among(torch.nn.Module):
+    """A model of which some outputs are kept: (N, C, H, W) images -> (N, K) logits."""
+
+    def __init__(self, module: torch.nn.Module, outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.module = module
+        self.register_buffer("outputs_K", torch.tensor(outputs))
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Logits of the kept outputs, in their order."""
+        logits_NK: torch.Tensor = self.module(images_NCHW)
+        return logits_NK.index_select(1, self.get_buffer("outputs_K"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """What a `Tally` counted, on the host.
 
-    `predictions[i]` is the class predicted for sample i, `times_seen[i]` how often it came;
-    `hits` has (top-1, top-5) for each epoch, or is None without labels.
+    `best[i]` has the at most five classes predicted for sample i, the likeliest first,
+    `probabilities[i]` their softmax values, or is None where they were not asked for;
+    `times_seen[i]` is how often the sample came; `hits` has (top-1, top-5) for each epoch, or is
+    None without labels. What is kept by sample is of the last epoch.
     """
 
-    predictions: list[int]
+    best: list[list[int]]
+    probabilities: list[list[float]] | None
     times_seen: list[int]
     hits: list[tuple[int, int]] | None
+
+    @property
+    def predictions(self) -> list[int]:
+        """The class predicted for each sample."""
+        return [classes[0] for classes in self.best]
 
 
 class Tally:
     """Counts hits and keeps predictions by sample id, all on the device, without a sync.
 
     Rows behind a batch's `num_valid` are padding and are cut off before anything is counted.
+    With `probabilities` the softmax values of the five best classes are kept.
     """
 
-    def __init__(self, num_samples: int, labels: tuple[int, ...] | None, device: str) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        labels: tuple[int, ...] | None,
+        device: str,
+        *,
+        probabilities: bool = False,
+    ) -> None:
         self._has_labels = labels is not None
         # Without labels every sample has the label -1, which no model predicts.
         self._labels_M = torch.tensor(labels or [-1] * num_samples, device=device)
-        self._predictions_M = torch.full((num_samples,), -1, device=device)
+        self._num_best = NUM_BEST
+        self._best_MK = torch.full((num_samples, NUM_BEST), -1, device=device)
+        self._probabilities_MK = (
+            torch.zeros((num_samples, NUM_BEST), device=device) if probabilities else None
+        )
         self._seen_M = torch.zeros(num_samples, dtype=torch.int64, device=device)
         self._hits: list[torch.Tensor] = []
 
@@ -148,18 +194,24 @@ class Tally:
         with torch.inference_mode():
             num_valid = batch.num_valid
             ids_V = batch.ids_N[:num_valid]
-            best_VK = logits[:num_valid].topk(min(5, logits.shape[1])).indices
+            self._num_best = num_best = min(NUM_BEST, logits.shape[1])
+            best_VK = logits[:num_valid].topk(num_best).indices
             matches_VK = best_VK == self._labels_M[ids_V, None]
             self._hits[-1][0] += matches_VK[:, 0].sum()
             self._hits[-1][1] += matches_VK.sum()
-            self._predictions_M[ids_V] = best_VK[:, 0]
+            self._best_MK[ids_V, :num_best] = best_VK
+            if self._probabilities_MK is not None:
+                probabilities_VC = logits[:num_valid].float().softmax(1)
+                self._probabilities_MK[ids_V, :num_best] = probabilities_VC.gather(1, best_VK)
             self._seen_M.index_add_(0, ids_V, torch.ones_like(ids_V))
 
     def read(self) -> Scores:
         """Bring the counts to the host: the one read of a pass."""
         hits = [(int(top1), int(top5)) for top1, top5 in torch.stack(self._hits).tolist()]
+        kept = self._probabilities_MK
         return Scores(
-            predictions=self._predictions_M.tolist(),
+            best=self._best_MK[:, : self._num_best].tolist(),
+            probabilities=None if kept is None else kept[:, : self._num_best].tolist(),
             times_seen=self._seen_M.tolist(),
             hits=hits if self._has_labels else None,
         )

@@ -9,6 +9,8 @@ from test_run import MODEL, checkpoint, run_on, sentence  # noqa: F401 - fixture
 
 from fastbench import engines
 from fastbench.config import COMPILE_MODES
+from fastbench.errors import EXIT_WRONG
+from fastbench.gates import judge_parity
 from fastbench.results import Record
 
 pytestmark = pytest.mark.gpu
@@ -24,7 +26,8 @@ def run(tmp_path: Path, checkpoint: Path) -> Run:  # noqa: F811
 def test_every_loader_makes_a_row(run: Run, images: Path) -> None:
     names = ["dali", "torchvision-gpu", "torchvision", "synthetic"]
     code, records = run(images, *(word for name in names for word in ("--loader", name)))
-    assert code == 0
+    # Plain chroma upsampling may cost torchvision-gpu the pixel gate on images as noisy as these.
+    assert code in (0, EXIT_WRONG)
     assert sorted(record.loader for record in records) == sorted(names)
     for record in records:
         assert (record.device, record.dtype) == ("cuda:0", "float16")
@@ -33,6 +36,8 @@ def test_every_loader_makes_a_row(run: Run, images: Path) -> None:
         if record.loader != "synthetic":
             assert record.parity is not None
             assert record.parity.agreement >= 0.9
+            if record.loader != "torchvision-gpu":
+                assert judge_parity(record.parity) == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -53,6 +58,19 @@ def test_every_compile_mode_makes_one_graph(mode: str, run: Run, images: Path) -
     assert record.compilation.num_graphs == 1
     assert record.compilation.num_graph_breaks == 0
     assert record.compilation.num_recompiles == 0
+
+
+@pytest.mark.parametrize("loader", ["torchvision", "torchvision-gpu", "synthetic"])
+def test_no_loader_makes_the_model_compile_again(loader: str, run: Run, images: Path) -> None:
+    """Not by a partial last batch, and not by tensors of another kind."""
+    code, records = run(
+        images, "--loader", loader, "--reference", "none", "--compile",
+        "--compile-mode", "reduce-overhead",
+    )  # fmt: skip
+    assert code == 0
+    (record,) = records
+    assert record.compilation is not None
+    assert (record.compilation.num_graphs, record.compilation.num_recompiles) == (1, 0)
 
 
 @pytest.mark.parametrize("mode", COMPILE_MODES)
