@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.report.progress import Progress
-    from fastbench.session import FailedRow
+    from fastbench.row import FailedRow
 
     Rows = Callable[[RunConfig, Path, Progress], Iterator[Record | ParityRecord | FailedRow]]
 
@@ -47,6 +47,9 @@ PARITY_OPTIONS = (
     "batch_size",
     "num_threads",
     "limit",
+    "classes",
+    "among",
+    "on_error",
     "seed",
     "output",
 )
@@ -99,6 +102,10 @@ def _parser() -> Parser:
     sample.add_argument("--num-images", type=int, default=1000, metavar="N", help="default: 1000")
     sample.add_argument("--output", metavar="DIR", help="default: the user's cache folder")
     sample.set_defaults(command=_data_sample)
+    text = "decode every image of a data set, and name those that are no sound JPEGs"
+    verify = data_commands.add_parser("verify", help=text, description=text.capitalize() + ".")
+    verify.add_argument("data", metavar="DIR|FILE", help="a folder of JPEGs, or a list file")
+    verify.set_defaults(command=_data_verify)
     add_commands(data_commands, _shown)
     return parser
 
@@ -189,19 +196,22 @@ def _measure(config: RunConfig, rows: Rows) -> int:
 def _parity_rows(
     config: RunConfig, folder: Path, progress: Progress
 ) -> Iterator[ParityRecord | FailedRow]:
-    from fastbench.session import Session
+    from fastbench.comparison import parity_rows
+    from fastbench.workbench import Workbench
 
-    session = Session(config, folder, say=progress.say, draw_progress=progress.drawn)
-    yield from session.parity_rows()
+    yield from parity_rows(Workbench(config, folder, say=progress.say, count=progress.count))
 
 
 def _rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[Record | FailedRow]:
+    from fastbench.report.predictions import PredictionsFile
     from fastbench.session import Session
+    from fastbench.workbench import Workbench
 
-    session = Session(config, folder, say=progress.say, draw_progress=progress.drawn)
-    if session.device.type == "cpu":
+    file = PredictionsFile(Path(config.predictions).expanduser()) if config.predictions else None
+    workbench = Workbench(config, folder, say=progress.say, count=progress.count)
+    if workbench.device.type == "cpu":
         progress.note("No GPU is used: DALI and the model run on the CPU.")
-    yield from session.rows()
+    yield from Session(workbench, file).rows()
 
 
 def _open_output(asked: str | None) -> Path:
@@ -264,9 +274,30 @@ def _data_sample(arguments: argparse.Namespace) -> int:
 
     root = Path(arguments.output).expanduser() if arguments.output else None
     with Progress() as progress:
-        folder = ensure_sample(arguments.num_images, root=root, on_progress=progress.drawn)
+        drawn = progress.count(
+            "drawing the sample images", "Drew {total:,} sample images in {seconds:.0f} s."
+        )
+        folder = ensure_sample(arguments.num_images, root=root, on_progress=drawn)
     _print(str(folder))
     return 0
+
+
+def _data_verify(arguments: argparse.Namespace) -> int:
+    from fastbench.data.manifest import check_all
+    from fastbench.report.progress import Progress
+
+    with Progress() as progress:
+        checked = check_all(Path(arguments.data), on_progress=progress.count("decoding the images"))
+    for skipped in checked.bad:
+        _print(f"{skipped.name} {skipped.why}")
+    if not checked.bad:
+        _print(f"{checked.num_files:,} files, all of them sound JPEGs.")
+        return 0
+    _complain(
+        f"{len(checked.bad):,} of {checked.num_files:,} files in {arguments.data} are no sound "
+        f"JPEGs. Replace or remove them, or run with --on-error skip."
+    )
+    return 1
 
 
 def _shown(make: Make) -> Command:
@@ -276,7 +307,7 @@ def _shown(make: Make) -> Command:
         from fastbench.report.progress import Progress
 
         with Progress() as progress:
-            made = make(arguments, progress.unpacked)
+            made = make(arguments, progress.count("unpacking the images"))
         _print(f"{made.note}\n{made.folder}")
         return 0
 

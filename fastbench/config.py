@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastbench.errors import UsageError
+from fastbench.gates import MLPERF, PUBLISHED_TOLERANCE
 
 __all__ = ["COMPILE_MODES", "DEVICES_HELP", "DTYPES", "Knob", "RunConfig"]
 
@@ -22,6 +23,8 @@ COMPILE_MODES: Final = (
 )
 RESIZES: Final = ("fast", "exact")
 PASSES: Final = ("all", "end-to-end")
+ON_ERROR: Final = ("fail", "skip")
+AMONG: Final = ("all", "present")
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
 
@@ -43,7 +46,11 @@ class RunConfig:
 
     data: Annotated[
         str,
-        Knob("folder of JPEGs, one sub-folder a class; 'sample' is drawn here", "DIR|sample"),
+        Knob(
+            "folder of JPEGs, one sub-folder a class, or a list file of lines `path label`; "
+            "'sample' is drawn here",
+            "DIR|FILE|sample",
+        ),
     ] = "sample"
     model: Annotated[
         tuple[str, ...],
@@ -93,6 +100,22 @@ class RunConfig:
     limit: Annotated[
         int | None, Knob("use N images, evenly spread over the data set (default: all)", "N")
     ] = None
+    classes: Annotated[
+        str | None,
+        Knob("use only the images of these classes: a file with a class folder a line", "FILE"),
+    ] = None
+    among: Annotated[
+        str,
+        Knob("predict among all the model's classes, or those present in the data", choices=AMONG),
+    ] = "all"
+    on_error: Annotated[
+        str,
+        Knob(
+            "what a file that is no sound JPEG does: fail the run, or be skipped by every loader "
+            "and named in the record",
+            choices=ON_ERROR,
+        ),
+    ] = "fail"
     min_seconds: Annotated[
         float, Knob("shortest timed window; it always covers whole epochs", "SECONDS")
     ] = 5.0
@@ -102,6 +125,22 @@ class RunConfig:
     ] = "all"
     quick: Annotated[bool, Knob("one epoch and a short warm-up, for a first look")] = False
     seed: Annotated[int, Knob("seed of random weights and synthetic images", "N")] = 0
+    tolerance: Annotated[
+        str,
+        Knob(
+            "points by which top-1 may miss the published value on all of ImageNet, or mlperf: at "
+            "least 99 percent of it",
+            "POINTS|mlperf",
+        ),
+    ] = PUBLISHED_TOLERANCE
+    running: Annotated[
+        int | None,
+        Knob("report top-1 and top-5 after every N images too, in accuracy.txt", "N"),
+    ] = None
+    predictions: Annotated[
+        str | None,
+        Knob("write each image's label, top-5 classes and probabilities to a CSV file", "FILE"),
+    ] = None
     output: Annotated[
         str | None,
         Knob("folder for the JSON records (default: fastbench-results/DATE-TIME)", "DIR"),
@@ -114,13 +153,15 @@ class RunConfig:
             ("compile_mode", COMPILE_MODES),
             ("passes", PASSES),
             ("resize", RESIZES),
+            ("on_error", ON_ERROR),
+            ("among", AMONG),
         ):
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(
                     f"{_option(name)} is {value!r}. Choose one of: {', '.join(choices)}."
                 )
-        for name in ("batch_size", "num_threads", "limit"):
+        for name in ("batch_size", "num_threads", "limit", "running"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{_option(name)} is {value}. Give a whole number of at least 1.")
@@ -135,8 +176,12 @@ class RunConfig:
             kind != "cuda" or (":" in self.device and not index.isdecimal())
         ):
             raise UsageError(f"--device is {self.device!r}. Choose {DEVICES_HELP}.")
-        for name in ("data", "weights", "reference"):
-            if not getattr(self, name):
+        if self.tolerance != MLPERF and _points(self.tolerance) is None:
+            raise UsageError(
+                f"--tolerance is {self.tolerance!r}. Give a number of points, 0 or more, or mlperf."
+            )
+        for name in ("data", "weights", "reference", "classes", "predictions"):
+            if getattr(self, name) == "":
                 raise UsageError(f"{_option(name)} is empty. Give it a value or leave it out.")
         for name in ("model", "loader"):
             values = getattr(self, name)
@@ -188,6 +233,14 @@ def _parse_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]
         except ValueError:
             continue
     return loader, (name, written)
+
+
+def _points(text: str) -> float | None:
+    try:
+        points = float(text)
+    except ValueError:
+        return None
+    return points if 0 <= points <= 100 else None
 
 
 def _option(field: str) -> str:

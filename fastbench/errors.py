@@ -50,6 +50,10 @@ EXIT_WRONG = 3
 EXIT_INTERRUPTED = 130
 
 
+LEAVE_OUT = "leave it out with --on-error skip."
+REPLACE = f"Replace or remove the file, or {LEAVE_OUT}"
+
+
 class FastbenchError(Exception):
     """A run failed; the text says of what, and what to do next."""
 
@@ -79,7 +83,21 @@ class DataNotFoundError(DataError):
 
 
 class CorruptImageError(DataError):
-    """A file is not the image that its name promises."""
+    """A file is not the image that its name promises.
+
+    `path` is the file, or where it lies in an archive; `what` is wrong with it, in words that go
+    on from its name; `remedy` is a sentence.
+    """
+
+    def __init__(self, path: object, what: str, remedy: str = REPLACE) -> None:
+        # As they were given: an error that comes from another process is built again from them.
+        super().__init__(path, what, remedy)
+        self.path = str(path)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.what}. {self.remedy}"
 
 
 class WeightsError(FastbenchError):

@@ -1,23 +1,22 @@
-"""One row of a table as one JSON file: what was run, on what, and the raw numbers.
+"""One row of a table: what was run, on what, and the raw numbers.
 
 Nothing is rounded here and nothing derived is stored: throughput, percentiles and intervals are
-properties, computed from the samples each time. SI units; `_s` is seconds.
-
-History of `schema_version`:
-    1   first version
+properties, computed from the samples each time. SI units; `_s` is seconds. `storage.py` makes a
+JSON file of it, and has the history of `schema_version`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import types
-import typing
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from fastbench.errors import OutputError, RecordError
-from fastbench.gates import EXACT_LEVELS, judge_parity, judge_pixels, judge_published
+from fastbench.gates import (
+    EXACT_LEVELS,
+    PUBLISHED_TOLERANCE,
+    judge_parity,
+    judge_pixels,
+    judge_published,
+)
 from fastbench.stats import (
     mcnemar_p,
     paired_difference_interval,
@@ -25,32 +24,23 @@ from fastbench.stats import (
     wilson_interval,
 )
 
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
 __all__ = [
-    "SCHEMA_VERSION",
     "Accuracy",
     "Ceiling",
     "Compilation",
+    "Confusion",
     "Latency",
     "Parity",
     "ParityRecord",
+    "PerClass",
     "Pixels",
     "Published",
     "Record",
+    "Running",
     "Throughput",
     "Trial",
     "WarmUp",
-    "read_record",
-    "write_parity_record",
-    "write_record",
 ]
-
-SCHEMA_VERSION: Final = 1
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +130,54 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Hits of the first timed epoch, every sample counted once."""
+class PerClass:
+    """Samples and hits of each class that has samples, in columns; by the model's outputs.
+
+    `wnids` is None where the classes are not ImageNet's.
+    """
+
+    outputs: list[int]
+    wnids: list[str] | None
+    names: list[str]
+    num_samples: list[int]
+    top1_correct: list[int]
+    top5_correct: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """How often samples of the class `label` had the top-1 prediction `predicted`."""
+
+    label: int
+    label_name: str
+    predicted: int
+    predicted_name: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """Hits among the first `num_samples` of the samples, in the order of the data."""
 
     num_samples: int
     top1_correct: int
     top5_correct: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Hits of the last timed epoch, every sample counted once.
+
+    `per_class` is None where it was not kept, `confusions` has the most frequent ones, and
+    `running` the values on the way, where they were asked for.
+    """
+
+    num_samples: int
+    top1_correct: int
+    top5_correct: int
+    per_class: PerClass | None = None
+    confusions: list[Confusion] = field(default_factory=list)
+    running: list[Running] = field(default_factory=list)
 
     @property
     def top1(self) -> float:
@@ -300,8 +332,13 @@ class Record:
         """The gates of parity and accuracy that the row does not pass, in words."""
         failures = list(self.parity.failures) if self.parity else []
         if self.accuracy and self.published:
-            failures += judge_published(self.accuracy, self.published)
+            failures += judge_published(self.accuracy, self.published, self.tolerance)
         return failures
+
+    @property
+    def tolerance(self) -> str:
+        """The gate of the published value: points, or `mlperf`."""
+        return str(self.config.get("tolerance", PUBLISHED_TOLERANCE))
 
     @property
     def bound(self) -> str | None:
@@ -344,83 +381,3 @@ class ParityRecord:
     def failures(self) -> list[str]:
         """The gates that the loader does not pass, in words."""
         return self.parity.failures
-
-
-def write_record(record: Record, folder: Path) -> Path:
-    """Write a record into a folder, under a name of its own: no earlier file is overwritten.
-
-    Raises `OutputError` where that fails.
-    """
-    compiled = "-compile" if record.compile_mode else ""
-    return _write(record, folder, f"{record.model}-{record.loader}-{record.dtype}{compiled}")
-
-
-def write_parity_record(record: ParityRecord, folder: Path) -> Path:
-    """Write what `fastbench parity` found, in the same way."""
-    return _write(record, folder, f"parity-{record.model}-{record.loader}")
-
-
-def _write(record: Record | ParityRecord, folder: Path, stem: str) -> Path:
-    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
-    stem = stem.replace("/", "_")
-    try:
-        number = 1
-        while True:
-            path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
-            try:
-                with open(path, "x", encoding="utf-8") as file:
-                    file.write(text)
-            except FileExistsError:
-                number += 1
-            else:
-                return path
-    except OSError as error:
-        raise OutputError(
-            f"The record cannot be written to {folder} ({error.strerror}). "
-            f"Free some space, or name another folder with --output."
-        ) from error
-
-
-def read_record(path: Path) -> Record:
-    """Read a record back.
-
-    Raises `RecordError` for a file that is no record, or of a version that this one does not know.
-    """
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise RecordError(f"The record {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise RecordError(
-            f"{path} is not a record: it is not JSON ({error}). Name a file that fastbench wrote."
-        ) from error
-    version = stored.get("schema_version") if isinstance(stored, dict) else None
-    if version is None:
-        raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
-    if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"{path} has schema_version {version}, this fastbench reads {SCHEMA_VERSION}. "
-            f"Install the version that wrote it, or measure again."
-        )
-    try:
-        return _build(Record, stored)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
-
-
-def _build(kind: type[T], stored: Mapping[str, Any]) -> T:
-    """A dataclass from its JSON form; fields that hold dataclasses are built in turn."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(stored) - fields):
-        raise TypeError(f"unknown field {unknown[0]!r} in {kind.__name__}")
-    return kind(**{name: _value(hints[name], value) for name, value in stored.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if typing.get_origin(hint) is list and value is not None:
-        (item,) = typing.get_args(hint)
-        return [_value(item, part) for part in value]
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    nested = next((x for x in options if isinstance(x, type) and dataclasses.is_dataclass(x)), None)
-    return _build(nested, value) if nested is not None and value is not None else value

@@ -5,7 +5,6 @@ The session says what is run and in which order; `runner.py` has the timed loops
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shlex
 import sys
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from fastbench import environment, runner
 from fastbench.clock import make_clock
 from fastbench.results import (
-    SCHEMA_VERSION,
     Accuracy,
     Ceiling,
     Compilation,
@@ -29,63 +27,33 @@ from fastbench.results import (
     Trial,
     WarmUp,
 )
+from fastbench.scoring import count_classes, count_confusions, running_values
+from fastbench.storage import SCHEMA_VERSION
+from fastbench.workbench import Bench, Conditions, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
-
-    from fastbench.config import RunConfig
-    from fastbench.data.labels import Labels
     from fastbench.data.manifest import Manifest
+    from fastbench.errors import FastbenchError
     from fastbench.loaders import Factory
-    from fastbench.loaders.base import Loader, LoaderSpec, Setting
-    from fastbench.models.classifier import Classifier, Scores, Tally
-    from fastbench.models.zoo import LoadedModel
+    from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.models.classifier import Scores, Tally
 
 __all__ = [
-    "Bench",
-    "Conditions",
+    "FailedRow",
     "Passes",
-    "describe_data",
-    "describe_preprocess",
+    "describe_run",
     "make_record",
-    "open_loader",
     "run_passes",
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """What all rows of a session share."""
+@dataclass(frozen=True)
+class FailedRow:
+    """A row that could not be measured."""
 
-    config: RunConfig
-    manifest: Manifest
-    device: torch.device
-    dtype: str
-    batch_size: int
-    plan: runner.Plan
-
-    @property
-    def compile_mode(self) -> str | None:
-        """torch.compile's mode, None for eager."""
-        return self.config.compile_mode if self.config.compile else None
-
-
-@dataclass
-class Bench:
-    """A model on the bench: what its rows share."""
-
-    model: LoadedModel
-    labels: Labels
-    classifier: Classifier
-    load_s: float
-    compile_s: float
-    model_ceiling: Ceiling | None
-    num_graphs: int
-    num_graph_breaks: int
-    reference_predictions: list[int] | None = None
-    float32: Classifier | None = None
+    model: str
+    loader: str
+    error: FastbenchError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +68,6 @@ class Passes:
     settings: dict[str, Setting]
     reads_images: bool
     repeatable: bool
-
-
-@contextlib.contextmanager
-def open_loader(factory: Factory, spec: LoaderSpec) -> Iterator[Loader]:
-    """A loader that is closed again, whatever happens."""
-    loader = factory(spec)
-    try:
-        yield loader
-    finally:
-        loader.close()
 
 
 def run_passes(
@@ -165,28 +123,13 @@ def make_record(
     notes: list[str],
 ) -> Record:
     """All that is known of a row; `scores` are the timed pass's, or those of a pass apart."""
-    manifest, measured, model = conditions.manifest, passes.end_to_end, bench.model
+    measured = passes.end_to_end
     num_recompiles = bench.classifier.num_graphs()[0] - bench.num_graphs
-    accuracy = None
-    if passes.reads_images and scores.hits:
-        top1, top5 = scores.hits[0]
-        accuracy = Accuracy(num_samples=len(manifest), top1_correct=top1, top5_correct=top5)
     return Record(
-        schema_version=SCHEMA_VERSION,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["fastbench", *sys.argv[1:]]),
-        loader=loader,
-        model=model.name,
-        weights=model.weights,
-        device=str(conditions.device),
+        **describe_run(conditions, bench, loader),
         dtype=conditions.dtype,
         compile_mode=conditions.compile_mode,
-        batch_size=conditions.batch_size,
         num_threads=spec.num_threads,
-        config=dataclasses.asdict(conditions.config),
-        environment=environment.describe(),
-        data=describe_data(manifest),
-        preprocess=describe_preprocess(model),
         loader_settings=passes.settings,
         labels=(bench.labels.how if passes.reads_images else "no labels: the images are not read"),
         tuning=tuning,
@@ -217,15 +160,44 @@ def make_record(
         loader_ceiling=passes.loader_ceiling,
         model_ceiling=bench.model_ceiling,
         latency=Latency(batch_size=conditions.batch_size, samples_s=passes.latencies_s),
-        accuracy=accuracy,
+        accuracy=_accuracy(bench, scores, conditions) if passes.reads_images else None,
         published=published,
         parity=parity,
-        notes=[*notes, *_doubts(passes, num_recompiles)],
+        notes=[
+            *notes,
+            *_doubts(
+                passes,
+                is_compiled=conditions.compile_mode is not None,
+                num_graphs=bench.num_graphs,
+                num_recompiles=num_recompiles,
+            ),
+        ],
     )
 
 
-def describe_data(manifest: Manifest) -> dict[str, Any]:
-    """What a record says of the images."""
+def describe_run(conditions: Conditions, bench: Bench, loader: str) -> dict[str, Any]:
+    """What every kind of record says of its run, by the record's field."""
+    model = bench.model
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["fastbench", *sys.argv[1:]]),
+        "loader": loader,
+        "model": model.name,
+        "weights": model.weights,
+        "device": str(conditions.device),
+        "batch_size": conditions.batch_size,
+        "config": dataclasses.asdict(conditions.config),
+        "environment": environment.describe(),
+        "data": _describe_data(conditions.manifest),
+        "preprocess": {
+            **dataclasses.asdict(model.preprocess),
+            "source": model.preprocess_source,
+        },
+    }
+
+
+def _describe_data(manifest: Manifest) -> dict[str, Any]:
     return {
         "root": str(manifest.root),
         "num_samples": len(manifest),
@@ -233,15 +205,30 @@ def describe_data(manifest: Manifest) -> dict[str, Any]:
         "num_bytes": sum(manifest.num_bytes),
         "largest": list(manifest.largest),
         "digest": manifest.digest,
+        "skipped": [dataclasses.asdict(skipped) for skipped in manifest.skipped],
     }
 
 
-def describe_preprocess(model: LoadedModel) -> dict[str, Any]:
-    """What a record says of the preprocessing."""
-    return {**dataclasses.asdict(model.preprocess), "source": model.preprocess_source}
+def _accuracy(bench: Bench, scores: Scores, conditions: Conditions) -> Accuracy | None:
+    labels, classes = bench.labels.indices, bench.model.classes
+    if scores.hits is None or labels is None:
+        return None
+    # The last epoch, which is the one that left its predictions.
+    top1, top5 = scores.hits[-1]
+    every = conditions.config.running
+    return Accuracy(
+        num_samples=len(labels),
+        top1_correct=top1,
+        top5_correct=top5,
+        per_class=count_classes(scores.best, labels, classes),
+        confusions=count_confusions(scores.predictions, labels, classes),
+        running=running_values(scores.best, labels, every) if every else [],
+    )
 
 
-def _doubts(passes: Passes, num_recompiles: int) -> list[str]:
+def _doubts(
+    passes: Passes, *, is_compiled: bool, num_graphs: int, num_recompiles: int
+) -> list[str]:
     doubts = []
     hits = passes.scores.hits
     if passes.repeatable and hits and len(set(hits)) > 1:
@@ -249,6 +236,8 @@ def _doubts(passes: Passes, num_recompiles: int) -> list[str]:
             f"hits differ between epochs (top-1 {min(hits)[0]} to {max(hits)[0]}): the loader or "
             f"the model is not deterministic"
         )
+    if is_compiled and not num_graphs:
+        doubts.append("torch.compile made no graph: the model ran eagerly")
     if num_recompiles:
         doubts.append(
             f"torch.compile made {num_recompiles} more graphs in the timed passes: the throughput "

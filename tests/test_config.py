@@ -19,8 +19,9 @@ def test_the_knobs() -> None:
     """Few flags: a new one is put here on purpose."""
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
         "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",
-        "dtype", "compile", "compile_mode", "batch_size", "num_threads", "limit",
-        "min_seconds", "passes", "quick", "seed", "output",
+        "dtype", "compile", "compile_mode", "batch_size", "num_threads", "limit", "classes",
+        "among", "on_error", "min_seconds", "passes", "quick", "seed", "tolerance", "running",
+        "predictions", "output",
     ]  # fmt: skip
 
 
@@ -34,6 +35,12 @@ def test_the_knobs() -> None:
         ("batch_size", 0),
         ("num_threads", -1),
         ("limit", 0),
+        ("running", 0),
+        ("on_error", "ignore"),
+        ("among", "some"),
+        ("tolerance", "-1"),
+        ("tolerance", "nan"),
+        ("tolerance", "strict"),
         ("min_seconds", -0.5),
         ("min_seconds", float("nan")),
         ("min_seconds", float("inf")),
@@ -50,7 +57,7 @@ def test_a_value_that_cannot_be(field: str, value: object) -> None:
     assert str(value) in str(caught.value)
 
 
-@pytest.mark.parametrize("field", ["data", "weights", "reference"])
+@pytest.mark.parametrize("field", ["data", "weights", "reference", "classes", "predictions"])
 def test_an_empty_value(field: str) -> None:
     with pytest.raises(UsageError, match=f"--{field} is empty"):
         RunConfig(**{field: ""})  # type: ignore[arg-type]

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fastbench.data.check import find_corrupt
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.labels import ClassSpace, map_labels
-from fastbench.data.manifest import find_corrupt, scan
+from fastbench.data.manifest import scan
 from fastbench.errors import CorruptImageError, DataError, DataNotFoundError
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
@@ -20,7 +21,7 @@ def test_samples_are_sorted_and_carry_their_folder(small: Path) -> None:
         "n01440764/0.jpg", "n01440764/2.jpg", "n01440764/4.jpg", "n02123045/1.jpg",
         "n02123045/3.jpg",
     )  # fmt: skip
-    assert manifest.folders == ("n01440764",) * 3 + ("n02123045",) * 2
+    assert manifest.words == ("n01440764",) * 3 + ("n02123045",) * 2
     assert manifest.num_bytes == tuple(Path(path).stat().st_size for path in manifest.paths)
 
 
@@ -47,7 +48,7 @@ def test_hidden_files_and_folders_are_not_data(small: Path) -> None:
 
 def test_a_flat_folder_has_no_classes(small: Path) -> None:
     manifest = scan(small / "n01440764")
-    assert manifest.folders == (None, None, None)
+    assert manifest.words == (None, None, None)
     assert manifest.classes == ()
 
 
@@ -57,7 +58,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_in_place_of_a_folder(small: Path) -> None:
-    with pytest.raises(DataNotFoundError, match="is a file, not a folder"):
+    with pytest.raises(DataNotFoundError, match="is neither a folder nor a list of files"):
         scan(small / "n01440764/0.jpg")
 
 
@@ -141,12 +142,12 @@ def test_folders_named_as_the_models_classes() -> None:
 
 def test_a_name_that_two_classes_share_is_not_guessed() -> None:
     classes = ClassSpace(num_classes=3, names=("crane", "bee", "crane"))
-    with pytest.raises(DataError, match="'crane' is not a class of this model"):
+    with pytest.raises(DataError, match="'crane' of the data is not a class of this model"):
         map_labels(("bee", "crane"), classes)
 
 
 def test_some_folders_unknown() -> None:
-    with pytest.raises(DataError, match=r"'n99999999' is not a class .* \(1 of 2"):
+    with pytest.raises(DataError, match=r"'n99999999' of the data is not a class .* \(1 of 2"):
         map_labels(("n01440764", "n99999999"), IMAGENET)
 
 

@@ -169,7 +169,7 @@ def test_an_archive_becomes_class_folders(
 
 def test_the_models_labels_are_the_ground_truths(archive: Path, devkit: Path, output: Path) -> None:
     manifest = scan(unpack_imagenet(output, archive=archive, devkit=devkit))
-    labels = map_labels(manifest.folders, ClassSpace(num_classes=1000, is_imagenet=True)).indices
+    labels = map_labels(manifest.words, ClassSpace(num_classes=1000, is_imagenet=True)).indices
     assert labels is not None
     by_number = {
         int(name[-13:-5]): label for name, label in zip(manifest.names, labels, strict=True)

@@ -98,7 +98,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
         kind = type("Kind", (Faulty,), {"prepare": staticmethod(prepare)})
         resolve = loaders.resolve
         monkeypatch.setattr(
-            "fastbench.session.resolve", lambda name: kind if name == "faulty" else resolve(name)
+            "fastbench.workbench.resolve", lambda name: kind if name == "faulty" else resolve(name)
         )
 
     return register
@@ -290,11 +290,15 @@ def test_the_gate_of_the_published_value() -> None:
     published = Published(top1=0.69758, top5=0.89078)
     near = Accuracy(num_samples=50_000, top1_correct=34_750, top5_correct=44_000)
     far = dataclasses.replace(near, top1_correct=34_500)
-    assert judge_published(near, published) == []
-    (failure,) = judge_published(far, published)
-    assert failure == "top-1 is 69.00 %, published 69.76 % (-0.76 points; gate: 0.3)"
+    assert judge_published(near, published, "0.3") == []
+    (failure,) = judge_published(far, published, "0.3")
+    assert failure == "top-1 is 69.00 %, published 69.76 % (-0.76 points; gate: 0.3 points)"
     few = Accuracy(num_samples=250, top1_correct=100, top5_correct=200)
-    assert judge_published(few, published) == []
+    assert judge_published(few, published, "0.3") == []
+    assert judge_published(near, published, "mlperf") == []
+    (failure,) = judge_published(far, published, "mlperf")
+    assert failure.endswith("gate: 99 % of it)")
+    assert judge_published(far, published, "0.8") == []
 
 
 def test_predictions_against_the_reference() -> None:

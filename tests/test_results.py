@@ -12,7 +12,6 @@ from fastbench.errors import OutputError, RecordError
 from fastbench.parity import compare_predictions
 from fastbench.report import table
 from fastbench.results import (
-    SCHEMA_VERSION,
     Accuracy,
     Ceiling,
     Compilation,
@@ -22,9 +21,8 @@ from fastbench.results import (
     Throughput,
     Trial,
     WarmUp,
-    read_record,
-    write_record,
 )
+from fastbench.storage import SCHEMA_VERSION, read_record, write_record
 
 
 def make(**changes: object) -> Record:
@@ -83,8 +81,15 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
     stored = json.loads(write_record(make(), tmp_path).read_text())
-    assert stored["schema_version"] == 1
-    assert stored["accuracy"] == {"num_samples": 1000, "top1_correct": 923, "top5_correct": 990}
+    assert stored["schema_version"] == 2
+    assert stored["accuracy"] == {
+        "num_samples": 1000,
+        "top1_correct": 923,
+        "top5_correct": 990,
+        "per_class": None,
+        "confusions": [],
+        "running": [],
+    }
     assert len(stored["throughput"]["step_times_s"]) == 64
 
 

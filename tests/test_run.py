@@ -17,7 +17,8 @@ import torchvision
 
 from fastbench import cli, device
 from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError
-from fastbench.results import Record, read_record
+from fastbench.results import Record
+from fastbench.storage import read_record
 
 MODEL = "shufflenet_v2_x0_5"
 
@@ -129,7 +130,7 @@ def test_a_flat_folder_still_has_parity(
         assert record.accuracy is None
         assert record.parity is not None
         assert record.parity.accuracy_difference is None
-    assert "No accuracy: the folder has no class folders." in capsys.readouterr().out
+    assert "No accuracy: the images have no class folders." in capsys.readouterr().out
 
 
 def test_the_records_accuracy_is_the_models(

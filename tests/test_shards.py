@@ -78,7 +78,7 @@ def test_shards_become_class_folders(
         "digest": manifest.digest,
         "shards": ["val-00.tar", "val-01.tar"],
     }
-    labels = map_labels(manifest.folders, ClassSpace(num_classes=1000, is_imagenet=True))
+    labels = map_labels(manifest.words, ClassSpace(num_classes=1000, is_imagenet=True))
     assert labels.indices == (0, 0, 0, 17, 17)
     calls.clear()
     unpack_shards(shards, output, lambda *call: calls.append(call))

@@ -106,9 +106,9 @@ def test_without_published_figures_nothing_is_compared() -> None:
 
 
 def test_a_row_without_accuracy_says_why() -> None:
-    unlabelled = make(accuracy=None, labels="no labels: the folder has no class folders")
+    unlabelled = make(accuracy=None, labels="no labels: the images have no class folders")
     text = study.summary([make(model="resnet18"), unlabelled])
-    assert "accuracy    none: the folder has no class folders\n" in text
+    assert "accuracy    none: the images have no class folders\n" in text
     assert text.count("top-1   ") == 1
 
 

@@ -22,7 +22,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from fastbench.data.imagenet import WNID
-from fastbench.data.manifest import JPEG_SUFFIXES
+from fastbench.data.listing import JPEG_SUFFIXES
 from fastbench.data.unpack import Entry, fill, list_members, open_tar, read_member, reading
 from fastbench.errors import DataError, DataNotFoundError, FastbenchError, UsageError
 

@@ -10,7 +10,7 @@ import importlib.resources
 import re
 from typing import Final
 
-__all__ = ["WNID", "class_names", "wnid_index"]
+__all__ = ["WNID", "class_names", "wnid_index", "wnids"]
 
 WNID: Final = re.compile(r"n\d{8}")
 
@@ -28,9 +28,16 @@ def _classes() -> tuple[tuple[str, str], ...]:
 @functools.cache
 def wnid_index() -> dict[str, int]:
     """The model's class index of each wnid."""
-    return {wnid: index for index, (wnid, _) in enumerate(_classes())}
+    return {wnid: index for index, wnid in enumerate(wnids())}
 
 
+@functools.cache
+def wnids() -> tuple[str, ...]:
+    """The 1,000 wnids, by index."""
+    return tuple(wnid for wnid, _ in _classes())
+
+
+@functools.cache
 def class_names() -> tuple[str, ...]:
     """The 1,000 class names, by index."""
     return tuple(name for _, name in _classes())

@@ -1,4 +1,4 @@
-"""Which output of the model is each class folder? Mapped by name, never by counting folders.
+"""Which output of the model is each sample's class? Mapped by name, never by counting folders.
 
 A folder tree with 250 of ImageNet's 1,000 wnids, numbered 0 to 249, would score near zero with
 nothing to show why. Where the names cannot be mapped the run goes on without labels, and says
@@ -7,25 +7,57 @@ so: throughput and agreement with the reference need none.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fastbench.data.imagenet import WNID, wnid_index
-from fastbench.errors import DataError
+from fastbench.data.imagenet import WNID, class_names, wnid_index, wnids
+from fastbench.errors import DataError, UsageError
 
-__all__ = ["BY_WNID", "ClassSpace", "Labels", "map_labels"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BY_WNID", "ClassSpace", "Labels", "among_present", "map_labels"]
 
 BY_WNID: Final = "mapped by ImageNet wnid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSpace:
-    """What is known of a model's outputs: how many, their names, whether they are ImageNet's."""
+    """What is known of a model's outputs: how many, their names, whether they are ImageNet's.
+
+    `outputs[i]` is the model's own output that class i is, where only some of them are kept.
+    """
 
     num_classes: int
     names: tuple[str, ...] | None = None
     is_imagenet: bool = False
+    outputs: tuple[int, ...] | None = None
+
+    def output(self, i: int) -> int:
+        """The model's own output that class i is."""
+        return self.outputs[i] if self.outputs else i
+
+    def wnid(self, i: int) -> str | None:
+        """The wnid of class i; None where the classes are not ImageNet's."""
+        return wnids()[self.output(i)] if self.is_imagenet else None
+
+    def name(self, i: int) -> str:
+        """The name of class i; its output's number where it has none."""
+        if self.names is not None:
+            return self.names[i]
+        output = self.output(i)
+        return class_names()[output] if self.is_imagenet else str(output)
+
+    def keep(self, kept: Sequence[int]) -> ClassSpace:
+        """Only the classes `kept`, in that order."""
+        return dataclasses.replace(
+            self,
+            num_classes=len(kept),
+            names=tuple(self.names[i] for i in kept) if self.names else None,
+            outputs=tuple(self.output(i) for i in kept),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,43 +71,61 @@ class Labels:
     how: str
 
 
-def map_labels(folders: tuple[str | None, ...], classes: ClassSpace) -> Labels:
-    """Map each sample's class folder to the model's class index.
+def map_labels(words: tuple[str | None, ...], classes: ClassSpace) -> Labels:
+    """Map what each sample is labelled with (its class folder, or a list's word) to its class.
 
-    Raises `DataError` where some folders are classes of the model and others are not: scoring
-    the rest in silence would change the denominator.
+    Raises `DataError` where some are classes of the model and others are not: scoring the rest in
+    silence would change the denominator.
     """
-    present = sorted({folder for folder in folders if folder is not None})
+    present = sorted({word for word in words if word is not None})
     if not present:
-        return Labels(indices=None, how="no labels: the folder has no class folders")
+        return Labels(indices=None, how="no labels: the images have no class folders")
     known, how = _known(present, classes)
-    unknown = [folder for folder in present if folder not in known]
+    unknown = [word for word in present if word not in known]
     if unknown and len(unknown) < len(present):
         raise DataError(
-            f"The class folder {unknown[0]!r} is not a class of this model, while others are "
-            f"({len(present) - len(unknown)} of {len(present)}, {how}). Rename it or move it away."
+            f"The class {unknown[0]!r} of the data is not a class of this model, while others are "
+            f"({len(present) - len(unknown)} of {len(present)}, {how}). Rename its folder, or "
+            f"leave it out: --classes FILE names those to use."
         )
     if unknown:
         return Labels(
             indices=None,
-            how=f"no labels: class folders such as {present[0]!r} are not classes of this model",
+            how=f"no labels: classes such as {present[0]!r} are not classes of this model",
         )
-    return Labels(indices=tuple(known[folder] for folder in folders if folder is not None), how=how)
+    return Labels(indices=tuple(known[word] for word in words if word is not None), how=how)
+
+
+def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpace]:
+    """The same samples in a space of the classes that they have, of which one is predicted.
+
+    Raises `UsageError` without labels.
+    """
+    if labels.indices is None:
+        raise UsageError(
+            f"--among present needs labels, and there are {labels.how}. Leave it out, or name data "
+            f"with class folders."
+        )
+    kept = sorted(set(labels.indices))
+    place = {index: i for i, index in enumerate(kept)}
+    how = f"{labels.how}, predicted among the {len(kept):,} classes of the data"
+    indices = tuple(place[index] for index in labels.indices)
+    return Labels(indices=indices, how=how), classes.keep(kept)
 
 
 def _known(present: list[str], classes: ClassSpace) -> tuple[dict[str, int], str]:
-    """The first rule under which any folder is known: wnid, class name, index, sorted order."""
-    if classes.is_imagenet and any(WNID.fullmatch(folder) for folder in present):
+    """The first rule under which any class is known: wnid, class name, index, sorted order."""
+    if classes.is_imagenet and any(WNID.fullmatch(word) for word in present):
         return wnid_index(), BY_WNID
     if classes.names is not None:
         # ImageNet has two cranes: a name that two classes share maps to neither.
         times = Counter(classes.names)
         by_name = {name: i for i, name in enumerate(classes.names) if times[name] == 1}
-        if any(folder in by_name for folder in present):
+        if any(word in by_name for word in present):
             return by_name, "mapped by class name"
-    if all(folder.isdecimal() and int(folder) < classes.num_classes for folder in present):
-        return {folder: int(folder) for folder in present}, "mapped by class index"
+    if all(word.isdecimal() and int(word) < classes.num_classes for word in present):
+        return {word: int(word) for word in present}, "mapped by class index"
     if classes.names is None and not classes.is_imagenet and len(present) == classes.num_classes:
         # How ImageFolder numbered them when this checkpoint was trained.
-        return {folder: i for i, folder in enumerate(present)}, "mapped by sorted folder order"
+        return {word: i for i, word in enumerate(present)}, "mapped by sorted folder order"
     return {}, "unknown"

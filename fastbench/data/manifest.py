@@ -1,56 +1,58 @@
-"""Which images are measured? One sorted list of files, made once and shared by every loader.
+"""Which images are measured? One ordered list of files, made once and shared by every loader.
 
 No loader scans folders itself: two that disagree on order or on a hidden file would be scored
-on different data. A sample's id is its index in this list. Every file's header and last bytes are
-read here, so what is no JPEG or was cut off is named before any time is measured.
+on different data. A sample's id is its index in this list.
 
-What it does not know: whether the bytes between are sound. A loader finds that out, and says so.
+A file that is no sound JPEG ends the run, with its name, or is left out of the list for every
+loader alike and named in the record (`skip`). No loader is trusted to leave out a file by itself:
+some put another in its place, some go on one short, and DALI cannot. So whoever wants files skipped
+has all of them decoded once before the run, or has had them (see `verify.py`); the run itself is
+the same one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE, read_header
-from fastbench.errors import CorruptImageError, DataError, DataNotFoundError
+from fastbench.data.check import Frame, check_frame
+from fastbench.data.listing import Listing, list_images
+from fastbench.data.verify import verify
+from fastbench.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-__all__ = ["JPEG_SUFFIXES", "Manifest", "find_corrupt", "scan", "spread"]
+__all__ = ["Checked", "Manifest", "Skipped", "check_all", "scan", "spread"]
 
-JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
-_SIGNATURES: Final = (
-    (b"\x89PNG\r\n\x1a\n", "a PNG"),
-    (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"),
-    (b"RIFF", "a WebP"),
-    (b"II*\x00", "a TIFF"),
-    (b"MM\x00*", "a TIFF"),
-)
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is left out: its path below the root, and why in words."""
+
+    name: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The ordered samples of a run.
 
-    `names[i]` is the path of sample i below `root` with forward slashes, `folders[i]` its class
-    folder (None in a flat folder of images), `num_bytes[i]` its file size, `sizes[i]` its (width,
-    height) in pixels. `digest` is the SHA-256 over names and file sizes, in hex.
+    `names[i]` is the path of sample i below `root` with forward slashes, `words[i]` what it is
+    labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
+    size, `sizes[i]` its (width, height) in pixels. `skipped` has the files that are left out for
+    being no sound JPEGs. `digest` is the SHA-256 over names and file sizes, in hex.
     """
 
     root: Path
     names: tuple[str, ...]
-    folders: tuple[str | None, ...]
+    words: tuple[str | None, ...]
     num_bytes: tuple[int, ...]
     sizes: tuple[tuple[int, int], ...]
+    skipped: tuple[Skipped, ...]
     digest: str
 
     def __len__(self) -> int:
@@ -69,108 +71,78 @@ class Manifest:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the class folders, sorted; empty for a flat folder."""
-        return tuple(sorted({folder for folder in self.folders if folder is not None}))
+        """The words that samples are labelled with, sorted; empty without labels."""
+        return tuple(sorted({word for word in self.words if word is not None}))
 
 
-def scan(root: Path, *, limit: int | None = None) -> Manifest:
-    """List the JPEGs below `root`: one sub-folder a class, or a flat folder without labels.
+def scan(
+    source: Path,
+    *,
+    limit: int | None = None,
+    only: Collection[str] | None = None,
+    skip: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """List the images of a folder or a list file (see `listing.py`), and check each.
 
-    With `limit`, that many samples, evenly spread over the list: the first ones would all be
-    of the first classes.
+    Args:
+        source: The folder or the list.
+        limit: So many samples, evenly spread: the first ones would all be of the first classes.
+        only: The class folders, or a list's words, that are used.
+        skip: Leave out files that are no sound JPEGs, which takes decoding all that were not
+            decoded before.
+        on_progress: Called with (files decoded, files to decode) where any are.
 
-    Raises `DataNotFoundError` where there is no folder or no JPEG in it, `CorruptImageError`
-    for a file that is empty, cut off or of another format, `DataError` for a folder that has
-    images both beside and inside its class folders.
+    Raises:
+        DataNotFoundError: There is nothing there, no JPEG in it, or none that is sound.
+        CorruptImageError: A file is empty, cut off, or of another format; not with `skip`.
+        DataError: The folder or the list contradicts itself.
+        UsageError: `only` has a name that is not there.
     """
-    root = root.expanduser()
-    if not root.exists():
+    listing = list_images(source.expanduser())
+    chosen = list(range(len(listing.names)))
+    if only is not None:
+        _check_only(only, listing.words)
+        chosen = [i for i in chosen if listing.words[i] in only]
+    chosen = [chosen[i] for i in spread(len(chosen), limit)]
+    frames, refused = _check(listing, chosen, skip=skip, afresh=False, on_progress=on_progress)
+    if not frames:
+        name, why = listing.names[chosen[0]], refused[chosen[0]]
         raise DataNotFoundError(
-            f"The data folder {root} does not exist. Name a folder of JPEGs with --data, "
-            f"or leave it out to use the sample data."
+            f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
+            f"Name another folder with --data."
         )
-    if not root.is_dir():
-        raise DataNotFoundError(
-            f"{root} is a file, not a folder. Give --data the folder that holds the images."
-        )
-    root = root.resolve()
-    names = sorted(_jpegs_below(root))
-    if not names:
-        raise DataNotFoundError(f"No JPEG files below {root}{_what_is_there(root)}.")
-    folders = tuple(name.split("/", 1)[0] if "/" in name else None for name in names)
-    if None in folders and any(folders):
-        loose = names[folders.index(None)]
-        raise DataError(
-            f"{root} has images both inside class folders and beside them (for example {loose}). "
-            f"Move them into class folders, or give --data a folder of one kind."
-        )
-    kept = spread(len(names), limit)
-    names = [names[i] for i in kept]
-    frames = [_check_frame(root / name) for name in names]
     digest = hashlib.sha256()
-    for name, (num_bytes, _) in zip(names, frames, strict=True):
-        digest.update(f"{name}\0{num_bytes}\n".encode("utf-8", "surrogateescape"))
+    for i, frame in frames.items():
+        digest.update(f"{listing.names[i]}\0{frame.num_bytes}\n".encode("utf-8", "surrogateescape"))
     return Manifest(
-        root=root,
-        names=tuple(names),
-        folders=tuple(folders[i] for i in kept),
-        num_bytes=tuple(num_bytes for num_bytes, _ in frames),
-        sizes=tuple(size for _, size in frames),
+        root=listing.root,
+        names=tuple(listing.names[i] for i in frames),
+        words=tuple(listing.words[i] for i in frames),
+        num_bytes=tuple(frame.num_bytes for frame in frames.values()),
+        sizes=tuple(frame.size for frame in frames.values()),
+        skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
         digest=digest.hexdigest(),
     )
 
 
-def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
-    """Decode files one by one; the error that names the first that does not decode, or None.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """All files of a data set, and those that are no sound JPEGs."""
 
-    For after a loader's failure, when it did not say which file of its batch was to blame.
+    num_files: int
+    bad: tuple[Skipped, ...]
+
+
+def check_all(source: Path, *, on_progress: Callable[[int, int], None] | None = None) -> Checked:
+    """Decode every file of a folder or a list file, whatever is remembered of it.
+
+    Raises `DataNotFoundError` where there is none, `DataError` as `scan` does.
     """
-    from PIL import Image
-
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                image.load()
-        # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
-        except Exception as error:  # noqa: BLE001
-            return corrupt(path, error)
-    return None
-
-
-def corrupt(path: str | Path, reason: object) -> CorruptImageError:
-    """The error for one file that cannot be decoded, with the decoder's own reason."""
-    text = str(reason).replace(str(path), "the file").strip().rstrip(".") or type(reason).__name__
-    return CorruptImageError(
-        f"{path} cannot be decoded ({text.splitlines()[0]}). Replace or remove the file."
-    )
-
-
-def _jpegs_below(root: Path) -> Iterable[str]:
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        below = os.path.relpath(folder, root)
-        prefix = "" if below == "." else below.replace(os.sep, "/") + "/"
-        for name in files:
-            if os.path.splitext(name)[1].lower() in JPEG_SUFFIXES and not name.startswith("."):
-                yield prefix + name
-
-
-def _unreadable(error: OSError) -> None:
-    raise DataError(
-        f"The folder {error.filename} cannot be read ({error.strerror}). Check its permissions."
-    ) from error
-
-
-def _what_is_there(root: Path) -> str:
-    suffixes = Counter(
-        path.suffix.lower() or "without a suffix" for path in root.rglob("*") if path.is_file()
-    )
-    if not suffixes:
-        return ": the folder is empty. Name a folder of JPEGs with --data"
-    found = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
-    return (
-        f" (it holds files of other kinds: {found}). Convert them to JPEG, or name another folder"
-    )
+    listing = list_images(source.expanduser())
+    every = range(len(listing.names))
+    _, refused = _check(listing, every, skip=True, afresh=True, on_progress=on_progress)
+    return Checked(len(every), tuple(Skipped(listing.names[i], refused[i]) for i in refused))
 
 
 def spread(num_samples: int, limit: int | None) -> list[int]:
@@ -180,36 +152,40 @@ def spread(num_samples: int, limit: int | None) -> list[int]:
     return [i * num_samples // limit for i in range(limit)]
 
 
-def _check_frame(path: Path) -> tuple[int, tuple[int, int]]:
-    """Hold a file's header and last bytes against a JPEG's; its size in bytes and in pixels."""
-    header = None
-    try:
-        with open(path, "rb") as file:
-            head = file.read(12)
-            num_bytes = os.fstat(file.fileno()).st_size
-            file.seek(max(0, num_bytes - 2))
-            tail = file.read(2)
-            if head.startswith(START_OF_IMAGE):
-                with contextlib.suppress(ValueError):  # the decoder says what is wrong, below
-                    header = read_header(file)
-    except OSError as error:
-        raise CorruptImageError(
-            f"{path} cannot be read ({error.strerror}). Check its permissions or remove it."
-        ) from error
-    if num_bytes == 0:
-        raise CorruptImageError(f"{path} is empty (0 bytes). Replace or remove the file.")
-    if not head.startswith(START_OF_IMAGE):
-        kind = next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), None)
-        what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
-        raise CorruptImageError(f"{path} {what}. Convert it to JPEG, or remove it.")
-    # Most files end with the marker. Some have bytes after it and are sound: those are decoded.
-    if (tail != END_OF_IMAGE or header is None) and (found := find_corrupt([str(path)])):
-        raise found
-    return num_bytes, (header.width, header.height) if header else _size_by_pillow(path)
+def _check(
+    listing: Listing,
+    chosen: Sequence[int],
+    *,
+    skip: bool,
+    afresh: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[dict[int, Frame], dict[int, str]]:
+    """The frames of the sound files, and what is wrong with the others; by index, in order."""
+    frames: dict[int, Frame] = {}
+    refused: dict[int, str] = {}
+    for i in chosen:
+        try:
+            frames[i] = check_frame(listing.root / listing.names[i])
+        except CorruptImageError as error:
+            if not skip:
+                raise
+            refused[i] = error.what
+    if skip:
+        names = [listing.names[i] for i in frames]
+        found = verify(listing.root, names, afresh=afresh, on_progress=on_progress)
+        for i, name in zip(list(frames), names, strict=True):
+            if (why := found[name]) is not None:
+                refused[i] = why
+                del frames[i]
+    return frames, dict(sorted(refused.items()))
 
 
-def _size_by_pillow(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.size
+def _check_only(only: Collection[str], words: tuple[str | None, ...]) -> None:
+    present = sorted({word for word in words if word is not None})
+    for word in only:
+        if word not in present:
+            where = f"{len(present)} classes, such as {present[0]}" if present else "no classes"
+            raise UsageError(
+                f"--classes names {word!r}, which the data does not have"
+                f"{did_you_mean(word, present)} It has {where}."
+            )

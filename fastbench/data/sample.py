@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import platformdirs
 
 from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, SPLITS, check_split, draw_image
 from fastbench.data.files import locked, remove, whole
@@ -295,6 +294,8 @@ def ensure_sample(
     if num_workers < 1:
         raise UsageError(f"Drawing needs at least 1 worker, not {num_workers}. Ask for more.")
     if root is None:
+        import platformdirs
+
         cache = platformdirs.user_cache_path("fastbench")
         root = cache / f"sample-v{SAMPLE_VERSION}" / f"{split}-{num_images}"
     try:

@@ -27,9 +27,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.data.check import corrupt
 from fastbench.data.files import locked, remove, temporary_name, whole
 from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE
-from fastbench.data.manifest import corrupt
 from fastbench.errors import CorruptImageError, DataError, DataNotFoundError, OutputError
 from fastbench.units import format_bytes
 
@@ -157,7 +157,7 @@ def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
         raise DataError(f"{entry.origin} changed while it was read. Run again when it is at rest.")
     if head != START_OF_IMAGE:
         what = "is not a JPEG file" if size else "is empty (0 bytes)"
-        raise CorruptImageError(f"{entry.origin} {what}. Copy or download it again.")
+        raise CorruptImageError(entry.origin, what, "Copy or download it again.")
     file.seek(-len(END_OF_IMAGE), os.SEEK_END)
     if file.read() == END_OF_IMAGE:
         return

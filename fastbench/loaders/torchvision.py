@@ -27,12 +27,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
-from fastbench.data.manifest import corrupt
-from fastbench.errors import CorruptImageError
+from fastbench.data.check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from fastbench.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
@@ -105,7 +106,7 @@ class TorchvisionLoader:
         batch = next(self._stream)
         self._position = (self._position + 1) % self._spec.num_batches
         if isinstance(batch, _Failure):
-            raise CorruptImageError(batch.message)
+            raise batch.error
         return batch
 
 
@@ -123,7 +124,7 @@ class _CpuBatch:
 class _Failure:
     """A worker's error as a value: raised there, it would arrive wrapped in a traceback."""
 
-    message: str
+    error: CorruptImageError
 
 
 class _BatchDataset(Dataset[_CpuBatch | _Failure]):
@@ -148,7 +149,7 @@ class _BatchDataset(Dataset[_CpuBatch | _Failure]):
                     rgb = image.convert("RGB")
             # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
             except Exception as error:  # noqa: BLE001
-                return _Failure(str(corrupt(path, error)))
+                return _Failure(corrupt(path, error))
             images_NCHW[row] = self._transform(rgb)
         return _CpuBatch(images_NCHW, torch.tensor(ids, dtype=torch.int64))
 

@@ -1,8 +1,8 @@
 """From a model's name and a choice of weights to a module, its preprocessing and its classes.
 
 The preprocessing is always read off the weights: a checkpoint file gets that of the torchvision
-weights whose file name it bears, else of the model's default weights; the sample model carries
-its own in its file.
+weights that it is (by its hash) or whose file name it bears, else of the model's default weights;
+the sample model carries its own in its file.
 
 What it does not know: whether a file of your own was trained with the preprocessing that it is
 given. The record says where that came from.
@@ -10,7 +10,10 @@ given. The record says where that came from.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +26,9 @@ from fastbench.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import SAMPLE, check_name
 from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from fastbench.models.classifier import Among
 
-__all__ = ["LoadedModel", "load_model", "preprocess_of"]
+__all__ = ["LoadedModel", "keep_outputs", "load_model", "preprocess_of"]
 
 SAMPLE_FILE: Final = Path(__file__).with_name("sample.safetensors")
 
@@ -64,6 +68,14 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     if _looks_like_file(weights):
         return _load_file(name, Path(weights).expanduser())
     return _load_published(name, weights)
+
+
+def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
+    """The same model with only the outputs that `classes` names; nothing is published of it."""
+    assert classes.outputs is not None
+    return dataclasses.replace(
+        model, module=Among(model.module, classes.outputs), classes=classes, published=None
+    )
 
 
 def preprocess_of(transforms: Any) -> Preprocess:
@@ -116,16 +128,18 @@ def _load_file(name: str, path: Path) -> LoadedModel:
     checkpoint = read_checkpoint(path)
     module = _build(name, checkpoint)
     load_into(module, checkpoint, name)
-    entry = _weights_for_file(name, path)
+    official = _published_as(name, path)
+    entry = official or _weights_for_file(name, path)
     num_classes = _num_outputs(module)
     names = checkpoint.classes
     return LoadedModel(
         name=name,
-        weights=path.name,
+        weights=official.name if official else path.name,
         module=module,
         preprocess=checkpoint.preprocess or preprocess_of(entry.transforms()),
         preprocess_source=path.name if checkpoint.preprocess else str(entry),
         classes=_classes(num_classes, names),
+        published=_published(official) if official else None,
     )
 
 
@@ -216,6 +230,17 @@ def _named_weights(name: str, weights: str) -> Any:
         f"The model {name} has no weights {weights!r}.{did_you_mean(weights, names)} "
         f"Known: DEFAULT, {', '.join(names)}, none, or a .pth or .safetensors file."
     )
+
+
+def _published_as(name: str, path: Path) -> Any | None:
+    """The torchvision weights that a file is, by its hash: theirs is part of their file's name."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    for entry in torchvision.models.get_model_weights(name):
+        match = re.search(r"-([0-9a-f]{8,})\.", os.path.basename(entry.url))
+        if match and digest.startswith(match[1]):
+            return entry
+    return None
 
 
 def _weights_for_file(name: str, path: Path) -> Any:

@@ -10,12 +10,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 from rich.progress import Progress as RichProgress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["Progress"]
@@ -44,7 +46,6 @@ class Progress:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._drawing_since: float | None = None
         self._running: RichProgress | None = None
 
     def __enter__(self) -> Progress:
@@ -73,30 +74,29 @@ class Progress:
             self._status.remove_task(task)
         self._status.add_task(text, total=None)
 
-    def drawn(self, done: int, total: int) -> None:
-        """How many images of the sample data are drawn."""
-        if self._drawing_since is None:
-            self._drawing_since = time.perf_counter()
-            self._stop()
-            self._start(self._bar)
-            self._bar.add_task("drawing the sample images", total=total)
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
-        if done >= total:
-            self._stop()
-            seconds = time.perf_counter() - self._drawing_since
-            self.note(
-                f"Drew {total:,} sample images in {seconds:.0f} s; they are kept for next time."
-            )
+    def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
+        """Who is told (how many, of how many); the bar appears with the first call.
 
-    def unpacked(self, done: int, total: int) -> None:
-        """How many images of an archive are in their folders."""
-        if not self._bar.task_ids:
-            self._stop()
-            self._start(self._bar)
-            self._bar.add_task("unpacking the images", total=total)
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
-        if done >= total:
-            self._stop()
+        `done` is a line that stays, said at the end; `{total}` and `{seconds}` are filled in.
+        """
+        since: list[float] = []
+        tasks: list[TaskID] = []
+
+        def show(now: int, total: int) -> None:
+            if not tasks:
+                since.append(time.perf_counter())
+                self._stop()
+                self._start(self._bar)
+                tasks.append(self._bar.add_task(doing, total=total))
+            self._bar.update(tasks[0], completed=now, total=total)
+            if now >= total:
+                self._stop()
+                self._bar.remove_task(tasks.pop())
+                seconds = time.perf_counter() - since.pop()
+                if done:
+                    self.note(done.format(total=total, seconds=seconds))
+
+        return show
 
     def _start(self, bar: RichProgress) -> None:
         self._running = bar

@@ -32,6 +32,7 @@ __all__ = ["bar_chart", "summary", "write_study"]
 
 _WIDTH: Final = 80
 _INDENT: Final = 12
+_NUM_CLASSES: Final = 5
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -164,7 +165,7 @@ def _block(record: Record) -> list[str]:
         lines += _entry("accuracy", f"none: {record.labels.removeprefix('no labels: ')}")
     else:
         lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
-        lines += ["", *_table(record.accuracy, record.published)]
+        lines += ["", *_table(record.accuracy, record.published), *_details(record.accuracy)]
     for note in record.notes:
         lines += _entry("note", note)
     return lines
@@ -186,6 +187,40 @@ def _table(accuracy: Accuracy, published: Published | None) -> list[str]:
         f"{name:<{_INDENT}}{share:>6}{interval:>16}{hits:>12}{stated:>15}{points:>12}".rstrip()
         for name, share, interval, hits, stated, points in rows
     ]
+
+
+def _details(accuracy: Accuracy) -> list[str]:
+    """The classes with the fewest hits, the most frequent confusions, and values on the way."""
+    lines: list[str] = []
+    if (found := accuracy.per_class) is not None:
+        shares = [hits / n for hits, n in zip(found.top1_correct, found.num_samples, strict=True)]
+        wnids = found.wnids or [""] * len(shares)
+        hardest = sorted(range(len(shares)), key=lambda i: (shares[i], i))
+        entries = [
+            f"{format_percent(shares[i])} % of {found.num_samples[i]:,}: "
+            f"{found.names[i]} {wnids[i]}".rstrip()
+            for i in hardest[:_NUM_CLASSES]
+            if shares[i] < 1
+        ]
+        lines += _column("hardest", entries)
+    confused = [f"{x.count:,} x {x.label_name} as {x.predicted_name}" for x in accuracy.confusions]
+    lines += _column("confused", confused[:_NUM_CLASSES])
+    running = [
+        f"{format_percent(x.top1_correct / x.num_samples):>6} % top-1 "
+        f"{format_percent(x.top5_correct / x.num_samples):>6} % top-5 "
+        f"after {x.num_samples:,} images"
+        for x in accuracy.running
+    ]
+    return lines + _column("running", running)
+
+
+def _column(name: str, entries: list[str]) -> list[str]:
+    """A name, then its entries below each other; an empty line before."""
+    if not entries:
+        return []
+    first, *rest = entries
+    lines = _entry(name, first) + [line for entry in rest for line in _entry("", entry)]
+    return ["", *lines]
 
 
 def _shares(accuracy: Accuracy) -> list[tuple[int, float, tuple[float, float], int]]:

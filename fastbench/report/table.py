@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.gates import FULL_SET
+from fastbench.gates import FULL_SET, gate_in_words
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -61,6 +61,8 @@ def render(records: Sequence[Record]) -> RenderableType:
         )
     return Group(_conditions(records, varying), "", table, "", *_footnotes(records))
 
+
+_MOST_NAMED = 3
 
 _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
 
@@ -136,6 +138,17 @@ def _parity(parity: Parity | None) -> Text:
     return _lines(format_percent(parity.agreement), below)
 
 
+def _skipped(records: Sequence[Record]) -> list[str]:
+    """The files that no loader read, the first ones by name."""
+    skipped = records[0].data.get("skipped", [])
+    if not skipped:
+        return []
+    named = ", ".join(f"{file['name']} {file['why']}" for file in skipped[:_MOST_NAMED])
+    more = len(skipped) - _MOST_NAMED
+    rest = f", and {more:,} more that the record names" if more > 0 else ""
+    return [f"Skipped by every loader: {named}{rest}."]
+
+
 def _footnotes(records: Sequence[Record]) -> list[Text]:
     notes = []
     with_accuracy = [record.accuracy for record in records if record.accuracy]
@@ -146,6 +159,7 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
             if record.accuracy
         )
         notes.append(f"Hits top-1 / top-5 of n={with_accuracy[0].num_samples:,}: {counts}.")
+    notes.extend(_skipped(records))
     reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
     notes.extend(f"No accuracy: {reason.removeprefix('no labels: ')}." for reason in reasons)
     bounds = {r.bound for r in records if r.bound}
@@ -162,14 +176,12 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
         who = f"{record.model} · {record.loader}"
         if record.published and record.accuracy:
             difference = format_points(record.accuracy.top1 - record.published.top1)
-            judged = (
-                ""
-                if record.accuracy.num_samples == FULL_SET
-                else f"; judged on all {FULL_SET:,} images only"
-            )
+            gate = f"gate: {gate_in_words(record.tolerance)}"
+            if record.accuracy.num_samples != FULL_SET:
+                gate = f"judged on all {FULL_SET:,} images only"
             notes.append(
                 f"{who}: published top-1 {format_percent(record.published.top1)}, "
-                f"measured {difference} points from it{judged}."
+                f"measured {format_percent(record.accuracy.top1)}, {difference} points ({gate})."
             )
         notes.extend(f"{who}: FAIL: {failure}." for failure in record.failures)
         if record.parity and record.parity.pixels and record.parity.pixels.cause:

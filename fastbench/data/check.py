@@ -1,0 +1,120 @@
+"""Is a file the JPEG that its name promises? Told from its header and its end, or by decoding it.
+
+The quick look (`check_frame`) costs a few short reads a file, so every run takes it before any time
+is measured: what is empty, cut off, of another format, of more than 8 bits or too large for Pillow
+is named then. Whether the bytes between are sound is told by decoding alone (`find_corrupt`).
+
+What neither knows: damage that still decodes. libjpeg fills what is missing with grey, and flipped
+bits give other pixels; every decoder then sees the same garbage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
+from fastbench.errors import LEAVE_OUT, CorruptImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["Frame", "check_frame", "corrupt", "find_corrupt"]
+
+_SIGNATURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "a PNG"),
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"RIFF", "a WebP"),
+    (b"II*\x00", "a TIFF"),
+    (b"MM\x00*", "a TIFF"),
+)
+_MOST_PIXELS: Final = 178_956_970
+"""Pillow, the reference's decoder, refuses larger images: twice its `MAX_IMAGE_PIXELS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the quick look tells: the file's bytes, and the image's width and height in pixels."""
+
+    num_bytes: int
+    size: tuple[int, int]
+
+
+def check_frame(path: Path) -> Frame:
+    """Hold a file's header and last bytes against a JPEG's.
+
+    Raises `CorruptImageError` for what is empty, unreadable, cut off, or no JPEG that the
+    reference can decode.
+    """
+    header = None
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+            num_bytes = os.fstat(file.fileno()).st_size
+            file.seek(max(0, num_bytes - 2))
+            tail = file.read(2)
+            if head.startswith(START_OF_IMAGE):
+                with contextlib.suppress(ValueError):  # the decoder says what is wrong, below
+                    header = read_header(file)
+    except OSError as error:
+        raise CorruptImageError(
+            path,
+            f"cannot be read ({error.strerror})",
+            f"Check its permissions, or {LEAVE_OUT}",
+        ) from error
+    if num_bytes == 0:
+        raise CorruptImageError(path, "is empty (0 bytes)")
+    if not head.startswith(START_OF_IMAGE):
+        kind = next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), None)
+        what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
+        raise CorruptImageError(path, what, f"Convert it to JPEG, or {LEAVE_OUT}")
+    # Most files end with the marker. Some have bytes after it and are sound: those are decoded.
+    if (tail != END_OF_IMAGE or header is None or _is_rare(header)) and (
+        found := find_corrupt([str(path)])
+    ):
+        if header is not None and header.precision != 8:
+            raise CorruptImageError(
+                path,
+                f"has {header.precision} bits a sample, which the reference cannot decode",
+                f"Convert it to 8 bits, or {LEAVE_OUT}",
+            ) from found
+        raise found
+    return Frame(num_bytes, (header.width, header.height) if header else _size_by_pillow(path))
+
+
+def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
+    """Decode files one by one; the error that names the first that does not decode, or None.
+
+    For after a loader's failure, when it did not say which file of its batch was to blame.
+    """
+    from PIL import Image
+
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                image.load()
+        # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
+        except Exception as error:  # noqa: BLE001
+            return corrupt(path, error)
+    return None
+
+
+def corrupt(path: str | Path, reason: object) -> CorruptImageError:
+    """The error for one file that cannot be decoded, with the decoder's own reason."""
+    text = str(reason).replace(str(path), "the file").strip().rstrip(".") or type(reason).__name__
+    return CorruptImageError(path, f"cannot be decoded ({text.splitlines()[0]})")
+
+
+def _is_rare(header: JpegHeader) -> bool:
+    return header.precision != 8 or header.width * header.height > _MOST_PIXELS
+
+
+def _size_by_pillow(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.size

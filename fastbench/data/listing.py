@@ -1,0 +1,151 @@
+"""Which files, in which order, and what is each labelled with? A folder's tree, or a list.
+
+A *folder* has one sub-folder a class, whose name is the label, or is flat and has no labels; its
+files are sorted by name. A *list* is a text file with a line a file, `path label`, kept in its
+order: paths are relative to the list's own folder, and the label (a class index, a wnid, or a class
+name) is what follows the last tab, or the last blank where there is no tab. Lines of paths alone
+are a list without labels. Empty lines and lines that begin with `#` count for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.errors import DataError, DataNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["JPEG_SUFFIXES", "Listing", "list_images"]
+
+JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+
+_ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """`names[i]` is file i's path below `root`, `words[i]` what it is labelled with, or None."""
+
+    root: Path
+    names: tuple[str, ...]
+    words: tuple[str | None, ...]
+
+
+def list_images(source: Path) -> Listing:
+    """List the files of a folder, or those that a text file names.
+
+    Raises `DataNotFoundError` where there is nothing, or nothing in it, `DataError` for a folder
+    with images both beside and inside its class folders, and for a list that says something twice.
+    """
+    if not source.exists():
+        raise DataNotFoundError(
+            f"The data folder {source} does not exist. Name a folder of JPEGs with --data, "
+            f"or leave it out to use the sample data."
+        )
+    return _from_folder(source.resolve()) if source.is_dir() else _from_list(source.resolve())
+
+
+def _from_folder(root: Path) -> Listing:
+    names = sorted(_jpegs_below(root))
+    if not names:
+        raise DataNotFoundError(f"No JPEG files below {root}{_what_is_there(root)}.")
+    words = tuple(name.split("/", 1)[0] if "/" in name else None for name in names)
+    if None in words and any(words):
+        loose = names[words.index(None)]
+        raise DataError(
+            f"{root} has images both inside class folders and beside them (for example {loose}). "
+            f"Move them into class folders, or give --data a folder of one kind."
+        )
+    return Listing(root=root, names=tuple(names), words=words)
+
+
+def _jpegs_below(root: Path) -> Iterable[str]:
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        below = os.path.relpath(folder, root)
+        prefix = "" if below == "." else below.replace(os.sep, "/") + "/"
+        for name in files:
+            if _has_jpegs_name(name) and not name.startswith("."):
+                yield prefix + name
+
+
+def _has_jpegs_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in JPEG_SUFFIXES
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(
+        f"The folder {error.filename} cannot be read ({error.strerror}). Check its permissions."
+    ) from error
+
+
+def _what_is_there(root: Path) -> str:
+    suffixes = Counter(
+        path.suffix.lower() or "without a suffix" for path in root.rglob("*") if path.is_file()
+    )
+    if not suffixes:
+        return ": the folder is empty. Name a folder of JPEGs with --data"
+    found = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
+    return (
+        f" (it holds files of other kinds: {found}). Convert them to JPEG, or name another folder"
+    )
+
+
+def _from_list(path: Path) -> Listing:
+    rows = [_split(line) for line in _lines_of(path)]
+    if not rows:
+        raise DataNotFoundError(f"The list {path} names no files. Write a line a file: path label.")
+    names, words = zip(*rows, strict=True)
+    if None in words and any(words):
+        raise DataError(
+            f"The list {path} has a label for some files and none for others (for example "
+            f"{names[words.index(None)]}). Give every line a label, or none."
+        )
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"The list {path} names {name} {times} times. Name each file once.")
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        raise DataNotFoundError(
+            f"{path.parent / missing[0]} does not exist ({len(missing):,} of the {len(names):,} "
+            f"files in {path} do not). Paths are relative to the list's own folder."
+        )
+    return Listing(root=path.parent, names=names, words=words)
+
+
+def _lines_of(path: Path) -> list[str]:
+    if path.name.lower().endswith(_ARCHIVES):
+        raise DataError(
+            f"{path} is an archive. Unpack it first: fastbench data imagenet, or fastbench data "
+            f"shards for WebDataset shards."
+        )
+    try:
+        # A file's name need not be text.
+        text = path.read_text("utf-8", "surrogateescape")
+    except OSError as error:
+        raise DataError(
+            f"The list {path} cannot be read ({error.strerror}). Check its permissions."
+        ) from error
+    if "\0" in text:
+        raise DataNotFoundError(
+            f"{path} is neither a folder nor a list of files. "
+            f"Give --data the folder that holds the images."
+        )
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _split(line: str) -> tuple[str, str | None]:
+    """A line's path and label; a path may hold blanks, and a label too where a tab precedes it."""
+    if "\t" in line:
+        name, _, word = line.rpartition("\t")
+    elif _has_jpegs_name(line):
+        return line, None
+    else:
+        name, _, word = line.rpartition(" ")
+    return (name.strip(), word.strip()) if name else (word, None)

@@ -1,0 +1,85 @@
+"""What was predicted of each image, as CSV: for those who compare models, or look at the mistakes.
+
+One line a row and image: the row (model, loader, dtype, torch.compile's mode), the file, the label
+and the five likeliest classes, all as the numbers of the model's outputs, and the softmax values of
+those five. A row is written when it is measured, so an interrupted run keeps the rows before.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Final
+
+from fastbench.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from fastbench.data.labels import Labels
+    from fastbench.data.manifest import Manifest
+    from fastbench.models.classifier import Scores
+    from fastbench.models.zoo import LoadedModel
+    from fastbench.results import Record
+
+__all__ = ["PredictionsFile"]
+
+NUM_BEST: Final = 5
+COLUMNS: Final = (
+    *("model", "loader", "dtype", "compile_mode", "file", "label"),
+    *(f"top{k}" for k in range(1, NUM_BEST + 1)),
+    *(f"probability{k}" for k in range(1, NUM_BEST + 1)),
+)
+
+
+class PredictionsFile:
+    """A new CSV file at `path`.
+
+    Raises `OutputError` where it cannot be written, or is there already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._append([COLUMNS], mode="x")
+
+    def add(
+        self,
+        record: Record,
+        manifest: Manifest,
+        labels: Labels,
+        model: LoadedModel,
+        scores: Scores,
+    ) -> None:
+        """Write one row's predictions."""
+        output = model.classes.output
+        row = [record.model, record.loader, record.dtype, record.compile_mode or ""]
+        probabilities = scores.probabilities or [[] for _ in scores.best]
+        missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
+        self._append(
+            [
+                *row,
+                name,
+                output(labels.indices[i]) if labels.indices is not None else "",
+                *map(output, scores.best[i]),
+                *missing,
+                *probabilities[i],
+                *missing,
+            ]
+            for i, name in enumerate(manifest.names)
+        )
+
+    def _append(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
+        try:
+            # A file's name need not be text.
+            with open(self._path, mode, newline="", errors="surrogateescape") as file:
+                csv.writer(file, lineterminator="\n").writerows(lines)
+        except FileExistsError as error:
+            raise OutputError(
+                f"The file {self._path} is there already, and nothing is overwritten. "
+                f"Name another with --predictions."
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"The predictions cannot be written to {self._path} ({error.strerror}). "
+                f"Name another file with --predictions."
+            ) from error

@@ -1,0 +1,107 @@
+"""Records on disk: one JSON file each, under a name of its own, read back by any later version.
+
+History of `schema_version`; what a version lacks has its field's default when it is read:
+    1   first version
+    2   accuracy: per_class, confusions, running; data: skipped
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any, Final, TypeVar
+
+from fastbench.errors import OutputError, RecordError
+from fastbench.results import ParityRecord, Record
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["SCHEMA_VERSION", "read_record", "write_parity_record", "write_record"]
+
+SCHEMA_VERSION: Final = 2
+
+T = TypeVar("T")
+
+
+def write_record(record: Record, folder: Path) -> Path:
+    """Write a record into a folder, under a name of its own: no earlier file is overwritten.
+
+    Raises `OutputError` where that fails.
+    """
+    compiled = "-compile" if record.compile_mode else ""
+    return _write(record, folder, f"{record.model}-{record.loader}-{record.dtype}{compiled}")
+
+
+def write_parity_record(record: ParityRecord, folder: Path) -> Path:
+    """Write what `fastbench parity` found, in the same way."""
+    return _write(record, folder, f"parity-{record.model}-{record.loader}")
+
+
+def _write(record: Record | ParityRecord, folder: Path, stem: str) -> Path:
+    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+    stem = stem.replace("/", "_")
+    try:
+        number = 1
+        while True:
+            path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+            try:
+                with open(path, "x", encoding="utf-8") as file:
+                    file.write(text)
+            except FileExistsError:
+                number += 1
+            else:
+                return path
+    except OSError as error:
+        raise OutputError(
+            f"The record cannot be written to {folder} ({error.strerror}). "
+            f"Free some space, or name another folder with --output."
+        ) from error
+
+
+def read_record(path: Path) -> Record:
+    """Read a record back.
+
+    Raises `RecordError` for a file that is no record, or of a version that this one does not know.
+    """
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecordError(f"The record {path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise RecordError(
+            f"{path} is not a record: it is not JSON ({error}). Name a file that fastbench wrote."
+        ) from error
+    version = stored.get("schema_version") if isinstance(stored, dict) else None
+    if version is None:
+        raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
+    if version not in range(1, SCHEMA_VERSION + 1):
+        raise RecordError(
+            f"{path} has schema_version {version}, this fastbench reads 1 to {SCHEMA_VERSION}. "
+            f"Install the version that wrote it, or measure again."
+        )
+    try:
+        return _build(Record, {**stored, "schema_version": SCHEMA_VERSION})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+
+
+def _build(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """A dataclass from its JSON form; fields that hold dataclasses are built in turn."""
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(stored) - fields):
+        raise TypeError(f"unknown field {unknown[0]!r} in {kind.__name__}")
+    return kind(**{name: _value(hints[name], value) for name, value in stored.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if typing.get_origin(hint) is list and value is not None:
+        (item,) = typing.get_args(hint)
+        return [_value(item, part) for part in value]
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    nested = next((x for x in options if isinstance(x, type) and dataclasses.is_dataclass(x)), None)
+    return _build(nested, value) if nested is not None and value is not None else value

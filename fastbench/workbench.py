@@ -1,0 +1,228 @@
+"""What all rows of a run share: the data, the device, the loaders by name, and models made ready.
+
+What can fail is tried here first, in the order of what it costs: names, device and options before
+the data is drawn or read, the data before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fastbench import environment, runner, tune
+from fastbench.data.labels import Labels, among_present, map_labels
+from fastbench.data.manifest import Manifest, scan
+from fastbench.device import choose_device
+from fastbench.errors import UsageError
+from fastbench.loaders import Factory, check_options, resolve
+from fastbench.loaders.base import LoaderSpec
+from fastbench.models import check_name
+from fastbench.models.classifier import Classifier, Scores, Tally
+from fastbench.models.zoo import LoadedModel, keep_outputs, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+
+    from fastbench.config import RunConfig
+    from fastbench.loaders.base import Loader
+    from fastbench.results import Ceiling
+
+__all__ = ["Bench", "Conditions", "Count", "Workbench", "open_loader"]
+
+DEFAULT_BATCH_SIZE = {"cuda": 256, "cpu": 32}
+NUM_SAMPLE_IMAGES = 1000
+
+
+class Count(Protocol):
+    """Shows how far a count has come: told what is being done, it returns who is told the count."""
+
+    def __call__(self, doing: str, done: str = "") -> Callable[[int, int], None]:
+        """`done` is said at the end; `{total}` and `{seconds}` are filled in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What a record says of its run beyond its own row."""
+
+    config: RunConfig
+    manifest: Manifest
+    device: torch.device
+    dtype: str
+    batch_size: int
+    plan: runner.Plan
+
+    @property
+    def compile_mode(self) -> str | None:
+        """torch.compile's mode, None for eager."""
+        return self.config.compile_mode if self.config.compile else None
+
+
+@dataclass
+class Bench:
+    """A model on the bench: what its rows share."""
+
+    model: LoadedModel
+    labels: Labels
+    classifier: Classifier
+    load_s: float = 0.0
+    compile_s: float = 0.0
+    model_ceiling: Ceiling | None = None
+    num_graphs: int = 0
+    num_graph_breaks: int = 0
+    reference_predictions: list[int] | None = None
+    float32: Classifier | None = None
+
+
+@contextlib.contextmanager
+def open_loader(factory: Factory, spec: LoaderSpec) -> Iterator[Loader]:
+    """A loader that is closed again, whatever happens."""
+    loader = factory(spec)
+    try:
+        yield loader
+    finally:
+        loader.close()
+
+
+class Workbench:
+    """The tools of a run.
+
+    `say` is told in one line what is being done, `count` shows how far a long count has come;
+    `folder` takes the records and the pictures.
+    """
+
+    def __init__(
+        self, config: RunConfig, folder: Path, *, say: Callable[[str], None], count: Count
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.say = say
+        self.device: torch.device = choose_device(config.device)
+        self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
+        for name in config.loaders:
+            check_options(name, config.options_of(name))
+        for name in config.models:
+            check_name(name)
+        on_gpu = self.device.type == "cuda"
+        self.conditions = Conditions(
+            config=config,
+            manifest=_find_data(config, count),
+            device=self.device,
+            dtype=("float16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype,
+            batch_size=config.batch_size or DEFAULT_BATCH_SIZE[self.device.type],
+            plan=runner.Plan.make(min_seconds=config.min_seconds, quick=config.quick),
+        )
+        self._num_threads = config.num_threads or environment.num_cores()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The samples."""
+        return self.conditions.manifest
+
+    def load(self, name: str) -> tuple[LoadedModel, Labels]:
+        """A model with its weights, and the samples' classes in its space."""
+        model = load_model(name, self.config.weights, seed=self.config.seed)
+        labels = map_labels(self.manifest.words, model.classes)
+        if self.config.among == "present":
+            labels, classes = among_present(labels, model.classes)
+            model = keep_outputs(model, classes)
+        return model, labels
+
+    def classifier(self, model: LoadedModel, dtype: str, compile_mode: str | None) -> Classifier:
+        """A model made ready; the loaded one stays as it is."""
+        return Classifier(
+            copy.deepcopy(model.module),  # a cast to float16 and back would not be the weights
+            device=str(self.device),
+            dtype=dtype,
+            batch_size=self.conditions.batch_size,
+            compile_mode=compile_mode,
+        )
+
+    @property
+    def is_float32_eager(self) -> bool:
+        """Whether the rows' own model is the one that the reference's predictions come from."""
+        return self.conditions.dtype == "float32" and not self.config.compile
+
+    def float32(self, bench: Bench) -> Classifier:
+        """The model that the reference's predictions come from: float32, eager."""
+        if self.is_float32_eager:
+            return bench.classifier
+        if bench.float32 is None:
+            bench.float32 = self.classifier(bench.model, "float32", None)
+        return bench.float32
+
+    def tally(self, bench: Bench) -> Tally:
+        """What counts a pass."""
+        return Tally(
+            len(self.manifest),
+            bench.labels.indices,
+            str(self.device),
+            probabilities=self.config.predictions is not None,
+        )
+
+    def spec(self, model: LoadedModel, loader: str | None = None) -> LoaderSpec:
+        """What a loader is told in this run; without a name, what all are told."""
+        spec = LoaderSpec(
+            paths=self.manifest.paths,
+            batch_size=self.conditions.batch_size,
+            preprocess=model.preprocess,
+            device=str(self.device),
+            dtype=self.conditions.dtype,
+            num_threads=self._num_threads,
+            seed=self.config.seed,
+            largest=self.manifest.largest,
+            resize=self.config.resize,
+        )
+        return spec if loader is None else tune.apply(spec, self.config.options_of(loader))
+
+    def score(self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier) -> Scores:
+        """One untimed pass in which every pixel is repeatable."""
+        tally = self.tally(bench)
+        spec = dataclasses.replace(spec, repeatable=True)
+        with open_loader(self.factories[name], spec) as loader:
+            scores = runner.score(loader, classifier, tally)
+        runner.check_each_once(scores, 1, self.manifest.names, name)
+        return scores
+
+
+def _find_data(config: RunConfig, count: Count) -> Manifest:
+    if config.data == "sample":
+        from fastbench.data.sample import ensure_sample
+
+        source = ensure_sample(
+            max(NUM_SAMPLE_IMAGES, config.limit or 0),
+            on_progress=count(
+                "drawing the sample images",
+                "Drew {total:,} sample images in {seconds:.0f} s; they are kept for next time.",
+            ),
+        )
+    else:
+        source = Path(config.data)
+    return scan(
+        source,
+        limit=config.limit,
+        only=_read_classes(Path(config.classes).expanduser()) if config.classes else None,
+        skip=config.on_error == "skip",
+        on_progress=count("decoding every image once, to skip what is not sound"),
+    )
+
+
+def _read_classes(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(
+            f"The list of classes {path} cannot be read ({reason}). Give --classes a text file "
+            f"with a class folder a line."
+        ) from error
+    names = [line.strip() for line in lines]
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise UsageError(f"{path} names no classes. Give --classes a file with one a line.")
+    return names

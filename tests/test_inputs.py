@@ -1,0 +1,190 @@
+"""docs/inputs.md says what happens to which file; here is each of them, and what does happen."""
+
+import io
+import itertools
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+from test_loaders import IMAGENET, spec_of
+
+from fastbench.data.check import check_frame
+from fastbench.data.manifest import Manifest
+from fastbench.errors import CorruptImageError, LoaderError
+from fastbench.gates import EXACT_LEVELS
+from fastbench.loaders import resolve
+from fastbench.parity import levels_of
+
+TABLE = Path(__file__).parent.parent / "docs/inputs.md"
+ROTATED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
+
+def photo(width: int = 411, height: int = 273, mode: str = "RGB") -> Image.Image:
+    rng = np.random.default_rng(width * height)
+    coarse = rng.uniform(0, 255, (height // 24 + 2, width // 24 + 2, 3)).astype(np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    return smooth.convert(mode)
+
+
+def encoded(image: Image.Image | None = None, kind: str = "JPEG", **options: object) -> bytes:
+    file = io.BytesIO()
+    (image or photo()).save(file, kind, **({"quality": 90} if kind == "JPEG" else {}), **options)
+    return file.getvalue()
+
+
+def ycck() -> bytes:
+    """A CMYK file whose Adobe marker says that its components are Y, Cb, Cr and K."""
+    data = bytearray(encoded(photo(mode="CMYK")))
+    data[data.index(b"Adobe") + 11] = 2
+    return bytes(data)
+
+
+def flat(width: int, height: int, precision: int) -> bytes:
+    """A grey JPEG of one colour: DC of the first block 100 quantised steps, all else 0."""
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+    num_blocks = -(-width // 8) * -(-height // 8)
+    # DC categories 0 and 7 have the codes 0 and 10; the AC code 0 ends a block.
+    bits = "10" + format(100, "07b") + "0" + "00" * (num_blocks - 1)
+    bits += "1" * (-len(bits) % 8)
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    return b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xDB, b"\x10" + struct.pack(">64H", *[16] * 64)),
+            segment(0xC1, struct.pack(">BHHB", precision, height, width, 1) + b"\x01\x11\0"),
+            segment(0xC4, b"\0" + bytes([1, 1] + [0] * 14) + bytes([0, 7])),
+            segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0"),
+            segment(0xDA, b"\x01\x01\0\0\x3f\0"),
+            data,
+            b"\xff\xd9",
+        ]
+    )
+
+
+def broken_tables() -> bytes:
+    data = encoded()
+    codes = data.index(b"\xff\xc4") + 5
+    return data[:codes] + b"\xff" * 16 + data[codes + 16 :]
+
+
+def flipped() -> bytes:
+    data = bytearray(encoded())
+    for place in range(len(data) // 2, len(data) // 2 + 100):
+        data[place] ^= 0x55
+    return bytes(data)
+
+
+def random_bytes(num: int) -> bytes:
+    return np.random.default_rng(3).bytes(num)
+
+
+def deep_png() -> bytes:
+    values = np.random.default_rng(0).integers(0, 65535, (273, 411), dtype=np.uint16)
+    return encoded(Image.fromarray(values), "PNG")
+
+
+FILES: dict[str, Callable[[], bytes]] = {
+    "grayscale": lambda: encoded(photo(mode="L")),
+    "progressive": lambda: encoded(progressive=True),
+    "chroma 4:4:4": lambda: encoded(subsampling=0),
+    "chroma 4:2:2": lambda: encoded(subsampling=1),
+    "CMYK": lambda: encoded(photo(mode="CMYK")),
+    "YCCK": ycck,
+    "EXIF orientation (ignored by all)": lambda: encoded(exif=ROTATED),
+    "ICC profile (ignored by all)": lambda: encoded(
+        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    ),
+    "odd sizes": lambda: encoded(photo(333, 251)),
+    "17 x 33 pixels": lambda: encoded(photo(17, 33)),
+    "1 x 1 pixel": lambda: encoded(photo(1, 1)),
+    "3,000 x 20 pixels": lambda: encoded(photo(3000, 20)),
+    "7,000 x 5,000 pixels": lambda: encoded(photo(7000, 5000)),
+    "bytes after the end": lambda: encoded() + b"more" * 10,
+    "bits flipped in the image data": flipped,
+    "cut off, then given an end": lambda: encoded()[:8000] + b"\xff\xd9",
+    "broken Huffman tables": broken_tables,
+    "12 bits a sample": lambda: flat(411, 273, 12),
+    "over 178,956,970 pixels": lambda: flat(20_000, 9_000, 8),
+    "PNG named .JPEG": lambda: encoded(kind="PNG"),
+    "PNG of 16 bits named .JPEG": deep_png,
+    "WebP named .JPEG": lambda: encoded(kind="WEBP", quality=90),
+    "BMP named .JPEG": lambda: encoded(kind="BMP"),
+    "GIF named .JPEG": lambda: encoded(kind="GIF"),
+    "text": lambda: b"not a picture\n" * 50,
+    "random bytes": lambda: random_bytes(5000),
+    "a JPEG's first bytes, then random ones": lambda: (
+        b"\xff\xd8\xff\xe0" + random_bytes(5000) + b"\xff\xd9"
+    ),
+    "cut off": lambda: encoded()[:8000],
+    "zero bytes": lambda: b"",
+}
+
+
+def rows() -> list[list[str]]:
+    lines = [line for line in TABLE.read_text().splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def before(path: Path) -> str:
+    try:
+        check_frame(path)
+    except CorruptImageError as error:
+        return error.what
+    return "taken"
+
+
+def loaded(name: str, path: Path) -> torch.Tensor | Exception:
+    """The image's levels (1, C, H, W), or the error."""
+    manifest = Manifest(
+        root=path.parent,
+        names=(path.name,) * 2,
+        words=(None,) * 2,
+        num_bytes=(1,) * 2,
+        sizes=((7000, 5000),) * 2,
+        skipped=(),
+        digest="",
+    )
+    loader = resolve(name)(spec_of(manifest, batch_size=2, prefetch=0))
+    try:
+        (batch,) = itertools.islice(loader, 1)
+        return levels_of(batch.images_NCHW[:1].clone(), IMAGENET)
+    except (CorruptImageError, LoaderError) as error:
+        return error
+    finally:
+        loader.close()
+
+
+def outcome(
+    found: torch.Tensor | Exception, reference: torch.Tensor | Exception, path: Path
+) -> str:
+    if isinstance(found, Exception):
+        return "named" if str(path) in str(found) else "fails"
+    assert isinstance(reference, torch.Tensor)
+    off = float((found - reference).abs().max())
+    return "same" if off < EXACT_LEVELS else f"{off:.0f} levels off"
+
+
+def test_the_table_has_every_file() -> None:
+    assert [row[0] for row in rows()] == list(FILES)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_what_the_table_says(row: list[str], tmp_path: Path) -> None:
+    file, checked, *cells = row
+    path = tmp_path / "image.JPEG"
+    path.write_bytes(FILES[file]())
+    assert before(path).startswith(checked)
+    reference = loaded("torchvision", path)
+    for name, cell in zip(("torchvision", "dali"), cells, strict=True):
+        if cell in ("stuck", "not tried"):
+            assert checked != "taken"  # it never gets so far
+            continue
+        found = reference if name == "torchvision" else loaded(name, path)
+        assert outcome(found, reference, path) == cell, found
