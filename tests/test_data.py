@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import draw
 from PIL import Image
 
 from fastbench.data.check import find_corrupt
 from fastbench.data.imagenet import class_names, wnid_index
-from fastbench.data.labels import ClassSpace, map_labels
+from fastbench.data.labels import ClassSpace, among_present, map_labels
 from fastbench.data.manifest import scan
-from fastbench.errors import CorruptImageError, DataError, DataNotFoundError
+from fastbench.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
 
@@ -171,3 +172,93 @@ def test_a_checkpoint_without_names_counts_folders_as_it_was_trained() -> None:
 
 def test_a_flat_folder_has_no_labels() -> None:
     assert map_labels((None, None), IMAGENET).indices is None
+
+
+@pytest.fixture
+def listed(small: Path) -> Callable[[str], Path]:
+    """A list file beside the class folders of `small`."""
+
+    def write(text: str) -> Path:
+        path = small / "list.txt"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_list_keeps_its_order_and_its_labels(listed: Callable[[str], Path], small: Path) -> None:
+    path = listed("# two of five\n\nn02123045/3.jpg 281\nn01440764/0.jpg   0\n")
+    manifest = scan(path)
+    assert manifest.names == ("n02123045/3.jpg", "n01440764/0.jpg")
+    assert map_labels(manifest.words, IMAGENET).indices == (281, 0)
+    assert manifest.paths[0] == str(small / "n02123045/3.jpg")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "word"),
+    [
+        ("a photo.jpg n01440764", "a photo.jpg", "n01440764"),
+        ("a photo.jpg\tgreat white shark", "a photo.jpg", "great white shark"),
+        ("a photo.jpg", "a photo.jpg", None),
+    ],
+)
+def test_blanks_in_a_list(line: str, name: str, word: str | None, tmp_path: Path) -> None:
+    draw(tmp_path / name, (80, 80))
+    (tmp_path / "list").write_text(line)
+    manifest = scan(tmp_path / "list")
+    assert (manifest.names, manifest.words) == ((name,), (word,))
+
+
+def test_a_list_may_name_files_elsewhere(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere" / "list.txt"
+    path.parent.mkdir()
+    path.write_text(f"{small}/n01440764/0.jpg 0\n../small/n02123045/3.jpg 281\n")
+    assert scan(path).paths[0] == str(small / "n01440764/0.jpg")
+    assert len(scan(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names no files. Write a line a file: path label"),
+        ("n01440764/0.jpg 0\nn02123045/3.jpg\n", "has a label for some files and none for others"),
+        ("n01440764/0.jpg 0\nn01440764/0.jpg 1\n", "names n01440764/0.jpg 2 times"),
+        ("n01440764/gone.jpg 0\n", "gone.jpg does not exist (1 of the 1 files in"),
+    ],
+)
+def test_a_list_that_cannot_be(listed: Callable[[str], Path], text: str, said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        scan(listed(text))
+    assert said in str(caught.value)
+
+
+def test_an_archive_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "val.tar").write_bytes(b"\0" * 512)
+    with pytest.raises(DataError, match=r"val\.tar is an archive\. Unpack it first"):
+        scan(tmp_path / "val.tar")
+
+
+def test_only_some_classes(small: Path) -> None:
+    assert scan(small, only=["n02123045"]).classes == ("n02123045",)
+    with pytest.raises(UsageError, match=r"'n0212304', which the data does not have\. Did you"):
+        scan(small, only=["n0212304"])
+
+
+def test_predicting_among_the_classes_that_are_present() -> None:
+    labels = map_labels(("n02123045", "n01440764", "n02123045"), IMAGENET)
+    among, classes = among_present(labels, IMAGENET)
+    assert among.indices == (1, 0, 1)
+    assert classes.outputs == (0, 281)
+    assert [classes.wnid(i) for i in (0, 1)] == ["n01440764", "n02123045"]
+    assert [classes.name(i) for i in (0, 1)] == ["tench", "tabby"]
+    assert "among the 2 classes of the data" in among.how
+    with pytest.raises(UsageError, match="--among present needs labels"):
+        among_present(map_labels((None,), IMAGENET), IMAGENET)
+
+
+def test_class_names() -> None:
+    named = ClassSpace(num_classes=2, names=("ant", "bee"))
+    assert (named.name(1), named.wnid(1)) == ("bee", None)
+    assert ClassSpace(num_classes=2).name(1) == "1"
+    assert named.keep([1]).name(0) == "bee"
+    assert named.keep([1]).output(0) == 1

@@ -1,8 +1,10 @@
 """Models, their weights and preprocessing, and the classifier that is measured."""
 
+import hashlib
 import json
 import urllib.error
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -151,6 +153,26 @@ def test_the_models_dtype_and_memory_format(dtype: str) -> None:
     assert classifier(torch.zeros(2, 3, 64, 64, dtype=classifier.dtype)).dtype == classifier.dtype
 
 
+def test_a_file_is_recognised_as_published_by_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(torchvision.models.get_model("resnet18", weights=None).state_dict(), path)
+    assert load_model("resnet18", str(path)).published is None
+    (real,) = torchvision.models.get_model_weights("resnet18")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = SimpleNamespace(
+        name=real.name,
+        url=f"x/resnet18-{digest[:8]}.pth",
+        meta=real.meta,
+        transforms=real.transforms,
+    )
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: [entry])
+    model = load_model("resnet18", str(path))
+    assert model.published == (0.69758, 0.89078)
+    assert model.weights == "IMAGENET1K_V1"
+
+
 def test_compile_gives_the_same_logits() -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten())
@@ -161,6 +183,21 @@ def test_compile_gives_the_same_logits() -> None:
     )
     assert compiled.warm_up(16) > 0
     torch.testing.assert_close(compiled(images_NCHW), eager(images_NCHW))
+
+
+def test_a_partial_batch_compiles_nothing_anew() -> None:
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(7)
+    )
+    module(torch.zeros(1, 3, 16, 16))
+    for _ in range(2):  # and the second model of a class is compiled as the first was
+        model = Classifier(
+            module, device="cpu", dtype="float32", batch_size=4, compile_mode="default"
+        )
+        model.warm_up(16)
+        assert model.num_graphs() == (1, 0)
+        assert model(torch.ones(3, 3, 16, 16)).shape == (4, 7)
+        assert model.num_graphs() == (1, 0)
 
 
 def test_a_model_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: rows, records, exit codes, and one clear sentence."""
 
+import csv
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from fastbench import cli, device
+from fastbench.data.imagenet import wnid_index
 from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError
 from fastbench.results import Record
 from fastbench.storage import read_record
@@ -131,6 +134,77 @@ def test_a_flat_folder_still_has_parity(
         assert record.parity is not None
         assert record.parity.accuracy_difference is None
     assert "No accuracy: the images have no class folders." in capsys.readouterr().out
+
+
+def test_predictions_are_the_models(
+    run: Callable[..., Any], images: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "predictions.csv"
+    code, records = run(images, "--predictions", str(file), "--loader", "dali", "--running", "10")
+    assert code == 0
+    with open(file, newline="") as lines:
+        found = list(csv.DictReader(lines))
+    assert [row["loader"] for row in found] == ["torchvision"] * 22 + ["dali"] * 22
+    module = torchvision.models.get_model(MODEL, weights=None)
+    module.load_state_dict(torch.load(checkpoint))
+    transform = torchvision.models.get_model_weights(MODEL).DEFAULT.transforms()
+    for row in found[:22]:
+        with Image.open(images / row["file"]) as image, torch.inference_mode():
+            expected = module.eval()(transform(image.convert("RGB"))[None]).softmax(1).topk(5)
+        assert [int(row[f"top{k}"]) for k in range(1, 6)] == expected.indices[0].tolist()
+        stated = torch.tensor([float(row[f"probability{k}"]) for k in range(1, 6)])
+        torch.testing.assert_close(stated, expected.values[0], rtol=1e-3, atol=1e-6)
+        assert int(row["label"]) == wnid_index()[row["file"].split("/")[0]]
+    # The totals of the record are those of its classes, and of the file.
+    accuracy = next(record for record in records if record.loader == "torchvision").accuracy
+    hits = sum(row["top1"] == row["label"] for row in found[:22])
+    assert accuracy.top1_correct == sum(accuracy.per_class.top1_correct) == hits
+    assert sum(accuracy.per_class.num_samples) == 22
+    assert [value.num_samples for value in accuracy.running] == [10, 20, 22]
+    assert accuracy.running[-1].top5_correct == accuracy.top5_correct
+    text = (tmp_path / "records/accuracy.txt").read_text()
+    assert "% top-5 after 10 images" in text
+
+
+def test_predictions_are_not_overwritten(
+    run: Callable[..., Any], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "predictions.csv"
+    file.write_text("mine")
+    assert run(images, "--predictions", str(file))[0] == 2
+    assert "is there already, and nothing is overwritten" in sentence(capsys.readouterr().err)
+    assert file.read_text() == "mine"
+
+
+def test_among_the_classes_of_the_data(
+    run: Callable[..., Any], images: Path, tmp_path: Path
+) -> None:
+    chosen = tmp_path / "classes.txt"
+    chosen.write_text("# two of three\nn01440764\nn15075141\n")
+    file = tmp_path / "predictions.csv"
+    code, records = run(
+        images, "--classes", str(chosen), "--among", "present", "--predictions", str(file)
+    )
+    assert code == 0
+    for record in records:
+        assert record.accuracy.num_samples == 10
+        assert record.accuracy.top5_correct == 10  # of two classes one is always right
+        assert record.accuracy.per_class.outputs == [0, 999]
+        assert record.parity.pixels is None or record.parity.pixels.max_logits < 1
+        assert "predicted among the 2 classes" in record.labels
+    with open(file, newline="") as lines:
+        found = list(csv.DictReader(lines))
+    assert {row["top1"] for row in found} | {row["top2"] for row in found} == {"0", "999"}
+    assert all(row["top3"] == row["probability3"] == "" for row in found)
+    for row in found:
+        assert float(row["probability1"]) + float(row["probability2"]) == pytest.approx(1)
+
+
+def test_a_list_of_classes_that_is_not_there(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(images, "--classes", "gone.txt")[0] == 2
+    assert "The list of classes gone.txt cannot be read" in sentence(capsys.readouterr().err)
 
 
 def test_the_records_accuracy_is_the_models(

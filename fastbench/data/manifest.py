@@ -186,6 +186,6 @@ def _check_only(only: Collection[str], words: tuple[str | None, ...]) -> None:
         if word not in present:
             where = f"{len(present)} classes, such as {present[0]}" if present else "no classes"
             raise UsageError(
-                f"--classes names {word!r}, which the data does not have"
+                f"--classes names {word!r}, which the data does not have."
                 f"{did_you_mean(word, present)} It has {where}."
             )
