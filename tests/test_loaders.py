@@ -2,11 +2,14 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torchvision
@@ -226,6 +229,19 @@ def test_a_damaged_file_is_named(
     with pytest.raises(CorruptImageError, match=r"n02123045/3\.jpg cannot be decoded") as caught:
         list(loader)
     assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_died_is_one_sentence(
+    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    loader = open_loader("torchvision", spec_of(scan(images)))
+    stream = itertools.chain.from_iterable(itertools.repeat(loader))
+    next(stream)
+    for child in psutil.Process().children(recursive=True):
+        if "forkserver" in " ".join(child.cmdline()) and not child.children():
+            child.kill()
+    with pytest.raises(LoaderError, match="A worker process of the loader 'torchvision' died"):
+        deque(itertools.islice(stream, 50), maxlen=0)
 
 
 def test_dali_refuses_an_interpolation_that_it_cannot_match(

@@ -28,12 +28,12 @@ from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.data.check import corrupt
+from fastbench.errors import CorruptImageError, LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fastbench.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
@@ -103,7 +103,15 @@ class TorchvisionLoader:
     def _next(self) -> _CpuBatch:
         if self._stream is None:
             raise RuntimeError("the loader is closed")
-        batch = next(self._stream)
+        try:
+            batch = next(self._stream)
+        except RuntimeError as error:
+            if "worker" not in str(error):
+                raise
+            raise LoaderError(
+                "A worker process of the loader 'torchvision' died; when memory runs out, the "
+                "system kills one. Use a smaller --batch-size or fewer --num-threads."
+            ) from error
         self._position = (self._position + 1) % self._spec.num_batches
         if isinstance(batch, _Failure):
             raise batch.error

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from fastbench.units import format_percent, format_points
@@ -28,7 +30,7 @@ def render(record: ParityRecord) -> RenderableType:
             (
                 "pixels",
                 f"{pixels.verdict}: max {pixels.max_levels:.2f}, mean {pixels.mean_levels:.4f} "
-                f"levels of 255; {100 * pixels.share_above_one:.3f} % above 1",
+                f"levels; {100 * pixels.share_above_one:.3f} % above 1",
             ),
             ("worst image", f"{pixels.worst_sample}, mean {pixels.worst_mean_levels:.2f} levels"),
             ("logits", f"max {pixels.max_logits:.3g}, mean {pixels.mean_logits:.3g} apart"),
@@ -44,21 +46,24 @@ def render(record: ParityRecord) -> RenderableType:
             (
                 "discordant pairs",
                 f"{parity.only_reference_correct} right in the reference only, "
-                f"{parity.only_row_correct} in the loader only; McNemar p = {p:.2g}",
+                f"{parity.only_row_correct} in the loader only",
             ),
+            ("McNemar's test", f"p = {p:.2g}"),
             ("top-1 difference", f"{format_points(difference)} points (95 %: {low} to {high})"),
         ]
     failures = parity.failures
     if pixels and pixels.cause:
         lines.append(("probable cause", pixels.cause))
-    width = max(len(name) for name, _ in lines)
+    facts = Table.grid(padding=(0, 2))
+    for name, text in lines:
+        facts.add_row(name, text)
     head = (
         f"{record.loader} against {parity.reference}: {record.model} ({record.weights}), float32, "
         f"{record.device}"
     )
     return Group(
         Text(head, style="bold"),
-        *(Text(f"  {name:<{width}}  {text}") for name, text in lines),
-        *(Text(f"  {failure}", style="red") for failure in failures),
+        Padding(facts, (0, 0, 0, 2)),
+        *(Padding(Text(failure, style="red"), (0, 0, 0, 2)) for failure in failures),
         Text(f"  {'FAIL' if failures else 'PASS'}", style="bold red" if failures else "bold green"),
     )
