@@ -20,6 +20,7 @@ from fastbench.gates import (
 from fastbench.stats import (
     mcnemar_p,
     paired_difference_interval,
+    percentile,
     supported_percentile,
     wilson_interval,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Ceiling",
     "Compilation",
     "Confusion",
+    "GpuTelemetry",
     "Latency",
     "Parity",
     "ParityRecord",
@@ -37,9 +39,11 @@ __all__ = [
     "Published",
     "Record",
     "Running",
+    "Telemetry",
     "Throughput",
     "Trial",
     "WarmUp",
+    "Window",
 ]
 
 
@@ -60,10 +64,30 @@ class WarmUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """One timed end-to-end window: whole epochs, the device synchronised at both ends.
+
+    `wait_s` is the time that the host spent asking the loader for batches.
+    """
+
+    num_images: int
+    num_steps: int
+    wall_s: float
+    wait_s: float
+
+    @property
+    def images_per_s(self) -> float:
+        """Valid images over the window's wall seconds."""
+        return self.num_images / self.wall_s
+
+
+@dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """The timed end-to-end window: whole epochs, from files to predictions.
+    """All timed end-to-end windows together, and each of them: from files to predictions.
 
     `step_times_s` has the time from each completed batch to the next, the pipeline full.
+    `windows` is empty in records of version 2 and older, which have one. `is_settled` says whether
+    the step time had settled when the warm-up ended; None where that was not looked at.
     """
 
     num_images: int
@@ -71,15 +95,103 @@ class Throughput:
     batch_size: int
     wall_s: float
     step_times_s: list[float]
+    windows: list[Window] = field(default_factory=list)
+    is_settled: bool | None = None
+
+    @property
+    def rates(self) -> list[float]:
+        """Each window's throughput, images/s."""
+        return [window.images_per_s for window in self.windows] or [self.num_images / self.wall_s]
 
     @property
     def images_per_s(self) -> float:
-        """Valid images over the window's wall seconds."""
-        return self.num_images / self.wall_s
+        """The median of the windows' throughputs."""
+        return percentile(self.rates, 50)
+
+    @property
+    def spread(self) -> float:
+        """The largest of the windows' throughputs less the smallest, as a share of the median."""
+        return (max(self.rates) - min(self.rates)) / self.images_per_s
+
+    @property
+    def stall_share(self) -> float | None:
+        """Share of the wall time in which the host waited for the loader."""
+        if not self.windows:
+            return None
+        return sum(window.wait_s for window in self.windows) / self.wall_s
 
     def step_time_s(self, pct: float) -> float | None:
         """A percentile of the step times; None where they are too few for it."""
         return supported_percentile(self.step_times_s, pct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuTelemetry:
+    """What NVML said of the GPU while the windows ran: one value a reading, None where unknown.
+
+    `energy_j` is the difference of the total-energy counter over the windows. `throttle_reasons`
+    names what lowered the clocks in any reading; `num_foreign_processes` counts other processes on
+    the GPU.
+    """
+
+    energy_j: float | None
+    power_w: list[float]
+    power_limit_w: float | None
+    sm_utilization_pct: list[float]
+    memory_utilization_pct: list[float]
+    jpeg_utilization_pct: list[float]
+    sm_clock_mhz: list[float]
+    temperature_c: list[float]
+    memory_used_bytes: list[int]
+    throttle_reasons: list[str]
+    num_foreign_processes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telemetry:
+    """What the run took while its windows ran, `wall_s` seconds together.
+
+    `cpu_s` is CPU time of this process and its children, `foreign_cpu_s` that of everything else
+    on the machine's cores (None where that cannot be told, as in some containers), `rss_bytes`
+    their resident memory, a value a reading. `gpu` is None without one.
+    """
+
+    wall_s: float
+    interval_s: float
+    num_readings: int
+    num_images: int
+    num_cores: int
+    cpu_s: float
+    foreign_cpu_s: float | None
+    rss_bytes: list[int]
+    gpu: GpuTelemetry | None
+
+    @property
+    def cpu_s_per_1000_images(self) -> float:
+        """CPU seconds for 1,000 images, all processes of the run together."""
+        return 1000 * self.cpu_s / self.num_images
+
+    @property
+    def foreign_cpu_share(self) -> float | None:
+        """Share of the cores' time that other processes took."""
+        if self.foreign_cpu_s is None:
+            return None
+        return self.foreign_cpu_s / (self.wall_s * self.num_cores)
+
+    @property
+    def watts(self) -> float | None:
+        """Mean power of the GPU over the windows: energy over time, or the mean of the readings."""
+        if self.gpu is None:
+            return None
+        if self.gpu.energy_j is not None:
+            return self.gpu.energy_j / self.wall_s
+        return sum(self.gpu.power_w) / len(self.gpu.power_w) if self.gpu.power_w else None
+
+    @property
+    def images_per_joule(self) -> float | None:
+        """Images for each joule that the GPU took."""
+        watts = self.watts
+        return None if not watts else self.num_images / (watts * self.wall_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +438,7 @@ class Record:
     published: Published | None
     parity: Parity | None
     notes: list[str]
+    telemetry: Telemetry | None = None
 
     @property
     def failures(self) -> list[str]:

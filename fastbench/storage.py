@@ -3,6 +3,7 @@
 History of `schema_version`; what a version lacks has its field's default when it is read:
     1   first version
     2   accuracy: per_class, confusions, running; data: skipped
+    3   throughput: windows, is_settled; telemetry; data: page_cache, mean_pixels, pixels
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "read_record", "write_parity_record", "write_record"]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 T = TypeVar("T")
 
