@@ -47,7 +47,7 @@ from fastbench.config import RunConfig
 from fastbench.data.sample import ensure_sample
 from fastbench.errors import FastbenchError
 from fastbench.report.table import render
-from fastbench.row import FailedRow
+from fastbench.results import FailedRow
 from fastbench.session import Session
 from fastbench.workbench import Workbench
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import os
 import statistics
 import time
@@ -44,11 +43,14 @@ from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.models.classifier import Classifier, Tally
 from fastbench.models.zoo import load_model
+from fastbench.stats import median_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 WARM_UP_BATCHES = 4
+FEWEST_PAIRS = 6
+"""Fewer have no 95 % interval of their median."""
 
 
 def main() -> None:
@@ -57,6 +59,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
+    if arguments.pairs < FEWEST_PAIRS:
+        parser.error(f"--pairs is {arguments.pairs}. Give {FEWEST_PAIRS} or more.")
 
     device = choose_device("auto")
     on_gpu = device.type == "cuda"
@@ -159,18 +163,6 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
         measured = runner.end_to_end(loader, Constant(), tally, clock, plan, spec.num_batches)
         costs.append(measured.wall_s / (measured.num_epochs * spec.num_batches))
     return min(costs)
-
-
-def median_interval(values: list[float]) -> tuple[float, float]:
-    """The 95 % interval of a median: the order statistics between which it lies unless all but
-    few of the values fell on one side of it, as coins do (Conover 1999, section 3.2).
-    """
-    n, tail, rank = len(values), 0.0, 0
-    while tail + math.comb(n, rank) / 2**n <= 0.025:
-        tail += math.comb(n, rank) / 2**n
-        rank += 1
-    ordered = sorted(values)
-    return ordered[max(0, rank - 1)], ordered[n - max(1, rank)]
 
 
 def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:

@@ -6,7 +6,6 @@ command line was wrong, 3 the predictions were, 130 interrupted (see `errors.py`
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,21 +15,14 @@ from fastbench.config import RunConfig
 from fastbench.data.commands import Command, Make, add_commands
 from fastbench.errors import (
     EXIT_INTERRUPTED,
-    EXIT_WRONG,
     FastbenchError,
-    OutputError,
     UsageError,
 )
-from fastbench.results import ParityRecord, Record
+from fastbench.measure import ab_rows, complain, measure, parity_rows, rows, say
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
-
-    from fastbench.report.progress import Progress
-    from fastbench.row import FailedRow
-
-    Rows = Callable[[RunConfig, Path, Progress], Iterator[Record | ParityRecord | FailedRow]]
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
@@ -61,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         code: int = arguments.command(arguments)
     except FastbenchError as error:
-        _complain(str(error))
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("Interrupted.")
+        complain("Interrupted.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # `fastbench models | head`: the reader has gone, and there is nobody left to tell.
@@ -90,8 +82,9 @@ def _parser() -> Parser:
 
     run = command("run", _run, "measure throughput, latency and accuracy; one record a row")
     add_options(run, RunConfig)
-    compare = command("parity", _parity, "hold a loader's images and predictions to the reference")
-    add_options(compare, RunConfig, only=PARITY_OPTIONS)
+    hold = command("parity", _parity, "hold a loader's images and predictions to the reference")
+    add_options(hold, RunConfig, only=PARITY_OPTIONS)
+    _add_compare(command("compare", _compare, "hold record B against A; fail on a slowdown"))
     command("models", _models, "list the models")
     command("loaders", _loaders, "list the loaders, and whether they run here")
     command("env", _env, "tell what this machine can do")
@@ -110,22 +103,42 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    for letter in "AB":
+        help_ = f"record {letter}, or a folder of them; two folders are paired by file name"
+        parser.add_argument(letter.lower(), metavar=f"{letter}.json", help=help_)
+    parser.add_argument(
+        "--fail-below",
+        type=float,
+        metavar="RATIO",
+        help="exit with 1 where B is certainly slower than this times A, such as 0.95: the upper "
+        "end of the ratio's 95 %% interval is below; without an interval the ratio itself",
+    )
+    parser.add_argument(
+        "--allow-unlike",
+        action="store_true",
+        help="judge records that differ in batch size, images, dtype, page cache, preprocessing "
+        "or reference too",
+    )
+
+
 def _version_or_help(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if not arguments.version:
         return _help(parser)
     import importlib.metadata
 
-    _print(f"fastbench {importlib.metadata.version('fastbench')}")
+    say(f"fastbench {importlib.metadata.version('fastbench')}")
     return 0
 
 
 def _help(parser: argparse.ArgumentParser) -> int:
-    _print(parser.format_help().rstrip())
+    say(parser.format_help().rstrip())
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return _measure(from_options(RunConfig, arguments), _rows)
+    config = from_options(RunConfig, arguments)
+    return measure(config, ab_rows if config.ab else rows)
 
 
 def _parity(arguments: argparse.Namespace) -> int:
@@ -135,108 +148,27 @@ def _parity(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "There is nothing to compare: name a --loader and a --reference that differ."
         )
-    return _measure(config, _parity_rows)
+    return measure(config, parity_rows)
 
 
-def _measure(config: RunConfig, rows: Rows) -> int:
-    """Run row by row, keep what was measured whatever happens, and show it."""
-    # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
-    # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    folder = _open_output(config.output)
+def _compare(arguments: argparse.Namespace) -> int:
+    from fastbench.report.compare import compare_files
 
-    from rich.console import Console
-
-    from fastbench.report import parity, table
-    from fastbench.report.progress import Progress
-    from fastbench.report.study import write_study
-
-    records: list[Record | ParityRecord] = []
-    complaints: list[str] = []
-    code = 0
-    with Progress() as progress:
-        progress.say("loading torch")
-        try:
-            for row in rows(config, folder, progress):
-                if isinstance(row, Record | ParityRecord):
-                    records.append(row)
-                    if row.failures:
-                        code = code or EXIT_WRONG
-                else:
-                    complaints.append(f"{row.model} · {row.loader}: {row.error}")
-                    # A row that is missing outweighs one that is wrong.
-                    code = row.error.exit_code if code in (0, EXIT_WRONG) else code
-        except KeyboardInterrupt:
-            code = EXIT_INTERRUPTED
-            num = len(records)
-            kept = f"{num} finished row{' is' if num == 1 else 's are'} in {folder}"
-            complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.")
-        except FastbenchError as error:
-            code = error.exit_code
-            complaints.append(str(error))
-    if records:
-        console = Console()
-        timed = [record for record in records if isinstance(record, Record)]
-        if timed:
-            console.print(table.render(timed))
-        pictures = write_study(timed, folder)
-        for record in records:
-            if isinstance(record, ParityRecord):
-                console.print(parity.render(record))
-        _print(f"Records: {folder}")
-        if pictures:
-            _print(f"Accuracy: {', '.join(map(str, pictures))}")
-    elif not any(folder.iterdir()):
-        folder.rmdir()
+    code, complaints = compare_files(
+        Path(arguments.a).expanduser(),
+        Path(arguments.b).expanduser(),
+        fail_below=arguments.fail_below,
+        allow_unlike=arguments.allow_unlike,
+    )
     for complaint in complaints:
-        _complain(complaint)
+        complain(complaint)
     return code
-
-
-def _parity_rows(
-    config: RunConfig, folder: Path, progress: Progress
-) -> Iterator[ParityRecord | FailedRow]:
-    from fastbench.comparison import parity_rows
-    from fastbench.workbench import Workbench
-
-    yield from parity_rows(Workbench(config, folder, say=progress.say, count=progress.count))
-
-
-def _rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[Record | FailedRow]:
-    from fastbench.report.predictions import PredictionsFile
-    from fastbench.session import Session
-    from fastbench.workbench import Workbench
-
-    file = PredictionsFile(Path(config.predictions).expanduser()) if config.predictions else None
-    workbench = Workbench(config, folder, say=progress.say, count=progress.count)
-    if workbench.device.type == "cpu":
-        progress.note("No GPU is used: DALI and the model run on the CPU.")
-    yield from Session(workbench, file).rows()
-
-
-def _open_output(asked: str | None) -> Path:
-    """Make the folder for the records now, not after an hour of measuring."""
-    from datetime import datetime
-
-    default = Path("fastbench-results") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    folder = Path(asked).expanduser() if asked else default
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".fastbench-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"The output folder {folder} cannot be written ({error.strerror}). "
-            f"Name another with --output."
-        ) from error
-    return folder
 
 
 def _models(_: argparse.Namespace) -> int:
     from fastbench.models import known_names
 
-    _print("\n".join(known_names()))
+    say("\n".join(known_names()))
     return 0
 
 
@@ -247,13 +179,13 @@ def _loaders(_: argparse.Namespace) -> int:
     entries = {name: entry.summary for name, entry in BUILT_IN.items()} | plug_ins
     width = max(map(len, entries))
     for name, summary in sorted(entries.items()):
-        _print(f"{name:<{width}}  {summary}")
+        say(f"{name:<{width}}  {summary}")
         if name in BUILT_IN and (options := BUILT_IN[name].options):
-            _print(f"{'':<{width}}  options: {', '.join(options)}")
+            say(f"{'':<{width}}  options: {', '.join(options)}")
         try:
             resolve(name)
         except FastbenchError as error:
-            _print(f"{'':<{width}}  not here: {error}")
+            say(f"{'':<{width}}  not here: {error}")
     return 0
 
 
@@ -261,7 +193,7 @@ def _env(_: argparse.Namespace) -> int:
     from fastbench.environment import describe
     from fastbench.report.environment import render
 
-    _print(render(describe()))
+    say(render(describe()))
     return 0
 
 
@@ -278,7 +210,7 @@ def _data_sample(arguments: argparse.Namespace) -> int:
             "drawing the sample images", "Drew {total:,} sample images in {seconds:.0f} s."
         )
         folder = ensure_sample(arguments.num_images, root=root, on_progress=drawn)
-    _print(str(folder))
+    say(str(folder))
     return 0
 
 
@@ -289,11 +221,11 @@ def _data_verify(arguments: argparse.Namespace) -> int:
     with Progress() as progress:
         checked = check_all(Path(arguments.data), on_progress=progress.count("decoding the images"))
     for skipped in checked.bad:
-        _print(f"{skipped.name} {skipped.why}")
+        say(f"{skipped.name} {skipped.why}")
     if not checked.bad:
-        _print(f"{checked.num_files:,} files, all of them sound JPEGs.")
+        say(f"{checked.num_files:,} files, all of them sound JPEGs.")
         return 0
-    _complain(
+    complain(
         f"{len(checked.bad):,} of {checked.num_files:,} files in {arguments.data} are no sound "
         f"JPEGs. Replace or remove them, or run with --on-error skip."
     )
@@ -308,15 +240,7 @@ def _shown(make: Make) -> Command:
 
         with Progress() as progress:
             made = make(arguments, progress.count("unpacking the images"))
-        _print(f"{made.note}\n{made.folder}")
+        say(f"{made.note}\n{made.folder}")
         return 0
 
     return command
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"fastbench: {text}\n")

@@ -16,8 +16,8 @@ from fastbench.diagnose import name_cause
 from fastbench.errors import FastbenchError, LoaderError
 from fastbench.gates import judge_pixels
 from fastbench.report.picture import draw_difference
-from fastbench.results import ParityRecord, Pixels
-from fastbench.row import FailedRow, describe_run
+from fastbench.results import FailedRow, ParityRecord, Pixels
+from fastbench.row import describe_run
 from fastbench.storage import write_parity_record
 from fastbench.workbench import Bench, Workbench, open_loader
 

@@ -6,10 +6,12 @@ turns its fields into command-line options, so a help text stands here and nowhe
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastbench.errors import UsageError
+from fastbench.errors import UsageError, did_you_mean
 from fastbench.gates import MLPERF, PUBLISHED_TOLERANCE
 
 __all__ = ["COMPILE_MODES", "DEVICES_HELP", "DTYPES", "Knob", "RunConfig"]
@@ -25,6 +27,9 @@ RESIZES: Final = ("fast", "exact")
 PASSES: Final = ("all", "end-to-end")
 ON_ERROR: Final = ("fail", "skip")
 AMONG: Final = ("all", "present")
+PAGE_CACHES: Final = ("warm", "cold")
+NOT_COMPARED: Final = ("ab", "output", "predictions", "quick", "reference", "running", "tolerance")
+"""Options that `--ab` cannot set for its second side: they are of the run, or change no speed."""
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
 
@@ -119,6 +124,21 @@ class RunConfig:
     min_seconds: Annotated[
         float, Knob("shortest timed window; it always covers whole epochs", "SECONDS")
     ] = 5.0
+    windows: Annotated[
+        int, Knob("timed windows a row; their median is reported, and their spread", "N")
+    ] = 3
+    page_cache: Annotated[
+        str,
+        Knob(
+            "warm: read all files once before; cold: put them out of the page cache before each "
+            "window, which is then one epoch",
+            choices=PAGE_CACHES,
+        ),
+    ] = "warm"
+    latency_batch_size: Annotated[
+        tuple[int, ...],
+        Knob("measure batch latency with N images a batch too, repeatable", "N"),
+    ] = ()
     passes: Annotated[
         str,
         Knob("all: also the loader alone and the model alone, the two ceilings", choices=PASSES),
@@ -141,6 +161,14 @@ class RunConfig:
         str | None,
         Knob("write each image's label, top-5 classes and probabilities to a CSV file", "FILE"),
     ] = None
+    ab: Annotated[
+        tuple[str, ...],
+        Knob(
+            "compare with a second configuration that differs in this option, repeatable: windows "
+            "of both in turn (A B B A), and the ratio of their throughputs",
+            "OPTION=VALUE",
+        ),
+    ] = ()
     output: Annotated[
         str | None,
         Knob("folder for the JSON records (default: fastbench-results/DATE-TIME)", "DIR"),
@@ -155,16 +183,22 @@ class RunConfig:
             ("resize", RESIZES),
             ("on_error", ON_ERROR),
             ("among", AMONG),
+            ("page_cache", PAGE_CACHES),
         ):
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(
                     f"{_option(name)} is {value!r}. Choose one of: {', '.join(choices)}."
                 )
-        for name in ("batch_size", "num_threads", "limit", "running"):
+        for name in ("batch_size", "num_threads", "limit", "running", "windows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{_option(name)} is {value}. Give a whole number of at least 1.")
+        for size in self.latency_batch_size:
+            if size < 1:
+                raise UsageError(
+                    f"--latency-batch-size is {size}. Give a whole number of at least 1."
+                )
         if not 0 <= self.min_seconds < float("inf"):
             raise UsageError(
                 f"--min-seconds is {self.min_seconds}. Give a number of seconds, 0 or more."
@@ -195,6 +229,31 @@ class RunConfig:
                     f"--loader-option {text} is for the loader {loader!r}, which is not run. "
                     f"Run: {', '.join(self.loaders)}."
                 )
+
+    @property
+    def timed_loader(self) -> str:
+        """The one loader that `--ab` runs: the first that was asked for."""
+        return (self.loader or ("dali",))[0]
+
+    def other_side(self) -> RunConfig:
+        """The second configuration of `--ab`.
+
+        Raises `UsageError` for an option or a value that cannot be.
+        """
+        hints = typing.get_type_hints(RunConfig, include_extras=True)
+        changes: dict[str, Any] = {}
+        for text in self.ab:
+            name, equals, written = text.partition("=")
+            field = name.lstrip("-").replace("-", "_")
+            if not equals or field not in hints or field in NOT_COMPARED:
+                known = [key for key in hints if key not in NOT_COMPARED]
+                raise UsageError(
+                    f"--ab is {text!r}. Write OPTION=VALUE with an option that B has otherwise, "
+                    f"such as compile=true.{did_you_mean(field, known)}"
+                )
+            kind = typing.get_args(hints[field])[0]
+            changes[field] = _value_of(kind, field, written, changes.get(field, ()))
+        return dataclasses.replace(self, **changes, ab=())
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -233,6 +292,27 @@ def _parse_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]
         except ValueError:
             continue
     return loader, (name, written)
+
+
+def _value_of(kind: Any, field: str, written: str, before: Any) -> Any:
+    """What `OPTION=VALUE` means for a field; an option that may be repeated is added to."""
+    if typing.get_origin(kind) is tuple:
+        (item, *_) = typing.get_args(kind)
+        return (*before, _value_of(item, field, written, ()))
+    if kind is bool:
+        if written not in ("true", "false"):
+            raise UsageError(f"--ab {field}={written}: give true or false.")
+        return written == "true"
+    for part in typing.get_args(kind) or (kind,):
+        if part is type(None):
+            continue
+        try:
+            return part(written)
+        except ValueError:
+            raise UsageError(
+                f"--ab {field}={written}: {written!r} is no {part.__name__}. Give another value."
+            ) from None
+    raise AssertionError(kind)
 
 
 def _points(text: str) -> float | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JpegEngines", "jpeg_engines", "jpeg_utilization_pct"]
+__all__ = ["JpegEngines", "jpeg_engines", "jpeg_utilization_pct", "nvml_handle"]
 
 _BACKENDS: Final = (3, 0)
 """nvJPEG's backends to ask: the hardware's own, which not every chip can open, and the default."""
@@ -49,17 +49,29 @@ def jpeg_engines(device_index: int) -> JpegEngines | None:
 
 def jpeg_utilization_pct(device_index: int) -> int | None:
     """Percent of the last sampling period in which the JPEG engines worked; None if not told."""
+    handle = nvml_handle(device_index)
+    if handle is None:
+        return None
+    import pynvml
+
+    try:
+        utilization, _ = pynvml.nvmlDeviceGetJpgUtilization(handle)
+    except (pynvml.NVMLError, AttributeError):
+        return None
+    return int(utilization)
+
+
+def nvml_handle(device_index: int) -> Any | None:
+    """NVML's handle of torch's device, NVML initialised; None where it cannot be had."""
     try:
         import pynvml
     except ImportError:
         return None
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(_uuid(device_index))
-        utilization, _ = pynvml.nvmlDeviceGetJpgUtilization(handle)
+        return pynvml.nvmlDeviceGetHandleByUUID(_uuid(device_index))
     except (pynvml.NVMLError, AttributeError):
         return None
-    return int(utilization)
 
 
 def _uuid(device_index: int) -> str:

@@ -23,37 +23,29 @@ from fastbench.results import (
     Parity,
     Published,
     Record,
+    Telemetry,
     Throughput,
     Trial,
     WarmUp,
 )
 from fastbench.scoring import count_classes, count_confusions, running_values
 from fastbench.storage import SCHEMA_VERSION
+from fastbench.telemetry import Watch
 from fastbench.workbench import Bench, Conditions, open_loader
 
 if TYPE_CHECKING:
-    from fastbench.data.manifest import Manifest
-    from fastbench.errors import FastbenchError
+    from collections.abc import Sequence
+
     from fastbench.loaders import Factory
     from fastbench.loaders.base import LoaderSpec, Setting
-    from fastbench.models.classifier import Scores, Tally
+    from fastbench.models.classifier import Classifier, Scores, Tally
 
 __all__ = [
-    "FailedRow",
     "Passes",
     "describe_run",
     "make_record",
     "run_passes",
 ]
-
-
-@dataclass(frozen=True)
-class FailedRow:
-    """A row that could not be measured."""
-
-    model: str
-    loader: str
-    error: FastbenchError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +55,8 @@ class Passes:
     end_to_end: runner.EndToEnd
     scores: Scores
     loader_ceiling: Ceiling | None
-    latencies_s: list[float]
+    latencies: list[Latency]
+    telemetry: Telemetry
     loader_start_s: float
     settings: dict[str, Setting]
     reads_images: bool
@@ -78,30 +71,47 @@ def run_passes(
     conditions: Conditions,
     *,
     loader: str,
+    evict: runner.Evict | None = None,
+    others: Sequence[Classifier] = (),
 ) -> Passes:
-    """End to end, the loader alone, and batch latency.
+    """End to end, the loader alone, and batch latency; that of `others`, of other batch sizes, too.
 
     Raises `LoaderError` where a sample was lost or repeated.
     """
     plan, clock = conditions.plan, make_clock(conditions.device)
     loader_ceiling = None
     start = time.perf_counter()
-    with open_loader(factory, spec) as opened:
+    with open_loader(factory, spec) as opened, Watch(conditions.device.index) as watch:
         loader_start_s = time.perf_counter() - start
-        measured = runner.end_to_end(opened, bench.classifier, tally, clock, plan, spec.num_batches)
+        measured = runner.end_to_end(
+            opened,
+            bench.classifier,
+            tally,
+            clock,
+            plan,
+            spec.num_batches,
+            watch=watch,
+            evict=evict,
+        )
+        telemetry = watch.read()
         settings = dict(opened.settings)
         reads_images, repeatable = opened.reads_images, getattr(opened, "repeatable", True)
         if reads_images and conditions.config.passes == "all":
-            loader_ceiling = runner.loader_alone(opened, clock, plan, spec.num_batches)
+            loader_ceiling = runner.loader_alone(opened, clock, plan, spec.num_batches, evict=evict)
     scores = tally.read()
     runner.check_each_once(scores, measured.num_epochs, conditions.manifest.names, loader)
-    with open_loader(factory, dataclasses.replace(spec, prefetch=0)) as opened:
-        latencies_s = runner.probe_latency(opened, bench.classifier, plan)
+    latencies = []
+    for classifier in (bench.classifier, *others):
+        one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
+        with open_loader(factory, one_by_one) as opened:
+            samples_s = runner.probe_latency(opened, classifier, plan)
+        latencies.append(Latency(batch_size=classifier.batch_size, samples_s=samples_s))
     return Passes(
         end_to_end=measured,
         scores=scores,
         loader_ceiling=loader_ceiling,
-        latencies_s=latencies_s,
+        latencies=latencies,
+        telemetry=telemetry,
         loader_start_s=loader_start_s,
         settings=settings,
         reads_images=reads_images,
@@ -156,22 +166,18 @@ def make_record(
             batch_size=conditions.batch_size,
             wall_s=measured.wall_s,
             step_times_s=measured.step_times_s,
+            windows=measured.windows,
+            is_settled=measured.is_settled,
         ),
+        telemetry=passes.telemetry,
         loader_ceiling=passes.loader_ceiling,
         model_ceiling=bench.model_ceiling,
-        latency=Latency(batch_size=conditions.batch_size, samples_s=passes.latencies_s),
+        latency=passes.latencies[0],
+        other_latencies=passes.latencies[1:],
         accuracy=_accuracy(bench, scores, conditions) if passes.reads_images else None,
         published=published,
         parity=parity,
-        notes=[
-            *notes,
-            *_doubts(
-                passes,
-                is_compiled=conditions.compile_mode is not None,
-                num_graphs=bench.num_graphs,
-                num_recompiles=num_recompiles,
-            ),
-        ],
+        notes=[*notes, *_doubts(passes)],
     )
 
 
@@ -189,7 +195,7 @@ def describe_run(conditions: Conditions, bench: Bench, loader: str) -> dict[str,
         "batch_size": conditions.batch_size,
         "config": dataclasses.asdict(conditions.config),
         "environment": environment.describe(),
-        "data": _describe_data(conditions.manifest),
+        "data": _describe_data(conditions),
         "preprocess": {
             **dataclasses.asdict(model.preprocess),
             "source": model.preprocess_source,
@@ -197,14 +203,19 @@ def describe_run(conditions: Conditions, bench: Bench, loader: str) -> dict[str,
     }
 
 
-def _describe_data(manifest: Manifest) -> dict[str, Any]:
+def _describe_data(conditions: Conditions) -> dict[str, Any]:
+    manifest = conditions.manifest
+    pixels = [width * height for width, height in manifest.sizes]
     return {
         "root": str(manifest.root),
         "num_samples": len(manifest),
         "num_classes": len(manifest.classes),
         "num_bytes": sum(manifest.num_bytes),
+        "mean_pixels": sum(pixels) / len(pixels),
+        "pixels": manifest.octaves,
         "largest": list(manifest.largest),
         "digest": manifest.digest,
+        "page_cache": conditions.page_cache,
         "skipped": [dataclasses.asdict(skipped) for skipped in manifest.skipped],
     }
 
@@ -226,21 +237,11 @@ def _accuracy(bench: Bench, scores: Scores, conditions: Conditions) -> Accuracy 
     )
 
 
-def _doubts(
-    passes: Passes, *, is_compiled: bool, num_graphs: int, num_recompiles: int
-) -> list[str]:
-    doubts = []
+def _doubts(passes: Passes) -> list[str]:
     hits = passes.scores.hits
-    if passes.repeatable and hits and len(set(hits)) > 1:
-        doubts.append(
-            f"hits differ between epochs (top-1 {min(hits)[0]} to {max(hits)[0]}): the loader or "
-            f"the model is not deterministic"
-        )
-    if is_compiled and not num_graphs:
-        doubts.append("torch.compile made no graph: the model ran eagerly")
-    if num_recompiles:
-        doubts.append(
-            f"torch.compile made {num_recompiles} more graphs in the timed passes: the throughput "
-            f"is too low"
-        )
-    return doubts
+    if not passes.repeatable or not hits or len(set(hits)) == 1:
+        return []
+    return [
+        f"hits differ between epochs (top-1 {min(hits)[0]} to {max(hits)[0]}): the loader or "
+        f"the model is not deterministic"
+    ]

@@ -3,11 +3,13 @@
 The runner is handed its clock, its loader and its classifier; it knows nothing of DALI, of
 command lines or of JSON.
 
-*End to end.* Batches are drawn from an endless stream of epochs. Warm-up runs straight into the
-window: stopping in between would fill the loader's queues and give the window batches for free.
-The window is a whole number of epochs, so every sample is timed and scored equally often, though
-it may begin in the middle of one. The device is synchronised before and after it, never within;
-hits are counted on the device and read once at the end.
+*End to end.* Batches are drawn from an endless stream of epochs, and timed in several windows: the
+median of their throughputs is the result, their spread says how far it can be trusted. A warm-up
+runs straight into each: stopping in between would fill the loader's queues and give the window
+batches for free. The first goes on until the step time has settled. A window is a whole number of
+epochs, so every sample is timed and scored equally often, though it may begin in the middle of one.
+The device is synchronised before and after it, never within; hits are counted on the device and
+read once at the end.
 
 *Loader alone, model alone.* The same loader with nothing behind it, and the same model on one batch
 that lies on the device: the two ceilings that an end-to-end throughput cannot exceed.
@@ -21,10 +23,11 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastbench.errors import LoaderError
-from fastbench.results import Ceiling
+from fastbench.results import Ceiling, Window
+from fastbench.stats import MIN_SAMPLES, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,12 +43,17 @@ __all__ = [
     "Plan",
     "check_each_once",
     "end_to_end",
+    "has_settled",
     "loader_alone",
     "model_alone",
     "probe_latency",
     "sample_loader",
     "score",
 ]
+
+
+NUM_SETTLED: Final = 5
+SETTLED: Final = 0.1
 
 
 class Model(Protocol):
@@ -58,9 +66,32 @@ class Model(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Looks at the machine while windows run (see `telemetry.py`)."""
+
+    def begin(self) -> None:
+        """A window opens."""
+        ...
+
+    def end(self, num_images: int) -> None:
+        """It has closed, after so many images."""
+        ...
+
+
+class Evict(Protocol):
+    """Puts the samples' files out of the page cache."""
+
+    def __call__(self, ids: Sequence[int] | None = None) -> None:
+        """All of them, or some by sample id."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long to warm up and to measure: both the batches and the seconds must be reached."""
+    """How long to warm up and to measure: both the batches and the seconds must be reached.
+
+    `settle_seconds` is the longest that a warm-up goes on for a step time that does not settle.
+    """
 
     min_seconds: float
     warm_up_batches: int
@@ -68,9 +99,12 @@ class Plan:
     latency_batches: int
     latency_seconds: float
     ceiling_seconds: float = 0.0
+    min_batches: int = 1
+    num_windows: int = 1
+    settle_seconds: float = 0.0
 
     @classmethod
-    def make(cls, *, min_seconds: float, quick: bool) -> Plan:
+    def make(cls, *, min_seconds: float, num_windows: int, quick: bool) -> Plan:
         """The default plan, or one for a first look."""
         if quick:
             return cls(
@@ -82,8 +116,12 @@ class Plan:
             )
         return cls(
             min_seconds=min_seconds,
+            # All windows together have the steps that a 90th percentile needs.
+            min_batches=-(-MIN_SAMPLES[90] // num_windows),
+            num_windows=num_windows,
             warm_up_batches=10,
             warm_up_seconds=1.0,
+            settle_seconds=10.0,
             latency_batches=10,
             latency_seconds=min(2.0, min_seconds),
             ceiling_seconds=min(2.0, min_seconds),
@@ -92,63 +130,187 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEnd:
-    """Raw numbers of one end-to-end pass; seconds."""
+    """Raw numbers of one end-to-end pass; seconds. `windows` has each, the rest is of all."""
 
     num_epochs: int
-    num_images: int
-    wall_s: float
+    windows: list[Window]
     step_times_s: list[float]
     first_batch_s: float
     warm_up_batches: int
     warm_up_s: float
+    is_settled: bool | None
+
+    @property
+    def num_images(self) -> int:
+        """Images of all windows."""
+        return sum(window.num_images for window in self.windows)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of all windows."""
+        return sum(window.wall_s for window in self.windows)
+
+
+class _Stream:
+    """Endless epochs of a loader's batches, and the time that was spent asking for them.
+
+    With `keeps_ids` it remembers which samples came.
+    """
+
+    def __init__(self, loader: Loader, *, keeps_ids: bool = False) -> None:
+        self._batches = _endless(loader)
+        self._ids: list[torch.Tensor] | None = [] if keeps_ids else None
+        self.wait_s = 0.0
+
+    def take(self) -> Batch:
+        """The next batch."""
+        start = time.perf_counter()
+        batch = next(self._batches)
+        self.wait_s += time.perf_counter() - start
+        if self._ids is not None:
+            self._ids.append(batch.ids_N[: batch.num_valid].clone())
+        return batch
+
+    def take_ids(self) -> list[int]:
+        """The samples that came since the last call, sorted."""
+        ids, self._ids = self._ids or [], []
+        return sorted({i for ids_N in ids for i in ids_N.tolist()})
 
 
 def end_to_end(
-    loader: Loader, model: Model, tally: Tally, clock: Clock, plan: Plan, num_batches: int
+    loader: Loader,
+    model: Model,
+    tally: Tally,
+    clock: Clock,
+    plan: Plan,
+    num_batches: int,
+    *,
+    watch: Watch | None = None,
+    evict: Evict | None = None,
 ) -> EndToEnd:
-    """Warm up, then time whole epochs of `num_batches` batches until `plan.min_seconds`."""
-    stream = _endless(loader)
-    start = time.perf_counter()
-    batch = next(stream)
-    first_batch_s = time.perf_counter() - start
+    """Warm up, then time whole epochs of `num_batches` batches, `plan.num_windows` times.
+
+    A window ends with the epoch in which `plan.min_seconds` and `plan.min_batches` are reached.
+    With `evict` the files are put out of the page cache before each window, and read again in it:
+    one epoch, of which the warm-up has read nothing.
+    """
+    stream = _Stream(loader, keeps_ids=evict is not None)
+    windows: list[Window] = []
+    step_times_s: list[float] = []
+    num_epochs = 0
+    first_batch_s = warm_up_s = 0.0
     warm_up_batches = 0
-    while True:
-        model(batch.images_NCHW)
-        warm_up_batches += 1
-        warm_up_s = time.perf_counter() - start
-        if warm_up_batches >= plan.warm_up_batches and warm_up_s >= plan.warm_up_seconds:
-            break
-        batch = next(stream)
-    num_epochs = num_images = 0
-    clock.start()
-    while num_epochs == 0 or clock.elapsed() < plan.min_seconds:
-        tally.begin_epoch()
-        for batch in itertools.islice(stream, num_batches):
-            tally.add(model(batch.images_NCHW), batch)
-            num_images += batch.num_valid
-            clock.mark()
-        num_epochs += 1
-    wall_s = clock.stop()
+    is_settled: bool | None = None
+    for number in range(plan.num_windows):
+        if evict is not None:
+            evict()
+            stream.take_ids()
+        warm_up = _warm_up(stream, model, clock, plan, settle=number == 0)
+        if number == 0:
+            first_batch_s, warm_up_s = warm_up.first_batch_s, warm_up.wall_s
+            warm_up_batches, is_settled = warm_up.num_batches, warm_up.is_settled
+        if evict is not None:
+            evict(stream.take_ids())
+        num_images = num_steps = 0
+        waited_s = stream.wait_s
+        if watch is not None:
+            watch.begin()
+        clock.start()
+        while num_steps == 0 or not (
+            evict is not None
+            or (clock.elapsed() >= plan.min_seconds and num_steps >= plan.min_batches)
+        ):
+            tally.begin_epoch()
+            for _ in range(num_batches):
+                batch = stream.take()
+                tally.add(model(batch.images_NCHW), batch)
+                num_images += batch.num_valid
+                clock.mark()
+            num_steps += num_batches
+            num_epochs += 1
+        wall_s = clock.stop()
+        if watch is not None:
+            watch.end(num_images)
+        step_times_s += clock.step_times()
+        windows.append(
+            Window(
+                num_images=num_images,
+                num_steps=num_steps,
+                wall_s=wall_s,
+                wait_s=stream.wait_s - waited_s,
+            )
+        )
     return EndToEnd(
         num_epochs=num_epochs,
-        num_images=num_images,
-        wall_s=wall_s,
-        step_times_s=clock.step_times(),
+        windows=windows,
+        step_times_s=step_times_s,
         first_batch_s=first_batch_s,
         warm_up_batches=warm_up_batches,
         warm_up_s=warm_up_s,
+        is_settled=is_settled,
     )
 
 
-def loader_alone(loader: Loader, clock: Clock, plan: Plan, num_batches: int) -> Ceiling:
+@dataclass(frozen=True, kw_only=True)
+class _WarmUp:
+    first_batch_s: float
+    wall_s: float
+    num_batches: int
+    is_settled: bool | None
+
+
+def _warm_up(stream: _Stream, model: Model, clock: Clock, plan: Plan, *, settle: bool) -> _WarmUp:
+    """Run batches that are not counted: some of them, for some time, and until steps are steady."""
+    start = time.perf_counter()
+    steps_s: list[float] = []
+    first_batch_s = 0.0
+    clock.start()
+    while True:
+        before = time.perf_counter()
+        batch = stream.take()
+        if not steps_s:
+            first_batch_s = time.perf_counter() - start
+        model(batch.images_NCHW)
+        clock.mark()  # which keeps the host from running away from the device
+        now = time.perf_counter()
+        steps_s.append(now - before)
+        wall_s = now - start
+        if len(steps_s) < plan.warm_up_batches or wall_s < plan.warm_up_seconds:
+            continue
+        looked_at = settle and plan.settle_seconds > 0
+        is_settled = has_settled(steps_s) if looked_at else None
+        if is_settled is not False or wall_s >= plan.settle_seconds:
+            return _WarmUp(
+                first_batch_s=first_batch_s,
+                wall_s=wall_s,
+                num_batches=len(steps_s),
+                is_settled=is_settled,
+            )
+
+
+def has_settled(steps_s: Sequence[float]) -> bool:
+    """Whether the last steps' median is within a tenth of that of the same number before them."""
+    if len(steps_s) < 2 * NUM_SETTLED:
+        return False
+    last, before = steps_s[-NUM_SETTLED:], steps_s[-2 * NUM_SETTLED : -NUM_SETTLED]
+    return abs(percentile(last, 50) / percentile(before, 50) - 1) < SETTLED
+
+
+def loader_alone(
+    loader: Loader, clock: Clock, plan: Plan, num_batches: int, *, evict: Evict | None = None
+) -> Ceiling:
     """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`."""
-    stream = _endless(loader)
+    stream = _Stream(loader, keeps_ids=evict is not None)
+    if evict is not None:
+        evict()
     _warm_up_loader(stream, plan.warm_up_batches, plan.warm_up_seconds)
+    if evict is not None:
+        evict(stream.take_ids())
     num_images = 0
     clock.start()
-    while num_images == 0 or clock.elapsed() < plan.ceiling_seconds:
-        for batch in itertools.islice(stream, num_batches):
-            num_images += batch.num_valid
+    while num_images == 0 or (evict is None and clock.elapsed() < plan.ceiling_seconds):
+        for _ in range(num_batches):
+            num_images += stream.take().num_valid
             clock.mark()
     return Ceiling(num_images=num_images, wall_s=clock.stop())
 
@@ -171,12 +333,12 @@ def model_alone(model: Model, images_NCHW: torch.Tensor, clock: Clock, plan: Pla
 
 def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:
     """A quick look at a loader alone: images/s over some batches, not over whole epochs."""
-    stream = _endless(loader)
+    stream = _Stream(loader)
     _warm_up_loader(stream, 6, seconds / 2)
     num_images = num_batches = 0
     clock.start()
     while num_batches < 8 or clock.elapsed() < seconds:
-        num_images += next(stream).num_valid
+        num_images += stream.take().num_valid
         num_batches += 1
         clock.mark()
     return num_images / clock.stop()
@@ -222,10 +384,11 @@ def check_each_once(scores: Scores, num_epochs: int, names: Sequence[str], loade
             )
 
 
-def _warm_up_loader(stream: Iterator[Batch], num_batches: int, seconds: float) -> None:
+def _warm_up_loader(stream: _Stream, num_batches: int, seconds: float) -> None:
+    """Read at least so many batches, for at least so long."""
     start = time.perf_counter()
     while num_batches > 0 or time.perf_counter() - start < seconds:
-        next(stream)
+        stream.take()
         num_batches -= 1
 
 

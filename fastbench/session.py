@@ -17,8 +17,9 @@ from fastbench.data.labels import BY_WNID
 from fastbench.device import mapped_errors
 from fastbench.errors import FastbenchError
 from fastbench.loaders import resolve
-from fastbench.results import Ceiling, Parity, Published, Record, Trial
-from fastbench.row import FailedRow, make_record, run_passes
+from fastbench.models.classifier import forget_compiled
+from fastbench.results import Ceiling, FailedRow, Parity, Published, Record, Trial
+from fastbench.row import make_record, run_passes
 from fastbench.storage import write_record
 from fastbench.workbench import Bench, Workbench, open_loader
 
@@ -71,7 +72,10 @@ class Session:
         start = time.perf_counter()
         model, labels = workbench.load(name)
         load_s = time.perf_counter() - start
+        if config.compile:
+            forget_compiled()
         with mapped_errors(f"the warm-up of {name}", self._conditions.batch_size):
+            others = self._others(model)
             classifier = workbench.classifier(
                 model, self._conditions.dtype, self._conditions.compile_mode
             )
@@ -81,6 +85,7 @@ class Session:
         bench = Bench(
             model, labels, classifier, load_s, compile_s, ceiling, num_graphs, num_graph_breaks
         )
+        bench.others = others
         # A float32 eager row of the reference is its own reference: no second pass is needed.
         if config.reference != "none" and not workbench.is_float32_eager:
             workbench.say(f"{name} · {config.reference}: the reference's predictions in float32")
@@ -118,6 +123,8 @@ class Session:
                 workbench.tally(bench),
                 self._conditions,
                 loader=name,
+                evict=workbench.evict if self._config.page_cache == "cold" else None,
+                others=bench.others,
             )
             notes: list[str] = []
             scores = passes.scores
@@ -150,6 +157,19 @@ class Session:
         if self._predictions is not None and passes.reads_images:
             self._predictions.add(record, workbench.manifest, bench.labels, bench.model, scores)
         return record
+
+    def _others(self, model: LoadedModel) -> list[Classifier]:
+        """The model for the other batch sizes whose latency was asked for."""
+        others = []
+        for size in dict.fromkeys(self._config.latency_batch_size):
+            if size != self._conditions.batch_size:
+                others.append(
+                    self._workbench.classifier(
+                        model, self._conditions.dtype, self._conditions.compile_mode, size
+                    )
+                )
+                others[-1].warm_up(model.preprocess.crop)
+        return others
 
     def _tune(self, name: str, spec: LoaderSpec) -> tuple[LoaderSpec, list[Trial]]:
         """Search for the settings that a loader says are worth it and the user did not give."""

@@ -3,7 +3,8 @@
 History of `schema_version`; what a version lacks has its field's default when it is read:
     1   first version
     2   accuracy: per_class, confusions, running; data: skipped
-    3   throughput: windows, is_settled; telemetry; data: page_cache, mean_pixels, pixels
+    3   throughput: windows, is_settled; telemetry; other_latencies; data: page_cache, mean_pixels,
+        pixels
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ import typing
 from typing import Any, Final, TypeVar
 
 from fastbench.errors import OutputError, RecordError
-from fastbench.results import ParityRecord, Record
+from fastbench.results import AbRecord, ParityRecord, Record
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["SCHEMA_VERSION", "read_record", "write_parity_record", "write_record"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "is_of_parity",
+    "read_record",
+    "write_ab_record",
+    "write_parity_record",
+    "write_record",
+]
 
 SCHEMA_VERSION: Final = 3
 
@@ -42,7 +50,12 @@ def write_parity_record(record: ParityRecord, folder: Path) -> Path:
     return _write(record, folder, f"parity-{record.model}-{record.loader}")
 
 
-def _write(record: Record | ParityRecord, folder: Path, stem: str) -> Path:
+def write_ab_record(record: AbRecord, folder: Path) -> Path:
+    """Write what `fastbench run --ab` found, in the same way."""
+    return _write(record, folder, f"ab-{record.model}-{record.loader}")
+
+
+def _write(record: Record | ParityRecord | AbRecord, folder: Path, stem: str) -> Path:
     text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
     stem = stem.replace("/", "_")
     try:
@@ -71,7 +84,10 @@ def read_record(path: Path) -> Record:
     try:
         stored = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise RecordError(f"The record {path} cannot be read ({error.strerror}).") from error
+        raise RecordError(
+            f"The record {path} cannot be read ({error.strerror}). Name a file that fastbench "
+            f"wrote."
+        ) from error
     except ValueError as error:
         raise RecordError(
             f"{path} is not a record: it is not JSON ({error}). Name a file that fastbench wrote."
@@ -84,10 +100,20 @@ def read_record(path: Path) -> Record:
             f"{path} has schema_version {version}, this fastbench reads 1 to {SCHEMA_VERSION}. "
             f"Install the version that wrote it, or measure again."
         )
+    if is_of_parity(stored):
+        raise RecordError(
+            f"{path} is a record of `fastbench parity`, which times nothing. Name one of "
+            f"`fastbench run`."
+        )
     try:
         return _build(Record, {**stored, "schema_version": SCHEMA_VERSION})
     except (TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+
+
+def is_of_parity(stored: Mapping[str, Any]) -> bool:
+    """Whether the JSON form of a record is that of a `ParityRecord`."""
+    return "parity" in stored and "throughput" not in stored
 
 
 def _build(kind: type[T], stored: Mapping[str, Any]) -> T:

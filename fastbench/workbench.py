@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fastbench import environment, runner, tune
+from fastbench.data import pagecache
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.manifest import Manifest, scan
 from fastbench.device import choose_device
@@ -25,7 +26,7 @@ from fastbench.models.classifier import Classifier, Scores, Tally
 from fastbench.models.zoo import LoadedModel, keep_outputs, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -37,6 +38,7 @@ __all__ = ["Bench", "Conditions", "Count", "Workbench", "open_loader"]
 
 DEFAULT_BATCH_SIZE = {"cuda": 256, "cpu": 32}
 NUM_SAMPLE_IMAGES = 1000
+MOSTLY_COLD = 0.05
 
 
 class Count(Protocol):
@@ -56,6 +58,7 @@ class Conditions:
     dtype: str
     batch_size: int
     plan: runner.Plan
+    page_cache: str
 
     @property
     def compile_mode(self) -> str | None:
@@ -77,6 +80,7 @@ class Bench:
     num_graph_breaks: int = 0
     reference_predictions: list[int] | None = None
     float32: Classifier | None = None
+    others: list[Classifier] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -109,13 +113,17 @@ class Workbench:
         for name in config.models:
             check_name(name)
         on_gpu = self.device.type == "cuda"
+        manifest = _find_data(config, count)
         self.conditions = Conditions(
             config=config,
-            manifest=_find_data(config, count),
+            manifest=manifest,
             device=self.device,
             dtype=("float16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype,
             batch_size=config.batch_size or DEFAULT_BATCH_SIZE[self.device.type],
-            plan=runner.Plan.make(min_seconds=config.min_seconds, quick=config.quick),
+            plan=runner.Plan.make(
+                min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
+            ),
+            page_cache=_prepare_page_cache(config, manifest, count),
         )
         self._num_threads = config.num_threads or environment.num_cores()
 
@@ -133,13 +141,19 @@ class Workbench:
             model = keep_outputs(model, classes)
         return model, labels
 
-    def classifier(self, model: LoadedModel, dtype: str, compile_mode: str | None) -> Classifier:
-        """A model made ready; the loaded one stays as it is."""
+    def classifier(
+        self,
+        model: LoadedModel,
+        dtype: str,
+        compile_mode: str | None,
+        batch_size: int | None = None,
+    ) -> Classifier:
+        """A model made ready, for batches of the run's size or another; the loaded one stays."""
         return Classifier(
             copy.deepcopy(model.module),  # a cast to float16 and back would not be the weights
             device=str(self.device),
             dtype=dtype,
-            batch_size=self.conditions.batch_size,
+            batch_size=batch_size or self.conditions.batch_size,
             compile_mode=compile_mode,
         )
 
@@ -180,6 +194,11 @@ class Workbench:
         )
         return spec if loader is None else tune.apply(spec, self.config.options_of(loader))
 
+    def evict(self, ids: Sequence[int] | None = None) -> None:
+        """Put the samples' files out of the page cache, or some of them."""
+        paths = self.manifest.paths
+        pagecache.forget(paths if ids is None else [paths[i] for i in ids])
+
     def score(self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier) -> Scores:
         """One untimed pass in which every pixel is repeatable."""
         tally = self.tally(bench)
@@ -210,6 +229,20 @@ def _find_data(config: RunConfig, count: Count) -> Manifest:
         skip=config.on_error == "skip",
         on_progress=count("decoding every image once, to skip what is not sound"),
     )
+
+
+def _prepare_page_cache(config: RunConfig, manifest: Manifest, count: Count) -> str:
+    """Bring the files into the state that was asked for; the state, in words, for the record."""
+    paths = manifest.paths
+    if config.page_cache == "warm":
+        shown = count("reading the files once, to have them in memory")
+        stay = pagecache.read_all(paths, sum(manifest.num_bytes), shown)
+        return "warm" if stay else "as found: the files take over half of the memory"
+    pagecache.forget(paths)
+    left = pagecache.share_in_memory(paths)
+    if left is None:
+        return "cold, as far as can be told"
+    return "cold" if left < MOSTLY_COLD else f"asked to be cold, {100 * left:.0f} % stayed"
 
 
 def _read_classes(path: Path) -> list[str]:

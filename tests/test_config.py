@@ -20,8 +20,8 @@ def test_the_knobs() -> None:
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
         "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",
         "dtype", "compile", "compile_mode", "batch_size", "num_threads", "limit", "classes",
-        "among", "on_error", "min_seconds", "passes", "quick", "seed", "tolerance", "running",
-        "predictions", "output",
+        "among", "on_error", "min_seconds", "windows", "page_cache", "latency_batch_size",
+        "passes", "quick", "seed", "tolerance", "running", "predictions", "ab", "output",
     ]  # fmt: skip
 
 
@@ -36,6 +36,8 @@ def test_the_knobs() -> None:
         ("num_threads", -1),
         ("limit", 0),
         ("running", 0),
+        ("windows", 0),
+        ("page_cache", "tepid"),
         ("on_error", "ignore"),
         ("among", "some"),
         ("tolerance", "-1"),

@@ -23,29 +23,37 @@ LAYERS = [
     ("fastbench.units", 0),
     ("fastbench.stats", 0),
     ("fastbench.gates", 0),
+    ("fastbench.invariants", 0),
+    ("fastbench.advice", 0),
     ("fastbench.config", 0),
     ("fastbench.arguments", 0),
     ("fastbench.results", 0),
     ("fastbench.storage", 0),
     ("fastbench.scoring", 0),
+    ("fastbench.comparing", 0),
+    ("fastbench.pairing", 0),
     ("fastbench.clock", 1),
     ("fastbench.device", 1),
     ("fastbench.diagnose", 1),
     ("fastbench.engines", 1),
     ("fastbench.environment", 1),
+    ("fastbench.telemetry", 1),
     ("fastbench.runner", 2),
+    ("fastbench.interleave", 2),
     ("fastbench.parity", 2),
     ("fastbench.tune", 2),
     ("fastbench.workbench", 3),
     ("fastbench.row", 3),
+    ("fastbench.ab", 3),
     ("fastbench.comparison", 3),
     ("fastbench.session", 3),
     ("fastbench.report", 3),
+    ("fastbench.measure", 3),
     ("fastbench.cli", 3),
     ("fastbench.__main__", 3),
     ("fastbench", 0),
 ]
-RUNNING = {f"fastbench.{name}" for name in ("session", "row", "comparison", "workbench")}
+RUNNING = {f"fastbench.{name}" for name in ("ab", "session", "row", "comparison", "workbench")}
 HEAVY = {"torch", "torchvision", "nvidia"}
 
 
@@ -107,7 +115,9 @@ def test_one_file_names_dali() -> None:
     assert naming == ["fastbench.loaders.dali"]
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["data", "sample", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["run", "--help"], ["compare", "--help"], ["data", "sample", "--help"]]
+)
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
     code = (
         "import sys, fastbench.cli\n"

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from fastbench.errors import CompileError, UnknownNameError, WeightsError
 from fastbench.loaders.base import Batch
 from fastbench.models import known_names
-from fastbench.models.classifier import Classifier, Tally
+from fastbench.models.classifier import Classifier, Tally, forget_compiled
 from fastbench.models.zoo import load_model, preprocess_of
 
 NAME = "shufflenet_v2_x0_5"
@@ -191,6 +191,7 @@ def test_a_partial_batch_compiles_nothing_anew() -> None:
     )
     module(torch.zeros(1, 3, 16, 16))
     for _ in range(2):  # and the second model of a class is compiled as the first was
+        forget_compiled()
         model = Classifier(
             module, device="cpu", dtype="float32", batch_size=4, compile_mode="default"
         )

@@ -89,3 +89,108 @@ def test_the_interval_of_a_paired_difference() -> None:
     assert 0 < high < 0.003
     with pytest.raises(ValueError, match="cannot be"):
         stats.paired_difference_interval(5, 6, 10)
+
+
+@pytest.mark.parametrize("dof", [0.5, 1, 1.3, 2, 3.7, 5, 10, 30, 100.5, 200])
+@pytest.mark.parametrize("p", [0.001, 0.025, 0.4, 0.5, 0.6, 0.9, 0.975, 0.995, 0.9999])
+def test_students_t_is_scipys(p: float, dof: float) -> None:
+    from scipy.stats import t
+
+    assert stats.student_t_quantile(p, dof) == pytest.approx(t.ppf(p, dof), rel=1e-8, abs=1e-12)
+
+
+def test_students_t_by_table() -> None:
+    """Abramowitz and Stegun, table 26.10, Q = 0.975."""
+    for dof, value in ((1, 12.706), (2, 4.303), (10, 2.228), (30, 2.042), (120, 1.980)):
+        assert stats.student_t_quantile(0.975, dof) == pytest.approx(value, abs=5e-4)
+    for p, dof in ((0, 5), (1, 5), (0.5, 0), (float("nan"), 5)):
+        with pytest.raises(ValueError, match="has no quantile"):
+            stats.student_t_quantile(p, dof)
+
+
+def test_the_interval_of_a_ratio_by_hand() -> None:
+    """Logs 0, 2 and 3, 5: means 1 and 4, variances 2 and 2; dof 2, t = 4.302653, half sqrt(2) t."""
+    from math import exp, sqrt
+
+    ratio, interval = stats.log_ratio_interval([1, exp(2)], [exp(3), exp(5)])
+    half = sqrt(2) * 4.302652729911275
+    assert ratio == pytest.approx(exp(3))
+    assert interval == pytest.approx((exp(3 - half), exp(3 + half)))
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 5), (10, 4), (50, 60)])
+def test_the_interval_of_a_ratio_is_scipys(sizes: tuple[int, int]) -> None:
+    import numpy as np
+    from scipy.stats import ttest_ind
+
+    rng = np.random.default_rng(sum(sizes))
+    a, b = rng.normal(1000, 5, sizes[0]), rng.normal(1100, 30, sizes[1])
+    expected = ttest_ind(np.log(b), np.log(a), equal_var=False).confidence_interval(0.95)
+    ratio, interval = stats.log_ratio_interval(a.tolist(), b.tolist())
+    assert ratio == pytest.approx(np.exp(np.log(b).mean() - np.log(a).mean()))
+    assert interval == pytest.approx((np.exp(expected.low), np.exp(expected.high)), rel=1e-9)
+
+
+def test_ratios_without_an_interval() -> None:
+    assert stats.log_ratio_interval([100], [125, 125]) == (pytest.approx(1.25), None)
+    ratio, interval = stats.log_ratio_interval([100, 100], [125, 125])
+    assert interval == (ratio, ratio)
+    for a, b in (([], [1.0]), ([1.0], [0.0]), ([-1.0, 2.0], [1.0])):
+        with pytest.raises(ValueError, match="above zero"):
+            stats.log_ratio_interval(a, b)
+
+
+def test_the_interval_of_a_median() -> None:
+    """n = 10: 2 P(X <= 1) = 22/1024 is below 5 %, 2 P(X <= 2) = 112/1024 is not."""
+    assert stats.median_interval([*range(10, 0, -1)]) == (2, 9)
+    assert stats.median_interval([1, 2, 3, 4, 5]) is None
+    assert stats.median_interval([6, 1, 2, 3, 4, 5]) == (1, 6)
+    assert stats.median_interval([1, 2], confidence=0.5) == (1, 2)
+    assert stats.median_interval([]) is None
+
+
+@pytest.mark.parametrize("n", [6, 7, 16, 31, 100, 2000])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_interval_of_a_median_is_scipys(n: int, confidence: float) -> None:
+    import numpy as np
+    from scipy.stats import quantile_test
+
+    samples = np.random.default_rng(n).normal(size=n)
+    expected = quantile_test(samples, p=0.5).confidence_interval(confidence)
+    assert stats.median_interval(samples.tolist(), confidence) == (expected.low, expected.high)
+
+
+def test_hodges_lehmann_by_hand() -> None:
+    """n = 6: 2 P(W <= 0) = 2/64 is below 5 %, 2 P(W <= 1) = 4/64 is not: the outermost means."""
+    centre, interval = stats.hodges_lehmann_interval([1, 2, 4, 8, 16, 32])
+    assert centre == 8.5  # the 11th of 21 means
+    assert interval == (1, 32)
+    assert stats.hodges_lehmann_interval([1, 2, 3, 4, 6]) == (3, None)
+    with pytest.raises(ValueError, match="at least one"):
+        stats.hodges_lehmann_interval([])
+
+
+@pytest.mark.parametrize("n", [6, 8, 13, 30, 50, 51, 200])
+def test_hodges_lehmann_is_scipys_test_inverted(n: int) -> None:
+    """The test keeps every centre within the interval and rejects every one outside."""
+    import numpy as np
+    from scipy.stats import wilcoxon
+
+    differences = np.random.default_rng(n).normal(0.3, 1, n)
+    options = {"method": "exact" if n <= 50 else "asymptotic", "correction": n > 50}
+    centre, interval = stats.hodges_lehmann_interval(differences.tolist())
+    assert interval is not None
+    assert interval[0] < centre < interval[1]
+    # A little beside each bound, for at a bound itself the ranks are tied.
+    for bound, outwards in zip(interval, (-1e-9, 1e-9), strict=True):
+        assert wilcoxon(differences - bound - outwards, **options).pvalue <= 0.05
+        assert wilcoxon(differences - bound + outwards, **options).pvalue > 0.05
+
+
+def test_the_normal_bound_is_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes over, counted out for once: at most one of 1,326 means or more apart."""
+    sizes = range(51, 80)
+    normal = [stats._signed_rank_bound(n, 0.025) for n in sizes]
+    monkeypatch.setattr(stats, "EXACT_PAIRS", 80)
+    exact = [stats._signed_rank_bound(n, 0.025) for n in sizes]
+    assert max(abs(x - y) for x, y in zip(normal, exact, strict=True)) <= 1

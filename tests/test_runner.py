@@ -63,6 +63,10 @@ class ScriptedClock(HostClock):
         super().__init__()
         self.num_marks = 0
 
+    def start(self) -> None:
+        super().start()
+        self.num_marks = 0
+
     def mark(self) -> None:
         super().mark()
         self.num_marks += 1
@@ -167,6 +171,6 @@ def test_latency_of_a_set_smaller_than_a_batch() -> None:
 
 
 def test_the_plans() -> None:
-    quick, full = (Plan.make(min_seconds=9, quick=quick) for quick in (True, False))
+    quick, full = (Plan.make(min_seconds=9, num_windows=3, quick=quick) for quick in (True, False))
     assert (quick.min_seconds, full.min_seconds) == (0, 9)
     assert quick.warm_up_batches < full.warm_up_batches

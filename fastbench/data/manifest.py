@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,12 @@ class Manifest:
     def largest(self) -> tuple[int, int]:
         """The largest width and the largest height, which need not be one image's."""
         return max(width for width, _ in self.sizes), max(height for _, height in self.sizes)
+
+    @property
+    def octaves(self) -> dict[str, int]:
+        """A histogram of the images' pixels: how many have 2**k or more and less than 2**(k+1)."""
+        counts = Counter((width * height).bit_length() - 1 for width, height in self.sizes)
+        return {f"2**{k}": counts[k] for k in range(min(counts), max(counts) + 1)}
 
     @property
     def classes(self) -> tuple[str, ...]:

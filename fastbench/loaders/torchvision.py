@@ -105,8 +105,9 @@ class TorchvisionLoader:
             raise RuntimeError("the loader is closed")
         try:
             batch = next(self._stream)
-        except RuntimeError as error:
-            if "worker" not in str(error):
+        # Tensors come through sockets of the worker's: its end may show there first.
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "worker" not in str(error):
                 raise
             raise LoaderError(
                 "A worker process of the loader 'torchvision' died; when memory runs out, the "

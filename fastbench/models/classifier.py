@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch
 
-__all__ = ["Among", "Classifier", "Scores", "Tally"]
+__all__ = ["Among", "Classifier", "Scores", "Tally", "forget_compiled"]
 
 
 NUM_BEST: Final = 5
@@ -51,10 +51,6 @@ class Classifier:
             "reduce-overhead",
             "max-autotune",
         )
-        if self.compiled:
-            # A model's code has room for eight compiled versions, shared by all models of its class
-            # in this process; beyond them it runs eagerly, and says nothing.
-            torch.compiler.reset()
         self._counters_before = _compile_counters()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
@@ -115,6 +111,15 @@ class Classifier:
                 ) from error
             seconds.append(time.perf_counter() - start)
         return max(0.0, seconds[0] - seconds[1])
+
+
+def forget_compiled() -> None:
+    """Make room for the next model: no model compiled before is used again.
+
+    A class's code has room for eight compiled versions, shared by all models of that class in this
+    process; beyond them it runs eagerly, and says nothing.
+    """
+    torch.compiler.reset()
 
 
 def _compile_counters() -> tuple[int, int]:

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbench.advice import advise_all
 from fastbench.gates import FULL_SET, gate_in_words
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
@@ -59,10 +60,15 @@ def render(records: Sequence[Record]) -> RenderableType:
             _share(accuracy, 5),
             _parity(record.parity),
         )
-    return Group(_conditions(records, varying), "", table, "", *_footnotes(records))
+    return Group(
+        *(_conditions(records, varying), "", table, "", _facts(records), ""),
+        *_footnotes(records),
+        *_advice(records),
+    )
 
 
 _MOST_NAMED = 3
+MOST_ADVICE = 3
 
 _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
 
@@ -104,6 +110,8 @@ def _lines(above: str, below: str) -> Text:
 
 
 def _throughput(record: Record) -> Text:
+    if record.invalid:
+        return _lines("INVALID", format_rate(record.throughput.images_per_s))
     efficiency = record.overlap_efficiency
     below = "" if efficiency is None else f"{100 * efficiency:.0f}% {record.bound}"
     return _lines(format_rate(record.throughput.images_per_s), below)
@@ -136,6 +144,45 @@ def _parity(parity: Parity | None) -> Text:
     if parity.failures:
         below = f"FAIL {below}"
     return _lines(format_percent(parity.agreement), below)
+
+
+def _advice(records: Sequence[Record]) -> list[Text]:
+    return [
+        Text.assemble(("→ ", "bold"), f"{record.model} · {record.loader}: {advice}.")
+        for record, advice in advise_all(records, MOST_ADVICE)
+    ]
+
+
+def _facts(records: Sequence[Record]) -> Table:
+    """A paragraph a row: what limits it, how far its windows differ, and what it took."""
+    several = len({record.model for record in records}) > 1
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for record in records:
+        who = f"{record.model} · {record.loader}" if several else record.loader
+        facts.add_row(Text(who), Text(_facts_of(record), style="dim"))
+    return facts
+
+
+def _facts_of(record: Record) -> str:
+    throughput, telemetry = record.throughput, record.telemetry
+    facts = [record.verdict] if record.verdict else []
+    if len(throughput.rates) > 1:
+        low, high = (format_rate(rate) for rate in (min(throughput.rates), max(throughput.rates)))
+        facts.append(f"{len(throughput.rates)} windows {low} to {high} images/s")
+    if throughput.stall_share is not None:
+        facts.append(f"{100 * throughput.stall_share:.0f} % of the time waiting for the loader")
+    if telemetry is not None:
+        facts.append(f"{telemetry.cpu_s_per_1000_images:.2f} CPU seconds for 1,000 images")
+        if telemetry.watts is not None and telemetry.images_per_joule is not None:
+            facts.append(
+                f"{telemetry.watts:.0f} W, {format_rate(telemetry.images_per_joule)} images/J"
+            )
+    num_bytes = record.data["num_bytes"] / record.data["num_samples"] * throughput.images_per_s
+    facts.append(f"{format_bytes(num_bytes)}/s of JPEG")
+    for latency in record.other_latencies:
+        median = format_milliseconds(latency.median_s)
+        facts.append(f"latency of a batch of {latency.batch_size}: {median} ms")
+    return "; ".join(facts)
 
 
 def _skipped(records: Sequence[Record]) -> list[str]:
@@ -174,6 +221,7 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
         )
     for record in records:
         who = f"{record.model} · {record.loader}"
+        notes.extend(f"{who}: INVALID: {reason}." for reason in record.invalid)
         if record.published and record.accuracy:
             difference = format_points(record.accuracy.top1 - record.published.top1)
             gate = f"gate: {gate_in_words(record.tolerance)}"

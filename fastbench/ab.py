@@ -1,0 +1,92 @@
+"""`fastbench run --ab`: two configurations of a pipeline, windows of both in turn, one ratio.
+
+Nothing is scored here: run each of the two by itself to see whether the predictions are right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from fastbench.clock import make_clock
+from fastbench.device import mapped_errors
+from fastbench.errors import FastbenchError, UsageError
+from fastbench.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
+from fastbench.models.classifier import forget_compiled
+from fastbench.results import AbRecord, FailedRow
+from fastbench.row import describe_run
+from fastbench.storage import write_ab_record
+from fastbench.workbench import Bench, Workbench, open_loader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastbench.loaders.base import LoaderSpec
+    from fastbench.workbench import Count
+
+__all__ = ["ab_rows"]
+
+MOST_QUEUED = 64
+
+
+def ab_rows(a: Workbench, b: Workbench, count: Count) -> Iterator[AbRecord | FailedRow]:
+    """A row a model. A record is on disk when it is yielded.
+
+    Raises `OutputError` where it cannot be written, `UsageError` where the two have not as many
+    models.
+    """
+    if a.device != b.device:
+        raise UsageError("--ab cannot compare two devices. Run each, and use fastbench compare.")
+    if len(a.config.models) != len(b.config.models):
+        raise UsageError("--ab needs as many models on both sides. Name as many with --ab model=.")
+    for name, other in zip(a.config.models, b.config.models, strict=True):
+        try:
+            record = _ab_row(a, b, name, other, count)
+        except FastbenchError as error:
+            yield FailedRow(name, a.config.timed_loader, error)
+            continue
+        write_ab_record(record, a.folder)
+        yield record
+
+
+def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> AbRecord:
+    a.say(f"{name}: making both sides ready")
+    forget_compiled()
+    (bench, spec), (other_bench, other_spec) = _prepare(a, name), _prepare(b, other)
+    loader, other_loader = a.config.timed_loader, b.config.timed_loader
+    with (
+        mapped_errors(f"the comparison of {name}", a.conditions.batch_size),
+        open_loader(a.factories[loader], spec) as opened,
+        open_loader(b.factories[other_loader], other_spec) as other_opened,
+    ):
+        quick = a.config.quick
+        rates, other_rates = interleave(
+            Side(opened, bench.classifier, _num_queued(spec)),
+            Side(other_opened, other_bench.classifier, _num_queued(other_spec)),
+            make_clock(a.device),
+            NUM_PAIRS_QUICK if quick else NUM_PAIRS,
+            count(f"{name} · {loader}: pairs of windows"),
+        )
+        return AbRecord(
+            **describe_run(a.conditions, bench, loader),
+            loader_settings=dict(opened.settings),
+            changes=list(a.config.ab),
+            other_config=dataclasses.asdict(b.config),
+            other_loader_settings=dict(other_opened.settings),
+            a_images_per_s=rates,
+            b_images_per_s=other_rates,
+        )
+
+
+def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
+    conditions = workbench.conditions
+    model, labels = workbench.load(name)
+    with mapped_errors(f"the warm-up of {name}", conditions.batch_size):
+        classifier = workbench.classifier(model, conditions.dtype, conditions.compile_mode)
+        classifier.warm_up(model.preprocess.crop)
+    return Bench(model, labels, classifier), workbench.spec(model, workbench.config.timed_loader)
+
+
+def _num_queued(spec: LoaderSpec) -> int:
+    """Batches that may wait in a loader: so many for each worker, where it has workers."""
+    return min(MOST_QUEUED, spec.prefetch * spec.num_threads)

@@ -1,0 +1,206 @@
+"""What should be doubted about a row, and what to try next: a closed list.
+
+Each doubt has its probable cause and the next command. The order is that of their weight: first
+what makes the figure wrong, then what makes it uncertain, then what would make it better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.results import CONTENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastbench.results import Record
+
+__all__ = ["NAMES", "Advice", "advise", "advise_all"]
+
+NOISY: Final = 0.1
+FOREIGN_CPU: Final = 0.1
+BOUND: Final = 1.25
+ABOVE_CEILING: Final = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A doubt: its name in the list, what was seen and why, and what to try."""
+
+    name: str
+    doubt: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.doubt}: {self.remedy}"
+
+
+def advise(record: Record) -> list[Advice]:
+    """The doubts that a record gives reason for, the gravest first."""
+    found = ((name, check(record)) for name, check in _CHECKS.items())
+    return [Advice(name, *said) for name, said in found if said is not None]
+
+
+def advise_all(records: Sequence[Record], most: int) -> list[tuple[Record, Advice]]:
+    """The gravest doubts of several rows; one that is said of a row is not said of another."""
+    every = [(record, advice) for record in records for advice in advise(record)]
+    every.sort(key=lambda pair: NAMES.index(pair[1].name))  # stable: rows keep their order
+    first: dict[str, tuple[Record, Advice]] = {}
+    for record, advice in every:
+        first.setdefault(advice.name, (record, advice))
+    return list(first.values())[:most]
+
+
+_Said = tuple[str, str] | None
+
+
+def _recompiled(record: Record) -> _Said:
+    if not record.compilation or not record.compilation.num_recompiles:
+        return None
+    return (
+        f"torch.compile made {record.compilation.num_recompiles} more graphs in the timed passes, "
+        f"so the throughput is too low",
+        "set TORCH_LOGS=recompiles to see why, or --no-compile",
+    )
+
+
+def _ran_eagerly(record: Record) -> _Said:
+    if not record.compilation or record.compilation.num_graphs:
+        return None
+    return "torch.compile made no graph, and the model ran eagerly", "--no-compile says so openly"
+
+
+def _graph_breaks(record: Record) -> _Said:
+    if not record.compilation or not record.compilation.num_graph_breaks:
+        return None
+    return (
+        f"torch.compile broke the model into parts ({record.compilation.num_graph_breaks} graph "
+        f"breaks)",
+        "set TORCH_LOGS=graph_breaks to see where",
+    )
+
+
+def _throttled(record: Record) -> _Said:
+    gpu = record.telemetry.gpu if record.telemetry else None
+    if gpu is None or not gpu.throttle_reasons:
+        return None
+    return (
+        f"the GPU lowered its clocks ({', '.join(gpu.throttle_reasons)})",
+        "cool it or raise its power limit (nvidia-smi -q -d PERFORMANCE), and run again",
+    )
+
+
+def _foreign_gpu(record: Record) -> _Said:
+    gpu = record.telemetry.gpu if record.telemetry else None
+    if gpu is None or not gpu.num_foreign_processes:
+        return None
+    return (
+        f"{gpu.num_foreign_processes} other processes use the GPU",
+        "end them (nvidia-smi lists them), and run again",
+    )
+
+
+def _foreign_cpu(record: Record) -> _Said:
+    share = record.telemetry.foreign_cpu_share if record.telemetry else None
+    if share is None or share < FOREIGN_CPU:
+        return None
+    return (
+        f"other processes took {100 * share:.0f} % of the cores' time",
+        "end them and run again, or compare with --ab, which they slow alike",
+    )
+
+
+def _above_ceiling(record: Record) -> _Said:
+    if record.overlap_efficiency is None or record.overlap_efficiency < ABOVE_CEILING:
+        return None
+    return (
+        f"end to end is {record.overlap_efficiency:.2f}x the {record.bound} alone, which cannot be "
+        f"but by noise",
+        "run again on a quiet machine, with a larger --min-seconds",
+    )
+
+
+def _unsettled(record: Record) -> _Said:
+    if record.throughput.is_settled is not False:
+        return None
+    return (
+        "the step time had not settled when the warm-up ended",
+        "a larger --min-seconds, or a quieter machine",
+    )
+
+
+def _noisy(record: Record) -> _Said:
+    if record.throughput.spread < NOISY:
+        return None
+    return (
+        f"the windows' throughputs differ by {100 * record.throughput.spread:.0f} %",
+        "more --windows, a larger --min-seconds, or --ab for a comparison",
+    )
+
+
+def _as_found(record: Record) -> _Said:
+    state = record.data.get("page_cache", "warm")
+    if state in ("warm", "cold"):
+        return None
+    return f"the page cache is {state}", "fewer images with --limit, or --page-cache cold"
+
+
+def _loader_bound(record: Record) -> _Said:
+    ratio = _ratio(record)
+    if record.bound != "loader" or ratio < BOUND:
+        return None
+    remedy = "--loader dali" if record.loader.startswith("torchvision") else "more --num-threads"
+    if record.device == "cpu" and record.loader == "dali":
+        remedy = "a machine with a GPU, or more cores"
+    return f"loader-bound, the model alone could do {ratio:.1f}x more", remedy
+
+
+def _model_bound(record: Record) -> _Said:
+    ratio = _ratio(record)
+    if record.bound != "model" or ratio < BOUND:
+        return None
+    if record.compile_mode is None:
+        remedy = "--compile"
+    elif record.device != "cpu" and record.dtype == "float32":
+        remedy = "--dtype float16"
+    else:
+        remedy = "a larger --batch-size"
+    return f"model-bound, the loader alone could do {ratio:.1f}x more", remedy
+
+
+def _contended(record: Record) -> _Said:
+    efficiency = record.overlap_efficiency
+    if efficiency is None or efficiency >= CONTENDED:
+        return None
+    return (
+        f"loader and model take from each other: together they reach {100 * efficiency:.0f} % of "
+        f"the slower one",
+        "fewer --num-threads" if record.device == "cpu" else "--loader-option LOADER.prefetch=4",
+    )
+
+
+def _ratio(record: Record) -> float:
+    """The higher ceiling over the lower; 1 where one is not known."""
+    if record.loader_ceiling is None or record.model_ceiling is None:
+        return 1.0
+    rates = record.loader_ceiling.images_per_s, record.model_ceiling.images_per_s
+    return max(rates) / min(rates)
+
+
+_CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
+    "recompiled": _recompiled,
+    "ran-eagerly": _ran_eagerly,
+    "graph-breaks": _graph_breaks,
+    "throttled": _throttled,
+    "foreign-gpu": _foreign_gpu,
+    "foreign-cpu": _foreign_cpu,
+    "above-ceiling": _above_ceiling,
+    "unsettled": _unsettled,
+    "noisy": _noisy,
+    "as-found": _as_found,
+    "contended": _contended,
+    "loader-bound": _loader_bound,
+    "model-bound": _model_bound,
+}
+NAMES: Final = tuple(_CHECKS)

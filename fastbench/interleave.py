@@ -1,0 +1,101 @@
+"""Which of two pipelines is faster? Short windows of both in turn, A B B A, in one process.
+
+A machine whose speed drifts slows both sides of a pair alike, so pairs find a difference that
+separate runs cannot: the figure is the ratio of each pair's throughputs, and their Hodges-Lehmann
+median with its Wilcoxon interval is the result, which heavy tails (a neighbour's burst in one
+window) move little. The number of pairs is fixed beforehand: to stop when the interval pleases
+would make it a lie.
+
+While one side runs, the other's loader has filled its queue and sleeps; what it holds is run off,
+uncounted, before its own window opens.
+
+What it does not know: what the two do to each other by being in one process (caches, memory).
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastbench.clock import Clock
+    from fastbench.loaders.base import Batch, Loader
+    from fastbench.runner import Model
+
+__all__ = ["NUM_PAIRS", "NUM_PAIRS_QUICK", "Side", "interleave"]
+
+NUM_PAIRS: Final = 60
+"""With pairs that scatter by a tenth, enough for a difference of 5 % to be found nine times in ten:
+the interval's half width is then 1.96 x 0.1 / sqrt(60) = 2.5 %."""
+NUM_PAIRS_QUICK: Final = 10
+WINDOW_SECONDS: Final = 0.5
+MIN_BATCHES: Final = 4
+
+
+@dataclass
+class Side:
+    """One pipeline: its open loader, its model, and the batches that its queues may hold."""
+
+    loader: Loader
+    model: Model
+    num_queued: int
+
+    def __post_init__(self) -> None:
+        self._stream: Iterator[Batch] = itertools.chain.from_iterable(itertools.repeat(self.loader))
+
+    def run(self, num_batches: int) -> int:
+        """Run so many batches; the images that they had."""
+        num_images = 0
+        for _ in range(num_batches):
+            batch = next(self._stream)
+            self.model(batch.images_NCHW)
+            num_images += batch.num_valid
+        return num_images
+
+    def window(self, clock: Clock, num_batches: int) -> float:
+        """One window's throughput, images/s, after what was queued has been run off."""
+        self.run(self.num_queued + 1)
+        clock.start()
+        num_images = 0
+        for _ in range(num_batches):
+            num_images += self.run(1)
+            clock.mark()
+        return num_images / clock.stop()
+
+
+def interleave(
+    a: Side,
+    b: Side,
+    clock: Clock,
+    num_pairs: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[float], list[float]]:
+    """The throughputs of A's and B's windows, pair by pair; the order within a pair alternates.
+
+    Both sides' windows have about as many images, so that they see the same part of the data.
+    """
+    for side in (a, b):  # imports, kernels' choice, caches: none of the first window's business
+        side.run(side.num_queued + MIN_BATCHES)
+    seconds = max(_seconds_of_an_image(side, clock) for side in (a, b))
+    num_images = WINDOW_SECONDS / seconds
+    rates: tuple[list[float], list[float]] = ([], [])
+    for pair in range(num_pairs):
+        for place in (0, 1) if pair % 2 == 0 else (1, 0):
+            side = (a, b)[place]
+            num_batches = max(MIN_BATCHES, round(num_images / side.model.batch_size))
+            rates[place].append(side.window(clock, num_batches))
+        if on_progress is not None:
+            on_progress(pair + 1, num_pairs)
+    return rates
+
+
+def _seconds_of_an_image(side: Side, clock: Clock) -> float:
+    start = time.perf_counter()
+    rates: list[float] = []
+    while len(rates) < 3 and time.perf_counter() - start < 4 * WINDOW_SECONDS:
+        rates.append(side.window(clock, MIN_BATCHES))
+    return 1 / max(rates)

@@ -1,0 +1,55 @@
+"""What `fastbench run --ab` found, as one screen."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fastbench.units import format_rate
+
+if TYPE_CHECKING:
+    from fastbench.results import AbRecord
+
+__all__ = ["render"]
+
+UNLIKE: Final = ("batch", "classes", "data", "dtype", "limit", "model", "page", "resize", "weights")
+"""How the names of options begin that make two rows unlike."""
+
+
+def render(record: AbRecord) -> RenderableType:
+    """The two sides and their ratio; fits 80 columns."""
+    sides = Table.grid(padding=(0, 2, 0, 0))
+    for name, what, rates in (
+        ("A", f"{record.model} · {record.loader}", record.a_images_per_s),
+        ("B", f"the same with {', '.join(record.changes)}", record.b_images_per_s),
+    ):
+        median = format_rate(statistics.median(rates))
+        sides.add_row(name, Text(f"{median} images/s"), Text(what))
+    unlike = [
+        change
+        for change in record.changes
+        if change.lstrip("-").replace("-", "_").startswith(UNLIKE)
+    ]
+    flags = []
+    if unlike:
+        flags.append(
+            Padding(
+                Text(
+                    f"Unlike: {', '.join(unlike)} changes what is computed, not only how fast.",
+                    style="red",
+                ),
+                (0, 0, 0, 2),
+            )
+        )
+    verdict = record.verdict[:1].upper() + record.verdict[1:]
+    return Group(
+        Text(f"{record.device}, windows in turn (A B B A)", style="bold"),
+        Padding(sides, (0, 0, 0, 2)),
+        *flags,
+        Padding(Text(f"{verdict}.", style="bold"), (0, 0, 0, 2)),
+    )

@@ -1,0 +1,360 @@
+"""What did the run take while its windows ran? CPU time, memory, and what the GPU's driver tells.
+
+Counters (CPU time, energy) are read at both ends of a window and subtracted: nothing is missed in
+between. Gauges (resident memory, power, utilisation, clocks, temperature) are read by a thread
+every `interval_s`, only while a window is open; a window too short for that gets one reading at its
+end. With many processes readings get rarer, so that they take little of a core. SI units, but for
+percent, MHz and degrees Celsius, as NVML has them.
+
+A child's CPU time moves to its parent when it ends, so that of this process and its children, of
+all generations, living and ended, grows by what they took and by nothing else. What is left of
+the cores' busy time is foreign: other programs, the kernel's own threads and interrupts, and the
+time that a hypervisor kept for others. `/proc/stat` has it in steps of 10 ms a core.
+
+What it does not know: pages that processes share count once in each of them. A child whose own
+parent ended before it is not seen any more. Under a CPU quota the cores are the whole machine's,
+and so is the foreign time. Averages are the driver's: power over up to a second, utilisation over
+1/6 to 1 s, where "SM utilisation" is the share of time in which any kernel ran at all. Used memory
+is all of the GPU's, whosever it is. The thread's own CPU time is part of the run's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import psutil
+
+from fastbench.engines import nvml_handle
+from fastbench.results import GpuTelemetry, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Watch", "foreign_cpu_s"]
+
+THROTTLING: Final = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML's bits of what lowers the clocks against the user's will; not: idle, clocks set by hand."""
+
+_STAT: Final = Path("/proc/stat")
+_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+_READING_SHARE: Final = 1 / 200
+"""The most of a core that readings may take."""
+_LOOK_AROUND_SHARE: Final = 1 / 400
+"""The same for listing our processes, for which all of the machine's are read."""
+_LOOK_AROUND_S: Final = 1.0
+"""They are listed no more often than that."""
+_TRIES: Final = 5
+
+
+class Watch:
+    """Watches over windows: `begin()` before each, `end(num_images)` after it, then `read()`.
+
+    `gpu_index` is torch's index of the GPU, None without one.
+    """
+
+    def __init__(self, gpu_index: int | None, interval_s: float = 0.1) -> None:
+        self._interval_s = interval_s
+        self._cores = os.sched_getaffinity(0)
+        self._gpu = None if gpu_index is None else _Gpu.find(gpu_index)
+        self._self = psutil.Process()
+        self._children: list[psutil.Process] = []
+        self._next_look = 0.0
+        self._pause_s = interval_s
+        self._start: _Mark | None = None
+        self._windows: list[tuple[_Mark, _Mark]] = []
+        self._num_images = 0
+        self._rss_bytes: list[int] = []
+        self._num_in_window = 0
+        self._reading = threading.Lock()
+        self._opened, self._over = threading.Event(), threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._sample, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self) -> None:
+        """Open a window."""
+        self._pause_s, self._num_in_window = self._interval_s, 0
+        self._start = self._mark()
+        self._over.clear()
+        self._opened.set()
+
+    def end(self, num_images: int) -> None:
+        """Close the window, in which so many images were done."""
+        assert self._start is not None, "end() without begin()"
+        self._windows.append((self._start, self._mark()))
+        self._num_images += num_images
+        self._stop()
+        self._count_foreign()
+        if not self._num_in_window:
+            self._take_reading()
+
+    def read(self) -> Telemetry:
+        """All windows so far, summed."""
+        wall_s = _sum(self._windows, lambda mark: mark.wall_s) or 0.0
+        cpu_s = _sum(self._windows, lambda mark: mark.cpu_s) or 0.0
+        busy_s = _sum(self._windows, lambda mark: mark.busy_s)
+        told_s = _sum(self._windows, lambda mark: mark.told_s)
+        energy_j = _sum(self._windows, lambda mark: mark.energy_j)
+        return Telemetry(
+            wall_s=wall_s,
+            interval_s=self._interval_s,
+            num_readings=len(self._rss_bytes),
+            num_images=self._num_images,
+            num_cores=len(self._cores),
+            cpu_s=max(0.0, cpu_s),
+            foreign_cpu_s=foreign_cpu_s(wall_s * len(self._cores), told_s, busy_s, cpu_s),
+            rss_bytes=list(self._rss_bytes),
+            gpu=self._gpu.telemetry(energy_j) if self._gpu else None,
+        )
+
+    def close(self) -> None:
+        """End the thread; a window that is still open does not count."""
+        self._closed = True
+        self._stop()
+        self._opened.set()
+        self._thread.join()
+
+    def _stop(self) -> None:
+        """After it the thread takes no reading; one that it is at is waited for."""
+        self._start = None
+        self._opened.clear()
+        self._over.set()
+        with self._reading:
+            pass
+
+    def _sample(self) -> None:
+        while self._opened.wait() and not self._closed:
+            if self._over.wait(self._pause_s):
+                continue
+            with self._reading:
+                if not self._over.is_set():
+                    self._take_reading()
+
+    def _take_reading(self) -> None:
+        if time.perf_counter() >= self._next_look:
+            self._children = self._list_children()
+            self._count_foreign()
+        start = time.thread_time()
+        rss_bytes = 0
+        for process in (self._self, *self._children):
+            with contextlib.suppress(psutil.Error):
+                rss_bytes += process.memory_info().rss
+        self._rss_bytes.append(rss_bytes)
+        self._num_in_window += 1
+        if self._gpu:
+            self._gpu.take_reading()
+        took = time.thread_time() - start
+        self._pause_s = max(self._interval_s, took / _READING_SHARE)
+
+    def _list_children(self) -> list[psutil.Process]:
+        """Parents before their children."""
+        start = time.thread_time()
+        children = self._self.children(recursive=True)
+        took = time.thread_time() - start
+        self._next_look = time.perf_counter() + max(_LOOK_AROUND_S, took / _LOOK_AROUND_SHARE)
+        return children
+
+    def _count_foreign(self) -> None:
+        if self._gpu:
+            self._gpu.count_foreign({self._self.pid, *(child.pid for child in self._children)})
+
+    def _mark(self) -> _Mark:
+        """In the same order at both ends, so that each difference is over the same time."""
+        wall_s = time.perf_counter()
+        energy_j = self._gpu.energy_j() if self._gpu else None
+        told_s, busy_s = _cores_s(self._cores)
+        return _Mark(wall_s, self._cpu_s(), told_s, busy_s, energy_j)
+
+    def _cpu_s(self) -> float:
+        """CPU time so far of this process and all its children, those that ended among them."""
+        own_s = _used_s(resource.RUSAGE_SELF)
+        for _ in range(_TRIES):
+            self._children = children = self._list_children()
+            # Parents first: the time of a child that ends in between is in neither, and asking for
+            # it fails, so all is read again.
+            children_s, vanished = _used_s(resource.RUSAGE_CHILDREN), False
+            for child in children:
+                try:
+                    children_s += sum(child.cpu_times()[:4])  # user, system, and its children's
+                except psutil.Error:
+                    vanished = True
+            if not vanished:
+                break
+        return own_s + children_s
+
+
+class _Gpu:
+    """One GPU in NVML's words; what it cannot tell is None or an empty list."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        self._power_w: list[float] = []
+        self._sm_pct: list[float] = []
+        self._memory_pct: list[float] = []
+        self._jpeg_pct: list[float] = []
+        self._sm_mhz: list[float] = []
+        self._temperature_c: list[float] = []
+        self._memory_bytes: list[int] = []
+        self._throttling = 0
+        self._num_foreign: int | None = None
+
+    @classmethod
+    def find(cls, device_index: int) -> _Gpu | None:
+        """torch's device; None where NVML does not have it."""
+        handle = nvml_handle(device_index)
+        if handle is None:
+            return None
+        import pynvml
+
+        return cls(pynvml, handle)
+
+    def energy_j(self) -> float | None:
+        """Energy since the driver was loaded."""
+        millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
+        return None if millijoules is None else millijoules / 1e3
+
+    def take_reading(self) -> None:
+        """One value of each gauge."""
+        if (milliwatts := self._ask("nvmlDeviceGetPowerUsage")) is not None:
+            self._power_w.append(milliwatts / 1e3)
+        if (rates := self._ask("nvmlDeviceGetUtilizationRates")) is not None:
+            self._sm_pct.append(rates.gpu)
+            self._memory_pct.append(rates.memory)
+        if (jpeg := self._ask("nvmlDeviceGetJpgUtilization")) is not None:
+            self._jpeg_pct.append(jpeg[0])
+        if (mhz := self._ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM")) is not None:
+            self._sm_mhz.append(mhz)
+        if (degrees := self._ask("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU")) is not None:
+            self._temperature_c.append(degrees)
+        if (memory := self._ask("nvmlDeviceGetMemoryInfo")) is not None:
+            self._memory_bytes.append(memory.used)
+        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
+        if reasons is None:  # its name before driver 535
+            reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+        self._throttling |= reasons or 0
+
+    def count_foreign(self, ours: set[int]) -> None:
+        """Keep the largest number of processes on the GPU that are not ours.
+
+        In a container NVML may tell the host's process ids, of which one must be ours, or nobody's:
+        then nothing is known, for we are on the GPU.
+        """
+        pids = {process.pid for process in self._ask("nvmlDeviceGetComputeRunningProcesses") or ()}
+        if pids:
+            num = len(pids - ours) if pids & ours else len(pids) - 1
+            self._num_foreign = max(num, self._num_foreign or 0)
+
+    def telemetry(self, energy_j: float | None) -> GpuTelemetry:
+        """All readings so far."""
+        limit = self._ask("nvmlDeviceGetEnforcedPowerLimit")
+        return GpuTelemetry(
+            energy_j=energy_j,
+            power_w=list(self._power_w),
+            power_limit_w=None if limit is None else limit / 1e3,
+            sm_utilization_pct=list(self._sm_pct),
+            memory_utilization_pct=list(self._memory_pct),
+            jpeg_utilization_pct=list(self._jpeg_pct),
+            sm_clock_mhz=list(self._sm_mhz),
+            temperature_c=list(self._temperature_c),
+            memory_used_bytes=list(self._memory_bytes),
+            throttle_reasons=[name for bit, name in THROTTLING.items() if self._throttling & bit],
+            num_foreign_processes=self._num_foreign,
+        )
+
+    def _ask(self, function: str, *constants: str) -> Any:
+        """An NVML function's answer; None where the chip, the driver or pynvml has none."""
+        try:
+            arguments = [getattr(self._nvml, name) for name in constants]
+            return getattr(self._nvml, function)(self._handle, *arguments)
+        except (self._nvml.NVMLError, AttributeError):
+            return None
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """The counters at one end of a window, in seconds and joules since some time in the past.
+
+    `told_s` is the time of the cores that `/proc/stat` accounts for, `busy_s` that not idle.
+    """
+
+    wall_s: float
+    cpu_s: float
+    told_s: float | None
+    busy_s: float | None
+    energy_j: float | None
+
+
+def foreign_cpu_s(
+    cores_s: float, told_s: float | None, busy_s: float | None, ours_s: float
+) -> float | None:
+    """The cores' busy time that is not ours; None where `/proc/stat` does not tell of our cores.
+
+    In `cores_s` seconds of core time it must account for as much (some sandboxes leave it at
+    zero), and have at least our time as busy (some containers show other cores' times); both
+    within what steps of 10 ms and readings one after the other can do.
+    """
+    if told_s is None or busy_s is None or cores_s == 0:
+        return None
+    if not 0.8 <= told_s / cores_s <= 1.2 or ours_s - busy_s > 0.1 + 0.1 * ours_s:
+        return None
+    return max(0.0, busy_s - ours_s)
+
+
+def _cores_s(cores: set[int]) -> tuple[float, float] | tuple[None, None]:
+    """Seconds that these cores have been on, and busy; of ours and others, and of a hypervisor.
+
+    psutil leaves out the cores' numbers, which have gaps where some are off.
+    """
+    told = busy = 0
+    found = set()
+    try:
+        lines = _STAT.read_text().splitlines()
+    except OSError:
+        return None, None
+    for name, *columns in map(str.split, lines):
+        if not name.startswith("cpu"):
+            break
+        if name != "cpu" and int(name[3:]) in cores:
+            user, nice, system, idle, io_wait, *others = map(int, columns[:8])
+            busy += (now := user + nice + system + sum(others))  # interrupts, steal
+            told += now + idle + io_wait
+            found.add(int(name[3:]))
+    return (told * _TICK_S, busy * _TICK_S) if found == cores else (None, None)
+
+
+def _used_s(whose: int) -> float:
+    usage = resource.getrusage(whose)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _sum(
+    windows: list[tuple[_Mark, _Mark]], counter: Callable[[_Mark], float | None]
+) -> float | None:
+    """What a counter grew by in all windows; None where one of them does not know."""
+    total = 0.0
+    for mark, later in windows:
+        start, end = counter(mark), counter(later)
+        if start is None or end is None:
+            return None
+        total += end - start
+    return total
