@@ -82,10 +82,12 @@ def _driver() -> str | None:
             return word
     try:  # some containers do not show that file
         import pynvml
-
+    except ImportError:
+        return None
+    try:
         pynvml.nvmlInit()
         version = pynvml.nvmlSystemGetDriverVersion()
-    except (ImportError, pynvml.NVMLError):
+    except pynvml.NVMLError:
         return None
     return version.decode() if isinstance(version, bytes) else str(version)
 

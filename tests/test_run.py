@@ -200,6 +200,44 @@ def test_among_the_classes_of_the_data(
         assert float(row["probability1"]) + float(row["probability2"]) == pytest.approx(1)
 
 
+def test_windows_latencies_and_what_the_run_took(
+    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(
+        images, "--windows", "2", "--min-seconds", "0", "--latency-batch-size", "2",
+        "--page-cache", "cold", "--loader", "synthetic", "--reference", "none", quick=False,
+    )  # fmt: skip
+    assert code == 0
+    (record,) = records
+    assert len(record.throughput.windows) == 2
+    assert record.throughput.images_per_s == pytest.approx(sum(record.throughput.rates) / 2)
+    assert [x.batch_size for x in record.other_latencies] == [2]
+    assert record.other_latencies[0].median_s < record.latency.median_s
+    assert record.telemetry.num_images == record.throughput.num_images
+    assert record.telemetry.cpu_s > 0
+    assert "cold" in record.data["page_cache"]
+    assert sum(record.data["pixels"].values()) == 22
+    assert record.invalid == []
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 windows" in shown
+    assert "CPU seconds for 1,000 images" in shown
+
+
+def test_a_record_that_contradicts_itself_ends_the_run_with_1(
+    run: Callable[..., Any],
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastbench.clock.HostClock.step_times", lambda _: [1e-9] * 3)
+    code, records = run(images, "--reference", "none", "--loader", "synthetic")
+    assert code == 1
+    assert len(records) == 1  # it is kept, and says why
+    printed = capsys.readouterr()
+    assert "INVALID" in printed.out
+    assert "synthetic is INVALID: the steps take" in sentence(printed.err)
+
+
 def test_a_list_of_classes_that_is_not_there(
     run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """The passes, on loaders and clocks made for the test: what is timed is what is scored."""
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from fastbench.runner import (
     Plan,
     check_each_once,
     end_to_end,
+    has_settled,
     loader_alone,
     model_alone,
     probe_latency,
@@ -152,6 +154,97 @@ def test_the_model_alone_runs_on_one_resident_batch() -> None:
     assert set(seen) == {images_NCHW.data_ptr()}
 
 
+def test_windows_are_warmed_up_each_and_counted_together() -> None:
+    tally = Tally(NUM_SAMPLES, tuple(range(NUM_SAMPLES)), "cpu")
+    loader, told = CountingLoader(), []
+
+    class Watching:
+        def begin(self) -> None:
+            told.append(("begin", loader.num_asked))
+
+        def end(self, num_images: int) -> None:
+            told.append(("end", num_images))
+
+    measured = end_to_end(
+        loader, OneHot(), tally, ScriptedClock(), plan(num_windows=3, min_batches=4), 3,
+        watch=Watching(),
+    )  # fmt: skip
+    # Two batches of warm-up, then two epochs of three batches: four steps at least.
+    assert told == [
+        ("begin", 2), ("end", 20), ("begin", 10), ("end", 20), ("begin", 18), ("end", 20),
+    ]  # fmt: skip
+    assert [window.num_steps for window in measured.windows] == [6, 6, 6]
+    assert measured.wall_s == 60
+    assert measured.num_images == 60
+    assert measured.num_epochs == 6
+    assert len(measured.step_times_s) == 18
+    check_each_once(tally.read(), 6, NAMES, "counting")
+
+
+def test_the_time_spent_waiting_is_the_loaders() -> None:
+    class Slow(CountingLoader):
+        def __iter__(self) -> Iterator[Batch]:
+            for batch in super().__iter__():
+                time.sleep(0.01)
+                yield batch
+
+    measured = end_to_end(Slow(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), HostClock(), plan(), 3)
+    (window,) = measured.windows
+    assert 0.03 <= window.wait_s <= window.wall_s
+
+
+def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
+    evicted: list[list[int] | None] = []
+
+    def evict(ids: list[int] | None = None) -> None:
+        evicted.append(ids)
+
+    tally = Tally(NUM_SAMPLES, None, "cpu")
+    measured = end_to_end(
+        CountingLoader(), OneHot(), tally, ScriptedClock(), plan(num_windows=2, min_seconds=99), 3,
+        evict=evict,
+    )  # fmt: skip
+    # All of them, then those that the warm-up read; and one epoch a window, however short.
+    assert evicted == [None, [0, 1, 2, 3, 4, 5, 6, 7], None, [0, 1, 2, 3, 8, 9]]
+    assert measured.num_epochs == 2
+    evicted.clear()
+    loader_alone(CountingLoader(), HostClock(), plan(), 3, evict=evict)
+    assert evicted == [None, [0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "settled"),
+    [
+        ([1.0] * 10, True),
+        ([1.0] * 9, False),
+        ([2.0] * 5 + [1.0] * 5, False),
+        ([2.0] * 5 + [1.0] * 5 + [1.05] * 5, True),
+        ([1.0] * 5 + [1.0, 1.0, 1.0, 9.0, 9.0], True),
+    ],
+)
+def test_when_the_step_time_has_settled(steps: list[float], settled: bool) -> None:
+    assert has_settled(steps) is settled
+
+
+def test_a_warm_up_goes_on_until_the_steps_are_steady() -> None:
+    class Slowing(CountingLoader):
+        """Its first twelve batches take ever longer."""
+
+        def __iter__(self) -> Iterator[Batch]:
+            for batch in super().__iter__():
+                time.sleep(0.004 * min(self.num_asked, 12))
+                yield batch
+
+    wanted = plan(settle_seconds=30)
+    tally = Tally(NUM_SAMPLES, None, "cpu")
+    measured = end_to_end(Slowing(), OneHot(), tally, HostClock(), wanted, 3)
+    assert measured.is_settled
+    assert measured.warm_up_batches > 12
+    hurried = plan(settle_seconds=0.001)
+    measured = end_to_end(Slowing(), OneHot(), tally, HostClock(), hurried, 3)
+    assert measured.is_settled is False
+
+
 def test_step_times_add_up_to_the_window() -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
     measured = end_to_end(CountingLoader(), OneHot(), tally, HostClock(), plan(), 3)
@@ -174,3 +267,5 @@ def test_the_plans() -> None:
     quick, full = (Plan.make(min_seconds=9, num_windows=3, quick=quick) for quick in (True, False))
     assert (quick.min_seconds, full.min_seconds) == (0, 9)
     assert quick.warm_up_batches < full.warm_up_batches
+    assert (quick.num_windows, full.num_windows) == (1, 3)
+    assert 3 * full.min_batches >= 64  # the steps that a 90th percentile needs

@@ -10,6 +10,8 @@ What it does not know: the caches below the kernel's, of a disk, a hypervisor or
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -57,15 +59,19 @@ def forget(paths: Sequence[str]) -> None:
 
 
 def share_in_memory(paths: Sequence[str]) -> float | None:
-    """Share of some files, evenly spread, whose last byte is read without a wait; None if unknown.
+    """Share of some files' pages, the files evenly spread, that are in memory; None if unknown.
 
-    A file that is partly in the cache counts by its end, which is read last.
+    It asks with mincore(2): a read that does not wait would make the kernel read ahead.
     """
     num = min(_NUM_PROBED, len(paths))
-    found = [_is_in_memory(paths[i * len(paths) // num]) for i in range(num)]
-    if None in found:
-        return None
-    return sum(map(bool, found)) / num
+    resident = total = 0
+    for i in range(num):
+        found = _pages(paths[i * len(paths) // num])
+        if found is None:
+            return None
+        resident += found[0]
+        total += found[1]
+    return resident / total if total else 1.0
 
 
 def _read(path: str) -> None:
@@ -74,19 +80,24 @@ def _read(path: str) -> None:
             pass
 
 
-def _is_in_memory(path: str) -> bool | None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        end = max(0, os.fstat(descriptor).st_size - 1)
-        # It fails where the data would have to be waited for, or the file system cannot tell.
-        os.preadv(descriptor, [bytearray(1)], end, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
+def _pages(path: str) -> tuple[int, int] | None:
+    """How many of a file's pages are in memory, of how many."""
+    # Of a file that is neither its own nor writable the kernel tells a process nothing.
+    if not (os.access(path, os.W_OK) or os.stat(path).st_uid == os.geteuid()):
         return None
-    finally:
-        os.close(descriptor)
-    return True
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            return 0, 0
+        # A private mapping: nothing is written, but ctypes takes the address of writable memory.
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as mapped:
+            start = ctypes.c_char.from_buffer(mapped)
+            vector = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+            failed = ctypes.CDLL(None).mincore(
+                ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), vector
+            )
+            del start  # or the mapping could not be closed
+    return None if failed else (sum(byte & 1 for byte in vector), len(vector))
 
 
 def _available_bytes() -> float:

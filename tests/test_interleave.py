@@ -1,0 +1,168 @@
+"""Two pipelines in turn: the order, the windows, and the ratio that comes out."""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from fastbench import cli
+from fastbench.clock import HostClock
+from fastbench.config import RunConfig
+from fastbench.errors import UsageError
+from fastbench.interleave import Side, interleave
+from fastbench.loaders.base import Batch
+from fastbench.report import ab as report
+from fastbench.results import AbRecord, ratio_of_pairs
+
+
+class Endless:
+    """A loader of batches of four, that writes down when one is asked for."""
+
+    reads_images = True
+    settings: dict[str, object] = {}  # noqa: RUF012
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(3):
+            self.log.append(self.name)
+            yield Batch(torch.zeros(4, 3, 2, 2), torch.arange(4), 4)
+
+    def close(self) -> None:
+        pass
+
+
+class Model:
+    batch_size = 4
+
+    def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return images_NCHW
+
+
+class SteppingClock(HostClock):
+    """Every batch takes a tenth of a second, whoever's it is."""
+
+    def start(self) -> None:
+        self.marks = 0
+
+    def mark(self) -> None:
+        self.marks += 1
+
+    def stop(self) -> float:
+        return self.marks / 10
+
+
+def test_the_order_alternates_and_queues_are_run_off() -> None:
+    log: list[str] = []
+    sides = [
+        Side(Endless(name, log), Model(), num_queued) for name, num_queued in (("a", 2), ("b", 5))
+    ]  # type: ignore[arg-type]
+    told: list[tuple[int, int]] = []
+    a, b = interleave(*sides, SteppingClock(), 4, lambda *done: told.append(done))
+    assert a == b == [40.0] * 4  # four images in a tenth of a second
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    runs = [(name, len(list(group))) for name, group in itertools.groupby(log)]
+    # Half a second is five batches; what is queued and one more go before them.
+    assert runs[-5:] == [("a", 8), ("b", 22), ("a", 16), ("b", 22), ("a", 8)]
+
+
+def test_the_ratio_of_pairs() -> None:
+    a = [100.0 + i for i in range(20)]
+    ratio, interval = ratio_of_pairs(a, [0.9 * x for x in a])
+    assert ratio == pytest.approx(0.9)
+    assert interval == (pytest.approx(0.9), pytest.approx(0.9))
+    assert ratio_of_pairs(a[:3], a[:3])[1] is None
+
+
+def make(a: list[float], b: list[float], changes: list[str]) -> AbRecord:
+    return AbRecord(
+        schema_version=3, created="2026-01-02", command="fastbench run", loader="dali",
+        model="sample", weights="embedded", device="cpu", batch_size=32, config={},
+        environment={}, data={}, preprocess={}, loader_settings={}, changes=changes,
+        other_config={}, other_loader_settings={}, a_images_per_s=a, b_images_per_s=b,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (1.0, "no difference found, B is "),
+        (1.1, "B is 1."),
+        (0.5, "B is 0."),
+    ],
+)
+def test_the_verdict(factor: float, said: str) -> None:
+    a = [100 * math.exp(0.1 * math.sin(i)) for i in range(60)]
+    b = [factor * 100 * math.exp(0.1 * math.sin(2.7 * i)) for i in range(60)]
+    record = make(a, b, ["compile=true"])
+    assert record.verdict.startswith(said)
+    assert record.ratio == pytest.approx(factor, rel=0.02)
+    low, high = record.interval or (0, 0)
+    assert low < factor < high
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_screen(width: int, tmp_path: Path) -> None:
+    rates = [100.0 + i for i in range(10)]
+    with (tmp_path / "shown").open("w") as file:
+        Console(width=width, file=file).print(report.render(make(rates, rates, ["dtype=float16"])))
+    text = (tmp_path / "shown").read_text()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "Unlike: dtype=float16 changes what is computed" in " ".join(text.split())
+    assert "No difference found, B is 1.000x A" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("compile=true", "compile", True),
+        ("--batch-size=8", "batch_size", 8),
+        ("num_threads=3", "num_threads", 3),
+        ("loader=torchvision", "loader", ("torchvision",)),
+        ("loader-option=dali.prefetch=4", "loader_option", ("dali.prefetch=4",)),
+        ("dtype=float16", "dtype", "float16"),
+    ],
+)
+def test_the_other_side(text: str, field: str, value: object) -> None:
+    other = RunConfig(ab=(text,)).other_side()
+    assert getattr(other, field) == value
+    assert other.ab == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("compile", "Write OPTION=VALUE"),
+        ("compiled=true", "Did you mean 'compile'?"),
+        ("output=x", "Write OPTION=VALUE"),
+        ("compile=yes", "give true or false"),
+        ("batch_size=many", "'many' is no int"),
+        ("dtype=float8", "--dtype is 'float8'"),
+    ],
+)
+def test_an_other_side_that_cannot_be(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        RunConfig(ab=(text,)).other_side()
+    assert said in str(caught.value)
+
+
+def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(
+        ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
+         "--batch-size", "4", "--loader", "synthetic", "--ab", "loader=dali", "--output",
+         str(tmp_path / "out")]
+    )  # fmt: skip
+    assert code == 0
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "ab-sample-synthetic.json"
+    stored = json.loads(path.read_text())
+    assert len(stored["a_images_per_s"]) == len(stored["b_images_per_s"]) == 10
+    assert stored["other_config"]["loader"] == ["dali"]
+    assert stored["other_loader_settings"]["decoder"] == "cpu"
+    assert "the same with loader=dali" in capsys.readouterr().out
