@@ -21,6 +21,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
 from fastbench import environment
+from fastbench.ab import num_queued
 from fastbench.clock import make_clock
 from fastbench.data.manifest import scan
 from fastbench.data.sample import ensure_sample
@@ -59,8 +60,8 @@ def main() -> None:
     )
     classifier.warm_up(model.preprocess.crop)
     clock = make_clock(device)
-    num_queued = spec.prefetch * spec.num_threads
-    a, b = (Side(resolve("dali")(spec), classifier, num_queued) for _ in range(2))
+    loaders = [resolve("dali")(spec) for _ in range(2)]
+    a, b = (Side(loader, classifier, num_queued(loader, spec)) for loader in loaders)
     repetitions = []
     for _ in range(arguments.repetitions):
         repetitions.append(interleave(a, b, clock, NUM_PAIRS))

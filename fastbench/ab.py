@@ -21,10 +21,10 @@ from fastbench.workbench import Bench, Workbench, open_loader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.loaders.base import LoaderSpec
+    from fastbench.loaders.base import Loader, LoaderSpec
     from fastbench.workbench import Count
 
-__all__ = ["ab_rows"]
+__all__ = ["ab_rows", "num_queued"]
 
 MOST_QUEUED = 64
 
@@ -61,8 +61,8 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
     ):
         quick = a.config.quick
         rates, other_rates = interleave(
-            Side(opened, bench.classifier, _num_queued(spec)),
-            Side(other_opened, other_bench.classifier, _num_queued(other_spec)),
+            Side(opened, bench.classifier, num_queued(opened, spec)),
+            Side(other_opened, other_bench.classifier, num_queued(other_opened, other_spec)),
             make_clock(a.device),
             NUM_PAIRS_QUICK if quick else NUM_PAIRS,
             count(f"{name} · {loader}: pairs of windows"),
@@ -87,6 +87,7 @@ def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
     return Bench(model, labels, classifier), workbench.spec(model, workbench.config.timed_loader)
 
 
-def _num_queued(spec: LoaderSpec) -> int:
-    """Batches that may wait in a loader: so many for each worker, where it has workers."""
-    return min(MOST_QUEUED, spec.prefetch * spec.num_threads)
+def num_queued(loader: Loader, spec: LoaderSpec) -> int:
+    """Batches that may wait in a loader: so many for each worker, where it says that it has some."""
+    num_workers = loader.settings.get("num_workers") or 1
+    return min(MOST_QUEUED, spec.prefetch * int(num_workers))

@@ -68,8 +68,8 @@ def test_the_order_alternates_and_queues_are_run_off() -> None:
     assert a == b == [40.0] * 4  # four images in a tenth of a second
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     runs = [(name, len(list(group))) for name, group in itertools.groupby(log)]
-    # Half a second is five batches; what is queued and one more go before them.
-    assert runs[-5:] == [("a", 8), ("b", 22), ("a", 16), ("b", 22), ("a", 8)]
+    # A quarter of a second is two batches; what is queued and one more go before them.
+    assert runs[-5:] == [("a", 5), ("b", 16), ("a", 10), ("b", 16), ("a", 5)]
 
 
 def test_the_ratio_of_pairs() -> None:

@@ -109,7 +109,8 @@ class Loader(Protocol):
     A batch stays valid until the next but one is asked for.
 
     `reads_images` is False where the images do not come from the files (their predictions mean
-    nothing); `settings` is what was really used, for the record. A loader that was told to be
+    nothing); `settings` is what was really used, for the record; a loader that
+    prefetches for each of some workers says how many (`num_workers`). A loader that was told to be
     `repeatable` must be; one that is not without being told has an attribute `repeatable = False`.
     """
 
