@@ -88,6 +88,6 @@ def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
 
 
 def num_queued(loader: Loader, spec: LoaderSpec) -> int:
-    """Batches that may wait in a loader: so many for each worker, where it says that it has some."""
+    """Batches that may wait in a loader: so many for each worker, where it has workers."""
     num_workers = loader.settings.get("num_workers") or 1
     return min(MOST_QUEUED, spec.prefetch * int(num_workers))

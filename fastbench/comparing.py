@@ -21,7 +21,8 @@ from fastbench.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.results import GpuTelemetry, Record
+    from fastbench.measurements import GpuTelemetry
+    from fastbench.results import Record
 
 __all__ = ["Comparison", "Difference", "Figure", "compare", "format_ratio", "slowdown"]
 

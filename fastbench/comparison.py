@@ -16,7 +16,7 @@ from fastbench.diagnose import name_cause
 from fastbench.errors import FastbenchError, LoaderError
 from fastbench.gates import judge_pixels
 from fastbench.report.picture import draw_difference
-from fastbench.results import FailedRow, ParityRecord, Pixels
+from fastbench.results import FailedRow, ParityRecord
 from fastbench.row import describe_run
 from fastbench.storage import write_parity_record
 from fastbench.workbench import Bench, Workbench, open_loader
@@ -24,6 +24,7 @@ from fastbench.workbench import Bench, Workbench, open_loader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fastbench.findings import Pixels
     from fastbench.loaders.base import LoaderSpec, Setting
 
 __all__ = ["compare_some", "parity_rows"]

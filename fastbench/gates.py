@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.stats import mcnemar_p, wilson_interval
 
 if TYPE_CHECKING:
-    from fastbench.results import Accuracy, Parity, Pixels, Published
+    from fastbench.findings import Accuracy, Parity, Pixels, Published
 
 __all__ = [
     "EXACT_LEVELS",

@@ -15,7 +15,9 @@ from fastbench.stats import percentile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.results import Accuracy, Record, Throughput
+    from fastbench.findings import Accuracy
+    from fastbench.measurements import Throughput
+    from fastbench.results import Record
 
 __all__ = ["find_contradictions"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastbench.errors import LoaderError
+from fastbench.findings import Parity, Pixels
 from fastbench.gates import EXACT_LEVELS
-from fastbench.results import Parity, Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from fastbench import environment, runner
 from fastbench.clock import make_clock
-from fastbench.results import (
-    Accuracy,
+from fastbench.findings import Accuracy, Parity, Published
+from fastbench.measurements import (
     Ceiling,
     Compilation,
     Latency,
-    Parity,
-    Published,
-    Record,
     Telemetry,
     Throughput,
     Trial,
     WarmUp,
 )
+from fastbench.results import Record
 from fastbench.scoring import count_classes, count_confusions, running_values
 from fastbench.storage import SCHEMA_VERSION
 from fastbench.telemetry import Watch

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from fastbench.errors import LoaderError
-from fastbench.results import Ceiling, Window
+from fastbench.measurements import Ceiling, Window
 from fastbench.stats import MIN_SAMPLES, percentile
 
 if TYPE_CHECKING:

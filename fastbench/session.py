@@ -16,9 +16,10 @@ from fastbench.comparison import compare_some
 from fastbench.data.labels import BY_WNID
 from fastbench.device import mapped_errors
 from fastbench.errors import FastbenchError
+from fastbench.findings import Parity, Published
 from fastbench.loaders import resolve
 from fastbench.models.classifier import forget_compiled
-from fastbench.results import Ceiling, FailedRow, Parity, Published, Record, Trial
+from fastbench.results import FailedRow, Record
 from fastbench.row import make_record, run_passes
 from fastbench.storage import write_record
 from fastbench.workbench import Bench, Workbench, open_loader
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
+    from fastbench.measurements import Ceiling, Trial
     from fastbench.models.classifier import Classifier
     from fastbench.models.zoo import LoadedModel
     from fastbench.report.predictions import PredictionsFile

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psutil
 
 from fastbench.engines import nvml_handle
-from fastbench.results import GpuTelemetry, Telemetry
+from fastbench.measurements import GpuTelemetry, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastbench import runner
 from fastbench.errors import FastbenchError
 from fastbench.loaders import GENERAL_OPTIONS
-from fastbench.results import Trial
+from fastbench.measurements import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fastbench.config import RunConfig
     from fastbench.loaders.base import Loader
-    from fastbench.results import Ceiling
+    from fastbench.measurements import Ceiling
 
 __all__ = ["Bench", "Conditions", "Count", "Workbench", "open_loader"]
 

@@ -13,9 +13,10 @@ from test_results import make
 
 from fastbench import cli
 from fastbench.comparing import Comparison, compare, format_ratio, slowdown
+from fastbench.measurements import Throughput, Window
 from fastbench.pairing import pair_up
 from fastbench.report.compare import render
-from fastbench.results import ParityRecord, Record, Throughput, Window
+from fastbench.results import ParityRecord, Record
 from fastbench.storage import read_record, write_parity_record, write_record
 
 GOLDEN = Path(__file__).parent / "golden"

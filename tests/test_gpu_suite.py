@@ -10,8 +10,9 @@ import pytest
 import torch
 from test_results import make
 
+from fastbench.measurements import Ceiling, Compilation, Throughput
 from fastbench.parity import compare_predictions
-from fastbench.results import Ceiling, Compilation, Record, Throughput
+from fastbench.results import Record
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,8 @@ LAYERS = [
     ("fastbench.config", 0),
     ("fastbench.arguments", 0),
     ("fastbench.results", 0),
+    ("fastbench.measurements", 0),
+    ("fastbench.findings", 0),
     ("fastbench.storage", 0),
     ("fastbench.scoring", 0),
     ("fastbench.comparing", 0),

@@ -17,12 +17,12 @@ from torchvision.transforms import functional as transforms
 
 from fastbench import cli, loaders
 from fastbench.errors import LoaderError
+from fastbench.findings import Accuracy, Parity, Pixels, Published
 from fastbench.gates import judge_parity, judge_pixels, judge_published
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.torchvision import make_transform
 from fastbench.parity import compare_in_step, compare_predictions
 from fastbench.report import parity as report
-from fastbench.results import Accuracy, Parity, Pixels, Published
 
 
 class Faulty:

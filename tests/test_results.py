@@ -9,19 +9,11 @@ import pytest
 from rich.console import Console
 
 from fastbench.errors import OutputError, RecordError
+from fastbench.findings import Accuracy, Published
+from fastbench.measurements import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
 from fastbench.parity import compare_predictions
 from fastbench.report import table
-from fastbench.results import (
-    Accuracy,
-    Ceiling,
-    Compilation,
-    Latency,
-    Published,
-    Record,
-    Throughput,
-    Trial,
-    WarmUp,
-)
+from fastbench.results import Record
 from fastbench.storage import SCHEMA_VERSION, read_record, write_record
 
 

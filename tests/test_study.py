@@ -15,8 +15,9 @@ from PIL import Image
 from test_results import make
 
 from fastbench.errors import OutputError
+from fastbench.findings import Accuracy, Published
 from fastbench.report import study
-from fastbench.results import Accuracy, Published, Record
+from fastbench.results import Record
 
 MODELS = [
     "alexnet",

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fastbench.results import Accuracy, Published, Record
+    from fastbench.findings import Accuracy, Published
+    from fastbench.results import Record
 
 __all__ = ["bar_chart", "summary", "write_study"]
 

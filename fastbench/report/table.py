@@ -28,7 +28,9 @@ from fastbench.units import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.results import Accuracy, Parity, Record, Throughput
+    from fastbench.findings import Accuracy, Parity
+    from fastbench.measurements import Throughput
+    from fastbench.results import Record
 
 __all__ = ["render"]
 

@@ -1,0 +1,218 @@
+"""What was measured of a row: raw numbers of its passes, and what the machine did meanwhile.
+
+Nothing is rounded and nothing derived is stored: throughput, percentiles and shares are properties,
+computed from the samples each time. SI units; `_s` is seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastbench.stats import percentile, supported_percentile
+
+__all__ = [
+    "Ceiling",
+    "Compilation",
+    "GpuTelemetry",
+    "Latency",
+    "Telemetry",
+    "Throughput",
+    "Trial",
+    "WarmUp",
+    "Window",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What was run before the window and not counted.
+
+    `compile_s` is the first run of the model beyond a later one: compilation, choice of kernels.
+    `first_batch_s` is from asking the loader for its first batch to having it.
+    """
+
+    model_load_s: float
+    loader_start_s: float
+    compile_s: float
+    first_batch_s: float
+    num_batches: int
+    wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """One timed end-to-end window: whole epochs, the device synchronised at both ends.
+
+    `wait_s` is the time that the host spent asking the loader for batches.
+    """
+
+    num_images: int
+    num_steps: int
+    wall_s: float
+    wait_s: float
+
+    @property
+    def images_per_s(self) -> float:
+        """Valid images over the window's wall seconds."""
+        return self.num_images / self.wall_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """All timed end-to-end windows together, and each of them: from files to predictions.
+
+    `step_times_s` has the time from each completed batch to the next, the pipeline full.
+    `windows` is empty in records of version 2 and older, which have one. `is_settled` says whether
+    the step time had settled when the warm-up ended; None where that was not looked at.
+    """
+
+    num_images: int
+    num_epochs: int
+    batch_size: int
+    wall_s: float
+    step_times_s: list[float]
+    windows: list[Window] = field(default_factory=list)
+    is_settled: bool | None = None
+
+    @property
+    def rates(self) -> list[float]:
+        """Each window's throughput, images/s."""
+        return [window.images_per_s for window in self.windows] or [self.num_images / self.wall_s]
+
+    @property
+    def images_per_s(self) -> float:
+        """The median of the windows' throughputs."""
+        return percentile(self.rates, 50)
+
+    @property
+    def spread(self) -> float:
+        """The largest of the windows' throughputs less the smallest, as a share of the median."""
+        return (max(self.rates) - min(self.rates)) / self.images_per_s
+
+    @property
+    def stall_share(self) -> float | None:
+        """Share of the wall time in which the host waited for the loader."""
+        if not self.windows:
+            return None
+        return sum(window.wait_s for window in self.windows) / self.wall_s
+
+    def step_time_s(self, pct: float) -> float | None:
+        """A percentile of the step times; None where they are too few for it."""
+        return supported_percentile(self.step_times_s, pct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuTelemetry:
+    """What NVML said of the GPU while the windows ran: one value a reading, None where unknown.
+
+    `energy_j` is the difference of the total-energy counter over the windows. `throttle_reasons`
+    names what lowered the clocks in any reading; `num_foreign_processes` counts other processes on
+    the GPU.
+    """
+
+    energy_j: float | None
+    power_w: list[float]
+    power_limit_w: float | None
+    sm_utilization_pct: list[float]
+    memory_utilization_pct: list[float]
+    jpeg_utilization_pct: list[float]
+    sm_clock_mhz: list[float]
+    temperature_c: list[float]
+    memory_used_bytes: list[int]
+    throttle_reasons: list[str]
+    num_foreign_processes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telemetry:
+    """What the run took while its windows ran, `wall_s` seconds together.
+
+    `cpu_s` is CPU time of this process and its children, `foreign_cpu_s` that of everything else
+    on the machine's cores (None where that cannot be told, as in some containers), `rss_bytes`
+    their resident memory, a value a reading. `gpu` is None without one.
+    """
+
+    wall_s: float
+    interval_s: float
+    num_readings: int
+    num_images: int
+    num_cores: int
+    cpu_s: float
+    foreign_cpu_s: float | None
+    rss_bytes: list[int]
+    gpu: GpuTelemetry | None
+
+    @property
+    def cpu_s_per_1000_images(self) -> float:
+        """CPU seconds for 1,000 images, all processes of the run together."""
+        return 1000 * self.cpu_s / self.num_images
+
+    @property
+    def foreign_cpu_share(self) -> float | None:
+        """Share of the cores' time that other processes took."""
+        if self.foreign_cpu_s is None:
+            return None
+        return self.foreign_cpu_s / (self.wall_s * self.num_cores)
+
+    @property
+    def watts(self) -> float | None:
+        """Mean power of the GPU over the windows: energy over time, or the mean of the readings."""
+        if self.gpu is None:
+            return None
+        if self.gpu.energy_j is not None:
+            return self.gpu.energy_j / self.wall_s
+        return sum(self.gpu.power_w) / len(self.gpu.power_w) if self.gpu.power_w else None
+
+    @property
+    def images_per_joule(self) -> float | None:
+        """Images for each joule that the GPU took."""
+        watts = self.watts
+        return None if not watts else self.num_images / (watts * self.wall_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """One part of the pipeline alone: the loader, or the model on a resident batch."""
+
+    num_images: int
+    wall_s: float
+
+    @property
+    def images_per_s(self) -> float:
+        """Images over wall seconds."""
+        return self.num_images / self.wall_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """What torch.compile made: graphs and graph breaks (1 and 0 are wanted), and the graphs made
+    after the warm-up, in the timed passes (0 is wanted).
+    """
+
+    num_graphs: int
+    num_graph_breaks: int
+    num_recompiles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One try of a search for the loader's settings; None where it failed."""
+
+    settings: dict[str, Any]
+    images_per_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Batch latency: from asking the loader for a batch to its predictions on the host, with no
+    prefetching and nothing else in flight.
+    """
+
+    batch_size: int
+    samples_s: list[float]
+
+    @property
+    def median_s(self) -> float | None:
+        """The median batch latency."""
+        return supported_percentile(self.samples_s, 50) if self.samples_s else None
