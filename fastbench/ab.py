@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ab_rows", "num_queued"]
 
-MOST_QUEUED = 64
-
 
 def ab_rows(a: Workbench, b: Workbench, count: Count) -> Iterator[AbRecord | FailedRow]:
     """A row a model. A record is on disk when it is yielded.
@@ -35,6 +33,8 @@ def ab_rows(a: Workbench, b: Workbench, count: Count) -> Iterator[AbRecord | Fai
     Raises `OutputError` where it cannot be written, `UsageError` where the two have not as many
     models.
     """
+    if dataclasses.replace(a.config, ab=()) == b.config:
+        raise UsageError("--ab changes nothing: both sides are the same. Give another value.")
     if a.device != b.device:
         raise UsageError("--ab cannot compare two devices. Run each, and use fastbench compare.")
     if len(a.config.models) != len(b.config.models):
@@ -69,6 +69,8 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
         )
         return AbRecord(
             **describe_run(a.conditions, bench, loader),
+            dtype=a.conditions.dtype,
+            compile_mode=a.conditions.compile_mode,
             loader_settings=dict(opened.settings),
             changes=list(a.config.ab),
             other_config=dataclasses.asdict(b.config),
@@ -90,4 +92,4 @@ def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
 def num_queued(loader: Loader, spec: LoaderSpec) -> int:
     """Batches that may wait in a loader: so many for each worker, where it has workers."""
     num_workers = loader.settings.get("num_workers") or 1
-    return min(MOST_QUEUED, spec.prefetch * int(num_workers))
+    return spec.prefetch * int(num_workers)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.results import CONTENDED
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -143,22 +141,47 @@ def _as_found(record: Record) -> _Said:
     state = record.data.get("page_cache", "warm")
     if state in ("warm", "cold"):
         return None
-    return f"the page cache is {state}", "fewer images with --limit, or --page-cache cold"
+    if state == "not cold":
+        return "the files stayed in the page cache", "another file system, or --page-cache warm"
+    return (
+        "the files take over half of the memory, and the page cache is as it was found",
+        "fewer images with --limit, or --page-cache cold",
+    )
+
+
+def _serial(record: Record) -> _Said:
+    if record.contention != "serial":
+        return None
+    return (
+        f"loader and model take turns: for {100 * (record.throughput.stall_share or 0):.0f} % of "
+        f"the time the host waits for a loader that does not read ahead",
+        f"--loader-option {record.loader}.prefetch=4",
+    )
+
+
+def _contended(record: Record) -> _Said:
+    if record.contention != "shared":
+        return None
+    return (
+        f"loader and model take from each other: together they reach "
+        f"{100 * (record.overlap_efficiency or 0):.0f} % of the slower one",
+        "fewer --num-threads"
+        if record.device == "cpu"
+        else f"--loader-option {record.loader}.prefetch=4",
+    )
 
 
 def _loader_bound(record: Record) -> _Said:
-    ratio = _ratio(record)
-    if record.bound != "loader" or ratio < BOUND:
+    if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
     remedy = "--loader dali" if record.loader.startswith("torchvision") else "more --num-threads"
     if record.device == "cpu" and record.loader == "dali":
         remedy = "a machine with a GPU, or more cores"
-    return f"loader-bound, the model alone could do {ratio:.1f}x more", remedy
+    return f"loader-bound, the model alone is {record.headroom:.1f}x as fast", remedy
 
 
 def _model_bound(record: Record) -> _Said:
-    ratio = _ratio(record)
-    if record.bound != "model" or ratio < BOUND:
+    if record.bound != "model" or (record.headroom or 1) < BOUND:
         return None
     if record.compile_mode is None:
         remedy = "--compile"
@@ -166,26 +189,7 @@ def _model_bound(record: Record) -> _Said:
         remedy = "--dtype float16"
     else:
         remedy = "a larger --batch-size"
-    return f"model-bound, the loader alone could do {ratio:.1f}x more", remedy
-
-
-def _contended(record: Record) -> _Said:
-    efficiency = record.overlap_efficiency
-    if efficiency is None or efficiency >= CONTENDED:
-        return None
-    return (
-        f"loader and model take from each other: together they reach {100 * efficiency:.0f} % of "
-        f"the slower one",
-        "fewer --num-threads" if record.device == "cpu" else "--loader-option LOADER.prefetch=4",
-    )
-
-
-def _ratio(record: Record) -> float:
-    """The higher ceiling over the lower; 1 where one is not known."""
-    if record.loader_ceiling is None or record.model_ceiling is None:
-        return 1.0
-    rates = record.loader_ceiling.images_per_s, record.model_ceiling.images_per_s
-    return max(rates) / min(rates)
+    return f"model-bound, the loader alone is {record.headroom:.1f}x as fast", remedy
 
 
 _CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
@@ -199,6 +203,7 @@ _CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
     "unsettled": _unsettled,
     "noisy": _noisy,
     "as-found": _as_found,
+    "serial": _serial,
     "contended": _contended,
     "loader-bound": _loader_bound,
     "model-bound": _model_bound,

@@ -28,8 +28,13 @@ PASSES: Final = ("all", "end-to-end")
 ON_ERROR: Final = ("fail", "skip")
 AMONG: Final = ("all", "present")
 PAGE_CACHES: Final = ("warm", "cold")
-NOT_COMPARED: Final = ("ab", "output", "predictions", "quick", "reference", "running", "tolerance")
-"""Options that `--ab` cannot set for its second side: they are of the run, or change no speed."""
+NOT_COMPARED: Final = frozenset(
+    {
+        *("ab", "latency_batch_size", "min_seconds", "on_error", "output", "page_cache"),
+        *("passes", "predictions", "quick", "reference", "running", "tolerance", "windows"),
+    }
+)
+"""Options that `--ab` cannot set for its second side: its windows do not depend on them."""
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
 
@@ -155,7 +160,7 @@ class RunConfig:
     ] = PUBLISHED_TOLERANCE
     running: Annotated[
         int | None,
-        Knob("report top-1 and top-5 after every N images too, in accuracy.txt", "N"),
+        Knob("report top-1 and top-5 of the first N, 2N... images too, in the data's order", "N"),
     ] = None
     predictions: Annotated[
         str | None,
@@ -222,12 +227,29 @@ class RunConfig:
             if "" in values:
                 raise UsageError(f"{_option(name)} is empty. Give it a value or leave it out.")
 
+        if self.ab:
+            self._check_ab()
         for text in self.loader_option:
             loader, _ = _parse_option(text)
             if loader not in self.loaders:
                 raise UsageError(
                     f"--loader-option {text} is for the loader {loader!r}, which is not run. "
                     f"Run: {', '.join(self.loaders)}."
+                )
+
+    def _check_ab(self) -> None:
+        """Refuse what `--ab` would leave undone: it times one loader, and scores nothing."""
+        for option, given in (
+            ("a second --loader", len(self.loader) > 1),
+            ("--predictions", self.predictions is not None),
+            ("--running", self.running is not None),
+            ("--latency-batch-size", bool(self.latency_batch_size)),
+            ("--page-cache cold", self.page_cache == "cold"),
+        ):
+            if given:
+                raise UsageError(
+                    f"--ab times two sides of one loader, warm, and scores nothing. "
+                    f"Leave out {option}."
                 )
 
     @property
@@ -245,15 +267,23 @@ class RunConfig:
         for text in self.ab:
             name, equals, written = text.partition("=")
             field = name.lstrip("-").replace("-", "_")
-            if not equals or field not in hints or field in NOT_COMPARED:
-                known = [key for key in hints if key not in NOT_COMPARED]
+            if field in NOT_COMPARED:
+                raise UsageError(
+                    f"--ab is {text!r}, and its windows do not depend on that. "
+                    f"Give an option of the pipeline, such as compile=true."
+                )
+            if not equals or field not in hints:
+                known = [] if field in hints else [key for key in hints if key not in NOT_COMPARED]
                 raise UsageError(
                     f"--ab is {text!r}. Write OPTION=VALUE with an option that B has otherwise, "
                     f"such as compile=true.{did_you_mean(field, known)}"
                 )
             kind = typing.get_args(hints[field])[0]
             changes[field] = _value_of(kind, field, written, changes.get(field, ()))
-        return dataclasses.replace(self, **changes, ab=())
+        try:
+            return dataclasses.replace(self, **changes, ab=())
+        except UsageError as error:
+            raise UsageError(f"--ab, the second side: {error}") from error
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -310,7 +340,8 @@ def _value_of(kind: Any, field: str, written: str, before: Any) -> Any:
             return part(written)
         except ValueError:
             raise UsageError(
-                f"--ab {field}={written}: {written!r} is no {part.__name__}. Give another value."
+                f"--ab {field}={written}: {written!r} is not a "
+                f"{'whole ' if part is int else ''}number. Give another value."
             ) from None
     raise AssertionError(kind)
 

@@ -2,9 +2,9 @@
 
 A machine whose speed drifts slows both sides of a pair alike, so pairs find a difference that
 separate runs cannot: the figure is the ratio of each pair's throughputs, and their Hodges-Lehmann
-median with its Wilcoxon interval is the result, which heavy tails (a neighbour's burst in one
-window) move little. The number of pairs is fixed beforehand: to stop when the interval pleases
-would make it a lie.
+median with its Wilcoxon interval is the result (`results.ratio_of_pairs`), which heavy tails (a
+neighbour's burst in one window) move little. The number of pairs is fixed beforehand: to stop when
+the interval pleases would make it a lie.
 
 While one side runs, the other's loader has filled its queue and sleeps; what it holds is run off,
 uncounted, before its own window opens.
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["NUM_PAIRS", "NUM_PAIRS_QUICK", "Side", "interleave"]
 
 NUM_PAIRS: Final = 120
-"""With pairs that scatter by 0.15, enough for a difference of 5 % to be found nineteen times in
-twenty: the interval's half width is then 1.96 x 0.15 / sqrt(120) = 2.7 %."""
-NUM_PAIRS_QUICK: Final = 10
+"""Where they scatter by s, the interval's half width is about 1.96 s / sqrt(120): for a difference
+of 5 % to be found nine times in ten, s has to be below 0.17 (benchmarks/ab_power.py)."""
+NUM_PAIRS_QUICK: Final = 12
 WINDOW_SECONDS: Final = 0.25
 """Short: the nearer two windows are, the more of what disturbs them they share."""
 MIN_BATCHES: Final = 2
@@ -48,24 +48,21 @@ class Side:
     def __post_init__(self) -> None:
         self._stream: Iterator[Batch] = itertools.chain.from_iterable(itertools.repeat(self.loader))
 
-    def run(self, num_batches: int) -> int:
-        """Run so many batches; the images that they had."""
+    def run(self, clock: Clock, num_batches: int) -> float:
+        """Run so many batches; their throughput, images/s."""
+        clock.start()
         num_images = 0
         for _ in range(num_batches):
             batch = next(self._stream)
             self.model(batch.images_NCHW)
             num_images += batch.num_valid
-        return num_images
+            clock.mark()
+        return num_images / clock.stop()
 
     def window(self, clock: Clock, num_batches: int) -> float:
         """One window's throughput, images/s, after what was queued has been run off."""
-        self.run(self.num_queued + 1)
-        clock.start()
-        num_images = 0
-        for _ in range(num_batches):
-            num_images += self.run(1)
-            clock.mark()
-        return num_images / clock.stop()
+        self.run(clock, self.num_queued + 1)
+        return self.run(clock, num_batches)
 
 
 def interleave(
@@ -80,7 +77,7 @@ def interleave(
     Both sides' windows have about as many images, so that they see the same part of the data.
     """
     for side in (a, b):  # imports, kernels' choice, caches: none of the first window's business
-        side.run(side.num_queued + MIN_BATCHES)
+        side.run(clock, side.num_queued + MIN_BATCHES)
     seconds = max(_seconds_of_an_image(side, clock) for side in (a, b))
     num_images = WINDOW_SECONDS / seconds
     rates: tuple[list[float], list[float]] = ([], [])

@@ -31,7 +31,7 @@ def measure(config: RunConfig, make_rows: Rows) -> int:
     # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
     # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    folder = _open_output(config.output)
+    folder, is_new = _open_output(config.output)
 
     from fastbench.report.progress import Progress
 
@@ -63,7 +63,7 @@ def measure(config: RunConfig, make_rows: Rows) -> int:
             complaints.append(str(error))
     if records:
         _show(records, folder)
-    elif not any(folder.iterdir()):
+    elif is_new and not any(folder.iterdir()):
         folder.rmdir()
     for complaint in complaints:
         complain(complaint)
@@ -76,8 +76,8 @@ def rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[Record
     from fastbench.session import Session
     from fastbench.workbench import Workbench
 
-    file = PredictionsFile(Path(config.predictions).expanduser()) if config.predictions else None
     workbench = Workbench(config, folder, say=progress.say, count=progress.count)
+    file = PredictionsFile(Path(config.predictions).expanduser()) if config.predictions else None
     if workbench.device.type == "cpu":
         progress.note("No GPU is used: DALI and the model run on the CPU.")
     yield from Session(workbench, file).rows()
@@ -127,12 +127,13 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
         say(f"Accuracy: {', '.join(map(str, pictures))}")
 
 
-def _open_output(asked: str | None) -> Path:
-    """Make the folder for the records now, not after an hour of measuring."""
+def _open_output(asked: str | None) -> tuple[Path, bool]:
+    """Make the folder for the records now, not after an hour of measuring; and was it made?"""
     from datetime import datetime
 
     default = Path("fastbench-results") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
     folder = Path(asked).expanduser() if asked else default
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".fastbench-probe"
@@ -143,7 +144,7 @@ def _open_output(asked: str | None) -> Path:
             f"The output folder {folder} cannot be written ({error.strerror}). "
             f"Name another with --output."
         ) from error
-    return folder
+    return folder, is_new
 
 
 def say(text: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastbench.errors import RecordError
-from fastbench.storage import is_of_parity, read_record
+from fastbench.storage import other_kind, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,4 +86,4 @@ def _may_be_record(path: Path) -> bool:
         stored = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return True
-    return isinstance(stored, dict) and "schema_version" in stored and not is_of_parity(stored)
+    return isinstance(stored, dict) and "schema_version" in stored and other_kind(stored) is None

@@ -40,6 +40,7 @@ __all__ = [
 
 BALANCED: Final = 1.1
 CONTENDED: Final = 0.85
+SERIAL: Final = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,43 +104,73 @@ class Record:
         return str(self.config.get("tolerance", PUBLISHED_TOLERANCE))
 
     @property
-    def bound(self) -> str | None:
-        """The lower ceiling, `loader` or `model`; None without ceilings."""
-        known = {
-            name: ceiling.images_per_s
-            for name, ceiling in (("loader", self.loader_ceiling), ("model", self.model_ceiling))
-            if ceiling is not None
-        }
-        return min(known, key=known.__getitem__) if known else None
+    def ceilings(self) -> dict[str, float]:
+        """What `loader` and `model` alone reach, where known, in images/s that would count.
+
+        The model alone runs full batches. In an epoch the last one may be part padding, which takes
+        its time and counts for nothing.
+        """
+        num_samples = self.data["num_samples"]
+        num_batches = -(-num_samples // self.batch_size)
+        found = {}
+        if self.loader_ceiling is not None:
+            found["loader"] = self.loader_ceiling.images_per_s
+        if self.model_ceiling is not None:
+            valid = num_samples / (num_batches * self.batch_size)
+            found["model"] = self.model_ceiling.images_per_s * valid
+        return found
 
     @property
-    def verdict(self) -> str | None:
-        """What limits the pipeline, in words; None without both ceilings.
+    def bound(self) -> str | None:
+        """The lower ceiling, `loader` or `model`; None without ceilings."""
+        return min(self.ceilings, key=self.ceilings.__getitem__, default=None)
 
-        Bound by the part whose ceiling is lower; contended where the two together stay well below
-        it, since they take cores, memory or the GPU from each other.
-        """
-        if self.loader_ceiling is None or self.model_ceiling is None:
-            return None
-        rates = {
-            "loader": self.loader_ceiling.images_per_s,
-            "model": self.model_ceiling.images_per_s,
-        }
-        slow, fast = sorted(rates, key=rates.__getitem__)
-        ratio = rates[fast] / rates[slow]
-        words = f"{slow}-bound, the {fast} alone could do {ratio:.1f}x more"
-        if ratio < BALANCED:
-            words = "balanced, loader and model alone are equally fast"
-        efficiency = self.overlap_efficiency
-        if efficiency is not None and efficiency < CONTENDED:
-            words += "; contended, the two slow each other down"
-        return words
+    @property
+    def headroom(self) -> float | None:
+        """The higher ceiling over the lower; None without both."""
+        rates = self.ceilings.values()
+        return max(rates) / min(rates) if len(rates) == 2 else None
 
     @property
     def overlap_efficiency(self) -> float | None:
         """End-to-end throughput over the lower ceiling; None without ceilings."""
-        lower = {"loader": self.loader_ceiling, "model": self.model_ceiling}.get(self.bound or "")
-        return None if lower is None else self.throughput.images_per_s / lower.images_per_s
+        lower = min(self.ceilings.values(), default=None)
+        return None if lower is None else self.throughput.images_per_s / lower
+
+    @property
+    def contention(self) -> str | None:
+        """Why loader and model together stay well below the slower one, if they do.
+
+        `serial` where the host waits for about as long as the loader takes alone: it reads nothing
+        ahead; `shared` where the two take cores, memory or the GPU from each other.
+        """
+        efficiency, stalled = self.overlap_efficiency, self.throughput.stall_share
+        if efficiency is None or efficiency >= CONTENDED:
+            return None
+        loader = self.ceilings.get("loader")
+        if stalled is None or loader is None:
+            return "shared"
+        alone = self.throughput.images_per_s / loader
+        return "serial" if stalled > SERIAL * alone else "shared"
+
+    @property
+    def verdict(self) -> str | None:
+        """What limits the pipeline, in words; None without both ceilings."""
+        if self.headroom is None:
+            return None
+        if self.headroom < BALANCED:
+            words = "balanced, loader and model alone are equally fast"
+        else:
+            fast = "model" if self.bound == "loader" else "loader"
+            words = f"{self.bound}-bound, the {fast} alone is {self.headroom:.1f}x as fast"
+        return (
+            words
+            + {
+                None: "",
+                "serial": "; serial, the two take turns",
+                "shared": "; contended, the two slow each other down",
+            }[self.contention]
+        )
 
 
 @dataclass(frozen=True)
@@ -156,10 +187,14 @@ def ratio_of_pairs(
 ) -> tuple[float, tuple[float, float] | None]:
     """Of paired throughputs: B's over A's, and its 95 % interval, None with too few pairs.
 
-    The Hodges-Lehmann median of the pairs' log ratios, and Wilcoxon's interval.
+    The Hodges-Lehmann median of log ratios, and Wilcoxon's interval. Its unit is A B B A, the mean
+    of two pairs in turn: a drift falls out of it, and what disturbs one pair and the next, which
+    would make them dependent and the interval too narrow, is within it. Raises `ValueError` for
+    fewer than two pairs.
     """
-    pairs = zip(a, b, strict=True)
-    centre, bounds = hodges_lehmann_interval([math.log(y / x) for x, y in pairs])
+    logs = [math.log(y / x) for x, y in zip(a, b, strict=True)]
+    units = [sum(pair) / 2 for pair in zip(logs[::2], logs[1::2], strict=False)]
+    centre, bounds = hodges_lehmann_interval(units)
     return math.exp(centre), bounds and (math.exp(bounds[0]), math.exp(bounds[1]))
 
 
@@ -167,7 +202,8 @@ def ratio_of_pairs(
 class AbRecord:
     """Two configurations in turn: the throughputs of their windows, images/s, pair by pair.
 
-    `changes` is what B has otherwise, as it was written; `config` is A's.
+    `changes` is what B has otherwise, as it was written; `config`, `dtype` and `compile_mode` are
+    A's.
     """
 
     schema_version: int
@@ -182,6 +218,8 @@ class AbRecord:
     environment: dict[str, Any]
     data: dict[str, Any]
     preprocess: dict[str, Any]
+    dtype: str
+    compile_mode: str | None
     loader_settings: dict[str, Any]
     changes: list[str]
     other_config: dict[str, Any]

@@ -32,7 +32,7 @@ from fastbench.telemetry import Watch
 from fastbench.workbench import Bench, Conditions, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fastbench.loaders import Factory
     from fastbench.loaders.base import LoaderSpec, Setting
@@ -69,7 +69,7 @@ def run_passes(
     conditions: Conditions,
     *,
     loader: str,
-    evict: runner.Evict | None = None,
+    evict: Callable[[], None] | None = None,
     others: Sequence[Classifier] = (),
 ) -> Passes:
     """End to end, the loader alone, and batch latency; that of `others`, of other batch sizes, too.
@@ -214,6 +214,7 @@ def _describe_data(conditions: Conditions) -> dict[str, Any]:
         "largest": list(manifest.largest),
         "digest": manifest.digest,
         "page_cache": conditions.page_cache,
+        "page_cache_share": conditions.page_cache_share,
         "skipped": [dataclasses.asdict(skipped) for skipped in manifest.skipped],
     }
 

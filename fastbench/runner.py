@@ -30,7 +30,7 @@ from fastbench.measurements import Ceiling, Window
 from fastbench.stats import MIN_SAMPLES, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-NUM_SETTLED: Final = 5
+NUM_SETTLED: Final = 3
 SETTLED: Final = 0.1
 
 
@@ -75,14 +75,6 @@ class Watch(Protocol):
 
     def end(self, num_images: int) -> None:
         """It has closed, after so many images."""
-        ...
-
-
-class Evict(Protocol):
-    """Puts the samples' files out of the page cache."""
-
-    def __call__(self, ids: Sequence[int] | None = None) -> None:
-        """All of them, or some by sample id."""
         ...
 
 
@@ -152,14 +144,10 @@ class EndToEnd:
 
 
 class _Stream:
-    """Endless epochs of a loader's batches, and the time that was spent asking for them.
+    """Endless epochs of a loader's batches, and the time that was spent asking for them."""
 
-    With `keeps_ids` it remembers which samples came.
-    """
-
-    def __init__(self, loader: Loader, *, keeps_ids: bool = False) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._batches = _endless(loader)
-        self._ids: list[torch.Tensor] | None = [] if keeps_ids else None
         self.wait_s = 0.0
 
     def take(self) -> Batch:
@@ -167,14 +155,7 @@ class _Stream:
         start = time.perf_counter()
         batch = next(self._batches)
         self.wait_s += time.perf_counter() - start
-        if self._ids is not None:
-            self._ids.append(batch.ids_N[: batch.num_valid].clone())
         return batch
-
-    def take_ids(self) -> list[int]:
-        """The samples that came since the last call, sorted."""
-        ids, self._ids = self._ids or [], []
-        return sorted({i for ids_N in ids for i in ids_N.tolist()})
 
 
 def end_to_end(
@@ -186,15 +167,15 @@ def end_to_end(
     num_batches: int,
     *,
     watch: Watch | None = None,
-    evict: Evict | None = None,
+    evict: Callable[[], None] | None = None,
 ) -> EndToEnd:
     """Warm up, then time whole epochs of `num_batches` batches, `plan.num_windows` times.
 
     A window ends with the epoch in which `plan.min_seconds` and `plan.min_batches` are reached.
-    With `evict` the files are put out of the page cache before each window, and read again in it:
-    one epoch, of which the warm-up has read nothing.
+    `evict` puts the files out of the page cache before each window, which then is one epoch. What
+    the loader has read ahead by then is in its queue, and does not come from the disk.
     """
-    stream = _Stream(loader, keeps_ids=evict is not None)
+    stream = _Stream(loader)
     windows: list[Window] = []
     step_times_s: list[float] = []
     num_epochs = 0
@@ -202,15 +183,12 @@ def end_to_end(
     warm_up_batches = 0
     is_settled: bool | None = None
     for number in range(plan.num_windows):
-        if evict is not None:
-            evict()
-            stream.take_ids()
         warm_up = _warm_up(stream, model, clock, plan, settle=number == 0)
         if number == 0:
             first_batch_s, warm_up_s = warm_up.first_batch_s, warm_up.wall_s
             warm_up_batches, is_settled = warm_up.num_batches, warm_up.is_settled
         if evict is not None:
-            evict(stream.take_ids())
+            evict()
         num_images = num_steps = 0
         waited_s = stream.wait_s
         if watch is not None:
@@ -289,23 +267,39 @@ def _warm_up(stream: _Stream, model: Model, clock: Clock, plan: Plan, *, settle:
 
 
 def has_settled(steps_s: Sequence[float]) -> bool:
-    """Whether the last steps' median is within a tenth of that of the same number before them."""
-    if len(steps_s) < 2 * NUM_SETTLED:
+    """Whether the step time of the last half of all the time is that of the quarter before it.
+
+    Their medians are within a tenth of each other, and both have some steps. Spans grow with the
+    time that has passed: a few steps of a slow drift are always alike.
+    """
+    elapsed = 0.0
+    last: list[float] = []
+    before: list[float] = []
+    total = sum(steps_s)
+    for step_s in reversed(steps_s):
+        elapsed += step_s
+        if elapsed <= total / 2:
+            last.append(step_s)
+        elif elapsed <= 3 * total / 4:
+            before.append(step_s)
+    if min(len(last), len(before)) < NUM_SETTLED:
         return False
-    last, before = steps_s[-NUM_SETTLED:], steps_s[-2 * NUM_SETTLED : -NUM_SETTLED]
     return abs(percentile(last, 50) / percentile(before, 50) - 1) < SETTLED
 
 
 def loader_alone(
-    loader: Loader, clock: Clock, plan: Plan, num_batches: int, *, evict: Evict | None = None
+    loader: Loader,
+    clock: Clock,
+    plan: Plan,
+    num_batches: int,
+    *,
+    evict: Callable[[], None] | None = None,
 ) -> Ceiling:
     """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`."""
-    stream = _Stream(loader, keeps_ids=evict is not None)
-    if evict is not None:
-        evict()
+    stream = _Stream(loader)
     _warm_up_loader(stream, plan.warm_up_batches, plan.warm_up_seconds)
     if evict is not None:
-        evict(stream.take_ids())
+        evict()
     num_images = 0
     clock.start()
     while num_images == 0 or (evict is None and clock.elapsed() < plan.ceiling_seconds):

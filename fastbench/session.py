@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
     from fastbench.measurements import Ceiling, Trial
-    from fastbench.models.classifier import Classifier
+    from fastbench.models.classifier import Classifier, Scores
     from fastbench.models.zoo import LoadedModel
     from fastbench.report.predictions import PredictionsFile
 
@@ -60,12 +60,15 @@ class Session:
             for loader in self._config.loaders:
                 self._workbench.say(f"{name} · {loader}: measuring")
                 try:
-                    record = self._measure(bench, loader)
+                    record, scores = self._measure(bench, loader)
                 except FastbenchError as error:
                     yield FailedRow(name, loader, error)
-                else:
-                    write_record(record, self._workbench.folder)
-                    yield record
+                    continue
+                write_record(record, self._workbench.folder)
+                yield record
+                if self._predictions is not None and scores is not None:
+                    manifest = self._workbench.manifest
+                    self._predictions.add(record, manifest, bench.labels, bench.model, scores)
 
     def _prepare(self, name: str) -> Bench:
         """Load a model, map its labels, compile it, and get the reference's predictions."""
@@ -113,8 +116,8 @@ class Session:
             spec = dataclasses.replace(spec, dtype="float32")
             return workbench.score(bench, name, spec, workbench.float32(bench)).predictions
 
-    def _measure(self, bench: Bench, name: str) -> Record:
-        """The passes of one row."""
+    def _measure(self, bench: Bench, name: str) -> tuple[Record, Scores | None]:
+        """The passes of one row, and what it predicted, where it read the images."""
         workbench = self._workbench
         with mapped_errors(f"{bench.model.name} behind {name}", self._conditions.batch_size):
             spec, tuning = self._tune(name, workbench.spec(bench.model, name))
@@ -156,9 +159,7 @@ class Session:
             tuning=tuning,
             notes=notes,
         )
-        if self._predictions is not None and passes.reads_images:
-            self._predictions.add(record, workbench.manifest, bench.labels, bench.model, scores)
-        return record
+        return record, scores if passes.reads_images else None
 
     def _others(self, model: LoadedModel) -> list[Classifier]:
         """The model for the other batch sizes whose latency was asked for."""

@@ -4,7 +4,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     1   first version
     2   accuracy: per_class, confusions, running; data: skipped
     3   throughput: windows, is_settled; telemetry; other_latencies; data: page_cache, mean_pixels,
-        pixels
+        pixels, page_cache_share
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA_VERSION",
-    "is_of_parity",
+    "other_kind",
     "read_record",
     "write_ab_record",
     "write_parity_record",
@@ -100,10 +100,9 @@ def read_record(path: Path) -> Record:
             f"{path} has schema_version {version}, this fastbench reads 1 to {SCHEMA_VERSION}. "
             f"Install the version that wrote it, or measure again."
         )
-    if is_of_parity(stored):
+    if (kind := other_kind(stored)) is not None:
         raise RecordError(
-            f"{path} is a record of `fastbench parity`, which times nothing. Name one of "
-            f"`fastbench run`."
+            f"{path} is a record of `{kind}`, not of a row of `fastbench run`. Name one of those."
         )
     try:
         return _build(Record, {**stored, "schema_version": SCHEMA_VERSION})
@@ -111,9 +110,11 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
 
 
-def is_of_parity(stored: Mapping[str, Any]) -> bool:
-    """Whether the JSON form of a record is that of a `ParityRecord`."""
-    return "parity" in stored and "throughput" not in stored
+def other_kind(stored: Mapping[str, Any]) -> str | None:
+    """The command whose record this is, where it is none of `fastbench run` by itself."""
+    if "a_images_per_s" in stored:
+        return "fastbench run --ab"
+    return "fastbench parity" if "parity" in stored and "throughput" not in stored else None
 
 
 def _build(kind: type[T], stored: Mapping[str, Any]) -> T:

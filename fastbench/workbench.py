@@ -26,7 +26,7 @@ from fastbench.models.classifier import Classifier, Scores, Tally
 from fastbench.models.zoo import LoadedModel, keep_outputs, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import torch
 
@@ -59,6 +59,7 @@ class Conditions:
     batch_size: int
     plan: runner.Plan
     page_cache: str
+    page_cache_share: float | None
 
     @property
     def compile_mode(self) -> str | None:
@@ -114,6 +115,7 @@ class Workbench:
             check_name(name)
         on_gpu = self.device.type == "cuda"
         manifest = _find_data(config, count)
+        page_cache, page_cache_share = _prepare_page_cache(config, manifest, count)
         self.conditions = Conditions(
             config=config,
             manifest=manifest,
@@ -123,7 +125,8 @@ class Workbench:
             plan=runner.Plan.make(
                 min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
             ),
-            page_cache=_prepare_page_cache(config, manifest, count),
+            page_cache=page_cache,
+            page_cache_share=page_cache_share,
         )
         self._num_threads = config.num_threads or environment.num_cores()
 
@@ -194,10 +197,9 @@ class Workbench:
         )
         return spec if loader is None else tune.apply(spec, self.config.options_of(loader))
 
-    def evict(self, ids: Sequence[int] | None = None) -> None:
-        """Put the samples' files out of the page cache, or some of them."""
-        paths = self.manifest.paths
-        pagecache.forget(paths if ids is None else [paths[i] for i in ids])
+    def evict(self) -> None:
+        """Put the samples' files out of the page cache."""
+        pagecache.forget(self.manifest.paths)
 
     def score(self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier) -> Scores:
         """One untimed pass in which every pixel is repeatable."""
@@ -210,6 +212,7 @@ class Workbench:
 
 
 def _find_data(config: RunConfig, count: Count) -> Manifest:
+    only = _read_classes(Path(config.classes).expanduser()) if config.classes else None
     if config.data == "sample":
         from fastbench.data.sample import ensure_sample
 
@@ -225,27 +228,27 @@ def _find_data(config: RunConfig, count: Count) -> Manifest:
     return scan(
         source,
         limit=config.limit,
-        only=_read_classes(Path(config.classes).expanduser()) if config.classes else None,
+        only=only,
         skip=config.on_error == "skip",
         on_progress=count("decoding every image once, to skip what is not sound"),
     )
 
 
-def _prepare_page_cache(config: RunConfig, manifest: Manifest, count: Count) -> str:
-    """Bring the files into the state that was asked for; the state, in words, for the record."""
+def _prepare_page_cache(
+    config: RunConfig, manifest: Manifest, count: Count
+) -> tuple[str, float | None]:
+    """Bring the files into the state that was asked for: what it is, and the share in memory."""
     paths = manifest.paths
     if config.page_cache == "warm":
         shown = count("reading the files once, to have them in memory")
         stay = pagecache.read_all(paths, sum(manifest.num_bytes), shown)
-        return "warm" if stay else "as found: the files take over half of the memory"
+        return "warm" if stay else "as found", pagecache.share_in_memory(paths)
     pagecache.forget(paths)
     left = pagecache.share_in_memory(paths)
-    if left is None:
-        return "cold, as far as can be told"
-    return "cold" if left < MOSTLY_COLD else f"asked to be cold, {100 * left:.0f} % stayed"
+    return "cold" if left is None or left < MOSTLY_COLD else "not cold", left
 
 
-def _read_classes(path: Path) -> list[str]:
+def _read_classes(path: Path) -> frozenset[str]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -258,4 +261,4 @@ def _read_classes(path: Path) -> list[str]:
     names = [name for name in names if name and not name.startswith("#")]
     if not names:
         raise UsageError(f"{path} names no classes. Give --classes a file with one a line.")
-    return names
+    return frozenset(names)

@@ -209,6 +209,16 @@ def test_blanks_in_a_list(line: str, name: str, word: str | None, tmp_path: Path
     assert (manifest.names, manifest.words) == ((name,), (word,))
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(listed: Callable[[str], Path]) -> None:
+    assert scan(listed("\ufeffn01440764/0.jpg 0\n")).names == ("n01440764/0.jpg",)
+
+
+def test_class_names_of_imagenet_without_names_of_its_own() -> None:
+    labels = map_labels(("goldfish", "tench"), IMAGENET)
+    assert labels.indices == (1, 0)
+    assert labels.how == "mapped by class name"
+
+
 def test_a_list_may_name_files_elsewhere(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "elsewhere" / "list.txt"
     path.parent.mkdir()
@@ -222,7 +232,7 @@ def test_a_list_may_name_files_elsewhere(small: Path, tmp_path: Path) -> None:
     [
         ("", "names no files. Write a line a file: path label"),
         ("n01440764/0.jpg 0\nn02123045/3.jpg\n", "has a label for some files and none for others"),
-        ("n01440764/0.jpg 0\nn01440764/0.jpg 1\n", "names n01440764/0.jpg 2 times"),
+        ("n01440764/0.jpg 0\n./n01440764/0.jpg 1\n", "names n01440764/0.jpg 2 times"),
         ("n01440764/gone.jpg 0\n", "gone.jpg does not exist (1 of the 1 files in"),
     ],
 )

@@ -5,17 +5,19 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
 from fastbench import cli
+from fastbench.ab import num_queued
 from fastbench.clock import HostClock
-from fastbench.config import RunConfig
+from fastbench.config import NOT_COMPARED, RunConfig
 from fastbench.errors import UsageError
 from fastbench.interleave import Side, interleave
-from fastbench.loaders.base import Batch
+from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.report import ab as report
 from fastbench.results import AbRecord, ratio_of_pairs
 
@@ -83,9 +85,10 @@ def test_the_ratio_of_pairs() -> None:
 def make(a: list[float], b: list[float], changes: list[str]) -> AbRecord:
     return AbRecord(
         schema_version=3, created="2026-01-02", command="fastbench run", loader="dali",
-        model="sample", weights="embedded", device="cpu", batch_size=32, config={},
-        environment={}, data={}, preprocess={}, loader_settings={}, changes=changes,
-        other_config={}, other_loader_settings={}, a_images_per_s=a, b_images_per_s=b,
+        model="sample", weights="embedded", device="cpu", dtype="float32", compile_mode=None,
+        batch_size=32, config={}, environment={}, data={"num_samples": 1000}, preprocess={},
+        loader_settings={}, changes=changes, other_config={}, other_loader_settings={},
+        a_images_per_s=a, b_images_per_s=b,
     )  # fmt: skip
 
 
@@ -109,7 +112,7 @@ def test_the_verdict(factor: float, said: str) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_screen(width: int, tmp_path: Path) -> None:
-    rates = [100.0 + i for i in range(10)]
+    rates = [100.0 + i for i in range(12)]
     with (tmp_path / "shown").open("w") as file:
         Console(width=width, file=file).print(report.render(make(rates, rates, ["dtype=float16"])))
     text = (tmp_path / "shown").read_text()
@@ -140,16 +143,54 @@ def test_the_other_side(text: str, field: str, value: object) -> None:
     [
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
-        ("output=x", "Write OPTION=VALUE"),
+        *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),
         ("compile=yes", "give true or false"),
-        ("batch_size=many", "'many' is no int"),
-        ("dtype=float8", "--dtype is 'float8'"),
+        ("batch_size=many", "'many' is not a whole number"),
+        ("batch_size=0", "--ab, the second side: --batch-size is 0"),
+        ("dtype=float8", "--ab, the second side: --dtype is 'float8'"),
     ],
 )
 def test_an_other_side_that_cannot_be(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         RunConfig(ab=(text,)).other_side()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"loader": ("dali", "torchvision")}, "a second --loader"),
+        ({"predictions": "x.csv"}, "--predictions"),
+        ({"running": 5}, "--running"),
+        ({"latency_batch_size": (1,)}, "--latency-batch-size"),
+        ({"page_cache": "cold"}, "--page-cache cold"),
+    ],
+)
+def test_what_would_be_left_undone_is_refused(given: dict[str, Any], option: str) -> None:
+    with pytest.raises(UsageError, match=f"Leave out {option}"):
+        RunConfig(ab=("compile=true",), **given)
+
+
+def test_every_batch_that_waits_is_run_off() -> None:
+    spec = LoaderSpec(
+        paths=["a"], batch_size=1, preprocess=None, device="cpu", dtype="float32",  # type: ignore[arg-type]
+        num_threads=4, prefetch=2,
+    )  # fmt: skip
+    loader = Endless("a", [])
+    assert num_queued(loader, spec) == 2
+    loader.settings = {"num_workers": 96}
+    assert num_queued(loader, spec) == 192
+
+
+def test_two_sides_that_are_the_same(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main(
+        ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--ab",
+         "dtype=auto", "--output", str(tmp_path / "out")]
+    )  # fmt: skip
+    assert code == 2
+    assert "--ab changes nothing" in capsys.readouterr().err
 
 
 def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +203,7 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "ab-sample-synthetic.json"
     stored = json.loads(path.read_text())
-    assert len(stored["a_images_per_s"]) == len(stored["b_images_per_s"]) == 10
+    assert len(stored["a_images_per_s"]) == len(stored["b_images_per_s"]) == 12
     assert stored["other_config"]["loader"] == ["dali"]
     assert stored["other_loader_settings"]["decoder"] == "cpu"
     assert "the same with loader=dali" in capsys.readouterr().out

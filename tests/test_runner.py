@@ -194,32 +194,33 @@ def test_the_time_spent_waiting_is_the_loaders() -> None:
 
 
 def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
-    evicted: list[list[int] | None] = []
-
-    def evict(ids: list[int] | None = None) -> None:
-        evicted.append(ids)
-
+    evicted_after: list[int] = []
+    loader = CountingLoader()
     tally = Tally(NUM_SAMPLES, None, "cpu")
     measured = end_to_end(
-        CountingLoader(), OneHot(), tally, ScriptedClock(), plan(num_windows=2, min_seconds=99), 3,
-        evict=evict,
+        loader, OneHot(), tally, ScriptedClock(), plan(num_windows=2, min_seconds=99), 3,
+        evict=lambda: evicted_after.append(loader.num_asked),
     )  # fmt: skip
-    # All of them, then those that the warm-up read; and one epoch a window, however short.
-    assert evicted == [None, [0, 1, 2, 3, 4, 5, 6, 7], None, [0, 1, 2, 3, 8, 9]]
+    # After each warm-up of two batches; and one epoch a window, however short.
+    assert evicted_after == [2, 2 + 3 + 2]
     assert measured.num_epochs == 2
-    evicted.clear()
-    loader_alone(CountingLoader(), HostClock(), plan(), 3, evict=evict)
-    assert evicted == [None, [0, 1, 2, 3, 4, 5, 6, 7]]
+    loader = CountingLoader()
+    evicted_after.clear()
+    loader_alone(
+        loader, HostClock(), plan(), 3, evict=lambda: evicted_after.append(loader.num_asked)
+    )
+    assert evicted_after == [2]
+    assert loader.num_asked == 2 + 3
 
 
 @pytest.mark.parametrize(
     ("steps", "settled"),
     [
-        ([1.0] * 10, True),
-        ([1.0] * 9, False),
-        ([2.0] * 5 + [1.0] * 5, False),
-        ([2.0] * 5 + [1.0] * 5 + [1.05] * 5, True),
-        ([1.0] * 5 + [1.0, 1.0, 1.0, 9.0, 9.0], True),
+        ([1.0] * 12, True),
+        ([1.0] * 9, False),  # too few
+        ([2.0] * 6 + [1.0] * 12, False),
+        ([2.0] * 6 + [1.0] * 36, True),
+        ([10 - i / 10 for i in range(50)], False),  # a slow drift
     ],
 )
 def test_when_the_step_time_has_settled(steps: list[float], settled: bool) -> None:

@@ -117,10 +117,11 @@ def _known(present: list[str], classes: ClassSpace) -> tuple[dict[str, int], str
     """The first rule under which any class is known: wnid, class name, index, sorted order."""
     if classes.is_imagenet and any(WNID.fullmatch(word) for word in present):
         return wnid_index(), BY_WNID
-    if classes.names is not None:
+    names = classes.names or (class_names() if classes.is_imagenet else None)
+    if names is not None:
         # ImageNet has two cranes: a name that two classes share maps to neither.
-        times = Counter(classes.names)
-        by_name = {name: i for i, name in enumerate(classes.names) if times[name] == 1}
+        times = Counter(names)
+        by_name = {name: i for i, name in enumerate(names) if times[name] == 1}
         if any(word in by_name for word in present):
             return by_name, "mapped by class name"
     if all(word.isdecimal() and int(word) < classes.num_classes for word in present):

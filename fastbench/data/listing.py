@@ -44,8 +44,8 @@ def list_images(source: Path) -> Listing:
     """
     if not source.exists():
         raise DataNotFoundError(
-            f"The data folder {source} does not exist. Name a folder of JPEGs with --data, "
-            f"or leave it out to use the sample data."
+            f"The data folder {source} does not exist. Name a folder of JPEGs or a list file; "
+            f"fastbench run without --data takes the sample data."
         )
     return _from_folder(source.resolve()) if source.is_dir() else _from_list(source.resolve())
 
@@ -106,7 +106,7 @@ def _from_list(path: Path) -> Listing:
             f"The list {path} has a label for some files and none for others (for example "
             f"{names[words.index(None)]}). Give every line a label, or none."
         )
-    name, times = Counter(names).most_common(1)[0]
+    name, times = Counter(map(os.path.normpath, names)).most_common(1)[0]
     if times > 1:
         raise DataError(f"The list {path} names {name} {times} times. Name each file once.")
     missing = [name for name in names if not (path.parent / name).is_file()]
@@ -126,7 +126,7 @@ def _lines_of(path: Path) -> list[str]:
         )
     try:
         # A file's name need not be text.
-        text = path.read_text("utf-8", "surrogateescape")
+        text = path.read_text("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise DataError(
             f"The list {path} cannot be read ({error.strerror}). Check its permissions."

@@ -189,7 +189,7 @@ def _check(
 
 def _check_only(only: Collection[str], words: tuple[str | None, ...]) -> None:
     present = sorted({word for word in words if word is not None})
-    for word in only:
+    for word in sorted(only):
         if word not in present:
             where = f"{len(present)} classes, such as {present[0]}" if present else "no classes"
             raise UsageError(

@@ -39,8 +39,6 @@ def read_all(
     """
     if num_bytes > _available_bytes() / 2:
         return False
-    if share_in_memory(paths) == 1.0:
-        return True
     with ThreadPoolExecutor(_NUM_THREADS, "fastbench-read") as readers:
         for done, _ in enumerate(readers.map(_read, paths), start=1):
             if on_progress is not None:
@@ -53,6 +51,7 @@ def forget(paths: Sequence[str]) -> None:
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
+            os.fdatasync(descriptor)  # pages that are not on the disk yet are not dropped
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)

@@ -46,10 +46,17 @@ def render(record: AbRecord) -> RenderableType:
                 (0, 0, 0, 2),
             )
         )
+    quick = record.config.get("quick", False)
     verdict = record.verdict[:1].upper() + record.verdict[1:]
     return Group(
-        Text(f"{record.device}, windows in turn (A B B A)", style="bold"),
+        Text(
+            f"{record.data['num_samples']:,} JPEGs · {record.device}, {record.dtype}, "
+            f"batch {record.batch_size}, {record.compile_mode or 'eager'}; windows in turn "
+            f"(A B B A)",
+            style="bold",
+        ),
         Padding(sides, (0, 0, 0, 2)),
         *flags,
         Padding(Text(f"{verdict}.", style="bold"), (0, 0, 0, 2)),
+        *([Text("Measured with --quick: a first look, not a result.")] if quick else []),
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PredictionsFile"]
 
 NUM_BEST: Final = 5
+SPELT: Final = "surrogateescape"
 COLUMNS: Final = (
     *("model", "loader", "dtype", "compile_mode", "file", "label"),
     *(f"top{k}" for k in range(1, NUM_BEST + 1)),
@@ -71,7 +72,7 @@ class PredictionsFile:
     def _append(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
         try:
             # A file's name need not be text.
-            with open(self._path, mode, newline="", errors="surrogateescape") as file:
+            with open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file:
                 csv.writer(file, lineterminator="\n").writerows(lines)
         except FileExistsError as error:
             raise OutputError(
