@@ -55,17 +55,13 @@ from rich.table import Table
 from fastbench import environment, runner
 from fastbench.advice import advise
 from fastbench.clock import HostClock
-from fastbench.findings import Accuracy, Parity, PerClass
+from fastbench.findings import Accuracy
 from fastbench.invariants import find_contradictions
 from fastbench.loaders.base import Batch, Setting
 from fastbench.measurements import (
-    Ceiling,
-    GpuTelemetry,
     Latency,
-    Telemetry,
     Throughput,
     WarmUp,
-    Window,
 )
 from fastbench.models.classifier import Tally
 from fastbench.results import Record
@@ -607,8 +603,8 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         steps_s=[ends[k] - ends[k - 1] for span in windows for k in span],
     )
     hits = (scores.hits or [(0, 0)])[-1]
-    record = sound(
-        data={"num_samples": case.num_samples, "page_cache": "warm"},
+    record = record_of(
+        case,
         warm_up=WarmUp(
             model_load_s=0.0,
             loader_start_s=0.0,
@@ -629,7 +625,6 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         loader_ceiling=loader_ceiling,
         model_ceiling=model_ceiling,
         accuracy=Accuracy(num_samples=case.num_samples, top1_correct=hits[0], top5_correct=hits[1]),
-        parity=None,
     )
     counts = [
         same(
@@ -755,11 +750,11 @@ def check(case: Case, late_s: Mapping[int, float]) -> tuple[list[Figure], Record
     return figures, record, truth
 
 
-def sound(**changes: Any) -> Record:
-    """A record of which nothing is to be said: balanced, even, undisturbed; 3 windows."""
-    record = Record(
+def record_of(case: Case, **measured: Any) -> Record:
+    """A record with what was measured, and nothing else to be said of it."""
+    return Record(
         schema_version=SCHEMA_VERSION,
-        created="2026-01-01T00:00:00+00:00",
+        created="",
         command="planted_delays",
         loader="planted",
         model="planted",
@@ -771,81 +766,18 @@ def sound(**changes: Any) -> Record:
         num_threads=1,
         config={},
         environment={},
-        data={"num_samples": 100, "page_cache": "warm"},
+        data={"num_samples": case.num_samples, "page_cache": "warm"},
         preprocess={},
         loader_settings={},
         labels="planted",
         tuning=[],
-        warm_up=WarmUp(
-            model_load_s=0.0,
-            loader_start_s=0.0,
-            compile_s=0.0,
-            first_batch_s=0.02,
-            num_batches=10,
-            wall_s=0.2,
-        ),
         compilation=None,
-        throughput=Throughput(
-            num_images=300,
-            num_epochs=3,
-            batch_size=BATCH_SIZE,
-            wall_s=0.6,
-            step_times_s=[0.018, 0.019, 0.020, 0.021, 0.022] * 6,
-            windows=[Window(num_images=100, num_steps=10, wall_s=0.2, wait_s=0.01)] * 3,
-            is_settled=True,
-        ),
-        loader_ceiling=Ceiling(num_images=100, wall_s=0.19),
-        model_ceiling=Ceiling(num_images=100, wall_s=0.195),
-        latency=Latency(batch_size=BATCH_SIZE, samples_s=[0.04] * 10),
-        accuracy=Accuracy(
-            num_samples=100,
-            top1_correct=90,
-            top5_correct=95,
-            per_class=PerClass(
-                outputs=[0, 1],
-                wnids=None,
-                names=["a", "b"],
-                num_samples=[50, 50],
-                top1_correct=[44, 46],
-                top5_correct=[47, 48],
-            ),
-        ),
+        latency=Latency(batch_size=BATCH_SIZE, samples_s=[]),
         published=None,
-        parity=Parity(
-            reference="torchvision",
-            is_reference=False,
-            num_samples=100,
-            num_agreeing=99,
-            only_reference_correct=0,
-            only_row_correct=0,
-            pixels=None,
-        ),
+        parity=None,
         notes=[],
-        telemetry=Telemetry(
-            wall_s=0.6,
-            interval_s=0.1,
-            num_readings=6,
-            num_images=300,
-            num_cores=2,
-            cpu_s=0.3,
-            foreign_cpu_s=0.01,
-            rss_bytes=[1],
-            gpu=GpuTelemetry(
-                energy_j=60.0,
-                power_w=[100.0],
-                power_limit_w=300.0,
-                sm_utilization_pct=[50.0],
-                memory_utilization_pct=[50.0],
-                jpeg_utilization_pct=[0.0],
-                sm_clock_mhz=[1000.0],
-                temperature_c=[50.0],
-                memory_used_bytes=[1],
-                throttle_reasons=[],
-                num_foreign_processes=0,
-            ),
-        ),
+        **measured,
     )
-    return dataclasses.replace(record, **changes)
 
 
 def main() -> None:
