@@ -26,32 +26,95 @@ GENERAL_OPTIONS: Final = ("prefetch", "num_threads")
 """Settings that every loader has, as fields of its spec."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where a built-in loader lives, what it does, and the options that are its own."""
+    """Where a built-in loader lives, what it does, and the options that are its own.
+
+    `decoder` is what turns the JPEG into pixels, `device` where the images are made; `extra` is the
+    extra of fastbench's that installs what it needs, None where that is always there.
+    """
 
     target: str
     summary: str
+    decoder: str
+    device: str
     options: tuple[str, ...] = ()
+    extra: str | None = None
 
 
 BUILT_IN: Final = {
     "dali": Entry(
-        "fastbench.loaders.dali:DaliLoader",
-        "NVIDIA DALI: decode, resize, crop, normalise on the GPU, or all of it on the CPU",
-        ("hw_decoder_load", "width_hint", "height_hint"),
+        target="fastbench.loaders.dali:DaliLoader",
+        summary="NVIDIA DALI: all on the GPU, or all in its CPU threads",
+        decoder="nvJPEG, or libjpeg-turbo",
+        device="GPU or CPU",
+        options=("hw_decoder_load", "width_hint", "height_hint"),
+    ),
+    "dali-cpu": Entry(
+        target="fastbench.loaders.dali:DaliCpuLoader",
+        summary="NVIDIA DALI: decoded in CPU threads, resized and normalised on the GPU",
+        decoder="libjpeg-turbo",
+        device="CPU and GPU",
+    ),
+    "memory": Entry(
+        target="fastbench.loaders.memory:MemoryLoader",
+        summary="decoded once into memory and replayed: what a perfect decoder would give",
+        decoder="none while it is timed",
+        device="CPU",
+    ),
+    "opencv": Entry(
+        target="fastbench.loaders.opencv:OpencvLoader",
+        summary="OpenCV decodes and resizes, in threads; its filters are not the reference's",
+        decoder="libjpeg-turbo in OpenCV",
+        device="CPU",
+        options=("filter",),
+        extra="opencv",
+    ),
+    "spdl": Entry(
+        target="fastbench.loaders.spdl:SpdlLoader",
+        summary="Meta's SPDL: FFmpeg decodes and scales, in threads",
+        decoder="FFmpeg",
+        device="CPU",
+        options=("filter",),
+        extra="spdl",
     ),
     "synthetic": Entry(
-        "fastbench.loaders.synthetic:SyntheticLoader",
-        "random images, made once and resident on the device: the model's ceiling",
+        target="fastbench.loaders.synthetic:SyntheticLoader",
+        summary="random images, made once and resident on the device: the model's ceiling",
+        decoder="none",
+        device="GPU or CPU",
+    ),
+    "timm": Entry(
+        target="fastbench.loaders.timm:TimmLoader",
+        summary="timm's create_loader and evaluation transform, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+        extra="timm",
     ),
     "torchvision": Entry(
-        "fastbench.loaders.torchvision:TorchvisionLoader",
-        "the reference: the weights' own transforms on PIL images, DataLoader workers",
+        target="fastbench.loaders.torchvision:TorchvisionLoader",
+        summary="the reference: the weights' own transforms on PIL images, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
     ),
     "torchvision-gpu": Entry(
-        "fastbench.loaders.torchvision_gpu:TorchvisionGpuLoader",
-        "nvJPEG through torchvision or TorchCodec, resize on the GPU; needs a CUDA device",
+        target="fastbench.loaders.torchvision_gpu:TorchvisionGpuLoader",
+        summary="nvJPEG through torchvision or TorchCodec, resize on the GPU",
+        decoder="nvJPEG",
+        device="GPU",
+    ),
+    "torchvision-tensor": Entry(
+        target="fastbench.loaders.torchvision_tensor:TensorLoader",
+        summary="the reference's arithmetic on uint8 tensors, in threads: the fastest on a CPU",
+        decoder="libjpeg-turbo in torchvision",
+        device="CPU",
+    ),
+    "webdataset": Entry(
+        target="fastbench.loaders.webdataset:WebdatasetLoader",
+        summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+        extra="webdataset",
     ),
 }
 
