@@ -173,10 +173,15 @@ class Telemetry:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """One part of the pipeline alone: the loader, or the model on a resident batch."""
+    """One part of the pipeline alone: the loader, or the model on a resident batch.
+
+    `cpu_s` is what this process and its children used of the CPU meanwhile, None where that was
+    not watched.
+    """
 
     num_images: int
     wall_s: float
+    cpu_s: float | None = None
 
     @property
     def images_per_s(self) -> float:

@@ -95,7 +95,9 @@ def run_passes(
         settings = dict(opened.settings)
         reads_images, repeatable = opened.reads_images, getattr(opened, "repeatable", True)
         if reads_images and conditions.config.passes == "all":
-            loader_ceiling = runner.loader_alone(opened, clock, plan, spec.num_batches, evict=evict)
+            loader_ceiling = runner.loader_alone(
+                opened, clock, plan, spec.num_batches, watch=watch, evict=evict
+            )
     scores = tally.read()
     runner.check_each_once(scores, measured.num_epochs, conditions.manifest.names, loader)
     latencies = []

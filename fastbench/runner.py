@@ -77,6 +77,10 @@ class Watch(Protocol):
         """It has closed, after so many images."""
         ...
 
+    def cpu_s(self) -> float:
+        """CPU seconds that this process and its children have used so far."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -293,6 +297,7 @@ def loader_alone(
     plan: Plan,
     num_batches: int,
     *,
+    watch: Watch | None = None,
     evict: Callable[[], None] | None = None,
 ) -> Ceiling:
     """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`."""
@@ -301,12 +306,15 @@ def loader_alone(
     if evict is not None:
         evict()
     num_images = 0
+    used_s = None if watch is None else watch.cpu_s()
     clock.start()
     while num_images == 0 or (evict is None and clock.elapsed() < plan.ceiling_seconds):
         for _ in range(num_batches):
             num_images += stream.take().num_valid
             clock.mark()
-    return Ceiling(num_images=num_images, wall_s=clock.stop())
+    wall_s = clock.stop()
+    cpu_s = None if watch is None or used_s is None else watch.cpu_s() - used_s
+    return Ceiling(num_images=num_images, wall_s=wall_s, cpu_s=cpu_s)
 
 
 def model_alone(model: Model, images_NCHW: torch.Tensor, clock: Clock, plan: Plan) -> Ceiling:

@@ -183,9 +183,9 @@ class Watch:
         wall_s = time.perf_counter()
         energy_j = self._gpu.energy_j() if self._gpu else None
         told_s, busy_s = _cores_s(self._cores)
-        return _Mark(wall_s, self._cpu_s(), told_s, busy_s, energy_j)
+        return _Mark(wall_s, self.cpu_s(), told_s, busy_s, energy_j)
 
-    def _cpu_s(self) -> float:
+    def cpu_s(self) -> float:
         """CPU time so far of this process and all its children, those that ended among them."""
         own_s = _used_s(resource.RUSAGE_SELF)
         for _ in range(_TRIES):

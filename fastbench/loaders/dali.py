@@ -1,7 +1,8 @@
 """NVIDIA DALI as a loader: the only file that names it.
 
 With a CUDA device the JPEGs are decoded, resized, cropped and normalised on the GPU; without one
-the same graph runs in DALI's CPU threads. Either way the images leave the pipeline as HWC in the
+the same graph runs in DALI's CPU threads; and `dali-cpu` decodes in CPU threads and does the rest
+on the GPU, for a machine with more cores than its GPU's decoder is worth. Either way the images leave the pipeline as HWC in the
 model's dtype and are *viewed* as channels-last NCHW: no copy between DALI and torch.
 
 Why not the usual recipe (`resize_shorter=256` and `crop(224)`)? It disagrees with torchvision by
@@ -35,14 +36,14 @@ from nvidia.dali import fn, math, pipeline_def, types
 
 from fastbench.data.check import find_corrupt
 from fastbench.engines import jpeg_engines
-from fastbench.errors import LoaderError, OutOfMemoryError, UsageError
+from fastbench.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["DaliLoader"]
+__all__ = ["DaliCpuLoader", "DaliLoader"]
 
 _INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
@@ -56,26 +57,22 @@ _WIDE_MARGIN = 16
 class DaliLoader:
     """The loader `dali`."""
 
+    name = "dali"
     reads_images = True
+    decodes_on_gpu = True
+    """Where there is one."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         device = torch.device(spec.device)
         if spec.preprocess.interpolation not in _INTERPOLATIONS:
             raise LoaderError(
-                f"The loader 'dali' cannot resize with {spec.preprocess.interpolation!r}. "
+                f"The loader {self.name!r} cannot resize with {spec.preprocess.interpolation!r}. "
                 f"Use weights with bilinear or bicubic preprocessing, or another loader."
             )
         on_gpu = device.type == "cuda"
-        width, height = _buffer_hint(spec, device) if on_gpu else (0, 0)
-        options = take_options(
-            spec, "dali", hw_decoder_load=1.0, width_hint=width, height_hint=height
-        )
-        load = float(options["hw_decoder_load"] or 0)
-        if not 0 <= load <= 1:
-            raise UsageError(f"The option dali.hw_decoder_load is {load}. Give it from 0 to 1.")
-        if spec.repeatable:
-            options["hw_decoder_load"] = load = float(load >= 0.5)
-        self.repeatable = not on_gpu or load in (0, 1)
+        options = self._take_options(spec, device)
+        mixed = on_gpu and self.decodes_on_gpu
+        self.repeatable = not mixed or options["hw_decoder_load"] in (0, 1)
         self._spec = spec
         self._position = 0
         self._device = device
@@ -84,14 +81,14 @@ class DaliLoader:
         self.settings: Mapping[str, Setting] = {
             "dali": dali.__version__,
             "device": "gpu" if on_gpu else "cpu",
-            "decoder": "mixed" if on_gpu else "cpu",
+            "decoder": "mixed" if mixed else "cpu",
             "num_threads": spec.num_threads,
             "prefetch_queue_depth": spec.prefetch,
-            **(options if on_gpu else {}),
+            **(options if mixed else {}),
         }
         self._pipeline = _make_pipeline(
             spec,
-            options,
+            options if mixed else None,
             batch_size=spec.batch_size,
             num_threads=spec.num_threads,
             device_id=(device.index or 0) if device.type == "cuda" else None,
@@ -124,6 +121,17 @@ class DaliLoader:
         """Stop DALI's threads and free its buffers."""
         self._in_flight.drain()
         self._pipeline = None
+
+    def _take_options(self, spec: LoaderSpec, device: torch.device) -> dict[str, Setting]:
+        width, height = _buffer_hint(spec, device) if device.type == "cuda" else (0, 0)
+        options = take_options(
+            spec, self.name, hw_decoder_load=1.0, width_hint=width, height_hint=height
+        )
+        load = float(options["hw_decoder_load"] or 0)
+        if not 0 <= load <= 1:
+            raise UsageError(f"The option dali.hw_decoder_load is {load}. Give it from 0 to 1.")
+        options["hw_decoder_load"] = float(load >= 0.5) if spec.repeatable else load
+        return options
 
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
@@ -169,9 +177,36 @@ class DaliLoader:
         )
 
 
+class DaliCpuLoader(DaliLoader):
+    """The loader `dali-cpu`."""
+
+    name = "dali-cpu"
+    decodes_on_gpu = False
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        if not spec.device.startswith("cuda"):
+            raise LoaderMissingError(
+                "The loader 'dali-cpu' hands decoded images to a CUDA device, and this run is on "
+                "the CPU, where it would be 'dali' itself. Leave it out."
+            )
+        super().__init__(spec)
+
+    def _take_options(self, spec: LoaderSpec, device: torch.device) -> dict[str, Setting]:
+        return take_options(spec, self.name)
+
+    @staticmethod
+    def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
+        """The number of threads."""
+        threads = spec.num_threads
+        return {"num_threads": (threads, max(1, threads // 2), 2 * threads)}
+
+
 @pipeline_def
-def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting]) -> tuple[Any, Any]:
-    """The graph: images as (crop, crop, 3) in the model's dtype, and the samples' ids."""
+def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> tuple[Any, Any]:
+    """The graph: images as (crop, crop, 3) in the model's dtype, and the samples' ids.
+
+    `options` are those of decoding on the GPU, None where the CPU decodes.
+    """
     on_gpu = spec.device.startswith("cuda")
     encoded, ids = fn.readers.file(
         name="reader",
@@ -183,7 +218,9 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting]) -> tuple[An
         read_ahead=bool(spec.prefetch),
     )
     shape = fn.peek_image_shape(encoded, adjust_orientation=False)
-    images = _decode(encoded, on_gpu, options)
+    images = _decode(encoded, options)
+    if on_gpu:
+        images = images.gpu()  # which changes nothing where they were decoded there
     images = _resize_and_crop(images, shape, spec)
     images = fn.crop_mirror_normalize(
         images,
@@ -196,9 +233,9 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting]) -> tuple[An
     return images, ids.gpu() if on_gpu else ids
 
 
-def _decode(encoded: Any, on_gpu: bool, options: Mapping[str, Any]) -> Any:
+def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
     shared = {"output_type": types.RGB, "adjust_orientation": False}
-    if not on_gpu:
+    if options is None:
         return fn.decoders.image(encoded, device="cpu", **shared)
     return fn.decoders.image(
         encoded,

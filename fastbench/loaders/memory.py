@@ -1,0 +1,76 @@
+"""What would a perfect decoder give? The images are decoded once, and replayed from memory.
+
+At the start all images are decoded, resized and cropped as `torchvision-tensor` does it, and their
+levels kept: 150 kB each at 224 pixels. From then on a batch costs its normalisation and, with a
+GPU, the way there: what is left of a pipeline whose decoding is free. Its pixels, and so its
+predictions, are real.
+
+Each time it is opened it decodes all images anew: the start of a row takes as long as an epoch of
+`torchvision-tensor`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+
+from fastbench.errors import OutOfMemoryError
+from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.threads import ThreadedLoader
+from fastbench.loaders.torchvision_tensor import make_levels_of
+from fastbench.units import format_bytes
+
+__all__ = ["MemoryLoader"]
+
+_MOST = 0.8
+"""Of the machine's available memory."""
+
+
+class MemoryLoader(ThreadedLoader):
+    """The loader `memory`.
+
+    Raises `OutOfMemoryError` where the images would not fit, `CorruptImageError` for a bad file.
+    """
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        take_options(spec, "memory")
+        self._levels_MHWC: np.ndarray | None = _decode_all(spec)
+        super().__init__(
+            spec,
+            self._levels_MHWC.__getitem__,
+            {"decoder": "none while it is timed", "memory_bytes": self._levels_MHWC.nbytes},
+        )
+
+    def close(self) -> None:
+        """Stop the threads, and let go of the images."""
+        super().close()
+        self._levels_MHWC = None
+        self._make_levels = _closed
+
+
+def _decode_all(spec: LoaderSpec) -> np.ndarray:
+    """All samples' levels, (M, crop, crop, 3) uint8."""
+    crop = spec.preprocess.crop
+    shape = (len(spec.paths), crop, crop, 3)
+    needed, available = int(np.prod(shape)), psutil.virtual_memory().available
+    if needed > _MOST * available:
+        raise OutOfMemoryError(
+            f"The loader 'memory' would hold {len(spec.paths):,} images in {format_bytes(needed)} "
+            f"of memory, and {format_bytes(available)} are available. Use a smaller --limit."
+        )
+    levels_MHWC = np.empty(shape, np.uint8)
+    levels_of = make_levels_of(spec)
+
+    def decode(sample: int) -> None:
+        levels_MHWC[sample] = levels_of(sample)
+
+    with ThreadPoolExecutor(spec.num_threads, "fastbench-fill") as pool:
+        for _ in pool.map(decode, range(len(spec.paths))):
+            pass  # which raises what a thread raised
+    return levels_MHWC
+
+
+def _closed(sample: int) -> np.ndarray:
+    raise RuntimeError(f"the loader is closed: sample {sample}")

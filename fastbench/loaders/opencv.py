@@ -1,0 +1,74 @@
+"""OpenCV in threads: the fastest code that people write by hand, and what its filters cost.
+
+`cv2.imdecode` has the reference's pixels. `cv2.resize` has no filter that is the reference's:
+`linear` looks at four pixels however far the image shrinks (no antialias), `area` averages whole
+pixels. Both change predictions; the row's parity says how many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fastbench.data.check import corrupt
+from fastbench.errors import UsageError, did_you_mean
+from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.threads import ThreadedLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["OpencvLoader"]
+
+_FILTERS = {
+    "area": cv2.INTER_AREA,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+    "linear": cv2.INTER_LINEAR,
+}
+_DEFAULTS = {"bilinear": "linear", "bicubic": "cubic"}
+
+
+class OpencvLoader(ThreadedLoader):
+    """The loader `opencv`."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        default = _DEFAULTS.get(spec.preprocess.interpolation, "linear")
+        name = str(take_options(spec, "opencv", filter=default)["filter"])
+        if name not in _FILTERS:
+            raise UsageError(
+                f"The option opencv.filter is {name!r}.{did_you_mean(name, list(_FILTERS))} "
+                f"Choose {', '.join(_FILTERS)}."
+            )
+        cv2.setNumThreads(1)  # the images are shared out among our threads
+        super().__init__(
+            spec,
+            _make_levels_of(spec, _FILTERS[name]),
+            {"decoder": f"OpenCV {cv2.__version__}", "filter": name},
+        )
+
+
+def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], np.ndarray]:
+    paths, preprocess = spec.paths, spec.preprocess
+
+    def levels_of(sample: int) -> np.ndarray:
+        path = paths[sample]
+        try:
+            data = np.fromfile(path, np.uint8)
+            # The orientation stays as it is stored: the reference ignores EXIF.
+            pixels_HWC = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        except (OSError, cv2.error) as error:
+            raise corrupt(path, error) from error
+        if pixels_HWC is None:
+            raise corrupt(path, "OpenCV cannot read it")
+        height, width = pixels_HWC.shape[:2]
+        resized = [side * preprocess.resize // min(height, width) for side in (height, width)]
+        levels_HWC = cv2.resize(pixels_HWC, resized[::-1], interpolation=interpolation)
+        top, left = (round((side - preprocess.crop) / 2) for side in resized)
+        bottom, right = top + preprocess.crop, left + preprocess.crop
+        # OpenCV's order is blue, green, red.
+        return cv2.cvtColor(levels_HWC[top:bottom, left:right], cv2.COLOR_BGR2RGB)
+
+    return levels_of

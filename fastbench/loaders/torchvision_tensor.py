@@ -1,0 +1,124 @@
+"""How fast can a CPU do what the reference does? uint8 tensors all the way, in threads.
+
+libjpeg-turbo decodes (through torchvision), torch's antialiased uint8 kernel resizes, which rounds
+as Pillow does, and each image is normalised while it lies in the cache. The resized image ends
+where the crop does: of what lies right of it and below nothing is computed. What lies left of it
+and above is, since the kernel begins at a whole pixel and the crop seldom does.
+
+torchvision's decoder is deprecated (torchvision 0.29); its successor TorchCodec rotates by EXIF
+orientation and cannot be told not to, which the reference does not do. So the decoder is called by
+its operator, which warns nobody at every image; where a torchvision has none any more, Pillow
+decodes. It also takes what the fast decoder refuses: what the reference can read, this one can.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from fastbench.data.check import corrupt
+from fastbench.loaders.base import LoaderSpec, Preprocess, take_options
+from fastbench.loaders.threads import ThreadedLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TensorLoader", "make_levels_of"]
+
+_RESAMPLE = {
+    "bilinear": torch.ops.aten._upsample_bilinear2d_aa.default,
+    "bicubic": torch.ops.aten._upsample_bicubic2d_aa.default,
+}
+
+
+class TensorLoader(ThreadedLoader):
+    """The loader `torchvision-tensor`."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        take_options(spec, "torchvision-tensor")
+        super().__init__(
+            spec,
+            make_levels_of(spec),
+            {"decoder": "libjpeg-turbo through torchvision" if _has_decoder() else "PIL"},
+        )
+
+
+def make_levels_of(spec: LoaderSpec) -> Callable[[int], np.ndarray]:
+    """A function that turns a sample's id into its (crop, crop, 3) uint8 levels.
+
+    It raises `CorruptImageError` for a file that Pillow cannot decode either.
+    """
+    decode = _decode if _has_decoder() else _decode_by_pillow
+    paths, preprocess = spec.paths, spec.preprocess
+
+    def levels_of(sample: int) -> np.ndarray:
+        path = paths[sample]
+        try:
+            data = np.fromfile(path, np.uint8)
+            pixels_CHW = decode(data)
+        except Exception:  # noqa: BLE001 - Pillow has the last word, and raises
+            pixels_CHW = _decode_file_by_pillow(path)
+        return resize_and_crop(pixels_CHW, preprocess)
+
+    return levels_of
+
+
+def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> np.ndarray:
+    """(3, H, W) uint8 of any size, channels last in memory -> (crop, crop, 3) uint8.
+
+    The sizes are torchvision's: the long side truncated, the crop's start rounded, ties to even.
+    """
+    height, width = pixels_CHW.shape[1:]
+    short = min(height, width)
+    crop = preprocess.crop
+    resized = [length * preprocess.resize // short for length in (height, width)]
+    top, left = (round((length - crop) / 2) for length in resized)
+    resample = _RESAMPLE.get(preprocess.interpolation)
+    if resample is None or not preprocess.antialias:
+        levels_CHW = transforms.center_crop(
+            transforms.resize(
+                pixels_CHW,
+                resized,
+                InterpolationMode(preprocess.interpolation),
+                antialias=preprocess.antialias,
+            ),
+            [crop, crop],
+        )
+        return levels_CHW.permute(1, 2, 0).numpy()
+    levels_NCHW = resample(
+        pixels_CHW[None], [top + crop, left + crop], False, resized[0] / height, resized[1] / width
+    )
+    return levels_NCHW[0].permute(1, 2, 0).numpy()[top:, left:]
+
+
+def _has_decoder() -> bool:
+    try:
+        return bool(torch.ops.image.decode_jpeg)
+    except AttributeError:
+        return False
+
+
+def _decode(data: np.ndarray) -> torch.Tensor:
+    """A JPEG's bytes -> (3, H, W) uint8, orientation as it is stored."""
+    pixels_CHW: torch.Tensor = torch.ops.image.decode_jpeg(torch.from_numpy(data), 3, False)
+    return pixels_CHW
+
+
+def _decode_by_pillow(data: np.ndarray) -> torch.Tensor:
+    with Image.open(io.BytesIO(data.tobytes())) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def _decode_file_by_pillow(path: str) -> torch.Tensor:
+    try:
+        with Image.open(path) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
+    except Exception as error:
+        raise corrupt(path, error) from error
