@@ -45,8 +45,13 @@ def main() -> None:
             }
         )
         low, high = found.interval or (0.0, 0.0)
-        equal = sum(p["interval"] is not None and p["interval"][0] <= 1 <= p["interval"][1] for p in pairs)
-        print(f"of {number}: equal {equal}; last B/A {found.ratio:.3f} ({low:.3f} to {high:.3f})", flush=True)
+        equal = sum(
+            p["interval"] is not None and p["interval"][0] <= 1 <= p["interval"][1] for p in pairs
+        )
+        print(
+            f"of {number}: equal {equal}; last B/A {found.ratio:.3f} ({low:.3f} to {high:.3f})",
+            flush=True,
+        )
         if arguments.output:
             record = {
                 "benchmark": "compare_equal",

@@ -5,9 +5,10 @@ here, by a plain `DataLoader` as torchvision's documentation writes it, and, as 
 libjpeg-turbo decoding the same files in as many threads and dropping the pixels. The peers do it
 their own way: timm's `create_loader`, SPDL's pipeline, WebDataset's.
 
-All are opened at once and idle while another runs; a round gives each one window, every other round
-in the reverse order, so that a machine whose speed drifts slows all alike. A window begins with
-batches that are not counted, more of them than any queue holds. The figures are ratios of a round,
+All are opened at once and idle while another runs: after each window the one that ran is left to
+fill its queues. A round gives each one window, every other round in the reverse order, so that a
+machine whose speed drifts slows all alike. A window begins with batches that are not counted, more
+of them than any queue holds. The figures are ratios of a round,
 torchvision-tensor over the other, their median and its 95 % interval (order statistics of the sign
 test); CPU seconds are of this process and its children.
 
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 OURS = "torchvision-tensor"
 LIMIT = "decode alone"
 PLAIN = "plain DataLoader"
+IDLE_S = 0.1
+IDLE_SHARE = 0.2
 NOT_TIMED = ("memory", "synthetic")
 """They decode nothing while they are timed."""
 IMAGENET = Preprocess(
@@ -201,6 +204,7 @@ def measure(
             names = list(sources) if number % 2 == 0 else list(reversed(sources))
             for name in names:
                 window = timed(sources[name], queued, num_batches, watch.cpu_s)
+                wait_until_idle(watch.cpu_s)
                 rates[name].append(window[0])
                 cpu_s[name].append(window[1])
             print(f"round {number + 1} of {num_rounds}", file=sys.stderr)
@@ -216,6 +220,16 @@ def timed(
     num_images = sum(next(source) for _ in range(num_batches))
     wall_s = time.perf_counter() - start
     return num_images / wall_s, (cpu_s() - used) / num_images * 1000
+
+
+def wait_until_idle(cpu_s: Callable[[], float]) -> None:
+    """Until nothing of ours runs any more: the queues are full."""
+    used = cpu_s()
+    while True:
+        time.sleep(IDLE_S)
+        before, used = used, cpu_s()
+        if used - before < IDLE_SHARE * IDLE_S:
+            return
 
 
 def show(

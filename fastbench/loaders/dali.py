@@ -2,8 +2,9 @@
 
 With a CUDA device the JPEGs are decoded, resized, cropped and normalised on the GPU; without one
 the same graph runs in DALI's CPU threads; and `dali-cpu` decodes in CPU threads and does the rest
-on the GPU, for a machine with more cores than its GPU's decoder is worth. Either way the images leave the pipeline as HWC in the
-model's dtype and are *viewed* as channels-last NCHW: no copy between DALI and torch.
+on the GPU, for a machine with more cores than its GPU's decoder is worth. Either way the images
+leave the pipeline as HWC in the model's dtype and are *viewed* as channels-last NCHW: no copy
+between DALI and torch.
 
 Why not the usual recipe (`resize_shorter=256` and `crop(224)`)? It disagrees with torchvision by
 up to 203 of 255 levels. Three rules of torchvision have to be met together:
@@ -70,7 +71,7 @@ class DaliLoader:
                 f"Use weights with bilinear or bicubic preprocessing, or another loader."
             )
         on_gpu = device.type == "cuda"
-        options = self._take_options(spec, device)
+        options = self._take_options(spec)
         mixed = on_gpu and self.decodes_on_gpu
         self.repeatable = not mixed or options["hw_decoder_load"] in (0, 1)
         self._spec = spec
@@ -122,7 +123,8 @@ class DaliLoader:
         self._in_flight.drain()
         self._pipeline = None
 
-    def _take_options(self, spec: LoaderSpec, device: torch.device) -> dict[str, Setting]:
+    def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
+        device = torch.device(spec.device)
         width, height = _buffer_hint(spec, device) if device.type == "cuda" else (0, 0)
         options = take_options(
             spec, self.name, hw_decoder_load=1.0, width_hint=width, height_hint=height
@@ -191,7 +193,7 @@ class DaliCpuLoader(DaliLoader):
             )
         super().__init__(spec)
 
-    def _take_options(self, spec: LoaderSpec, device: torch.device) -> dict[str, Setting]:
+    def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
         return take_options(spec, self.name)
 
     @staticmethod

@@ -4,20 +4,22 @@ Loaders that decode and resize on the CPU have uint8 levels. For a CPU model a t
 each image while it lies in its cache (`into`); for a GPU the levels are sent as they are, a quarter
 of the bytes of float32, and normalised there (`__call__`).
 
-Shape suffixes: N batch, C channels, H height, W width.
+Shape suffixes: N batch, C channels, H height, W width; P = 3 * W, a row's values.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from fastbench.loaders.base import Preprocess
 
-__all__ = ["Normalizer"]
+__all__ = ["Normalizer", "copy_levels"]
+
+_MOST_VALUES: Final = 32_000
+"""For more in one operation torch starts threads of its own, from every thread that calls."""
 
 
 class Normalizer:
@@ -29,16 +31,14 @@ class Normalizer:
     def __init__(self, preprocess: Preprocess, device: str, dtype: str) -> None:
         self._device = torch.device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
-        std = np.array(preprocess.std)
-        scale, shift = 1 / (255 * std), -np.array(preprocess.mean) / std
-        # A row of pixels at a time: numpy's inner loop would otherwise be three values long.
-        self._scale, self._shift = (
-            np.tile(values, preprocess.crop).astype(np.float32) for values in (scale, shift)
+        mean_C, std_C = (
+            torch.tensor(values, dtype=torch.float64)
+            for values in (preprocess.mean, preprocess.std)
         )
-        self._scale_C, self._shift_C = (
-            torch.from_numpy(values.astype(np.float32)).to(self._device)
-            for values in (scale, shift)
-        )
+        scale_C, shift_C = ((1 / (255 * std_C)).float(), (-mean_C / std_C).float())
+        # A row of pixels at a time: the innermost loop would otherwise be three values long.
+        self._scale_P, self._shift_P = (x.repeat(preprocess.crop) for x in (scale_C, shift_C))
+        self._scale_C, self._shift_C = (x.to(self._device) for x in (scale_C, shift_C))
 
     def __call__(self, levels_NHWC: torch.Tensor) -> torch.Tensor:
         """(N, H, W, 3) uint8 on the CPU -> (N, 3, H, W), channels_last, on the device.
@@ -49,17 +49,22 @@ class Normalizer:
         images_NHWC = torch.addcmul(self._shift_C, levels_NHWC.float(), self._scale_C)
         return images_NHWC.to(self._dtype).permute(0, 3, 1, 2)
 
-    def into(self, levels_HWC: np.ndarray, image_HWC: torch.Tensor) -> None:
-        """(H, W, 3) uint8 levels into an image of the same shape, contiguous, on the CPU.
-
-        By numpy, one thread: torch would start threads of its own from every thread that calls.
+    def into(self, levels_HWC: torch.Tensor, image_HWC: torch.Tensor) -> None:
+        """(H, W, 3) uint8 levels into a contiguous image of the same shape, on the CPU, by the
+        calling thread alone.
         """
-        height, width, _ = levels_HWC.shape
-        levels = levels_HWC.reshape(height, 3 * width)
-        if image_HWC.dtype == torch.float32:
-            values = image_HWC.view(height, 3 * width).numpy()
-            np.multiply(levels, self._scale, out=values)
-            np.add(values, self._shift, out=values)
-            return
-        values = levels * self._scale + self._shift
-        image_HWC.copy_(torch.from_numpy(values).view(height, width, 3))
+        for levels_HP, values_HP in zip(_pieces(levels_HWC), _pieces(image_HWC), strict=True):
+            torch.addcmul(self._shift_P, levels_HP, self._scale_P, out=values_HP)
+
+
+def copy_levels(levels_HWC: torch.Tensor, target_HWC: torch.Tensor) -> None:
+    """Copy an image's levels, by the calling thread alone."""
+    for levels_HP, target_HP in zip(_pieces(levels_HWC), _pieces(target_HWC), strict=True):
+        target_HP.copy_(levels_HP)
+
+
+def _pieces(image_HWC: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Some rows each; a view of memory whose rows are contiguous."""
+    height, width, channels = image_HWC.shape
+    num_values = width * channels
+    return image_HWC.view(height, num_values).split(max(1, _MOST_VALUES // num_values))

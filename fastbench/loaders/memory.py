@@ -11,13 +11,15 @@ Each time it is opened it decodes all images anew: the start of a row takes as l
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import psutil
+import torch
 
 from fastbench.errors import OutOfMemoryError
 from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.levels import copy_levels
 from fastbench.loaders.threads import ThreadedLoader
 from fastbench.loaders.torchvision_tensor import make_levels_of
 from fastbench.units import format_bytes
@@ -36,7 +38,7 @@ class MemoryLoader(ThreadedLoader):
 
     def __init__(self, spec: LoaderSpec) -> None:
         take_options(spec, "memory")
-        self._levels_MHWC: np.ndarray | None = _decode_all(spec)
+        self._levels_MHWC: torch.Tensor | None = _decode_all(spec)
         super().__init__(
             spec,
             self._levels_MHWC.__getitem__,
@@ -50,21 +52,21 @@ class MemoryLoader(ThreadedLoader):
         self._make_levels = _closed
 
 
-def _decode_all(spec: LoaderSpec) -> np.ndarray:
+def _decode_all(spec: LoaderSpec) -> torch.Tensor:
     """All samples' levels, (M, crop, crop, 3) uint8."""
     crop = spec.preprocess.crop
     shape = (len(spec.paths), crop, crop, 3)
-    needed, available = int(np.prod(shape)), psutil.virtual_memory().available
+    needed, available = math.prod(shape), psutil.virtual_memory().available
     if needed > _MOST * available:
         raise OutOfMemoryError(
             f"The loader 'memory' would hold {len(spec.paths):,} images in {format_bytes(needed)} "
             f"of memory, and {format_bytes(available)} are available. Use a smaller --limit."
         )
-    levels_MHWC = np.empty(shape, np.uint8)
+    levels_MHWC = torch.empty(shape, dtype=torch.uint8)
     levels_of = make_levels_of(spec)
 
     def decode(sample: int) -> None:
-        levels_MHWC[sample] = levels_of(sample)
+        copy_levels(levels_of(sample), levels_MHWC[sample])
 
     with ThreadPoolExecutor(spec.num_threads, "fastbench-fill") as pool:
         for _ in pool.map(decode, range(len(spec.paths))):
@@ -72,5 +74,5 @@ def _decode_all(spec: LoaderSpec) -> np.ndarray:
     return levels_MHWC
 
 
-def _closed(sample: int) -> np.ndarray:
+def _closed(sample: int) -> torch.Tensor:
     raise RuntimeError(f"the loader is closed: sample {sample}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 
 from fastbench.data.check import corrupt
 from fastbench.errors import UsageError, did_you_mean
@@ -50,10 +51,10 @@ class OpencvLoader(ThreadedLoader):
         )
 
 
-def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], np.ndarray]:
+def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], torch.Tensor]:
     paths, preprocess = spec.paths, spec.preprocess
 
-    def levels_of(sample: int) -> np.ndarray:
+    def levels_of(sample: int) -> torch.Tensor:
         path = paths[sample]
         try:
             data = np.fromfile(path, np.uint8)
@@ -69,6 +70,7 @@ def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], np.
         top, left = (round((side - preprocess.crop) / 2) for side in resized)
         bottom, right = top + preprocess.crop, left + preprocess.crop
         # OpenCV's order is blue, green, red.
-        return cv2.cvtColor(levels_HWC[top:bottom, left:right], cv2.COLOR_BGR2RGB)
+        levels_HWC = cv2.cvtColor(levels_HWC[top:bottom, left:right], cv2.COLOR_BGR2RGB)
+        return torch.from_numpy(levels_HWC)
 
     return levels_of

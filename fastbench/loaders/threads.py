@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fastbench.loaders.base import Batch, LoaderSpec, Setting
-from fastbench.loaders.levels import Normalizer
+from fastbench.loaders.levels import Normalizer, copy_levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    import numpy as np
 
 __all__ = ["ThreadedLoader"]
 
@@ -43,7 +41,7 @@ class ThreadedLoader:
     def __init__(
         self,
         spec: LoaderSpec,
-        make_levels: Callable[[int], np.ndarray],
+        make_levels: Callable[[int], torch.Tensor],
         settings: Mapping[str, Setting],
     ) -> None:
         self.settings: Mapping[str, Setting] = {
@@ -123,7 +121,7 @@ class ThreadedLoader:
             try:
                 levels_HWC = self._make_levels(sample)
                 if self._on_gpu:
-                    slot.rows_NHWC[row].numpy()[...] = levels_HWC
+                    copy_levels(levels_HWC, slot.rows_NHWC[row])
                 else:
                     self._normalizer.into(levels_HWC, slot.rows_NHWC[row])
             except Exception as failure:  # noqa: BLE001 - raised again by the consumer

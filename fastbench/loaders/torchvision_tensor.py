@@ -49,7 +49,7 @@ class TensorLoader(ThreadedLoader):
         )
 
 
-def make_levels_of(spec: LoaderSpec) -> Callable[[int], np.ndarray]:
+def make_levels_of(spec: LoaderSpec) -> Callable[[int], torch.Tensor]:
     """A function that turns a sample's id into its (crop, crop, 3) uint8 levels.
 
     It raises `CorruptImageError` for a file that Pillow cannot decode either.
@@ -57,7 +57,7 @@ def make_levels_of(spec: LoaderSpec) -> Callable[[int], np.ndarray]:
     decode = _decode if _has_decoder() else _decode_by_pillow
     paths, preprocess = spec.paths, spec.preprocess
 
-    def levels_of(sample: int) -> np.ndarray:
+    def levels_of(sample: int) -> torch.Tensor:
         path = paths[sample]
         try:
             data = np.fromfile(path, np.uint8)
@@ -69,8 +69,8 @@ def make_levels_of(spec: LoaderSpec) -> Callable[[int], np.ndarray]:
     return levels_of
 
 
-def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> np.ndarray:
-    """(3, H, W) uint8 of any size, channels last in memory -> (crop, crop, 3) uint8.
+def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """(3, H, W) uint8 of any size, channels last in memory -> (crop, crop, 3) uint8, a view.
 
     The sizes are torchvision's: the long side truncated, the crop's start rounded, ties to even.
     """
@@ -90,11 +90,13 @@ def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> np.ndar
             ),
             [crop, crop],
         )
-        return levels_CHW.permute(1, 2, 0).numpy()
+        return levels_CHW.permute(1, 2, 0).contiguous()
+    # Added before the strides say that channels are last, the batch's dimension hides that.
+    pixels_NCHW = pixels_CHW.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     levels_NCHW = resample(
-        pixels_CHW[None], [top + crop, left + crop], False, resized[0] / height, resized[1] / width
+        pixels_NCHW, [top + crop, left + crop], False, resized[0] / height, resized[1] / width
     )
-    return levels_NCHW[0].permute(1, 2, 0).numpy()[top:, left:]
+    return levels_NCHW[0].permute(1, 2, 0)[top:, left:]
 
 
 def _has_decoder() -> bool:
