@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from fastbench.comparing import compare
 from fastbench.storage import read_record
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write, after each pair")
     arguments = parser.parse_args()
 
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for number in range(1, arguments.pairs + 1):
         with tempfile.TemporaryDirectory() as folder:
             a, b = (read_record(run(Path(folder) / side)) for side in "ab")

@@ -96,7 +96,7 @@ def run_passes(
         reads_images, repeatable = opened.reads_images, getattr(opened, "repeatable", True)
         if reads_images and conditions.config.passes == "all":
             loader_ceiling = runner.loader_alone(
-                opened, clock, plan, spec.num_batches, watch=watch, evict=evict
+                opened, clock, plan, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
             )
     scores = tally.read()
     runner.check_each_once(scores, measured.num_epochs, conditions.manifest.names, loader)

@@ -77,10 +77,6 @@ class Watch(Protocol):
         """It has closed, after so many images."""
         ...
 
-    def cpu_s(self) -> float:
-        """CPU seconds that this process and its children have used so far."""
-        ...
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -297,24 +293,26 @@ def loader_alone(
     plan: Plan,
     num_batches: int,
     *,
-    watch: Watch | None = None,
+    cpu_s: Callable[[], float] | None = None,
     evict: Callable[[], None] | None = None,
 ) -> Ceiling:
-    """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`."""
+    """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`.
+
+    `cpu_s` tells the CPU seconds that this process and its children have used so far.
+    """
     stream = _Stream(loader)
     _warm_up_loader(stream, plan.warm_up_batches, plan.warm_up_seconds)
     if evict is not None:
         evict()
     num_images = 0
-    used_s = None if watch is None else watch.cpu_s()
+    used_s = cpu_s() if cpu_s else 0.0
     clock.start()
     while num_images == 0 or (evict is None and clock.elapsed() < plan.ceiling_seconds):
         for _ in range(num_batches):
             num_images += stream.take().num_valid
             clock.mark()
     wall_s = clock.stop()
-    cpu_s = None if watch is None or used_s is None else watch.cpu_s() - used_s
-    return Ceiling(num_images=num_images, wall_s=wall_s, cpu_s=cpu_s)
+    return Ceiling(num_images=num_images, wall_s=wall_s, cpu_s=cpu_s() - used_s if cpu_s else None)
 
 
 def model_alone(model: Model, images_NCHW: torch.Tensor, clock: Clock, plan: Plan) -> Ceiling:
