@@ -14,7 +14,9 @@ that both of a pair meet the same neighbours.
 
 A busy machine blurs a ratio near 1 by several percent, so the cost is also measured alone: the
 timed window over a loader that hands out one resident batch and a model that returns a constant,
-in microseconds a batch, and as a share of the end-to-end step.
+in microseconds a batch, and as a share of the end-to-end step. What watching the machine costs
+(`telemetry.py`) is measured alone, too: the CPU time of this process, which sleeps, while a window is
+open and a loader's worker processes are there to be looked at.
 
     uv run python benchmarks/harness_overhead.py [--data DIR] [--pairs N] [--output FILE]
 """
@@ -25,7 +27,9 @@ import argparse
 import itertools
 import json
 import os
+import shlex
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +48,7 @@ from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.models.classifier import Classifier, Tally
 from fastbench.models.zoo import load_model
 from fastbench.stats import median_interval
+from fastbench.telemetry import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
 WARM_UP_BATCHES = 4
 FEWEST_PAIRS = 6
 """Fewer have no 95 % interval of their median."""
+WATCHED_S = 20.0
 
 
 def main() -> None:
@@ -93,6 +99,7 @@ def main() -> None:
     results["loader alone, dali"] = compare_dali(spec, arguments.pairs)
 
     cost_s = cost_of_a_batch(spec)
+    watching = cost_of_watching(spec, device)
     steps = {
         name: batch_size / statistics.median(results[f"end to end, {name}"]["bare_images_per_s"])
         for name in ("torchvision", "dali")
@@ -105,15 +112,17 @@ def main() -> None:
         )
     shares = ", ".join(f"{100 * cost_s / step:.2f} % of {name}'s" for name, step in steps.items())
     print(f"the harness alone        {1e6 * cost_s:.0f} us a batch: {shares} step")
+    print(f"watching the machine     {100 * watching:.2f} % of a core")
     if arguments.output:
         record = {
             "benchmark": "harness_overhead",
-            "command": "uv run python benchmarks/harness_overhead.py",
+            "command": shlex.join(["uv", "run", "python", *sys.argv]),
             "environment": environment.describe(),
             "batch_size": batch_size,
             "num_images": len(manifest),
             "results": results,
             "harness_s_per_batch": cost_s,
+            "watching_share_of_a_core": watching,
             "bare_s_per_batch": steps,
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +174,21 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
     return min(costs)
 
 
+def cost_of_watching(spec: LoaderSpec, device: torch.device) -> float:
+    """The share of a core that an open window of telemetry takes: CPU over wall seconds."""
+    loader = resolve("torchvision")(spec)
+    next(iter(loader))
+    time.sleep(2)  # until the workers' queues are full
+    with Watch(device.index) as watch:
+        watch.begin()
+        start, used = time.perf_counter(), time.process_time()
+        time.sleep(WATCHED_S)
+        share = (time.process_time() - used) / (time.perf_counter() - start)
+        watch.end(1)
+    loader.close()
+    return share
+
+
 def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:
     plan = runner.Plan(
         min_seconds=0,
@@ -199,7 +223,9 @@ def compare_dali(spec: LoaderSpec, num_pairs: int) -> dict[str, Any]:
     loader = dali.DaliLoader(spec)
     pipeline = dali._make_pipeline(
         spec,
-        {"hw_decoder_load": 1.0, "width_hint": 0, "height_hint": 0},
+        {"hw_decoder_load": 1.0, "width_hint": 0, "height_hint": 0}
+        if spec.device.startswith("cuda")
+        else None,
         batch_size=spec.batch_size,
         num_threads=spec.num_threads,
         device_id=torch.device(spec.device).index if spec.device.startswith("cuda") else None,
