@@ -15,8 +15,8 @@ that both of a pair meet the same neighbours.
 A busy machine blurs a ratio near 1 by several percent, so the cost is also measured alone: the
 timed window over a loader that hands out one resident batch and a model that returns a constant,
 in microseconds a batch, and as a share of the end-to-end step. What watching the machine costs
-(`telemetry.py`) is measured alone, too: the CPU time of this process, which sleeps, while a window is
-open and a loader's worker processes are there to be looked at.
+(`telemetry.py`) is measured alone, too: the CPU time of this process, which sleeps, while a window
+is open and a loader's worker processes are there to be looked at.
 
     uv run python benchmarks/harness_overhead.py [--data DIR] [--pairs N] [--output FILE]
 """
