@@ -4,13 +4,12 @@ import csv
 import io
 import json
 import re
-from pathlib import Path
 
 import pytest
-from test_compare import DATA, broken, run, written
-from test_report import on_gpu, parity, pixels, sheet_of
+from test_compare import DATA, broken, run
+from test_report import sheet_of
+from test_report_columns import on_gpu, parity, pixels
 
-from fastbench import cli
 from fastbench.report.columns import COLUMNS, find
 from fastbench.report.formats import to_csv, to_jsonl, to_latex, to_markdown
 from fastbench.report.sheet import Sheet
@@ -64,7 +63,7 @@ def test_markdown() -> None:
         "| good | ok | **150** (149–151) | **60** (model) | exact |",
         "| cold <sup>a</sup> | ok | 50.0 | 20 (model) | – |",
     ]
-    assert "<sup>a</sup> page cache cold (others: warm); not ranked" in text
+    assert "<sup>a</sup> page cache cold (others: warm); not ranked with the others" in text
     assert "| bro\\|ken | INVALID | 800 | 320 (model) | – |" in text
     assert "- **images/s**: throughput from files to predictions" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -114,7 +113,7 @@ def test_csv() -> None:
     assert float(dali[6]) == pytest.approx(0.90481, abs=1e-5)
     assert dali[-2:] == ["ok", ""]
     assert cold[:4] == ["cold", "50.0", "", ""]
-    assert cold[-1] == "page cache cold (others: warm); not ranked"
+    assert cold[-1] == "page cache cold (others: warm); not ranked with the others"
     assert rows[1][-1].startswith("different: pixels differ")
     assert rows[4][-2:] == ["INVALID", "INVALID: the steps take longer than the window"]
     assert "**" not in to_csv(sheet)
@@ -180,7 +179,7 @@ def test_the_table_at_80_columns() -> None:
         "bro|ken   INVALID         800      92.30  –",
         "                               90.5–93.8",
         "",
-        "ᵃ page cache cold (others: warm); not ranked.",
+        "ᵃ page cache cold (others: warm); not ranked with the others.",
     ]
 
 
@@ -215,31 +214,3 @@ def test_styles() -> None:
     assert styles["800"] == "red"
     assert styles["INVALID"] == "red"
     assert "100" not in styles
-
-
-def test_output_goes_to_a_file_in_the_format_of_its_ending(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = written(tmp_path / "records", run(100))
-    for name, start in {
-        "r.md": "1,000 JPEGs",
-        "r.csv": "device,model,",
-        "r.jsonl": '{"device": "A CPU"',
-        "r.tex": "% Needs",
-        "r.txt": "1,000 JPEGs",
-    }.items():
-        path = tmp_path / name
-        assert cli.main(["report", str(record), "--output", str(path)]) == 0
-        assert path.read_text().startswith(start)
-    assert capsys.readouterr() == ("", "")
-    argv = ["report", str(record), "--output", str(tmp_path / "gone" / "r.md")]
-    assert cli.main(argv) == 2
-    assert "cannot be written to" in capsys.readouterr().err
-
-
-def test_the_help_on_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", "--columns", "help"]) == 0
-    out = capsys.readouterr().out
-    assert "images/s" in out
-    assert "throughput from files to predictions" in out
-    assert "loaders" in out

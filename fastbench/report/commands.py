@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -75,7 +76,8 @@ def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     if (arguments.columns or "").strip() == "help":
         from fastbench.report.columns import list_all
 
-        sys.stdout.write(list_all() + "\n")
+        width = min(100, shutil.get_terminal_size().columns)
+        sys.stdout.write(list_all(width) + "\n")
         return 0, []
     if not arguments.paths:
         raise UsageError("There is nothing to report. Name a record, or a folder of records.")

@@ -22,7 +22,7 @@ from fastbench.stats import log_ratio_interval
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fastbench.report.columns import Column, Value
+    from fastbench.report.column import Column, Value
     from fastbench.report.rows import Row
 
 __all__ = ["CONFIGURATION", "configuration", "parse_price", "sides", "with_prices", "with_ratios"]

@@ -13,12 +13,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from fastbench.report.sheet import BEST, Cell, Line, Sheet, why_unranked
+from fastbench.report.sheet import BEST, Cell, Line, Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastbench.report.columns import Column, Value
+    from fastbench.report.column import Column, Value
 
 __all__ = ["to_csv", "to_jsonl", "to_latex", "to_markdown"]
 
@@ -168,4 +168,4 @@ def _titles(column: Column, title: str) -> list[str]:
 
 
 def _notes(line: Line) -> list[str]:
-    return [*why_unranked(line.row), *(note.text for note in line.footnotes)]
+    return [*line.row.reasons, *(note.text for note in line.footnotes)]

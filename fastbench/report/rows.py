@@ -20,7 +20,7 @@ from fastbench.storage import SCHEMA_VERSION, build_record, other_kind, read_jso
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fastbench.report.columns import Bounds, Column, Value
+    from fastbench.report.column import Bounds, Column, Value
     from fastbench.results import Record
 
 __all__ = ["DIFFERENT", "FAIL", "INVALID", "OK", "Found", "Row", "read_rows"]
@@ -95,6 +95,18 @@ class Row:
         if self.parity == DIFFERENT:
             return DIFFERENT
         return FAIL if self.failures else OK
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not ranked: contradictions, the gates that it does not pass, their cause."""
+        said = DIFFERENT if self.parity == DIFFERENT else FAIL
+        parity = self.record.parity
+        cause = parity.pixels.cause if parity and parity.pixels else None
+        return [
+            *(f"{INVALID}: {reason}" for reason in self.invalid),
+            *(f"{said}: {failure}" for failure in self.failures),
+            *([f"probable cause: {cause}"] if cause and self.failures else []),
+        ]
 
     @functools.cached_property
     def steps_s(self) -> list[float]:

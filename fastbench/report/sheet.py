@@ -1,12 +1,11 @@
 """Rows of a report -> a sheet: columns, groups, cells, what is best, and what must be said of it.
 
 A sheet is what every format prints (`formats.py`, `terminal.py`). It holds texts and raw values
-side by side, and decides all that a format must not: which columns a set comes to, which rows may
-be ranked against each other, which value is the best, which row needs a footnote.
+side by side, and decides all that a format must not: which columns it gets (`picking.py`), which
+rows may be ranked against each other, which value is the best, which row needs a footnote
+(`unlike.py`).
 
-Sets of columns adapt: a column with one value over all rows goes into the lines above the table,
-one without any value is left out, and before the measured ones stand those that tell the rows
-apart. Columns that were named one by one are shown as they were asked for.
+What it does not know: whether the best is better than the next beyond chance.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.errors import UsageError
-from fastbench.report.columns import COLUMNS, Choice, Column, choose
-from fastbench.report.contrast import CONFIGURATION, sides, with_prices, with_ratios
-from fastbench.report.rows import DIFFERENT, INVALID, OK, Row
+from fastbench.report.columns import COLUMNS, Choice, choose
+from fastbench.report.contrast import sides, with_prices, with_ratios
+from fastbench.report.picking import grouping_of, pick
+from fastbench.report.rows import OK, Row
 from fastbench.report.unlike import (
     Footnote,
     facts,
@@ -31,15 +31,9 @@ from fastbench.report.unlike import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fastbench.report.columns import Bounds, Value
+    from fastbench.report.column import Bounds, Column, Value
 
 __all__ = ["BEST", "Cell", "Group", "Line", "Sheet", "View", "make_sheet"]
-
-_TELLING_APART: Final = (
-    *("threads", "decoder", "cpu", "cores", "torch", "dali", "driver"),
-    *("page-cache", "digest", "date", "file"),
-)
-"""Columns that are taken in turn while rows look alike."""
 
 BEST: Final = (
     "Bold: the best of the rows that can be ranked, whether or not the difference is beyond chance."
@@ -148,10 +142,12 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     values = sides(rows, view.contrast, view.baseline) if view.contrast else []
     if view.contrast and len(values) > 1:
         rows = with_ratios(rows, view.contrast, values[0])
+        if all(row.value(view.contrast) == values[0] for row in rows if row.ratio is not None):
+            rows = [dataclasses.replace(row, ratio=None) for row in rows]  # 1.00x and nothing else
     if view.prices:
         rows = with_prices(rows, view.prices)
-    grouping = _grouping(view)
-    columns = _columns(rows, choices, grouping, view)
+    grouping = grouping_of(view)
+    columns = pick(rows, choices, grouping, view)
     shown = {column.name for column in (*columns, *grouping)}
     every = [facts(row) for row in rows]
     notes, of_rows = footnotes(every, shown)
@@ -208,74 +204,6 @@ def _cell(row: Row, column: Column) -> Cell:
     )
 
 
-def _grouping(view: View) -> list[Column]:
-    """The columns that make up a group's heading."""
-    if view.by:
-        return [view.by]
-    if not view.across:
-        return []
-    names = [name for name in (*CONFIGURATION, "digest") if name != view.across.name]
-    return [COLUMNS[name] for name in names]
-
-
-def _columns(
-    rows: Sequence[Row], choices: list[Choice], grouping: list[Column], view: View
-) -> list[Column]:
-    """What the choices come to for these rows."""
-    chosen = [
-        choice.column
-        for choice in choices
-        if choice.is_asked or view.is_data or _is_worth_it(rows, choice.column)
-    ]
-    if view.is_data:
-        if not all(choice.is_asked for choice in choices):
-            chosen = _in_front([COLUMNS[name] for name in CONFIGURATION], chosen)
-        return list(dict.fromkeys((*chosen, *grouping, COLUMNS["status"])))
-    if not all(choice.is_asked for choice in choices):
-        labels = [column for column in chosen if column.is_label and column not in grouping]
-        labels = _labels(rows, labels, grouping, view)
-        chosen = _in_front(labels, [column for column in chosen if not column.is_label])
-    if COLUMNS["status"] not in chosen and any(row.status != OK for row in rows):
-        num_labels = next(
-            (i for i, column in enumerate(chosen) if not column.is_label), len(chosen)
-        )
-        chosen.insert(num_labels, COLUMNS["status"])
-    return chosen
-
-
-def _in_front(labels: list[Column], columns: list[Column]) -> list[Column]:
-    return [*labels, *(column for column in columns if column not in labels)]
-
-
-def _is_worth_it(rows: Sequence[Row], column: Column) -> bool:
-    """Whether a column of a set says something: labels where they differ, figures where known."""
-    values = {row.value(column) for row in rows}
-    return len(values) > 1 if column.is_label else values != {None}
-
-
-def _labels(
-    rows: Sequence[Row], labels: list[Column], grouping: list[Column], view: View
-) -> list[Column]:
-    """The columns that tell the rows apart, in the registry's order."""
-    grouped = {column.name for column in grouping}
-    names = {column.name for column in labels}
-    names |= {
-        name for name in CONFIGURATION if name not in grouped and _is_worth_it(rows, COLUMNS[name])
-    }
-    if view.across:
-        names.add(view.across.name)
-    if not names:
-        names.add("model" if "loader" in grouped else "loader")
-    for name in _TELLING_APART:
-        seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
-        if len(set(seen)) == len(seen):
-            break
-        with_it = {(its, row.value(COLUMNS[name])) for its, row in zip(seen, rows, strict=True)}
-        if len(with_it) > len(set(seen)):
-            names.add(name)
-    return [column for column in COLUMNS.values() if column.name in names]
-
-
 def _groups(
     lines: list[Line], grouping: list[Column], view: View, values: list[Value]
 ) -> list[tuple[str, list[Line]]]:
@@ -290,7 +218,7 @@ def _groups(
     return [
         (
             " · ".join(
-                _in_words(column, value)
+                column.in_words(value)
                 for column, value, varies in zip(grouping, key, varying, strict=True)
                 if varies
             ),
@@ -298,12 +226,6 @@ def _groups(
         )
         for key, its_lines in found.items()
     ]
-
-
-def _in_words(column: Column, value: Value) -> str:
-    if value is None:
-        return f"{column.heading} unknown"
-    return column.words(value) or column.text(value)
 
 
 def _ranked(
@@ -372,8 +294,14 @@ def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: 
 def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: View) -> list[str]:
     """What is said below the table, apart from footnotes and the legend."""
     remarks = []
-    if COLUMNS["ratio"] in sheet.columns and view.contrast:
-        remarks.append(f"Ratios are to {_in_words(view.contrast, values[0])}.")
+    has_ratios = any(line.row.ratio is not None for line in sheet.lines)
+    if view.contrast and has_ratios:
+        remarks.append(f"Ratios are to {view.contrast.in_words(values[0])}.")
+    elif view.contrast and len(values) > 1:
+        remarks.append(
+            f"There are no ratios: nothing was measured alike with more than one "
+            f"{view.contrast.heading}."
+        )
     if view.prices:
         prices = {line.row.device: line.row.price_per_h for line in sheet.lines}
         said = [f"{name} ${price:g}" for name, price in prices.items() if price is not None]
@@ -404,23 +332,13 @@ def _reasons(sheet: Sheet) -> list[str]:
                 [
                     *([group.heading] if group.heading else []),
                     *(
-                        column.words(cell.value) or cell.text
+                        column.in_words(cell.value)
                         for column, cell in zip(sheet.columns, line.cells, strict=True)
                         if column.is_label and cell.value is not None
                     ),
                 ]
             )
-            reasons += [f"{who or line.row.path}: {reason}." for reason in why_unranked(line.row)]
+            reasons += [f"{who or line.row.path}: {reason}." for reason in line.row.reasons]
     more = len(reasons) - _MOST_REASONS
     rest = [f"And {more:,} more reasons; CSV and JSON lines have all."] if more > 0 else []
     return reasons[:_MOST_REASONS] + rest
-
-
-def why_unranked(row: Row) -> list[str]:
-    """The contradictions of an INVALID row, the gates that another did not pass, in words."""
-    invalid = [f"INVALID: {reason}" for reason in row.invalid]
-    said = "different" if row.status in (DIFFERENT, INVALID) else "FAIL"
-    parity = row.record.parity
-    cause = parity.pixels.cause if parity and parity.pixels else None
-    causes = [f"probable cause: {cause}"] if cause and row.failures else []
-    return [*invalid, *(f"{said}: {failure}" for failure in row.failures), *causes]

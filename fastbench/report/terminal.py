@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fastbench.report.columns import Column
+    from fastbench.report.column import Column
     from fastbench.report.sheet import Line, Sheet
 
 __all__ = ["print_sheet", "render"]
@@ -159,7 +159,7 @@ def _labels(sheet: Sheet, indexes: list[int], width: int) -> _Stack:
         first, *others = (line.cells[i] for i in indexes)
         style = _style(line, sheet.columns[indexes[0]], is_best=False)
         words = [
-            sheet.columns[i].words(cell.value) or cell.text
+            sheet.columns[i].in_words(cell.value)
             for i, cell in zip(indexes[1:], others, strict=True)
             if cell.value is not None
         ]

@@ -21,7 +21,7 @@ from fastbench.units import NOT_AVAILABLE, format_bytes
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from fastbench.report.columns import Column
+    from fastbench.report.column import Column
     from fastbench.report.rows import Row
 
 __all__ = ["IN_SIGHT", "Footnote", "facts", "footnotes", "is_comparable", "usual", "what_is_common"]
@@ -164,14 +164,14 @@ def what_is_common(
 
 
 def _images(rows: Sequence[Row]) -> list[str]:
-    sets = {facts_of(row) for row in rows}
+    sets = {_size_of(row) for row in rows}
     if len(sets) > 1:
         return []
     num, num_bytes = sets.pop()
     return [f"{num:,} JPEGs" + (f", {format_bytes(num_bytes / num)} each" if num_bytes else "")]
 
 
-def facts_of(row: Row) -> tuple[int, int | None]:
+def _size_of(row: Row) -> tuple[int, int | None]:
     """How many images a row read, and how many bytes they have."""
     return row.record.data["num_samples"], row.record.data.get("num_bytes")
 
@@ -192,7 +192,7 @@ def _stands_apart(value: Any, main: Any) -> bool:
 
 def _say(name: str, value: Any, main: Any) -> str:
     if name == "--quick":
-        return "measured with --quick: a first look, not a result; not ranked"
+        return "measured with --quick: a first look, not a result; not ranked with the others"
     if name == "schema version":
         return f"a record of schema version {value}, which lacks what later ones have"
     if name == "preprocessing":
@@ -203,7 +203,7 @@ def _say(name: str, value: Any, main: Any) -> str:
             if its.get(key) != others.get(key)
         ]
         return f"preprocessed otherwise: {', '.join(differing)}"
-    unranked = "; not ranked" if name in COMPARABLE else ""
+    unranked = "; not ranked with the others" if name in COMPARABLE else ""
     return f"{name} {_text(value)} (others: {_text(main)}){unranked}"
 
 
@@ -212,7 +212,7 @@ def _say_of_many(name: str, values: list[Any], main: Any) -> str:
         return "preprocessed otherwise than most rows"
     named = ", ".join(map(_text, values[:MOST_NAMED]))
     more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
-    unranked = "; not ranked" if name in COMPARABLE else ""
+    unranked = "; not ranked with the others" if name in COMPARABLE else ""
     return f"another {name} ({named}{more}; others: {_text(main)}){unranked}"
 
 
