@@ -209,6 +209,7 @@ def test_groups_with_ratios() -> None:
         "torchvision · batch 32",
         "dali · batch 64",
     ]
+    assert across.common[0].startswith("1,000 JPEGs, 110.0 kB each · sample · float32 · eager")
     assert texts(across, "device") == [
         "NVIDIA H100", "NVIDIA H200", "NVIDIA H200", "NVIDIA H100",
     ]  # fmt: skip
@@ -227,6 +228,21 @@ def test_no_ratio_of_what_is_unlike() -> None:
             "There are no ratios: nothing was measured alike with more than one dtype."
         ]
     assert "ratio" not in names_of(sheet_of(run(100), by=COLUMNS["dtype"]))
+
+
+def test_windows_without_images() -> None:
+    nothing = Throughput(
+        num_images=0, num_epochs=0, batch_size=32, wall_s=1.0, step_times_s=[1.0], windows=[]
+    )
+    sheet = sheet_of(
+        run(100),
+        run(100, dtype="float16", throughput=nothing),
+        run(100, dtype="bfloat16"),
+        by=COLUMNS["dtype"],
+        prices={"A CPU": 0.36},
+    )
+    assert texts(sheet, "ratio") == ["1.00x", "–", "1.00x"]
+    assert texts(sheet, "cost") == ["1", "–", "1"]
 
 
 def test_groups_of_numbers_are_in_order() -> None:

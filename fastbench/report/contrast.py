@@ -75,7 +75,10 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
     if row.value(contrast) == baseline:
         return dataclasses.replace(row, ratio=1.0)
     rates = [rate for partner in partners for rate in partner.record.throughput.rates]
-    ratio, interval = log_ratio_interval(rates, row.record.throughput.rates)
+    its_rates = row.record.throughput.rates
+    if min(*rates, *its_rates) <= 0:  # windows in which nothing was classified
+        return row
+    ratio, interval = log_ratio_interval(rates, its_rates)
     return dataclasses.replace(row, ratio=ratio, ratio_interval=interval)
 
 

@@ -55,9 +55,10 @@ def _peak(readings: list[int] | None) -> int | None:
 
 
 def _cost(row: Row) -> float | None:
-    if row.price_per_h is None:
+    images_per_s = row.record.throughput.images_per_s
+    if row.price_per_h is None or not images_per_s:
         return None
-    return row.price_per_h / 3600 * 1e6 / row.record.throughput.images_per_s
+    return row.price_per_h / 3600 * 1e6 / images_per_s
 
 
 def _rates(low: float, high: float) -> str:

@@ -148,7 +148,8 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         rows = with_prices(rows, view.prices)
     grouping = grouping_of(view)
     columns = pick(rows, choices, grouping, view)
-    shown = {column.name for column in (*columns, *grouping)}
+    headings = [column for column in grouping if view.by or _varies(rows, column)]
+    shown = {column.name for column in (*columns, *headings)}
     every = [facts(row) for row in rows]
     notes, of_rows = footnotes(every, shown)
     lines = [
@@ -158,7 +159,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     known = {id(line): its for line, its in zip(lines, every, strict=True)}
     groups = [
         Group(heading=heading, lines=_ranked(its_lines, known, columns, view, values))
-        for heading, its_lines in _groups(lines, grouping, view, values)
+        for heading, its_lines in _groups(lines, headings, view, values)
     ]
     sheet = Sheet(
         common=what_is_common(rows, shown, COLUMNS),
@@ -176,8 +177,7 @@ def _sound(
     """The rows whose figures can be: what is needed of each is read here for the first time."""
     labels = [column for column in COLUMNS.values() if column.is_label]
     needed = {column.name: column for column in (*labels, COLUMNS["images/s"], *columns)}
-    if view.sort:
-        needed[view.sort.name] = view.sort
+    needed |= {column.name: column for column in (view.sort, view.contrast) if column}
     sound, complaints = [], []
     for row in rows:
         try:
@@ -204,24 +204,23 @@ def _cell(row: Row, column: Column) -> Cell:
     )
 
 
+def _varies(rows: Sequence[Row], column: Column) -> bool:
+    return len({row.value(column) for row in rows}) > 1
+
+
 def _groups(
-    lines: list[Line], grouping: list[Column], view: View, values: list[Value]
+    lines: list[Line], headings: list[Column], view: View, values: list[Value]
 ) -> list[tuple[str, list[Line]]]:
     """Headings and their lines: with --by in the order of its values, else as they come."""
     found: dict[tuple[Value, ...], list[Line]] = {}
     if view.by:
         found = {(value,): [] for value in values}
     for line in lines:
-        key = tuple(line.row.value(column) for column in grouping)
+        key = tuple(line.row.value(column) for column in headings)
         found.setdefault(key, []).append(line)
-    varying = [len({key[i] for key in found}) > 1 or bool(view.by) for i in range(len(grouping))]
     return [
         (
-            " · ".join(
-                column.in_words(value)
-                for column, value, varies in zip(grouping, key, varying, strict=True)
-                if varies
-            ),
+            " · ".join(column.in_words(value) for column, value in zip(headings, key, strict=True)),
             its_lines,
         )
         for key, its_lines in found.items()
