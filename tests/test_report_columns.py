@@ -90,7 +90,7 @@ def test_what_columns_read() -> None:
         compile_mode="default",
         parity=parity(pixels(mean=0.164, most=1.0)),
         loader_settings={"decoder": "mixed"},
-        loader_ceiling=Ceiling(num_images=1000, wall_s=5.0),
+        loader_ceiling=Ceiling(num_images=2000, wall_s=10.0, cpu_s=14.0),
         model_ceiling=Ceiling(num_images=512, wall_s=4.0),
     )
     expected = {
@@ -112,6 +112,7 @@ def test_what_columns_read() -> None:
         "images/J": 2.0,
         "watts": 50,
         "cpu-s": 20,
+        "loader-cpu-s": 7,
         "gpu-memory": 5e9,
         "rss": 2e9,
         "jpeg": 11e6,

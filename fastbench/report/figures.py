@@ -39,8 +39,9 @@ def _step(pct: float) -> Callable[[Row], Value]:
 
 def _loader_cpu(row: Row) -> float | None:
     ceiling = row.record.loader_ceiling
-    cpu_s: float | None = getattr(ceiling, "cpu_s", None)
-    return 1000 * cpu_s / ceiling.num_images if ceiling and cpu_s is not None else None
+    if ceiling is None or ceiling.cpu_s is None:
+        return None
+    return 1000 * ceiling.cpu_s / ceiling.num_images
 
 
 def _jpeg_bytes(row: Row) -> float | None:
