@@ -19,6 +19,8 @@ from fastbench.errors import (
     UsageError,
 )
 from fastbench.measure import ab_rows, complain, measure, parity_rows, rows, say
+from fastbench.report.commands import add_options as add_report_options
+from fastbench.report.commands import report
 
 if TYPE_CHECKING:
     import argparse
@@ -85,6 +87,7 @@ def _parser() -> Parser:
     hold = command("parity", _parity, "hold a loader's images and predictions to the reference")
     add_options(hold, RunConfig, only=PARITY_OPTIONS)
     _add_compare(command("compare", _compare, "hold record B against A; fail on a slowdown"))
+    add_report_options(command("report", _report, "show records of any machines in one table"))
     command("models", _models, "list the models")
     command("loaders", _loaders, "list the loaders, and whether they run here")
     command("env", _env, "tell what this machine can do")
@@ -160,6 +163,13 @@ def _compare(arguments: argparse.Namespace) -> int:
         fail_below=arguments.fail_below,
         allow_unlike=arguments.allow_unlike,
     )
+    for complaint in complaints:
+        complain(complaint)
+    return code
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    code, complaints = report(arguments)
     for complaint in complaints:
         complain(complaint)
     return code

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from fastbench.measurements import GpuTelemetry
     from fastbench.results import Record
 
-__all__ = ["Comparison", "Difference", "Figure", "compare", "format_ratio", "slowdown"]
+__all__ = [
+    "PREPROCESS",
+    "Comparison",
+    "Difference",
+    "Figure",
+    "compare",
+    "conditions",
+    "format_ratio",
+    "slowdown",
+]
 
 _ABOUT_THE_ROW: Final = (
     "loader",
@@ -52,6 +61,9 @@ _RESOLVED: Final = frozenset(
     }
 )
 """Knobs whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
+
+PREPROCESS: Final = "preprocess: "
+"""How the names of the conditions begin that are of the preprocessing."""
 
 _SHOWN_DIGITS: Final = 10
 
@@ -147,7 +159,9 @@ def compare(a: Record, b: Record) -> Comparison:
         *_environment(a, b),
     ]
     unlike: list[Difference] = []
-    for name, of_a, of_b in _conditions(a, b):
+    its, other = conditions(a), conditions(b)
+    for name in dict.fromkeys((*its, *other)):
+        of_a, of_b = its.get(name), other.get(name)
         if of_a != of_b:
             # What a record does not know, as one of an old version, is not known to be unlike.
             known = of_a is not None and of_b is not None
@@ -218,19 +232,22 @@ def _measured(record: Record) -> dict[tuple[str, str], float | None]:
     }
 
 
-def _conditions(a: Record, b: Record) -> Iterator[tuple[str, Any, Any]]:
-    """What must not differ (see the module), by name."""
-    yield "batch size", a.batch_size, b.batch_size
-    yield "dtype", a.dtype, b.dtype
-    yield "image set", _image_set(a), _image_set(b)
-    yield "page cache", a.data.get("page_cache"), b.data.get("page_cache")
-    for name in sorted({*a.preprocess, *b.preprocess} - {"source"}):
-        yield f"preprocess: {name}", a.preprocess.get(name), b.preprocess.get(name)
-    yield (
-        "reference",
-        a.parity.reference if a.parity else None,
-        b.parity.reference if b.parity else None,
-    )
+def conditions(record: Record) -> dict[str, Any]:
+    """What must not differ between records that are compared (see the module), by name.
+
+    None where a record does not know it; of preprocessing, what it knows.
+    """
+    preprocess = {
+        name: record.preprocess[name] for name in sorted({*record.preprocess} - {"source"})
+    }
+    return {
+        "batch size": record.batch_size,
+        "dtype": record.dtype,
+        "image set": _image_set(record),
+        "page cache": record.data.get("page_cache"),
+        **{f"{PREPROCESS}{name}": value for name, value in preprocess.items()},
+        "reference": record.parity.reference if record.parity else None,
+    }
 
 
 def _image_set(record: Record) -> str | None:

@@ -10,6 +10,7 @@ History of `schema_version`; what a version lacks has its field's default when i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -24,7 +25,9 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA_VERSION",
+    "build_record",
     "other_kind",
+    "read_json",
     "read_record",
     "write_ab_record",
     "write_parity_record",
@@ -81,17 +84,29 @@ def read_record(path: Path) -> Record:
 
     Raises `RecordError` for a file that is no record, or of a version that this one does not know.
     """
+    return build_record(read_json(path), path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises `RecordError` where it cannot be read, or is no JSON."""
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecordError(
             f"The record {path} cannot be read ({error.strerror}). Name a file that fastbench "
             f"wrote."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(
             f"{path} is not a record: it is not JSON ({error}). Name a file that fastbench wrote."
         ) from error
+
+
+def build_record(stored: Any, path: Path) -> Record:
+    """A record from what `read_json` found at `path`.
+
+    Raises `RecordError` where that is none, or of a version that this one does not know.
+    """
     version = stored.get("schema_version") if isinstance(stored, dict) else None
     if version is None:
         raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
@@ -119,16 +134,24 @@ def other_kind(stored: Mapping[str, Any]) -> str | None:
 
 def _build(kind: type[T], stored: Mapping[str, Any]) -> T:
     """A dataclass from its JSON form; fields that hold dataclasses are built in turn."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(stored) - fields):
+    hints = _hints(kind)  # type: ignore[arg-type]
+    if unknown := sorted(set(stored) - set(hints)):
         raise TypeError(f"unknown field {unknown[0]!r} in {kind.__name__}")
     return kind(**{name: _value(hints[name], value) for name, value in stored.items()})
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields, looked up once and not for every record."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _value(hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) is list and value is not None:
         (item,) = typing.get_args(hint)
+        if item in (float, int, str) and isinstance(value, list):
+            return value  # thousands of step times: as they are
         return [_value(item, part) for part in value]
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     nested = next((x for x in options if isinstance(x, type) and dataclasses.is_dataclass(x)), None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = [
     "NOT_AVAILABLE",
     "format_bytes",
     "format_milliseconds",
     "format_percent",
     "format_points",
+    "format_quantity",
     "format_rate",
     "format_seconds",
 ]
@@ -48,6 +51,15 @@ def format_points(difference: float) -> str:
     points = round(100 * difference, 2)
     sign = "+" if points > 0 else "−" if points < 0 else ""
     return f"{sign}{abs(points):.2f}"
+
+
+def format_quantity(value: float) -> str:
+    """Any quantity with three significant digits: `0.0017`, `0.164`, `1`, `22.7`, `1,234`."""
+    if value == 0:
+        return "0"
+    digits = min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def format_bytes(num_bytes: float) -> str:

@@ -118,7 +118,14 @@ def test_one_file_names_dali() -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["run", "--help"], ["compare", "--help"], ["data", "sample", "--help"]]
+    "argv",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["compare", "--help"],
+        ["report", "--help"],
+        ["data", "sample", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
     code = (

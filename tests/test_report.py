@@ -1,0 +1,289 @@
+"""A sheet of records: which columns, what is best, what is flagged, ratios and prices."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from test_compare import DATA, broken, run
+from test_report_columns import on_gpu, parity, pixels
+from test_results import make
+
+from fastbench.errors import UnknownNameError, UsageError
+from fastbench.measurements import Throughput
+from fastbench.report.columns import COLUMNS, find
+from fastbench.report.contrast import parse_price
+from fastbench.report.rows import Row, read_rows
+from fastbench.report.sheet import Sheet, View, make_sheet
+from fastbench.results import Record
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def rows_of(*records: Record) -> list[Row]:
+    return [Row(record=record, path=Path(f"{i}.json")) for i, record in enumerate(records)]
+
+
+def sheet_of(*records: Record, **view: object) -> Sheet:
+    sheet, complaints = make_sheet(rows_of(*records), View(**view))  # type: ignore[arg-type]
+    assert complaints == []
+    assert sheet is not None
+    return sheet
+
+
+def names_of(sheet: Sheet) -> list[str]:
+    return [column.name for column in sheet.columns]
+
+
+def texts(sheet: Sheet, name: str) -> list[str]:
+    """A column's texts, the best ones in asterisks."""
+    index = names_of(sheet).index(name)
+    cells = [line.cells[index] for line in sheet.lines]
+    return [f"*{cell.text}*" if cell.is_best else cell.text for cell in cells]
+
+
+def test_what_is_constant_stands_above() -> None:
+    sheet = sheet_of(
+        run(100, parity=parity()),
+        run(50, loader="torchvision", parity=parity(is_reference=True)),
+    )
+    assert names_of(sheet) == [
+        "loader", "images/s", "of-ceiling", "batch-latency",
+        "top-1", "top-5", "agreement", "parity",
+    ]  # fmt: skip
+    assert sheet.common == [
+        "1,000 JPEGs, 110.0 kB each · sample · A CPU · float32 · batch 32 · eager · 2 threads · "
+        "page cache warm",
+        "2 cores · 2026-01-02",
+    ]
+    assert sheet.footnotes == []
+    assert sheet.legend[0][0] == "images/s"
+    wider = sheet_of(run(100), run(50, dtype="float16"), run(90, dtype="float16", batch_size=64))
+    assert names_of(wider)[:3] == ["dtype", "batch", "images/s"]
+    assert "dali" in wider.common[0]
+
+
+def test_rows_that_look_alike_are_told_apart() -> None:
+    later = "2026-02-02T03:04:05+00:00"
+    assert names_of(sheet_of(run(100), run(90, created=later)))[:2] == ["loader", "date"]
+    same = sheet_of(run(100), run(90))
+    assert names_of(same)[:2] == ["loader", "file"]
+    assert names_of(sheet_of(run(100), run(90, num_threads=4)))[:2] == ["loader", "threads"]
+
+
+def test_columns_that_were_asked_for_are_shown_as_they_are() -> None:
+    sheet = sheet_of(run(100), run(90, dtype="float16"), columns="model,watts,dtype")
+    assert names_of(sheet) == ["model", "watts", "dtype"]
+    assert texts(sheet, "watts") == ["–", "–"]
+    named = sheet_of(run(100), columns="loaders")
+    assert names_of(named) == [
+        "loader", "loader-ceiling", "images/s", "top-1", "agreement",
+    ]  # fmt: skip
+    assert "In no record: loader CPU s / 1,000, max level, mean level, parity." in named.remarks
+
+
+def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
+    different = parity(pixels(mean=3.0, most=200.0))
+    other = {**DATA, "digest": "b" * 64}
+    cold = {**DATA, "page_cache": "cold"}
+    sheet = sheet_of(
+        run(100, loader="a"),
+        run(200, loader="b"),
+        run(900, loader="c", parity=different),
+        broken(run(800, loader="d")),
+        run(700, loader="e", data=other),
+        run(600, loader="f", data=cold),
+        run(500, loader="g", config={"quick": True}),
+    )
+    assert texts(sheet, "images/s") == ["100", "*200*", "900", "800", "700", "600", "500"]
+    assert texts(sheet, "status") == [
+        "ok", "ok", "different", "INVALID", "ok", "ok", "ok",
+    ]  # fmt: skip
+    marks = [[note.mark for note in line.footnotes] for line in sheet.lines]
+    assert marks == [[], [], [], [], ["a"], ["b"], ["c"]]
+    assert [note.text for note in sheet.footnotes] == [
+        "image set 1,000 images, digest bbbbbbbbbb (others: 1,000 images, digest aaaaaaaaaa); not "
+        "ranked with the others",
+        "page cache cold (others: warm); not ranked with the others",
+        "measured with --quick: a first look, not a result; not ranked with the others",
+    ]
+    assert "c: different: pixels differ by 3.00 levels in the mean (gate: 0.5)." in sheet.remarks
+    assert "d: INVALID: the steps take longer than the window." in sheet.remarks
+
+
+def test_a_gate_that_did_not_pass() -> None:
+    lost = parity(only_reference_correct=30, only_row_correct=2)
+    sheet = sheet_of(run(100), run(200, loader="other", parity=lost))
+    assert texts(sheet, "status") == ["ok", "FAIL"]
+    assert texts(sheet, "images/s") == ["100", "200"]  # one row alone is not the best
+    assert any("other: FAIL: 30 images are lost" in text for text in sheet.remarks)
+
+
+def test_equal_texts_are_equally_good() -> None:
+    sheet = sheet_of(run(100.01, loader="a"), run(100.04, loader="b"), run(90, loader="c"))
+    assert texts(sheet, "images/s") == ["*100*", "*100*", "90.0"]
+    assert texts(sheet, "top-1") == ["92.30"] * 3
+    assert texts(sheet_of(run(100), run(50, loader="x")), "batch-latency") == ["200", "200"]
+
+
+def test_what_differs_and_is_not_shown_is_flagged() -> None:
+    other = {"resize": 232, "crop": 224, "source": "X"}
+    sheet = sheet_of(
+        run(100, preprocess={"resize": 256, "crop": 224}),
+        run(100, preprocess={"resize": 256, "crop": 224}, batch_size=64),
+        run(100, preprocess=other, dtype="float16"),
+        columns="images/s",
+    )
+    assert [note.text for note in sheet.footnotes] == [
+        "batch size 64 (others: 32)",
+        "dtype float16 (others: float32)",
+        "preprocessed otherwise: resize 232 (others: 256)",
+    ]
+    assert [[note.mark for note in line.footnotes] for line in sheet.lines] == [
+        [],
+        ["a"],
+        ["b", "c"],
+    ]
+    shown = sheet_of(run(100), run(100, batch_size=64), columns="batch,images/s")
+    assert shown.footnotes == []
+
+
+def test_many_values_share_a_footnote() -> None:
+    sheet = sheet_of(*(run(100, batch_size=2**i) for i in range(5)), columns="images/s")
+    assert [note.text for note in sheet.footnotes] == [
+        "another batch size (2, 4, 8, 16; others: 1)"
+    ]
+
+
+def test_an_old_record_is_flagged_and_what_it_does_not_know_is_not() -> None:
+    rows = read_rows([GOLDEN / "record-v3.json"]).rows
+    old = dataclasses.replace(rows[0], version=2, path=Path("old.json"))
+    sheet, _ = make_sheet([*rows, old], View())
+    assert sheet is not None
+    assert [note.text for note in sheet.footnotes] == [
+        "a record of schema version 2, which lacks what later ones have"
+    ]
+    unknown = run(100, data={**DATA, "page_cache": None}, parity=None)
+    assert sheet_of(unknown, run(90, loader="x")).footnotes == []
+
+
+def test_sorting() -> None:
+    records = [
+        run(100, loader="a"),
+        run(300, loader="b", parity=parity(pixels(mean=3.0))),
+        run(200, loader="c", accuracy=None),
+    ]
+
+    def order(**view: object) -> list[str]:
+        return texts(sheet_of(*records, **view), "loader")
+
+    assert order() == ["a", "b", "c"]
+    assert order(reverse=True) == ["c", "b", "a"]
+    assert order(sort=COLUMNS["images/s"]) == ["c", "a", "b"]  # different: after the others
+    assert order(sort=COLUMNS["images/s"], reverse=True) == ["a", "c", "b"]
+    assert order(sort=COLUMNS["loader"], reverse=True) == ["c", "b", "a"]
+    assert order(sort=COLUMNS["top-1"]) == ["a", "b", "c"]  # unknown: last
+
+
+def test_groups_with_ratios() -> None:
+    records = [
+        run(99, 100, 101, **on_gpu("NVIDIA H200")),
+        run(79, 80, 81, **on_gpu("NVIDIA H100")),
+        run(50, loader="torchvision", **on_gpu("NVIDIA H200")),
+        run(49, 50, 51, batch_size=64, **on_gpu("NVIDIA H100")),
+    ]
+    sheet = sheet_of(*records, by=find("gpu"))
+    assert [group.heading for group in sheet.groups] == ["NVIDIA H200", "NVIDIA H100"]
+    assert names_of(sheet)[:4] == ["loader", "batch", "images/s", "ratio"]
+    assert texts(sheet, "ratio") == ["1.00x", "1.00x", "0.80x", "–"]
+    assert sheet.remarks == ["Ratios are to NVIDIA H200."]
+    ratio = sheet.groups[1].lines[0].cells[names_of(sheet).index("ratio")]
+    assert ratio.detail == "0.78–0.82"
+
+    other = sheet_of(*records, by=find("gpu"), baseline="h100")
+    assert [group.heading for group in other.groups] == ["NVIDIA H100", "NVIDIA H200"]
+    assert sorted(texts(other, "ratio")) == ["1.00x", "1.00x", "1.25x", "–"]
+
+    across = sheet_of(*records, across=find("gpu"), baseline="NVIDIA H100")
+    assert [group.heading for group in across.groups] == [
+        "dali · batch 32",
+        "torchvision · batch 32",
+        "dali · batch 64",
+    ]
+    assert across.common[0].startswith("1,000 JPEGs, 110.0 kB each · sample · float32 · eager")
+    assert texts(across, "device") == [
+        "NVIDIA H100", "NVIDIA H200", "NVIDIA H200", "NVIDIA H100",
+    ]  # fmt: skip
+    assert texts(across, "ratio") == ["1.00x", "*1.25x*", "–", "1.00x"]
+
+
+def test_no_ratio_of_what_is_unlike() -> None:
+    cold = {**DATA, "page_cache": "cold"}
+    sheet = sheet_of(run(100), run(200, dtype="float16"), by=COLUMNS["dtype"])
+    assert texts(sheet, "ratio") == ["1.00x", "2.00x"]
+    other = {**DATA, "digest": "b" * 64}
+    for data in (cold, other):
+        sheet = sheet_of(run(100), run(200, dtype="float16", data=data), by=COLUMNS["dtype"])
+        assert "ratio" not in names_of(sheet)
+        assert sheet.remarks == [
+            "There are no ratios: nothing was measured alike with more than one dtype."
+        ]
+    assert "ratio" not in names_of(sheet_of(run(100), by=COLUMNS["dtype"]))
+
+
+def test_windows_without_images() -> None:
+    nothing = Throughput(
+        num_images=0, num_epochs=0, batch_size=32, wall_s=1.0, step_times_s=[1.0], windows=[]
+    )
+    sheet = sheet_of(
+        run(100),
+        run(100, dtype="float16", throughput=nothing),
+        run(100, dtype="bfloat16"),
+        by=COLUMNS["dtype"],
+        prices={"A CPU": 0.36},
+    )
+    assert texts(sheet, "ratio") == ["1.00x", "–", "1.00x"]
+    assert texts(sheet, "cost") == ["1", "–", "1"]
+
+
+def test_groups_of_numbers_are_in_order() -> None:
+    sheet = sheet_of(*(run(100, batch_size=size) for size in (64, 8, 32)), by=COLUMNS["batch"])
+    assert [group.heading for group in sheet.groups] == ["batch 8", "batch 32", "batch 64"]
+
+
+def test_prices() -> None:
+    records = [
+        run(100, **on_gpu("NVIDIA H200", watts=100.0)),
+        run(100, **on_gpu("NVIDIA H100 80GB HBM3")),
+        run(100),
+    ]
+    prices = {"NVIDIA H200": 3.6, "h100": 1.8}
+    sheet = sheet_of(*records, by=find("gpu"), prices=prices)
+    assert texts(sheet, "cost") == ["10", "5", "–"]
+    assert (
+        "Prices of an hour: NVIDIA H200 $3.6, NVIDIA H100 80GB HBM3 $1.8; none was given for A CPU."
+    ) in sheet.remarks
+    assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1"
+    with pytest.raises(UnknownNameError, match="Did you mean 'NVIDIA H200'"):
+        sheet_of(*records, prices={"NVIDIA H20O": 1.0})
+    assert parse_price("NVIDIA H200=$3.9") == ("NVIDIA H200", 3.9)
+    for text in ("NVIDIA H200", "=3", "H200=", "H200=-1", "H200=nan", "H200=inf"):
+        with pytest.raises(UsageError, match="Write it as DEVICE=DOLLARS"):
+            parse_price(text)
+
+
+def test_views_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="two ways to group"):
+        View(by=COLUMNS["model"], across=COLUMNS["loader"])
+    with pytest.raises(UsageError, match="Give one of them too"):
+        View(baseline="NVIDIA H100")
+    with pytest.raises(UnknownNameError, match="No record has 'x' as the dtype to be the base"):
+        sheet_of(run(100), by=COLUMNS["dtype"], baseline="x")
+
+
+def test_a_record_without_time_is_invalid_and_shown() -> None:
+    throughput = Throughput(
+        num_images=1000, num_epochs=1, batch_size=32, wall_s=0.0, step_times_s=[0.0] * 32
+    )
+    sheet = sheet_of(run(100), make(throughput=throughput, loader="x", data=DATA))
+    assert texts(sheet, "images/s") == ["100", "–"]
+    assert texts(sheet, "status") == ["ok", "INVALID"]

@@ -1,0 +1,136 @@
+"""`fastbench report`: files and folders, good and damaged, and what it says of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_compare import parity_record, run, written
+
+from fastbench import cli
+from fastbench.report.rows import read_rows
+from fastbench.storage import write_parity_record
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def two_machines(tmp_path: Path) -> Path:
+    """A real record, and one of a machine that is MADE UP by editing it: twice as fast."""
+    stored = json.loads((GOLDEN / "record-v1.json").read_text())
+    folder = tmp_path / "records"
+    (folder / "real").mkdir(parents=True)
+    (folder / "made-up").mkdir()
+    (folder / "real" / "a.json").write_text(json.dumps(stored))
+    stored["environment"]["cpu"] = "MADE UP, 4 cores"
+    throughput = stored["throughput"]
+    throughput["wall_s"] /= 2
+    throughput["step_times_s"] = [seconds / 2 for seconds in throughput["step_times_s"]]
+    (folder / "made-up" / "a.json").write_text(json.dumps(stored))
+    return folder
+
+
+def test_two_machines_by_the_command(
+    two_machines: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["report", str(two_machines), "--by", "gpu", "--baseline", "AMD EPYC"]
+    argv += ["--price", "AMD EPYC=0.09", "--price", "made up=0.36", "--format", "jsonl"]
+    assert cli.main(argv) == 0
+    real, made_up = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (real["device"], made_up["device"]) == ("AMD EPYC", "MADE UP, 4 cores")
+    assert real["images/s"] == pytest.approx(162.16635)
+    assert made_up["images/s"] == pytest.approx(2 * 162.16635)
+    assert (real["ratio"], made_up["ratio"]) == (1, pytest.approx(2))
+    assert made_up["cost"] == pytest.approx(2 * real["cost"])
+    assert real["cost"] == pytest.approx(0.09 / 3600 * 1e6 / 162.16635)
+
+
+def test_folders_with_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "all" / "deep"
+    folder.parent.mkdir()
+    good = written(folder, run(100))
+    (folder / "text.json").write_text("not JSON")
+    (folder / "later.json").write_text('{"schema_version": 99}')
+    (folder / "other.json").write_text('{"a": 1}')
+    write_parity_record(parity_record(), folder)
+    (folder / "words.txt").write_text("passed over without a word")
+    stored = json.loads(good.read_text())
+    stored["latency"]["samples_s"] = "soon"
+    (folder / "soon.json").write_text(json.dumps(stored))
+    assert cli.main(["report", str(tmp_path / "all"), "--format", "jsonl"]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(good)]
+    assert "text.json is not a record: it is not JSON" in err
+    assert "later.json has schema_version 99" in err
+    assert "soon.json is a damaged record" in err
+    assert "Passed over, for they are no rows" in err
+    assert err.count("\n") == 4
+
+
+def test_nothing_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty, other = tmp_path / "empty", tmp_path / "other"
+    empty.mkdir()
+    other.mkdir()
+    path = write_parity_record(parity_record(), other)
+    for argv, code, said in [
+        ([], 2, "There is nothing to report. Name"),
+        ([str(empty)], 1, f"The folder {empty} holds no records. Name"),
+        ([str(tmp_path / "gone")], 1, "cannot be read (No such file or directory)"),
+        ([str(path)], 1, "`fastbench parity`, not of a row"),
+        ([str(other)], 1, "There are no records of `fastbench run` there."),
+        ([str(empty), "--columns", "x-y-z"], 2, "There is no column 'x-y-z'"),
+        ([str(empty), "--sort", "model,loader"], 2, "There is no column 'model,loader'"),
+    ]:
+        assert cli.main(["report", *argv]) == code, argv
+        out, err = capsys.readouterr()
+        assert said in err
+        assert out == ""
+
+
+def test_each_file_is_read_once(tmp_path: Path) -> None:
+    first = written(tmp_path, run(100, created="2026-03-01T00:00:00+00:00"))
+    second = written(tmp_path, run(100, created="2026-02-01T00:00:00+00:00"))
+    assert [row.path for row in read_rows([tmp_path, first]).rows] == [second, first]
+    assert [row.path for row in read_rows([first, tmp_path]).rows] == [first, second]
+
+
+def test_report_imports_nothing_heavy() -> None:
+    argv = ["report", str(GOLDEN), "--by", "gpu"]
+    code = (
+        "import sys, fastbench.cli\n"
+        f"code = fastbench.cli.main({argv})\n"
+        "heavy = {'torch', 'torchvision', 'nvidia', 'numpy', 'scipy', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "NVIDIA H100 80GB HBM3" in done.stdout
+
+
+def test_output_goes_to_a_file_in_the_format_of_its_ending(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = written(tmp_path / "records", run(100))
+    for name, start in {
+        "r.md": "1,000 JPEGs",
+        "r.csv": "device,model,",
+        "r.jsonl": '{"device": "A CPU"',
+        "r.tex": "% Needs",
+        "r.txt": "1,000 JPEGs",
+    }.items():
+        path = tmp_path / name
+        assert cli.main(["report", str(record), "--output", str(path)]) == 0
+        assert path.read_text().startswith(start)
+    assert capsys.readouterr() == ("", "")
+    argv = ["report", str(record), "--output", str(tmp_path / "gone" / "r.md")]
+    assert cli.main(argv) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_the_help_on_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", "--columns", "help"]) == 0
+    out = capsys.readouterr().out
+    assert "images/s" in out
+    assert "throughput from files to predictions" in out
+    assert "loaders" in out
