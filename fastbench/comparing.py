@@ -17,6 +17,7 @@ all runs of B share, measured after all of A, is in no interval.
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -202,11 +203,14 @@ def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
 
 
 def format_ratio(ratio: float, interval: tuple[float, float] | None = None) -> str:
-    """`1.25x`, `12.5x`; a third decimal where the interval is too narrow to be seen without."""
+    """`1.25x`, `12.5x`; a third decimal where the interval is too narrow to be seen without, or
+    begins or ends so near 1 that two do not tell on which side.
+    """
     if ratio >= 10:
         return f"{ratio:,.1f}x"
-    narrow = ratio < 0.1 or (interval is not None and interval[1] - interval[0] < 0.02)
-    return f"{ratio:.3f}x" if narrow else f"{ratio:.2f}x"
+    low, high = interval or (0, math.inf)
+    fine = ratio < 0.1 or high - low < 0.02 or min(abs(low - 1), abs(high - 1)) < 0.005
+    return f"{ratio:.3f}x" if fine else f"{ratio:.2f}x"
 
 
 def _ratio(a: Sequence[Record], b: Sequence[Record]) -> tuple[float, tuple[float, float] | None]:

@@ -34,6 +34,7 @@ __all__ = ["Lone", "Pair", "Pairs", "Run", "configuration", "pair_up"]
 
 _CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", "device")
 _MACHINE: Final = "machine"
+_NAMED: Final = 3
 _KNOBS: Final = {"resize": "fast", "among": "all", "quick": False}
 """Knobs that decide what is measured, and what versions without them did."""
 
@@ -64,6 +65,13 @@ class Lone:
 
     runs: Sequence[Run]
     differs_in: Sequence[str]
+
+    @property
+    def nearest(self) -> str:
+        """How far the nearest one is, in words."""
+        named, rest = self.differs_in[:_NAMED], len(self.differs_in) - _NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"the nearest differs in {', '.join(named)}{more}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ And of equal rows one in twenty looks faster or slower at 95 %, by chance alone.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ from fastbench.comparing import (
 from fastbench.differences import Difference, facts_of_environment
 from fastbench.errors import RecordError
 from fastbench.stats import geometric_mean_interval
+from fastbench.verdicts import worsening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +38,15 @@ if TYPE_CHECKING:
     from fastbench.pairing import Lone, Pair, Pairs, Run
     from fastbench.results import Record
 
-__all__ = ["SORTS", "Row", "SetComparison", "SharedDifference", "compare_sets", "counted"]
+__all__ = [
+    "SORTS",
+    "Row",
+    "SetComparison",
+    "SharedDifference",
+    "compare_sets",
+    "counted",
+    "in_words",
+]
 
 SORTS: Final = ("ratio", "configuration")
 
@@ -62,6 +72,13 @@ class Row:
     def configuration(self) -> dict[str, Any]:
         """A's."""
         return self.pair.a[0].configuration
+
+    @functools.cached_property
+    def worse(self) -> list[str]:
+        """In what predictions got worse beyond chance, in words; of sound and alike runs only."""
+        if self.comparison.word in (INVALID, UNLIKE):
+            return []
+        return worsening(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,12 @@ class SetComparison:
 
     @property
     def headline(self) -> str:
-        """The answer in a few words: `2 of 12 rows slower`."""
+        """The answer in a few words: `2 of 12 rows slower, predictions worse in 1`."""
+        num_worse = sum(bool(row.worse) for row in self.rows)
+        return self._pace + (f", predictions worse in {num_worse}" if num_worse else "")
+
+    @property
+    def _pace(self) -> str:
         counts, num = self.counts, len(self.rows)
         rows = "row" if num == 1 else "rows"
         if not self.comparable:

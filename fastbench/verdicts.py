@@ -74,8 +74,8 @@ def judge(found: SetComparison, gates: Gates) -> tuple[int, list[str]]:
         code = max(code, its_code)
         complaints += [f"{row.pair.b[0].path}: {each}" for each in why]
     missing = [
-        f"{' and '.join(str(run.path) for run in lone.runs)} has no partner in {other}: the "
-        f"nearest differs in {', '.join(lone.differs_in)}."
+        f"{' and '.join(str(run.path) for run in lone.runs)} has no partner in {other}: "
+        f"{lone.nearest}."
         for only, other in ((found.only_a, found.name_b), (found.only_b, found.name_a))
         for lone in only
     ]

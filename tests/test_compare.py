@@ -79,6 +79,8 @@ def test_ratios_in_words() -> None:
         "1.25x", "12.3x", "1,234.5x", "0.012x",
     ]  # fmt: skip
     assert format_ratio(1.0034, (1.0021, 1.0047)) == "1.003x"
+    # Two decimals would not tell on which side of 1 it begins.
+    assert format_ratio(1.0034, (1.0034, 1.06)) == "1.003x"
 
 
 def test_figures() -> None:

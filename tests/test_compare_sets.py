@@ -196,7 +196,7 @@ def test_what_differs_is_said_once_and_in_front(tmp_path: Path) -> None:
     ]
     text = shown(found, 80)
     assert text.count("590.1") == 1
-    assert text.index("4 rows:") < text.index("590.1") < text.index("0.80x")
+    assert text.index("4 rows:") < text.index("590.1") < text.index("0.800x")
     assert "page cache (1 of 4)" in text
 
 
@@ -236,12 +236,28 @@ def test_the_table_is_whole(tmp_path: Path, width: int) -> None:
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
     for part in (
-        "alexnet · dali", "0.80x", "0.78–0.82", "slower", "−0.20", "0.75x", "UNLIKE in page cache",
-    ):  # fmt: skip
+        *("alexnet · dali", "0.800x", "0.779–0.821", "slower", "−0.20", "0.750x"),
+        "UNLIKE in page cache",
+    ):
         assert part in text, part
     assert ("A images/s" in text) == (width == 120)
     row = next(line for line in text.splitlines() if line.startswith("alexnet"))
     assert len(row.rstrip()) > 60
+
+
+def test_predictions_that_got_worse_are_seen(tmp_path: Path) -> None:
+    def side(top1: int) -> dict[str, Record]:
+        accuracy = Accuracy(num_samples=1000, top1_correct=top1, top5_correct=1000)
+        return {"x": run(*SAME, accuracy=accuracy), "y": run(*SAME, model="m")}
+
+    found = compared(folder_of(tmp_path / "a", **side(925)), folder_of(tmp_path / "b", **side(880)))
+    assert found.headline == "no difference found, predictions worse in 1"
+    text = shown(found, 80)
+    assert "equal !" in text
+    assert "! sample: top-1 fell from 92.50 to 88.00 %" in text
+    front = compare_markdown.render(found).split("<details>")[0]
+    assert "| sample | 1.000x | 0.978–1.023 | **equal !** | −4.50 |" in front
+    assert "| m |" not in front
 
 
 def test_what_no_row_has_is_no_column(tmp_path: Path) -> None:
@@ -302,9 +318,9 @@ def test_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].startswith("**4 rows: 1 slower, 1 faster, 1 equal, 1 unlike; geometric mean")
     assert "❌" in lines[4]
     front, folded = text.split("<details>", 1)
-    assert "| alexnet | 0.80x | 0.78–0.82 | **slower** | −0.20 |" in front
+    assert "| alexnet | 0.800x | 0.779–0.821 | **slower** | −0.20 |" in front
     assert "resnet18" not in front
-    assert "| resnet18 | 1.00x |" in folded
+    assert "| resnet18 | 1.000x |" in folded
     assert "| torch | 2.15.0 | 2.16.0 |" in front
     assert r"new\|\*er\*&lt;b&gt;" in front
     assert text.count("<details>") == text.count("</details>") == 2

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fastbench.verdicts import worsening
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -66,7 +64,7 @@ def _row(row: Row) -> dict[str, Any]:
         "invalid": comparison.invalid,
         "unlike": _differences(comparison.unlike),
         "changed": _differences(comparison.changed),
-        "worse_predictions": [] if comparison.unlike else worsening(comparison),
+        "worse_predictions": row.worse,
         "figures": [
             {"name": x.name, "unit": x.unit, "a": x.a, "b": x.b} for x in comparison.figures
         ],

@@ -46,7 +46,7 @@ def render(found: SetComparison, complaints: Sequence[str] = (), sort: str = "ra
     """The comparison of two sets, or of a pair, as GitHub's Markdown."""
     rows = found.sorted_rows(sort)
     columns = used_columns(rows, COLUMNS)
-    telling = [row for row in rows if row.comparison.word != EQUAL] or rows
+    telling = [row for row in rows if row.comparison.word != EQUAL or row.worse] or rows
     shown = [column for column in columns if column not in ("A images/s", "B images/s", "runs")]
     parts = [
         f"### fastbench: {_text(_title(found))}",
@@ -85,7 +85,8 @@ def _rows(rows: Sequence[Row], columns: Sequence[str]) -> str:
     body = []
     for row in rows:
         cells, word = cells_of(row), row.comparison.word
-        cells["verdict"] = f"**{word}**" if word in (SLOWER, FASTER) else word
+        if row.worse or word in (SLOWER, FASTER):
+            cells["verdict"] = f"**{cells['verdict']}**"
         body.append([_cell(row.label), *(cells[column] for column in columns)])
     return _table(["configuration", *columns], body, left=("configuration", "verdict"))
 

@@ -25,7 +25,6 @@ from fastbench.comparing import (
 from fastbench.report.compare_pair import hanging, table_of_differences
 from fastbench.sets import SetComparison, SharedDifference, counted, in_words
 from fastbench.units import NOT_AVAILABLE, format_percent, format_points, format_rate
-from fastbench.verdicts import worsening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +52,9 @@ COLUMNS: Final = (
     *("A images/s", "B images/s", "runs"),
 )
 _NARROW: Final = COLUMNS[:6]
+
+WORSE: Final = " !"
+REFERENCE: Final = "(ref)"
 
 _STYLES: Final = {
     SLOWER: "bold red",
@@ -116,7 +118,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
         table.add_column(column, justify="left" if column == "verdict" else "right", no_wrap=True)
     for row in rows:
         cells = cells_of(row)
-        style = _STYLES[row.comparison.word]
+        style = "bold red" if row.worse else _STYLES[row.comparison.word]
         table.add_row(
             Text(row.label),
             *(
@@ -134,27 +136,35 @@ def used_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     return [
         column
         for column in columns
-        if (repeated if column == "runs" else any(x[column] != NOT_AVAILABLE for x in cells))
+        if (
+            repeated
+            if column == "runs"
+            else {x[column] for x in cells} - {NOT_AVAILABLE, REFERENCE}
+        )
     ]
 
 
 def cells_of(row: Row) -> dict[str, str]:
     """A row's cells, by the name of the column."""
     comparison = row.comparison
-    interval = comparison.interval
+    interval = comparison.interval or ()
     throughput, joule = comparison.figure("throughput"), comparison.figure("images per joule")
-    bounds = [format_ratio(bound, interval)[:-1] for bound in interval or ()]
     return {
-        "B / A": format_ratio(comparison.ratio, interval),
-        "95 %": "–".join(bounds) or NOT_AVAILABLE,
-        "verdict": comparison.word,
+        "B / A": _ratio(comparison.ratio),
+        "95 %": "–".join(_ratio(bound)[:-1] for bound in interval) or NOT_AVAILABLE,
+        "verdict": comparison.word + WORSE * bool(row.worse),
         "Δ top-1": _points(comparison),
-        "agree %": _share(comparison.figure("agreement").b),
-        "images/J": NOT_AVAILABLE if joule.ratio is None else format_ratio(joule.ratio),
+        "agree %": _agreement(comparison),
+        "images/J": NOT_AVAILABLE if joule.ratio is None else _ratio(joule.ratio),
         "A images/s": format_rate(throughput.a or 0),
         "B images/s": format_rate(throughput.b or 0),
         "runs": f"{len(comparison.runs_a)} + {len(comparison.runs_b)}",
     }
+
+
+def _ratio(ratio: float) -> str:
+    """Three decimals throughout, so that a column can be read downwards."""
+    return f"{ratio:.3f}x" if ratio < 10 else format_ratio(ratio)
 
 
 def _points(comparison: Comparison) -> str:
@@ -162,7 +172,10 @@ def _points(comparison: Comparison) -> str:
     return NOT_AVAILABLE if difference is None else format_points(difference)
 
 
-def _share(share: float | None) -> str:
+def _agreement(comparison: Comparison) -> str:
+    parity, share = comparison.b.parity, comparison.figure("agreement").b
+    if parity is not None and parity.is_reference:
+        return REFERENCE
     return NOT_AVAILABLE if share is None else format_percent(share)
 
 
@@ -177,16 +190,14 @@ def alarms(rows: Sequence[Row]) -> list[str]:
             names = ", ".join(difference.name for difference in comparison.unlike)
             found.append(f"{row.label}: UNLIKE in {names}; its figures do not compare.")
         else:
-            found += [f"{row.label}: {worse}." for worse in worsening(comparison)]
+            found += [f"{row.label}: {worse}." for worse in row.worse]
     return found
 
 
 def lone_in_words(lone: Lone) -> str:
     """A configuration without a partner: what it is, its files, and how far the nearest is."""
     paths = ", ".join(str(run.path) for run in lone.runs)
-    return (
-        f"{in_words(lone.runs[0])} ({paths}); the nearest differs in {', '.join(lone.differs_in)}."
-    )
+    return f"{in_words(lone.runs[0])} ({paths}); {lone.nearest}."
 
 
 def notes_of(found: SetComparison, columns: Sequence[str]) -> list[str]:
@@ -217,7 +228,11 @@ def notes_of(found: SetComparison, columns: Sequence[str]) -> list[str]:
     if "Δ top-1" in columns:
         notes.append("Δ top-1: B less A, in percentage points.")
     if "agree %" in columns:
-        notes.append("agree %: B's top-1 predictions equal to its reference's.")
+        notes.append(
+            f"agree %: B's top-1 predictions equal to its reference's; {REFERENCE} is that itself."
+        )
+    if any(row.worse for row in found.rows):
+        notes.append("!: predictions got worse beyond chance, as said above.")
     if "images/J" in columns:
         notes.append("images/J: ratio of the images for each joule of the GPU, B / A.")
     return [*notes, *(f"{text}." for text in found.mixed)]
