@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from fastbench.results import Record
 
 __all__ = [
-    "SORTS",
     "Row",
     "SetComparison",
     "SharedDifference",
@@ -47,8 +46,6 @@ __all__ = [
     "counted",
     "in_words",
 ]
-
-SORTS: Final = ("ratio", "configuration")
 
 _ALWAYS_NAMED: Final = (
     *("model", "loader", "dtype", "batch size", "compile", "device", "threads"),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fastbench.results import Record
     from fastbench.sets import SetComparison
 
-__all__ = ["EXIT_SLOWER", "Gates", "judge", "slowdown", "worsening"]
+__all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "slowdown", "worsening"]
 
 EXIT_SLOWER: Final = 1
 EXIT_UNJUDGED: Final = UsageError.exit_code
@@ -66,25 +66,43 @@ class Gates:
             )
 
 
-def judge(found: SetComparison, gates: Gates) -> tuple[int, list[str]]:
-    """The exit code of a comparison (see the module), and what to complain of."""
-    code, complaints = 0, []
+@dataclass(frozen=True)
+class Judgement:
+    """The exit code (see the module), why it is not 0, and what else to complain of."""
+
+    code: int
+    reasons: list[str]
+    others: list[str]
+
+    @property
+    def complaints(self) -> list[str]:
+        """Everything, in sentences."""
+        return [*self.reasons, *self.others]
+
+
+def judge(found: SetComparison, gates: Gates) -> Judgement:
+    """Hold a comparison to the gates; a row without a partner is complained of in any case."""
+    code, reasons = 0, []
     for row in found.rows:
         its_code, why = _judge(row.comparison, gates)
         code = max(code, its_code)
-        complaints += [f"{row.pair.b[0].path}: {each}" for each in why]
+        reasons += [f"{row.pair.b[0].path}: {each}" for each in why]
+    missing = _without_partner(found)
+    if gates.require_all and missing:
+        return Judgement(max(code, EXIT_UNJUDGED), [*reasons, *missing], [])
+    return Judgement(code, reasons, missing)
+
+
+def _without_partner(found: SetComparison) -> list[str]:
     missing = [
         f"{' and '.join(str(run.path) for run in lone.runs)} has no partner in {other}: "
         f"{lone.nearest}."
         for only, other in ((found.only_a, found.name_b), (found.only_b, found.name_a))
         for lone in only
     ]
-    complaints += missing[:_NAMED]
-    if len(missing) > _NAMED:
-        complaints.append(f"{len(missing) - _NAMED} more rows have no partner: see the report.")
-    if gates.require_all and missing:
-        code = max(code, EXIT_UNJUDGED)
-    return code, complaints
+    rest = len(missing) - _NAMED
+    more = [f"{rest} more rows have no partner: see the report."] if rest > 0 else []
+    return [*missing[:_NAMED], *more]
 
 
 def slowdown(comparison: Comparison, fail_below: float) -> str | None:

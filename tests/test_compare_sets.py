@@ -21,8 +21,9 @@ from fastbench.pairing import pair_up
 from fastbench.report import compare_markdown, compare_set
 from fastbench.results import Record
 from fastbench.sets import SetComparison, compare_sets
-from fastbench.verdicts import Gates, judge
+from fastbench.verdicts import Gates, Judgement, judge
 
+JUDGED = Judgement(0, [], [])
 SLOW, SAME, FAST = (79, 80, 81), (99, 100, 101), (124, 125, 126)
 
 
@@ -255,7 +256,7 @@ def test_predictions_that_got_worse_are_seen(tmp_path: Path) -> None:
     text = shown(found, 80)
     assert "equal !" in text
     assert "! sample: top-1 fell from 92.50 to 88.00 %" in text
-    front = compare_markdown.render(found).split("<details>")[0]
+    front = compare_markdown.render(found, JUDGED).split("<details>")[0]
     assert "| sample | 1.000x | 0.978–1.023 | **equal !** | −4.50 |" in front
     assert "| m |" not in front
 
@@ -287,10 +288,10 @@ def test_who_has_no_partner_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_many_without_a_partner_are_counted(tmp_path: Path) -> None:
     b = folder_of(tmp_path / "b", x=run(1), **{f"m{i}": run(1, model=f"m{i}") for i in range(9)})
     a = folder_of(tmp_path / "a", x=run(1))
-    code, complaints = judge(compared(a, b), Gates())
-    assert code == 0
-    assert len(complaints) == 4
-    assert complaints[-1] == "6 more rows have no partner: see the report."
+    found = judge(compared(a, b), Gates())
+    assert (found.code, found.reasons) == (0, [])
+    assert len(found.complaints) == 4
+    assert found.complaints[-1] == "6 more rows have no partner: see the report."
 
 
 def test_one_certain_slowdown_fails_the_set(
@@ -316,7 +317,9 @@ def test_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = text.splitlines()
     assert lines[0] == "### fastbench: 1 of 4 rows slower"
     assert lines[2].startswith("**4 rows: 1 slower, 1 faster, 1 equal, 1 unlike; geometric mean")
-    assert "❌" in lines[4]
+    assert lines[4] == "**It fails (exit code 1):**"
+    assert "certainly below 0.95" in lines[6]
+    assert "no partner" not in lines[7]
     front, folded = text.split("<details>", 1)
     assert "| alexnet | 0.800x | 0.779–0.821 | **slower** | −0.20 |" in front
     assert "resnet18" not in front
@@ -345,7 +348,7 @@ def test_markdown_of_a_large_set_fits_a_comment(tmp_path: Path) -> None:
     found = compared(a, a)
     label = "a-model-with-quite-a-long-name · torchvision-tensor · float16 · batch 256"
     many = [dataclasses.replace(found.rows[0], label=f"{label} {i}") for i in range(1000)]
-    text = compare_markdown.render(dataclasses.replace(found, rows=many))
+    text = compare_markdown.render(dataclasses.replace(found, rows=many), JUDGED)
     assert len(text) < 65_536
     assert "850 more rows left out." in text
 

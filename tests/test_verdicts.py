@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_compare import DATA, run, written
+from test_compare import DATA, run, text_of, written
 
 from fastbench import cli, stats
 from fastbench.comparing import compare, compare_runs
@@ -73,6 +73,9 @@ def test_hits_alone_find_what_is_large() -> None:
     assert said.startswith("top-1 fell from 92.50 to 88.00 %: 45 of 1,000 images fewer are right")
     assert "McNemar p at most 0.00" in said
     assert worsening(compare(row(hits(880)), row(hits(925)))) == []
+    text = " ".join(text_of(compare(row(hits(925)), row(hits(880))), 80).split())
+    assert "! top-1 fell from 92.50 to 88.00 %" in text
+    assert text.endswith("; predictions got worse.")
 
 
 def test_classes_tell_more() -> None:

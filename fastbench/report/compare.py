@@ -16,7 +16,7 @@ from fastbench.pairing import pair_up
 from fastbench.report import compare_json, compare_markdown, compare_pair, compare_set
 from fastbench.report.compare_pair import hanging
 from fastbench.sets import SetComparison, compare_sets
-from fastbench.verdicts import Gates, judge
+from fastbench.verdicts import Gates, Judgement, judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from fastbench.pairing import Run
 
-__all__ = ["FORMATS", "compare_files"]
+__all__ = ["compare_files"]
 
-FORMATS: Final = ("table", "markdown", "json")
 _FILE_WIDTH: Final = 120
 
 
@@ -46,12 +45,13 @@ def compare_files(
     cannot be; `OutputError` where the file cannot be written.
     """
     found = compare_sets(pair_up(a, b), str(a), str(b))
-    code, complaints = judge(found, gates)
+    judgement = judge(found, gates)
+    code, complaints = judgement.code, judgement.complaints
     if form == "table" and output is None:
         console = Console()
         console.print(_screen(found, console.width, sort))
         return code, complaints
-    text = _text(found, form, sort, code, complaints)
+    text = _text(found, form, sort, judgement)
     if output is None:
         sys.stdout.write(text)
     else:
@@ -60,11 +60,11 @@ def compare_files(
     return code, complaints
 
 
-def _text(found: SetComparison, form: str, sort: str, code: int, complaints: Sequence[str]) -> str:
+def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> str:
     if form == "json":
-        return compare_json.render(found, code, complaints, sort) + "\n"
+        return compare_json.render(found, judgement, sort) + "\n"
     if form == "markdown":
-        return compare_markdown.render(found, complaints, sort)
+        return compare_markdown.render(found, judgement, sort)
     file = io.StringIO()
     Console(file=file, width=_FILE_WIDTH).print(_screen(found, _FILE_WIDTH, sort))
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from fastbench.differences import Difference
     from fastbench.pairing import Lone, Run
     from fastbench.sets import Row, SetComparison
+    from fastbench.verdicts import Judgement
 
 __all__ = ["render"]
 
 
-def render(
-    found: SetComparison, code: int, complaints: Sequence[str] = (), sort: str = "ratio"
-) -> str:
+def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> str:
     """All that is known of the comparison, with the command's exit code."""
     ratio, interval = found.mean or (None, None)
     return json.dumps(
@@ -28,8 +27,8 @@ def render(
             "format": 1,
             "a": found.name_a,
             "b": found.name_b,
-            "exit_code": code,
-            "complaints": list(complaints),
+            "exit_code": judgement.code,
+            "complaints": judgement.complaints,
             "headline": found.headline,
             "num_rows": len(found.rows),
             "counts": dict(found.counts),

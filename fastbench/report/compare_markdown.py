@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Final
 
-from fastbench.comparing import EQUAL, FASTER, SLOWER
+from fastbench.comparing import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare_pair import (
     figure_cells,
     footnotes,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fastbench.sets import Row, SetComparison
+    from fastbench.verdicts import Judgement
 
 __all__ = ["render"]
 
@@ -42,7 +43,7 @@ MOST_NAMED: Final = 20
 """Lines of a list; what is more is counted."""
 
 
-def render(found: SetComparison, complaints: Sequence[str] = (), sort: str = "ratio") -> str:
+def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> str:
     """The comparison of two sets, or of a pair, as GitHub's Markdown."""
     rows = found.sorted_rows(sort)
     columns = used_columns(rows, COLUMNS)
@@ -51,7 +52,7 @@ def render(found: SetComparison, complaints: Sequence[str] = (), sort: str = "ra
     parts = [
         f"### fastbench: {_text(_title(found))}",
         f"**{_text(found.summary)}.** A is {_code(found.name_a)}, B is {_code(found.name_b)}.",
-        _list((f"❌ {each}" for each in complaints), plain=True),
+        _failure(judgement),
         _rows(telling[:MOST_SHOWN], shown),
         _counted_rest(len(rows) - len(telling[:MOST_SHOWN])),
         _list(alarms(rows)),
@@ -77,8 +78,16 @@ def render(found: SetComparison, complaints: Sequence[str] = (), sort: str = "ra
 def _title(found: SetComparison) -> str:
     if len(found.rows) > 1:
         return found.headline
-    comparison = found.rows[0].comparison
-    return f"{comparison.word}, {comparison.verdict}"
+    (row,) = found.rows
+    word, verdict = row.comparison.word, row.comparison.verdict
+    title = verdict if word in (EQUAL, UNSURE) else f"{word}, {verdict}"
+    return f"{title}; predictions got worse" if row.worse else title
+
+
+def _failure(judgement: Judgement) -> str:
+    if not judgement.code:
+        return ""
+    return f"**It fails (exit code {judgement.code}):**\n\n{_list(judgement.reasons)}"
 
 
 def _rows(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -129,12 +138,12 @@ def _conditions(found: SetComparison, notes: Sequence[str]) -> str:
     )
 
 
-def _list(texts: Iterable[str], *, plain: bool = False) -> str:
-    """A list, or lines that follow each other; what is beyond `MOST_NAMED` is counted."""
+def _list(texts: Iterable[str]) -> str:
+    """A list; what is beyond `MOST_NAMED` is counted."""
     lines = [_text(text) for text in texts]
     if len(lines) > MOST_NAMED:
         lines = [*lines[:MOST_NAMED], f"and {len(lines) - MOST_NAMED} more"]
-    return ("\n\n" if plain else "\n").join(line if plain else f"- {line}" for line in lines)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _counted_rest(num: int, where: str = "folded below", what: str = "row") -> str:

@@ -18,6 +18,7 @@ from fastbench.units import (
     format_points,
     format_rate,
 )
+from fastbench.verdicts import worsening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,10 +51,13 @@ def render(comparison: Comparison, name_a: str, name_b: str) -> RenderableType:
         parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
     parts += ["", _figures(comparison), ""]
     parts += [hanging("·", note, "dim") for note in footnotes(comparison)]
+    worse = [] if comparison.invalid or comparison.unlike else worsening(comparison)
+    parts += [hanging("!", f"{each}.", "bold red") for each in worse]
     flags = ["INVALID"] * bool(comparison.invalid) + ["UNLIKE"] * bool(comparison.unlike)
     verdict = comparison.verdict
     said = f"not comparable ({', '.join(flags)}): {verdict}" if flags else verdict
-    style = "bold red" if flags else "bold"
+    said += "; predictions got worse" if worse else ""
+    style = "bold red" if flags or worse else "bold"
     return Group(*parts, "", hanging("Verdict:", f"{said}.", style))
 
 
