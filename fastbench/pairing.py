@@ -67,6 +67,13 @@ class Lone:
     differs_in: Sequence[str]
 
     @property
+    def files(self) -> str:
+        """The first run's file, and how many repeats there are."""
+        repeats = len(self.runs) - 1
+        more = f" and {repeats} repeat{'s' if repeats > 1 else ''}" if repeats else ""
+        return f"{self.runs[0].path}{more}"
+
+    @property
     def nearest(self) -> str:
         """How far the nearest one is, in words."""
         named, rest = self.differs_in[:_NAMED], len(self.differs_in) - _NAMED

@@ -95,13 +95,12 @@ def judge(found: SetComparison, gates: Gates) -> Judgement:
 
 def _without_partner(found: SetComparison) -> list[str]:
     missing = [
-        f"{' and '.join(str(run.path) for run in lone.runs)} has no partner in {other}: "
-        f"{lone.nearest}."
+        f"No partner in {other} for {lone.files}: {lone.nearest}."
         for only, other in ((found.only_a, found.name_b), (found.only_b, found.name_a))
         for lone in only
     ]
     rest = len(missing) - _NAMED
-    more = [f"{rest} more rows have no partner: see the report."] if rest > 0 else []
+    more = [f"{rest} more rows without a partner: see the report."] if rest > 0 else []
     return [*missing[:_NAMED], *more]
 
 

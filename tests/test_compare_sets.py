@@ -98,14 +98,19 @@ def test_repeats_count_once_each() -> None:
     assert found.verdict.endswith("; 2 and 2 runs)")
 
 
+def test_repeats_of_two_sides_scatter_each_in_its_way() -> None:
+    """Logs 0, 2 and three times 3: the variance is A's, 2 / 2 with dof 1, so half is 12.7062."""
+    ratio, interval = vars_of([run(1), run(math.exp(2))], [run(math.exp(3)) for _ in range(3)])
+    assert ratio == pytest.approx(math.exp(2))
+    half = 12.706204736174698
+    assert interval == pytest.approx((math.exp(2 - half), math.exp(2 + half)))
+
+
 def test_one_run_against_repeats_is_taken_to_scatter_as_they_do() -> None:
     """Logs 0, 2 and 5: variance 2 of dof 1, so half is 12.7062 sqrt(2 (1/2 + 1))."""
     a, b = [run(1, 1), run(math.exp(2))], [run(math.exp(5))]
     half = 12.706204736174698 * math.sqrt(3)
-    for ratio, interval, sign in (
-        (*vars_of(a, b), 1),
-        (*vars_of(b, a), -1),
-    ):
+    for (ratio, interval), sign in ((vars_of(a, b), 1), (vars_of(b, a), -1)):
         assert ratio == pytest.approx(math.exp(4 * sign))
         assert interval == pytest.approx((math.exp(4 * sign - half), math.exp(4 * sign + half)))
 
@@ -278,8 +283,8 @@ def test_who_has_no_partner_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     out, err = (" ".join(text.split()) for text in capsys.readouterr())
     assert "only A alexnet · opencv · float32 · batch 32 · eager · cpu" in out
     assert "only B new · dali" in out
-    assert f"{a / 'old.json'} has no partner in {b}: the nearest differs in" in err
-    assert f"{b / 'new.json'} has no partner in {a}" in err
+    assert f"No partner in {b} for {a / 'old.json'}: the nearest differs in" in err
+    assert f"No partner in {a} for {b / 'new.json'}" in err
     assert cli.main([*argv, "--fail-below", "0.5", "--allow-unlike"]) == 0
     assert cli.main([*argv, "--require-all"]) == 2
     assert cli.main(["compare", str(a), str(a), "--require-all"]) == 0
@@ -291,7 +296,7 @@ def test_many_without_a_partner_are_counted(tmp_path: Path) -> None:
     found = judge(compared(a, b), Gates())
     assert (found.code, found.reasons) == (0, [])
     assert len(found.complaints) == 4
-    assert found.complaints[-1] == "6 more rows have no partner: see the report."
+    assert found.complaints[-1] == "6 more rows without a partner: see the report."
 
 
 def test_one_certain_slowdown_fails_the_set(
@@ -319,7 +324,7 @@ def test_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].startswith("**4 rows: 1 slower, 1 faster, 1 equal, 1 unlike; geometric mean")
     assert lines[4] == "**It fails (exit code 1):**"
     assert "certainly below 0.95" in lines[6]
-    assert "no partner" not in lines[7]
+    assert "No partner" not in lines[7]
     front, folded = text.split("<details>", 1)
     assert "| alexnet | 0.800x | 0.779–0.821 | **slower** | −0.20 |" in front
     assert "resnet18" not in front

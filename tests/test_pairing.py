@@ -53,10 +53,12 @@ def test_configurations_find_each_other_whatever_their_files_are_called(tmp_path
 
 def test_a_file_against_a_folder(tmp_path: Path) -> None:
     a = written(tmp_path, run(100, dtype="float16"), "a.json")
-    b = folder_of(tmp_path / "b", x=run(80), y=run(80, dtype="float16"))
+    b = folder_of(tmp_path / "b", x=run(80), x2=run(81), y=run(80, dtype="float16"))
     found = pair_up(a, b)
     assert stems(found) == [(["a"], ["y"])]
-    assert [x.runs[0].path for x in found.only_b] == [b / "x.json"]
+    (lone,) = found.only_b
+    assert lone.files == f"{b / 'x.json'} and 1 repeat"
+    assert lone.nearest == "the nearest differs in dtype"
     assert stems(pair_up(b, a)) == [(["y"], ["a"])]
 
 

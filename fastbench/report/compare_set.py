@@ -196,8 +196,7 @@ def alarms(rows: Sequence[Row]) -> list[str]:
 
 def lone_in_words(lone: Lone) -> str:
     """A configuration without a partner: what it is, its files, and how far the nearest is."""
-    paths = ", ".join(str(run.path) for run in lone.runs)
-    return f"{in_words(lone.runs[0])} ({paths}); {lone.nearest}."
+    return f"{in_words(lone.runs[0])} ({lone.files}); {lone.nearest}."
 
 
 def notes_of(found: SetComparison, columns: Sequence[str]) -> list[str]:
