@@ -16,13 +16,12 @@ files mean nothing: `fastbench run` numbers them as they come.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.differences import conditions
+from fastbench.differences import PREPROCESS, conditions
 from fastbench.errors import RecordError
-from fastbench.storage import other_kind, read_record
+from fastbench.storage import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,9 +124,10 @@ def pair_up(a: Path, b: Path) -> Pairs:
 
 def configuration(record: Record) -> dict[str, Any]:
     """What makes a record a repeat of another, by name; the last is the machine."""
+    kind, _, index = record.device.partition(":")
     gpus = record.environment.get("gpus", [])
-    kind = record.device.partition(":")[0]
-    machine = gpus[0]["name"] if kind != "cpu" and gpus else record.environment.get("cpu")
+    on_gpu = kind != "cpu" and gpus
+    machine = gpus[int(index or 0)]["name"] if on_gpu else record.environment.get("cpu")
     alike = conditions(record)
     return {
         "model": record.model,
@@ -143,7 +143,7 @@ def configuration(record: Record) -> dict[str, Any]:
         **{name: record.config.get(name, default) for name, default in _KNOBS.items()},
         "loader options": _loader_options(record),
         "preprocessing": {
-            name: value for name, value in alike.items() if name.startswith("preprocess: ")
+            name: value for name, value in alike.items() if name.startswith(PREPROCESS)
         },
         "reference": alike["reference"],
         _MACHINE: machine,
@@ -159,8 +159,9 @@ def _loader_options(record: Record) -> list[str]:
 def _read(path: Path) -> list[Run]:
     """The records that a path stands for, in the order in which they were made."""
     if not path.is_dir():
-        return [_read_run(path)]
-    found = [_read_run(each) for each in sorted(path.rglob("*.json")) if _may_be_record(each)]
+        return [_run(read_json(path), path)]
+    stored = ((read_json(each), each) for each in sorted(path.rglob("*.json")))
+    found = [_run(record, each) for record, each in stored if _is_record(record)]
     if not found:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
@@ -168,26 +169,22 @@ def _read(path: Path) -> list[Run]:
     return sorted(found, key=lambda run: str(run.record.created))
 
 
-def _read_run(path: Path) -> Run:
-    record = read_record(path)
-    try:
-        return Run(path, record, configuration(record))
-    except (AttributeError, LookupError, TypeError) as error:
-        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
-
-
-def _may_be_record(path: Path) -> bool:
-    """False for JSON that is something else; what is broken is for `read_record` to refuse."""
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return True
+def _is_record(stored: Any) -> bool:
+    """Whether it is a record of a row; one that is damaged is for `build_record` to refuse."""
     return (
         isinstance(stored, dict)
         and "schema_version" in stored
         and "throughput" in stored
         and other_kind(stored) is None
     )
+
+
+def _run(stored: Any, path: Path) -> Run:
+    record = build_record(stored, path)
+    try:
+        return Run(path, record, configuration(record))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
 
 
 def _key(run: Run, names: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from fastbench.comparing import (
     compare_runs,
     format_ratio,
 )
-from fastbench.differences import Difference, facts_of_environment
+from fastbench.differences import PREPROCESS, Difference, facts_of_environment
 from fastbench.errors import RecordError
 from fastbench.stats import geometric_mean_interval
 from fastbench.verdicts import worsening
@@ -274,9 +274,9 @@ def _word(name: str, value: Any) -> str:
             return ", ".join(value)
         case "preprocessing":
             return ", ".join(
-                f"{key.removeprefix('preprocess: ')} {value[key]}"
-                for key in ("preprocess: resize", "preprocess: crop")
-                if key in value
+                f"{name} {value[PREPROCESS + name]}"
+                for name in ("resize", "crop")
+                if PREPROCESS + name in value
             )
         case "reference":
             return f"reference {value}"

@@ -15,7 +15,7 @@ from fastbench import cli
 from fastbench.comparing import Comparison, compare, format_ratio
 from fastbench.measurements import Throughput, Window
 from fastbench.report.compare_pair import render
-from fastbench.results import Record
+from fastbench.results import ParityRecord, Record
 from fastbench.storage import read_record, write_record
 from fastbench.verdicts import slowdown
 
@@ -62,6 +62,12 @@ def written(folder: Path, record: Record, name: str | None = None) -> Path:
     folder.mkdir(exist_ok=True)
     path = write_record(record, folder)
     return path.rename(folder / name) if name else path
+
+
+def parity_record() -> ParityRecord:
+    record = make()
+    names = {field.name for field in dataclasses.fields(ParityRecord)}
+    return ParityRecord(**{name: getattr(record, name) for name in names})
 
 
 def test_the_verdict_in_words() -> None:

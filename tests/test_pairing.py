@@ -1,16 +1,14 @@
 """Which runs are held against which: by configuration, repeats together, nobody forgotten."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
-from test_compare import DATA, environment, run, written
-from test_results import make
+from test_compare import DATA, environment, parity_record, run, written
 
 from fastbench import cli
 from fastbench.pairing import Pairs, pair_up
-from fastbench.results import ParityRecord, Record
+from fastbench.results import Record
 from fastbench.storage import write_parity_record, write_record
 
 
@@ -24,12 +22,6 @@ def folder_of(folder: Path, **records: Record) -> Path:
 def stems(found: Pairs) -> list[tuple[list[str], list[str]]]:
     """The names of the files of each pair."""
     return [tuple([x.path.stem for x in side] for side in (p.a, p.b)) for p in found.pairs]  # type: ignore[misc]
-
-
-def parity_record() -> ParityRecord:
-    record = make()
-    names = {field.name for field in dataclasses.fields(ParityRecord)}
-    return ParityRecord(**{name: getattr(record, name) for name in names})
 
 
 def test_two_single_records_are_a_pair_whatever_they_are(tmp_path: Path) -> None:
