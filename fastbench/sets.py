@@ -151,9 +151,9 @@ class SetComparison:
         if not self.comparable:
             return "not comparable"
         if counts[SLOWER]:
-            return f"{counts[SLOWER]} of {num} {rows} slower"
+            return f"{counts[SLOWER]:,} of {num:,} {rows} slower"
         if counts[FASTER]:
-            return f"{counts[FASTER]} of {num} {rows} faster, none slower"
+            return f"{counts[FASTER]:,} of {num:,} {rows} faster, none slower"
         return "no difference found" if counts[EQUAL] else "no interval, no verdict"
 
     @property
@@ -161,7 +161,7 @@ class SetComparison:
         """How many rows of each kind, and the geometric mean of the ratios."""
         num = len(self.rows)
         parts = ", ".join(
-            f"{self.counts[word]} {word}"
+            f"{self.counts[word]:,} {word}"
             for word in (SLOWER, FASTER, EQUAL, UNSURE, UNLIKE, INVALID)
             if self.counts[word] or word in (SLOWER, FASTER)
         )
