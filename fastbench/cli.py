@@ -86,7 +86,7 @@ def _parser() -> Parser:
     add_options(run, RunConfig)
     hold = command("parity", _parity, "hold a loader's images and predictions to the reference")
     add_options(hold, RunConfig, only=PARITY_OPTIONS)
-    _add_compare(command("compare", _compare, "hold record B against A; fail on a slowdown"))
+    _add_compare(command("compare", _compare, "hold records B against A; fail on what got worse"))
     add_report_options(command("report", _report, "show records of any machines in one table"))
     command("models", _models, "list the models")
     command("loaders", _loaders, "list the loaders, and whether they run here")
@@ -108,21 +108,48 @@ def _parser() -> Parser:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     for letter in "AB":
-        help_ = f"record {letter}, or a folder of them; two folders are paired by file name"
-        parser.add_argument(letter.lower(), metavar=f"{letter}.json", help=help_)
+        help_ = (
+            f"record {letter}, or a folder with records, those in its sub-folders too; "
+            f"configurations are paired, and repeats of one are held together"
+        )
+        parser.add_argument(letter.lower(), metavar=letter, help=help_)
     parser.add_argument(
         "--fail-below",
         type=float,
         metavar="RATIO",
-        help="exit with 1 where B is certainly slower than this times A, such as 0.95: the upper "
-        "end of the ratio's 95 %% interval is below; without an interval the ratio itself",
+        help="exit with 1 where a row of B is certainly slower than this times A, as 0.95: the "
+        "upper end of the ratio's 95 %% interval is below; without an interval the ratio itself",
+    )
+    parser.add_argument(
+        "--fail-accuracy",
+        action="store_true",
+        help="exit with 3 where predictions of a row got worse beyond chance: its hits, its "
+        "agreement with the reference, or a gate that only B fails",
+    )
+    parser.add_argument(
+        "--require-all",
+        action="store_true",
+        help="exit with 2 where a row of A or B has no partner",
     )
     parser.add_argument(
         "--allow-unlike",
         action="store_true",
         help="judge records that differ in batch size, images, dtype, page cache, preprocessing "
-        "or reference too",
+        "or reference too; else they exit with 2",
     )
+    parser.add_argument(
+        "--format",
+        choices=("table", "markdown", "json"),
+        default="table",
+        help="markdown is a summary for a pull request (default: table)",
+    )
+    parser.add_argument(
+        "--sort",
+        choices=("ratio", "configuration"),
+        default="ratio",
+        help="order of the rows (default: ratio, the slowest first)",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write it to a file, not to the terminal")
 
 
 def _version_or_help(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -156,12 +183,20 @@ def _parity(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from fastbench.report.compare import compare_files
+    from fastbench.verdicts import Gates
 
     code, complaints = compare_files(
         Path(arguments.a).expanduser(),
         Path(arguments.b).expanduser(),
-        fail_below=arguments.fail_below,
-        allow_unlike=arguments.allow_unlike,
+        Gates(
+            fail_below=arguments.fail_below,
+            fail_accuracy=arguments.fail_accuracy,
+            require_all=arguments.require_all,
+            allow_unlike=arguments.allow_unlike,
+        ),
+        form=arguments.format,
+        sort=arguments.sort,
+        output=Path(arguments.output).expanduser() if arguments.output else None,
     )
     for complaint in complaints:
         complain(complaint)

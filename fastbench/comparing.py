@@ -1,85 +1,65 @@
-"""Two records, A and B: is B faster, what else moved, and may the two be compared at all?
+"""A and B, a record or the runs of one configuration each: is B faster, and by how much?
 
-What differs comes before what was measured. Records that differ in batch size, images, dtype, page
-cache, preprocessing or reference are *unlike*: a ratio of theirs says nothing of the rest, and must
-not be shown without a flag. Everything else that differs is what changed.
+The ratio is of the throughputs, B over A, with a 95 % interval. What scatters decides its width:
 
-What it does not know: the two were measured one after the other, so a drift of the machine between
-them is in the ratio and not in its interval, which has the windows' scatter alone.
+- One run a side: the windows within the two runs. What differs from run to run (memory placement,
+  clocks, neighbours) and what drifted in between is in the ratio and not in the interval.
+- Repeats: each run counts once, by the geometric mean of its windows, so the interval has what
+  differs from run to run as well as the windows' scatter. To pool the windows of all runs would
+  count each of them as a run, and be too sure: T. Kalibera and R. Jones, "Rigorous Benchmarking in
+  Reasonable Time", ISMM 2013. A side with a single run is taken to scatter as the repeats of the
+  other one do.
+
+No scatter between runs is made up where there are no repeats. And even with repeats: a drift that
+all runs of B share, measured after all of A, is in no interval.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+import math
+import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from fastbench.config import RunConfig
-from fastbench.stats import log_ratio_interval
-from fastbench.units import format_bytes
+from fastbench.differences import (
+    Difference,
+    environment_differences,
+    setting_differences,
+    split_conditions,
+)
+from fastbench.stats import log_ratio_interval, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from fastbench.measurements import GpuTelemetry
     from fastbench.results import Record
 
 __all__ = [
-    "PREPROCESS",
+    "EQUAL",
+    "FASTER",
+    "INVALID",
+    "SLOWER",
+    "UNLIKE",
+    "UNSURE",
     "Comparison",
-    "Difference",
     "Figure",
     "compare",
-    "conditions",
+    "compare_runs",
     "format_ratio",
-    "slowdown",
 ]
 
-_ABOUT_THE_ROW: Final = (
-    "loader",
-    "model",
-    "weights",
-    "device",
-    "compile_mode",
-    "num_threads",
-    "labels",
-)
-
-_NO_DIFFERENCE: Final = frozenset({"output", "predictions", "running"})
-"""Knobs of what is written, not of what is measured."""
-
-_RESOLVED: Final = frozenset(
-    {
-        *_ABOUT_THE_ROW,
-        "data",
-        "dtype",
-        "batch_size",
-        "compile",
-        "reference",
-        "page_cache",
-        "loader_option",
-    }
-)
-"""Knobs whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
-
-PREPROCESS: Final = "preprocess: "
-"""How the names of the conditions begin that are of the preprocessing."""
-
-_SHOWN_DIGITS: Final = 10
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Something that is not the same in both records; None where a record does not know it."""
-
-    name: str
-    a: Any
-    b: Any
+SLOWER: Final = "slower"
+FASTER: Final = "faster"
+EQUAL: Final = "equal"
+UNSURE: Final = "unsure"
+UNLIKE: Final = "unlike"
+INVALID: Final = "invalid"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity of both records, SI; None where a record does not have it.
+    """One measured quantity of both sides, SI; None where a side does not have it.
 
     `unit` is `images/s`, `s`, `s/1,000 images`, `W`, `images/J`, or `share` for shares of 0..1.
     """
@@ -104,28 +84,73 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two records held against each other; `ratio` is that of the throughputs, B over A.
+    """The runs of two configurations held against each other (see the module for `ratio`).
 
-    The ratio is of the geometric means of the windows' throughputs. `interval` is its 95 %
-    interval, None where a record has one window.
+    `interval` is the ratio's 95 % interval, None for one run a side where one has one window.
+    `figures` are the medians of each side's runs. `unlike` says what must not differ and does;
+    `settings` and `environment` what else is not the same.
     """
 
-    a: Record
-    b: Record
+    runs_a: Sequence[Record]
+    runs_b: Sequence[Record]
     ratio: float
     interval: tuple[float, float] | None
     figures: list[Figure]
     unlike: list[Difference]
-    changed: list[Difference]
+    settings: list[Difference]
+    environment: list[Difference]
 
     @property
+    def a(self) -> Record:
+        """The first run of A: what its runs have in common is its."""
+        return self.runs_a[0]
+
+    @property
+    def b(self) -> Record:
+        """The first run of B."""
+        return self.runs_b[0]
+
+    @property
+    def changed(self) -> list[Difference]:
+        """What is not the same and may differ."""
+        return [*self.settings, *self.environment]
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether a side has more than one run."""
+        return len(self.runs_a) > 1 or len(self.runs_b) > 1
+
+    @functools.cached_property
     def invalid(self) -> list[str]:
-        """Why a record is INVALID, in words, each with the record's letter."""
+        """Why a record is INVALID, in words, each with the side's letter."""
         return [
-            f"{letter} is INVALID: {reason}"
-            for letter, record in (("A", self.a), ("B", self.b))
-            for reason in getattr(record, "invalid", [])
+            f"{f'a run of {letter}' if len(runs) > 1 else letter} is INVALID: {reason}"
+            for letter, runs in (("A", self.runs_a), ("B", self.runs_b))
+            for record in runs
+            for reason in record.invalid
         ]
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word: `invalid`, `unlike`, `unsure`, `slower`, `faster` or `equal`.
+
+        `unsure` is without an interval. `equal` means that no difference was found; the interval
+        says how large a one there may be.
+        """
+        if self.invalid:
+            return INVALID
+        if self.unlike:
+            return UNLIKE
+        return self.pace
+
+    @property
+    def pace(self) -> str:
+        """`word`, whether the records are sound and alike or not."""
+        if self.interval is None:
+            return UNSURE
+        if not self.is_certain:
+            return EQUAL
+        return SLOWER if self.ratio < 1 else FASTER
 
     @property
     def verdict(self) -> str:
@@ -134,14 +159,21 @@ class Comparison:
         if self.interval is None:
             return f"B is {ratio} A; {self._windows()}: no interval"
         low, high = (format_ratio(bound, self.interval)[:-1] for bound in self.interval)
+        scope = f"95 %: {low} to {high}"
+        if self.has_repeats:
+            scope += f"; {len(self.runs_a)} and {len(self.runs_b)} runs"
         if self.is_certain:
-            return f"B is {ratio} A (95 %: {low} to {high})"
-        return f"no difference found (B is {ratio} A, 95 %: {low} to {high})"
+            return f"B is {ratio} A ({scope})"
+        return f"no difference found (B is {ratio} A, {scope})"
 
     @property
     def is_certain(self) -> bool:
         """Whether the interval leaves out 1."""
         return self.interval is not None and not self.interval[0] <= 1 <= self.interval[1]
+
+    def figure(self, name: str) -> Figure:
+        """The figure of this name."""
+        return next(figure for figure in self.figures if figure.name == name)
 
     def _windows(self) -> str:
         num = {"A": len(self.a.throughput.rates), "B": len(self.b.throughput.rates)}
@@ -150,61 +182,58 @@ class Comparison:
 
 
 def compare(a: Record, b: Record) -> Comparison:
-    """Hold B against A."""
-    ratio, interval = log_ratio_interval(a.throughput.rates, b.throughput.rates)
-    changed = [
-        *_row(a, b),
-        *_configuration(a, b),
-        *_settings(a, b),
-        *_environment(a, b),
-    ]
-    unlike: list[Difference] = []
-    its, other = conditions(a), conditions(b)
-    for name in dict.fromkeys((*its, *other)):
-        of_a, of_b = its.get(name), other.get(name)
-        if of_a != of_b:
-            # What a record does not know, as one of an old version, is not known to be unlike.
-            known = of_a is not None and of_b is not None
-            (unlike if known else changed).append(Difference(name, of_a, of_b))
+    """Hold record B against record A."""
+    return compare_runs([a], [b])
+
+
+def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
+    """Hold the runs of B against those of A; the runs of a side are of one configuration."""
+    ratio, interval = _ratio(a, b)
+    unlike, unknown = split_conditions(a[0], b[0])
     return Comparison(
-        a=a,
-        b=b,
+        runs_a=a,
+        runs_b=b,
         ratio=ratio,
         interval=interval,
         figures=_figures(a, b),
         unlike=unlike,
-        changed=changed,
+        settings=[*setting_differences(a[0], b[0]), *unknown],
+        environment=environment_differences(a, b),
     )
 
 
-def slowdown(comparison: Comparison, fail_below: float) -> str | None:
-    """Why B is too slow: its ratio is certain to be below `fail_below`; None where it is not.
-
-    Certain means that the interval's upper bound is below. Without an interval the ratio itself
-    counts, and the sentence says so.
-    """
-    interval = comparison.interval
-    if (interval[1] if interval else comparison.ratio) >= fail_below:
-        return None
-    if interval is None:
-        return (
-            f"{comparison.verdict}. The ratio itself is below {fail_below:g}: measure both with "
-            f"--windows 3 or more to know how sure that is."
-        )
-    return f"{comparison.verdict}: certainly below {fail_below:g}."
-
-
 def format_ratio(ratio: float, interval: tuple[float, float] | None = None) -> str:
-    """`1.25x`, `12.5x`; a third decimal where the interval is too narrow to be seen without."""
+    """`1.25x`, `12.5x`; a third decimal where the interval is too narrow to be seen without, or
+    begins or ends so near 1 that two do not tell on which side.
+    """
     if ratio >= 10:
         return f"{ratio:,.1f}x"
-    narrow = ratio < 0.1 or (interval is not None and interval[1] - interval[0] < 0.02)
-    return f"{ratio:.3f}x" if narrow else f"{ratio:.2f}x"
+    low, high = interval or (0, math.inf)
+    fine = ratio < 0.1 or high - low < 0.02 or min(abs(low - 1), abs(high - 1)) < 0.005
+    return f"{ratio:.3f}x" if fine else f"{ratio:.2f}x"
 
 
-def _figures(a: Record, b: Record) -> list[Figure]:
-    of_a, of_b = _measured(a), _measured(b)
-    return [Figure(*key, of_a[key], of_b[key]) for key in of_a]
+def _ratio(a: Sequence[Record], b: Sequence[Record]) -> tuple[float, tuple[float, float] | None]:
+    """B's throughput over A's, and its interval (see the module)."""
+    if len(a) == len(b) == 1:
+        return log_ratio_interval(a[0].throughput.rates, b[0].throughput.rates)
+    of_a, of_b = (
+        [statistics.geometric_mean(run.throughput.rates) for run in runs] for runs in (a, b)
+    )
+    return log_ratio_interval(of_a, of_b, equal_variances=1 in (len(a), len(b)))
+
+
+def _figures(a: Sequence[Record], b: Sequence[Record]) -> list[Figure]:
+    of_a, of_b = ([_measured(record) for record in runs] for runs in (a, b))
+    return [Figure(*key, _median(of_a, key), _median(of_b, key)) for key in of_a[0]]
+
+
+def _median(
+    measured: Sequence[dict[tuple[str, str], float | None]], key: tuple[str, str]
+) -> float | None:
+    """The median of the runs that have the figure; None where none has."""
+    known = [value for run in measured if (value := run[key]) is not None]
+    return percentile(known, 50) if known else None
 
 
 def _measured(record: Record) -> dict[tuple[str, str], float | None]:
@@ -230,93 +259,3 @@ def _measured(record: Record) -> dict[tuple[str, str], float | None]:
         ("top-5", "share"): accuracy.top5 if accuracy else None,
         ("agreement", "share"): parity.agreement if parity else None,
     }
-
-
-def conditions(record: Record) -> dict[str, Any]:
-    """What must not differ between records that are compared (see the module), by name.
-
-    None where a record does not know it; of preprocessing, what it knows.
-    """
-    preprocess = {
-        name: record.preprocess[name] for name in sorted({*record.preprocess} - {"source"})
-    }
-    return {
-        "batch size": record.batch_size,
-        "dtype": record.dtype,
-        "image set": _image_set(record),
-        "page cache": record.data.get("page_cache"),
-        **{f"{PREPROCESS}{name}": value for name, value in preprocess.items()},
-        "reference": record.parity.reference if record.parity else None,
-    }
-
-
-def _image_set(record: Record) -> str | None:
-    digest, num = record.data.get("digest"), record.data.get("num_samples")
-    return f"{num:,} images, digest {digest[:_SHOWN_DIGITS]}" if digest and num else None
-
-
-def _row(a: Record, b: Record) -> Iterator[Difference]:
-    for name in _ABOUT_THE_ROW:
-        yield from _unequal(name.replace("_", " "), getattr(a, name), getattr(b, name))
-
-
-def _configuration(a: Record, b: Record) -> Iterator[Difference]:
-    defaults = {field.name: _stored(field.default) for field in dataclasses.fields(RunConfig)}
-    for name in sorted({*a.config, *b.config} - _RESOLVED - _NO_DIFFERENCE):
-        of_a, of_b = _stored(a.config.get(name)), _stored(b.config.get(name))
-        both = name in a.config and name in b.config
-        # A knob that an older version did not have, at its default in the other, says nothing.
-        if both or (of_a if name in a.config else of_b) != defaults.get(name):
-            yield from _unequal("--" + name.replace("_", "-"), of_a, of_b)
-
-
-def _stored(value: Any) -> Any:
-    """As JSON gives it back, which has no tuples."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _settings(a: Record, b: Record) -> Iterator[Difference]:
-    """The loader's settings: one by one, or all of them in one where the loaders differ."""
-    if a.loader != b.loader:
-        yield from _unequal("loader settings", a.loader_settings, b.loader_settings)
-        return
-    seen = {("num_threads", a.num_threads, b.num_threads)}
-    for name in sorted({*a.loader_settings, *b.loader_settings} - {"dali"}):
-        of_a, of_b = a.loader_settings.get(name), b.loader_settings.get(name)
-        if (name, of_a, of_b) not in seen:
-            yield from _unequal(f"{a.loader}: {name}", of_a, of_b)
-
-
-def _environment(a: Record, b: Record) -> Iterator[Difference]:
-    """The machine, its state and its software."""
-    of_a, of_b = _machine(a), _machine(b)
-    for name in dict.fromkeys((*of_a, *of_b)):
-        yield from _unequal(name, of_a.get(name), of_b.get(name))
-
-
-def _machine(record: Record) -> dict[str, Any]:
-    environment = record.environment
-    gpus = [gpu["name"] for gpu in environment.get("gpus", [])]
-    memory, git = environment.get("memory_bytes"), environment.get("git")
-    gpu: GpuTelemetry | None = record.telemetry.gpu if record.telemetry else None
-    commit, plus, changes = (git or "").partition("+")
-    return {
-        "GPU": ", ".join(gpus) or None,
-        "GPU power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
-        "driver": environment.get("driver"),
-        "CPU": environment.get("cpu"),
-        "cores": environment.get("num_cores"),
-        "memory": format_bytes(memory) if memory else None,
-        "OS": environment.get("os"),
-        "CUDA": environment.get("cuda"),
-        "cuDNN": environment.get("cudnn"),
-        "Python": environment.get("python"),
-        "OMP_WAIT_POLICY": environment.get("omp_wait_policy"),
-        **environment.get("packages", {}),
-        "fastbench commit": commit[:_SHOWN_DIGITS] + plus + changes or None,
-    }
-
-
-def _unequal(name: str, a: Any, b: Any) -> Iterator[Difference]:
-    if a != b:
-        yield Difference(name, a, b)

@@ -1,89 +1,217 @@
-"""Which record is held against which? Two files, or two folders by the names of their files.
+"""Which runs are held against which? Those of the same configuration, wherever their files lie.
 
-A folder with one record stands for that record. A folder may hold other JSON files, such as the
-records of `fastbench parity`: they are passed over.
+A side is a file, or a folder with all records in it and in its sub-folders; other JSON files, such
+as the records of `fastbench parity`, are passed over. Two single records are held against each
+other whatever they are. Else the configurations find each other, in three steps, and a step pairs
+only what is left and is unique on both sides:
+
+1. everything that was set, and the machine;
+2. everything that was set: the same rows on two machines;
+3. what people call a row (model, weights, loader, dtype, batch size, compile, kind of device): rows
+   that differ in images or page cache, say, are paired too, and come out as unlike.
+
+Records of a side that agree in all of step 1 are repeats, one configuration run again. Names of
+files mean nothing: `fastbench run` numbers them as they come.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.differences import PREPROCESS, conditions
 from fastbench.errors import RecordError
-from fastbench.storage import other_kind, read_record
+from fastbench.storage import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from fastbench.results import Record
 
-__all__ = ["Pair", "Pairs", "pair_up"]
+__all__ = ["Lone", "Pair", "Pairs", "Run", "configuration", "pair_up"]
+
+_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", "device")
+_MACHINE: Final = "machine"
+_NAMED: Final = 3
+_KNOBS: Final = {"resize": "fast", "among": "all", "quick": False}
+"""Knobs that decide what is measured, and what versions without them did."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Run:
+    """One record, where it came from, and its `configuration`."""
+
+    path: Path
+    record: Record
+    configuration: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Pair:
-    """Two records to compare, and where they came from."""
+    """The runs of one configuration on each side, in the order in which they were made."""
 
-    path_a: Path
-    path_b: Path
-    a: Record
-    b: Record
+    a: Sequence[Run]
+    b: Sequence[Run]
+
+
+@dataclass(frozen=True)
+class Lone:
+    """The runs of a configuration that the other side does not have.
+
+    `differs_in` names in what the nearest one there is another.
+    """
+
+    runs: Sequence[Run]
+    differs_in: Sequence[str]
+
+    @property
+    def files(self) -> str:
+        """The first run's file, and how many repeats there are."""
+        repeats = len(self.runs) - 1
+        more = f" and {repeats} repeat{'s' if repeats > 1 else ''}" if repeats else ""
+        return f"{self.runs[0].path}{more}"
+
+    @property
+    def nearest(self) -> str:
+        """How far the nearest one is, in words."""
+        named, rest = self.differs_in[:_NAMED], len(self.differs_in) - _NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"the nearest differs in {', '.join(named)}{more}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """All pairs, and the files that have no partner on the other side."""
+    """All pairs, and what has no partner on the other side."""
 
     pairs: list[Pair]
-    only_a: list[Path]
-    only_b: list[Path]
+    only_a: list[Lone]
+    only_b: list[Lone]
 
 
 def pair_up(a: Path, b: Path) -> Pairs:
     """Find and read what is to be compared.
 
-    Raises `RecordError` for a file that is no record, a folder without one, a folder with several
-    against a file, and two folders that have no file name in common.
+    Raises `RecordError` for a file that is no record, a folder without one, and two sides that
+    have no configuration in common.
     """
-    of_a, of_b = _find(a), _find(b)
-    if len(of_a) == len(of_b) == 1:
-        common = [(*of_a.values(), *of_b.values())]
-    elif a.is_dir() and b.is_dir():
-        common = [(of_a[name], of_b[name]) for name in sorted({*of_a} & {*of_b})]
-    else:
-        folder, found = (a, of_a) if len(of_a) > 1 else (b, of_b)
+    runs_a, runs_b = _read(a), _read(b)
+    if len(runs_a) == len(runs_b) == 1:
+        return Pairs(pairs=[Pair(runs_a, runs_b)], only_a=[], only_b=[])
+    every = list(runs_a[0].configuration)
+    set_up = [name for name in every if name != _MACHINE]
+    groups_a, groups_b = _groups(runs_a, every), _groups(runs_b, every)
+    left_a, left_b = groups_a, groups_b
+    pairs: list[Pair] = []
+    for names in (every, set_up, _CALLED):
+        of_a, of_b = _unique(left_a, names), _unique(left_b, names)
+        found = [Pair(of_a[key], of_b[key]) for key in of_a if key in of_b]
+        paired = {id(side) for pair in found for side in (pair.a, pair.b)}
+        left_a, left_b = ([x for x in left if id(x) not in paired] for left in (left_a, left_b))
+        pairs += found
+    if not pairs:
+        differing = ", ".join(_nearest(left_a[0], groups_b))
         raise RecordError(
-            f"{folder} holds {len(found)} records. Name one of them: {', '.join(sorted(found))}."
+            f"No record in {a} has the configuration of one in {b}: {left_a[0][0].path} differs "
+            f"from the nearest in {differing}. Name two files, one of each."
         )
-    if not common:
-        raise RecordError(
-            f"No file in {a} has the name of one in {b}. Name two files, one of each."
-        )
-    paired = {path for pair in common for path in pair}
     return Pairs(
-        pairs=[Pair(path_a=x, path_b=y, a=read_record(x), b=read_record(y)) for x, y in common],
-        only_a=[path for _, path in sorted(of_a.items()) if path not in paired],
-        only_b=[path for _, path in sorted(of_b.items()) if path not in paired],
+        pairs=pairs,
+        only_a=[Lone(group, _nearest(group, groups_b)) for group in left_a],
+        only_b=[Lone(group, _nearest(group, groups_a)) for group in left_b],
     )
 
 
-def _find(path: Path) -> dict[str, Path]:
-    """The records that a path stands for, by file name."""
+def configuration(record: Record) -> dict[str, Any]:
+    """What makes a record a repeat of another, by name; the last is the machine."""
+    kind, _, index = record.device.partition(":")
+    gpus = record.environment.get("gpus", [])
+    on_gpu = kind != "cpu" and gpus
+    machine = gpus[int(index or 0)]["name"] if on_gpu else record.environment.get("cpu")
+    alike = conditions(record)
+    return {
+        "model": record.model,
+        "weights": record.weights,
+        "loader": record.loader,
+        "dtype": record.dtype,
+        "batch size": record.batch_size,
+        "compile": record.compile_mode,
+        "device": kind,
+        "threads": record.num_threads,
+        "image set": alike["image set"] or record.data.get("num_samples"),
+        "page cache": alike["page cache"],
+        **{name: record.config.get(name, default) for name, default in _KNOBS.items()},
+        "loader options": _loader_options(record),
+        "preprocessing": {
+            name: value for name, value in alike.items() if name.startswith(PREPROCESS)
+        },
+        "reference": alike["reference"],
+        _MACHINE: machine,
+    }
+
+
+def _loader_options(record: Record) -> list[str]:
+    """`--loader-option` as far as it is for this record's loader."""
+    given = record.config.get("loader_option", [])
+    return sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == record.loader)
+
+
+def _read(path: Path) -> list[Run]:
+    """The records that a path stands for, in the order in which they were made."""
     if not path.is_dir():
-        return {path.name: path}
-    found = {each.name: each for each in sorted(path.glob("*.json")) if _may_be_record(each)}
+        return [_run(read_json(path), path)]
+    stored = ((read_json(each), each) for each in sorted(path.rglob("*.json")))
+    found = [_run(record, each) for record, each in stored if _is_record(record)]
     if not found:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
         )
-    return found
+    return sorted(found, key=lambda run: str(run.record.created))
 
 
-def _may_be_record(path: Path) -> bool:
-    """False for JSON that is something else; what is broken is for `read_record` to refuse."""
+def _is_record(stored: Any) -> bool:
+    """Whether it is a record of a row; one that is damaged is for `build_record` to refuse."""
+    return (
+        isinstance(stored, dict)
+        and "schema_version" in stored
+        and "throughput" in stored
+        and other_kind(stored) is None
+    )
+
+
+def _run(stored: Any, path: Path) -> Run:
+    record = build_record(stored, path)
     try:
-        stored = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return True
-    return isinstance(stored, dict) and "schema_version" in stored and other_kind(stored) is None
+        return Run(path, record, configuration(record))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+
+
+def _key(run: Run, names: Iterable[str]) -> str:
+    return repr([run.configuration[name] for name in names])
+
+
+def _groups(runs: Iterable[Run], names: Sequence[str]) -> list[list[Run]]:
+    """The runs of each configuration, together."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(_key(run, names), []).append(run)
+    return list(found.values())
+
+
+def _unique(groups: Iterable[list[Run]], names: Sequence[str]) -> dict[str, list[Run]]:
+    """The groups that no other one is like in these things."""
+    found: dict[str, list[list[Run]]] = {}
+    for group in groups:
+        found.setdefault(_key(group[0], names), []).append(group)
+    return {key: alike[0] for key, alike in found.items() if len(alike) == 1}
+
+
+def _nearest(group: Sequence[Run], others: Iterable[Sequence[Run]]) -> list[str]:
+    """In what the configuration of `others` that differs in the fewest things is another."""
+    own = group[0].configuration
+    ways = (
+        [name for name, value in own.items() if other[0].configuration[name] != value]
+        for other in others
+    )
+    return min(ways, key=len)

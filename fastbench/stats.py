@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MIN_SAMPLES",
+    "geometric_mean_interval",
     "hodges_lehmann_interval",
     "log_ratio_interval",
     "mcnemar_p",
+    "mcnemar_p_at_most",
     "median_interval",
     "paired_difference_interval",
     "percentile",
@@ -89,8 +91,26 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     if only_first < 0 or only_second < 0:
         raise ValueError(f"{only_first} and {only_second} discordant pairs cannot be")
     n, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, k) for k in range(fewer + 1))
+    tail = ways = 1
+    for k in range(fewer):
+        # The next binomial coefficient from this one: tens of thousands are had in a moment.
+        ways = ways * (n - k) // (k + 1)
+        tail += ways
     return min(1.0, 2 * tail / 2**n)
+
+
+def mcnemar_p_at_most(difference: int, most_discordant: int) -> float:
+    """The largest p that McNemar's test can have for this difference of two counts of hits.
+
+    For where both counts are known and which samples they are of is not. The two sides of the
+    discordant pairs differ by `difference`; with no more than `most_discordant` of them, p is at
+    most that of all these, split so. Raises `ValueError` where they are fewer than the difference.
+    """
+    # The sides' sum is as even or odd as their difference: one left over cannot be.
+    fewer = (most_discordant - abs(difference)) // 2
+    if fewer < 0:
+        raise ValueError(f"{most_discordant} discordant pairs do not differ by {difference}")
+    return mcnemar_p(fewer, fewer + abs(difference))
 
 
 def paired_difference_interval(
@@ -167,35 +187,69 @@ def _incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
 
 
 def log_ratio_interval(
-    a: Sequence[float], b: Sequence[float], confidence: float = 0.95
+    a: Sequence[float],
+    b: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    equal_variances: bool = False,
 ) -> tuple[float, tuple[float, float] | None]:
     """How many times `a` is `b`? The ratio of their geometric means, b over a, and its interval.
 
     Welch's interval for two independent samples of unequal variance, on the logarithms (B. L.
     Welch, Biometrika 34, 1947), with the degrees of freedom of F. E. Satterthwaite, Biometrics
-    Bulletin 2 (1946). The interval is None where a side has one value. Raises `ValueError` for
-    values that are not above zero, or none.
+    Bulletin 2 (1946). The interval is None where a side has one value.
+
+    With `equal_variances` Student's, with the variance of both samples pooled, in which a side may
+    have one value: it is taken to scatter as the other one does (J. R. Crawford and D. C. Howell,
+    The Clinical Neuropsychologist 12, 1998). The interval is None where both have one.
+
+    Raises `ValueError` for values that are not above zero, or none.
     """
     if not a or not b or min(*a, *b) <= 0:
         raise ValueError("a ratio needs values above zero on both sides")
     logs = [[math.log(value) for value in values] for values in (a, b)]
     means = [math.fsum(side) / len(side) for side in logs]
     difference = means[1] - means[0]
-    if min(len(a), len(b)) < 2:
+    dofs = [len(side) - 1 for side in logs]
+    if not sum(dofs) or (not equal_variances and 0 in dofs):
         return math.exp(difference), None
-    # Variance of each mean.
-    parts = [
-        math.fsum((x - mean) ** 2 for x in side) / (len(side) - 1) / len(side)
-        for side, mean in zip(logs, means, strict=True)
+    squares = [
+        math.fsum((x - mean) ** 2 for x in side) for side, mean in zip(logs, means, strict=True)
     ]
+    # Variance of each mean.
+    if equal_variances:
+        parts = [sum(squares) / sum(dofs) / len(side) for side in logs]
+    else:
+        parts = [s / dof / len(side) for s, dof, side in zip(squares, dofs, logs, strict=True)]
     variance = sum(parts)
     half = 0.0
     if variance > 0:
         # By shares: the square of a small variance can be zero.
         shares = [part / variance for part in parts]
-        dof = 1 / sum(s**2 / (len(side) - 1) for s, side in zip(shares, logs, strict=True))
+        welch = not equal_variances
+        dof = 1 / sum(s**2 / d for s, d in zip(shares, dofs, strict=True)) if welch else sum(dofs)
         half = student_t_quantile((1 + confidence) / 2, dof) * math.sqrt(variance)
     return math.exp(difference), (math.exp(difference - half), math.exp(difference + half))
+
+
+def geometric_mean_interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, tuple[float, float] | None]:
+    """The geometric mean, and its interval: Student's, on the logarithms; None for one value.
+
+    For ratios, of which no other mean is the same whichever side is the first (P. J. Fleming and
+    J. J. Wallace, Communications of the ACM 29, 1986). Raises `ValueError` for values that are not
+    above zero, or none.
+    """
+    if not values or min(values) <= 0:
+        raise ValueError("a geometric mean needs values above zero")
+    logs, n = [math.log(value) for value in values], len(values)
+    mean = math.fsum(logs) / n
+    if n == 1:
+        return math.exp(mean), None
+    variance = math.fsum((x - mean) ** 2 for x in logs) / (n - 1) / n
+    half = student_t_quantile((1 + confidence) / 2, n - 1) * math.sqrt(variance)
+    return math.exp(mean), (math.exp(mean - half), math.exp(mean + half))
 
 
 def median_interval(

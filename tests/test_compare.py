@@ -12,12 +12,12 @@ from rich.console import Console
 from test_results import make
 
 from fastbench import cli
-from fastbench.comparing import Comparison, compare, format_ratio, slowdown
+from fastbench.comparing import Comparison, compare, format_ratio
 from fastbench.measurements import Throughput, Window
-from fastbench.pairing import pair_up
-from fastbench.report.compare import render
+from fastbench.report.compare_pair import render
 from fastbench.results import ParityRecord, Record
-from fastbench.storage import read_record, write_parity_record, write_record
+from fastbench.storage import read_record, write_record
+from fastbench.verdicts import slowdown
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = {"num_samples": 1000, "num_bytes": 110_000_000, "digest": "a" * 64, "page_cache": "warm"}
@@ -64,6 +64,12 @@ def written(folder: Path, record: Record, name: str | None = None) -> Path:
     return path.rename(folder / name) if name else path
 
 
+def parity_record() -> ParityRecord:
+    record = make()
+    names = {field.name for field in dataclasses.fields(ParityRecord)}
+    return ParityRecord(**{name: getattr(record, name) for name in names})
+
+
 def test_the_verdict_in_words() -> None:
     slow, fast = run(99, 100, 101), run(124, 125, 126)
     assert compare(slow, fast).verdict == "B is 1.25x A (95 %: 1.22 to 1.28)"
@@ -79,6 +85,8 @@ def test_ratios_in_words() -> None:
         "1.25x", "12.3x", "1,234.5x", "0.012x",
     ]  # fmt: skip
     assert format_ratio(1.0034, (1.0021, 1.0047)) == "1.003x"
+    # Two decimals would not tell on which side of 1 it begins.
+    assert format_ratio(1.0034, (1.0034, 1.06)) == "1.003x"
 
 
 def test_figures() -> None:
@@ -133,11 +141,11 @@ def test_the_same_twice() -> None:
     ],
 )
 def test_unlike_records(name: str, changes: dict[str, object]) -> None:
-    found = compare(run(100, 101, preprocess={"resize": 256}), run(
-        100, 101, **{"preprocess": {"resize": 256}, **changes}
-    ))  # fmt: skip
+    alike = {"preprocess": {"resize": 256}}
+    found = compare(run(100, 101, **alike), run(100, 101, **{**alike, **changes}))
     assert names(found.unlike) == {name}
     assert not found.changed
+    assert found.word == "unlike"
     text = text_of(found, 80)
     assert text.index("UNLIKE") < text.index("throughput")
     assert "Verdict: not comparable (UNLIKE)" in text
@@ -149,54 +157,60 @@ def test_what_a_record_does_not_know_is_no_unlikeness() -> None:
     assert names(found.changed) == {"page cache", "reference"}
 
 
+MOVED = {
+    "GPU": ("NVIDIA H100", "NVIDIA H200"),
+    "driver": ("580.1", "590.1"),
+    "CPU": ("A CPU", "B CPU"),
+    "cores": (2, 4),
+    "CUDA": ("13.2", "13.3"),
+    "torch": ("2.15.0", "2.16.0"),
+    "torchvision": ("0.29.2", "0.30.0"),
+    "nvidia-dali-cuda120": ("2.4.0", "2.5.0"),
+    "fastbench commit": ("0000000000+changes", "1111111111"),
+}
+"""An upgrade of everything, as a comparison shows it: before and after."""
+
+
+def environment(side: int) -> dict[str, object]:
+    """`MOVED` as a record has it; 0 is before, 1 after."""
+    of = {name: values[side] for name, values in MOVED.items()}
+    packages = ("torch", "torchvision", "nvidia-dali-cuda120")
+    return {
+        "cpu": of["CPU"],
+        "num_cores": of["cores"],
+        "gpus": [{"name": of["GPU"]}],
+        "driver": of["driver"],
+        "cuda": of["CUDA"],
+        "packages": {name: of[name] for name in packages},
+        "git": ("0" * 40 + "+changes", "1" * 40)[side],
+    }
+
+
 def test_what_changed() -> None:
-    environment = {
-        "cpu": "A CPU",
-        "num_cores": 2,
-        "gpus": [{"name": "NVIDIA H100"}],
-        "driver": "580.1",
-        "cuda": "13.2",
-        "packages": {"torch": "2.15.0", "torchvision": "0.29.2", "nvidia-dali-cuda120": "2.4.0"},
-        "git": "0" * 40 + "+changes",
-    }
-    later = {
-        "cpu": "B CPU",
-        "num_cores": 4,
-        "gpus": [{"name": "NVIDIA H200"}],
-        "driver": "590.1",
-        "cuda": "13.3",
-        "packages": {"torch": "2.16.0", "torchvision": "0.30.0", "nvidia-dali-cuda120": "2.5.0"},
-        "git": "1" * 40,
-    }
     # A knob that the older version does not have is listed where the newer one turned it.
     config = {"quick": False, "seed": 0}
     new = {"quick": True, "seed": 0, "among": "present", "windows": 3, "page_cache": "warm"}
-    settings = {"dali": "2.4.0", "prefetch_queue_depth": 2, "num_threads": 2}
-    found = compare(
-        run(100, environment=environment, config=config, loader_settings=settings),
+    sides = [
         run(
             100,
-            environment=later,
-            config=new,
-            loader_settings={"dali": "2.5.0", "prefetch_queue_depth": 3, "num_threads": 4},
-            num_threads=4,
-        ),
-    )
-    shown = {difference.name: (difference.a, difference.b) for difference in found.changed}
-    assert shown == {
+            environment=environment(side),
+            config=(config, new)[side],
+            num_threads=(2, 4)[side],
+            loader_settings={
+                "dali": MOVED["nvidia-dali-cuda120"][side],
+                "prefetch_queue_depth": (2, 3)[side],
+                "num_threads": (2, 4)[side],
+            },
+        )
+        for side in (0, 1)
+    ]
+    found = compare(*sides)
+    assert {difference.name: (difference.a, difference.b) for difference in found.changed} == {
         "num threads": (2, 4),
         "--quick": (False, True),
         "--among": (None, "present"),
         "dali: prefetch_queue_depth": (2, 3),
-        "GPU": ("NVIDIA H100", "NVIDIA H200"),
-        "driver": ("580.1", "590.1"),
-        "CPU": ("A CPU", "B CPU"),
-        "cores": (2, 4),
-        "CUDA": ("13.2", "13.3"),
-        "torch": ("2.15.0", "2.16.0"),
-        "torchvision": ("0.29.2", "0.30.0"),
-        "nvidia-dali-cuda120": ("2.4.0", "2.5.0"),
-        "fastbench commit": ("0000000000+changes", "1111111111"),
+        **MOVED,
     }
     text = text_of(found, 80)
     assert text.index("NVIDIA H200") < text.index("throughput")
@@ -298,69 +312,6 @@ def test_an_invalid_record_is_not_judged(
     assert cli.main(argv) == 0
     assert cli.main([*argv, "--fail-below", "0.9"]) == 2
     assert "cannot be judged: A is INVALID: it contradicts itself" in capsys.readouterr().err
-
-
-def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a, b = tmp_path / "a", tmp_path / "b"
-    first = written(a, run(99, 100, 101))
-    (a / "notes.json").write_text("{}")
-    write_parity_record(parity_record(), a)
-    single = written(b, run(79, 80, 81), "other.json")
-    # One record a side: no name is needed.
-    assert [(p.path_a, p.path_b) for p in pair_up(a, b).pairs] == [(first, single)]
-    assert [(p.path_a, p.path_b) for p in pair_up(a, single).pairs] == [(first, single)]
-
-    written(a, run(99, 100, 101), "only-a.json")
-    written(b, run(79, 80, 81), first.name)
-    found = pair_up(a, b)
-    assert [(p.path_a, p.path_b) for p in found.pairs] == [(first, b / first.name)]
-    assert (found.only_a, found.only_b) == ([a / "only-a.json"], [single])
-    assert cli.main(["compare", str(a), str(b)]) == 0
-    err = capsys.readouterr().err
-    assert f"{a / 'only-a.json'} has no partner in {b}" in err
-    assert f"{single} has no partner in {a}" in err
-    # A row that is gone must not pass.
-    assert cli.main(["compare", str(a), str(b), "--fail-below", "0.5"]) == 2
-
-
-def parity_record() -> ParityRecord:
-    record = make()
-    names = {field.name for field in dataclasses.fields(ParityRecord)}
-    return ParityRecord(**{name: getattr(record, name) for name in names})
-
-
-def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = written(tmp_path / "good", run(100, 101))
-    empty, several = tmp_path / "empty", tmp_path / "several"
-    empty.mkdir()
-    written(several, run(100), "x.json")
-    written(several, run(100), "y.json")
-    text = tmp_path / "text.json"
-    text.write_text("not JSON")
-    later = tmp_path / "later.json"
-    later.write_text('{"schema_version": 99}')
-    damaged = tmp_path / "damaged.json"
-    stored = json.loads(good.read_text())
-    stored["throughput"]["windows"][0]["wall_s"] = 0
-    damaged.write_text(json.dumps(stored))
-    two = tmp_path / "two"
-    written(two, run(100), "v.json")
-    written(two, run(100), "w.json")
-    for path, said in {
-        tmp_path / "missing.json": "cannot be read (No such file or directory). Name",
-        text: "is not JSON",
-        later: "schema_version 99, this fastbench reads 1",
-        write_parity_record(parity_record(), tmp_path): "`fastbench parity`, not of a row of",
-        damaged: "one of them is damaged",
-        empty: "holds no records. Name",
-        several: "holds 2 records. Name one of them: x.json, y.json",
-    }.items():
-        assert cli.main(["compare", str(good), str(path)]) == 1
-        out, err = capsys.readouterr()
-        assert said in err, path
-        assert (err.count("\n"), out) == (1, "")
-    assert cli.main(["compare", str(several), str(two)]) == 1
-    assert "has the name of one in" in capsys.readouterr().err
 
 
 def test_compare_imports_nothing_heavy() -> None:

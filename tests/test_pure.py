@@ -118,17 +118,44 @@ def test_the_interval_of_a_ratio_by_hand() -> None:
     assert interval == pytest.approx((exp(3 - half), exp(3 + half)))
 
 
+@pytest.mark.parametrize("equal", [False, True])
 @pytest.mark.parametrize("sizes", [(2, 2), (3, 5), (10, 4), (50, 60)])
-def test_the_interval_of_a_ratio_is_scipys(sizes: tuple[int, int]) -> None:
+def test_the_interval_of_a_ratio_is_scipys(sizes: tuple[int, int], equal: bool) -> None:
     import numpy as np
     from scipy.stats import ttest_ind
 
     rng = np.random.default_rng(sum(sizes))
     a, b = rng.normal(1000, 5, sizes[0]), rng.normal(1100, 30, sizes[1])
-    expected = ttest_ind(np.log(b), np.log(a), equal_var=False).confidence_interval(0.95)
-    ratio, interval = stats.log_ratio_interval(a.tolist(), b.tolist())
+    expected = ttest_ind(np.log(b), np.log(a), equal_var=equal).confidence_interval(0.95)
+    ratio, interval = stats.log_ratio_interval(a.tolist(), b.tolist(), equal_variances=equal)
     assert ratio == pytest.approx(np.exp(np.log(b).mean() - np.log(a).mean()))
     assert interval == pytest.approx((np.exp(expected.low), np.exp(expected.high)), rel=1e-9)
+
+
+def test_the_interval_of_a_ratio_to_one_value_by_hand() -> None:
+    """Logs 0, 2 and 5: variance 2 with dof 1, t = 12.706205, half t sqrt(2 (1/2 + 1))."""
+    from math import exp, sqrt
+
+    half = 12.706204736174698 * sqrt(3)
+    ratio, interval = stats.log_ratio_interval([1, exp(2)], [exp(5)], equal_variances=True)
+    assert ratio == pytest.approx(exp(4))
+    assert interval == pytest.approx((exp(4 - half), exp(4 + half)))
+    assert stats.log_ratio_interval([2], [4], equal_variances=True) == (pytest.approx(2), None)
+
+
+def test_the_interval_of_a_geometric_mean_by_hand() -> None:
+    """Logs -1, 0, 1: variance 1, t(2) = 4.302653, half t / sqrt(3)."""
+    from math import exp, sqrt
+
+    half = 4.302652729911275 / sqrt(3)
+    mean, interval = stats.geometric_mean_interval([exp(-1), exp(1), 1])
+    assert mean == pytest.approx(1)
+    assert interval == pytest.approx((exp(-half), exp(half)))
+    assert stats.geometric_mean_interval([0.5]) == (pytest.approx(0.5), None)
+    assert stats.geometric_mean_interval([2, 2])[1] == pytest.approx((2, 2))
+    for values in ([], [0, 1], [-1]):
+        with pytest.raises(ValueError, match="needs values above zero"):
+            stats.geometric_mean_interval(values)
 
 
 def test_ratios_without_an_interval() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.comparing import PREPROCESS, conditions
+from fastbench.differences import PREPROCESS, conditions
 from fastbench.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.report.columns import COLUMNS
 from fastbench.stats import log_ratio_interval

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.comparing import PREPROCESS, conditions
+from fastbench.differences import PREPROCESS, conditions
 from fastbench.units import NOT_AVAILABLE, format_bytes
 
 if TYPE_CHECKING:

@@ -1,0 +1,194 @@
+"""What is not the same in two records? What makes them unlike, what was set, what it ran on.
+
+Records that differ in batch size, images, dtype, page cache, preprocessing or reference are
+*unlike*: a ratio of theirs says nothing of the rest. Everything else that differs is what changed.
+
+What it does not know: what no record holds, such as the temperature of the room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.config import RunConfig
+from fastbench.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastbench.measurements import GpuTelemetry
+    from fastbench.results import Record
+
+__all__ = [
+    "PREPROCESS",
+    "Difference",
+    "conditions",
+    "environment_differences",
+    "facts_of_environment",
+    "setting_differences",
+    "split_conditions",
+]
+
+_ABOUT_THE_ROW: Final = (
+    "loader",
+    "model",
+    "weights",
+    "device",
+    "compile_mode",
+    "num_threads",
+    "labels",
+)
+
+_NO_DIFFERENCE: Final = frozenset({"output", "predictions", "running"})
+"""Knobs of what is written, not of what is measured."""
+
+_RESOLVED: Final = frozenset(
+    {
+        *_ABOUT_THE_ROW,
+        "data",
+        "dtype",
+        "batch_size",
+        "compile",
+        "reference",
+        "page_cache",
+        "loader_option",
+    }
+)
+"""Knobs whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
+
+PREPROCESS: Final = "preprocess: "
+"""How the names of the conditions begin that are of the preprocessing."""
+
+_SHOWN_DIGITS: Final = 10
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not the same in both records; None where a record does not know it.
+
+    Of several runs that are not alike among themselves, a side is the tuple of what they know.
+    """
+
+    name: str
+    a: Any
+    b: Any
+
+
+def conditions(record: Record) -> dict[str, Any]:
+    """What must not differ between two records, by name; None where the record does not know."""
+    found: dict[str, Any] = {
+        "batch size": record.batch_size,
+        "dtype": record.dtype,
+        "image set": _image_set(record),
+        "page cache": record.data.get("page_cache"),
+    }
+    for name in sorted(set(record.preprocess) - {"source"}):
+        found[f"{PREPROCESS}{name}"] = record.preprocess[name]
+    return {**found, "reference": record.parity.reference if record.parity else None}
+
+
+def split_conditions(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:
+    """The conditions that are not the same: what makes the two unlike, and what one does not know.
+
+    What a record does not know, as one of an old version, is not known to be unlike.
+    """
+    of_a, of_b = conditions(a), conditions(b)
+    unlike: list[Difference] = []
+    unknown: list[Difference] = []
+    for name in dict.fromkeys((*of_a, *of_b)):
+        for difference in _unequal(name, of_a.get(name), of_b.get(name)):
+            known = difference.a is not None and difference.b is not None
+            (unlike if known else unknown).append(difference)
+    return unlike, unknown
+
+
+def setting_differences(a: Record, b: Record) -> list[Difference]:
+    """What was set otherwise: the row, its knobs, and the loader's settings."""
+    return [*_row(a, b), *_knobs(a, b), *_loader_settings(a, b)]
+
+
+def environment_differences(a: Sequence[Record], b: Sequence[Record]) -> list[Difference]:
+    """The machine, its state and its software, where the runs of A have others than those of B."""
+    of_a, of_b = ([facts_of_environment(record) for record in runs] for runs in (a, b))
+    names = dict.fromkeys(name for facts in (*of_a, *of_b) for name in facts)
+    return [
+        difference
+        for name in names
+        for difference in _unequal(name, _values(of_a, name), _values(of_b, name))
+    ]
+
+
+def facts_of_environment(record: Record) -> dict[str, Any]:
+    """What a record was measured on, by name; None where it does not know."""
+    environment = record.environment
+    gpus = [gpu["name"] for gpu in environment.get("gpus", [])]
+    memory, git = environment.get("memory_bytes"), environment.get("git")
+    gpu: GpuTelemetry | None = record.telemetry.gpu if record.telemetry else None
+    commit, plus, changes = (git or "").partition("+")
+    return {
+        "GPU": ", ".join(gpus) or None,
+        "GPU power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
+        "driver": environment.get("driver"),
+        "CPU": environment.get("cpu"),
+        "cores": environment.get("num_cores"),
+        "memory": format_bytes(memory) if memory else None,
+        "OS": environment.get("os"),
+        "CUDA": environment.get("cuda"),
+        "cuDNN": environment.get("cudnn"),
+        "Python": environment.get("python"),
+        "OMP_WAIT_POLICY": environment.get("omp_wait_policy"),
+        **environment.get("packages", {}),
+        "fastbench commit": commit[:_SHOWN_DIGITS] + plus + changes or None,
+    }
+
+
+def _values(facts: Sequence[dict[str, Any]], name: str) -> Any:
+    """The one value of the runs that know it, or all there are, in an order that is not theirs."""
+    known = dict.fromkeys(value for each in facts if (value := each.get(name)) is not None)
+    if len(known) > 1:
+        return tuple(sorted(known, key=str))
+    return next(iter(known), None)
+
+
+def _image_set(record: Record) -> str | None:
+    digest, num = record.data.get("digest"), record.data.get("num_samples")
+    return f"{num:,} images, digest {digest[:_SHOWN_DIGITS]}" if digest and num else None
+
+
+def _row(a: Record, b: Record) -> Iterator[Difference]:
+    for name in _ABOUT_THE_ROW:
+        yield from _unequal(name.replace("_", " "), getattr(a, name), getattr(b, name))
+
+
+def _knobs(a: Record, b: Record) -> Iterator[Difference]:
+    defaults = {field.name: _stored(field.default) for field in dataclasses.fields(RunConfig)}
+    for name in sorted({*a.config, *b.config} - _RESOLVED - _NO_DIFFERENCE):
+        of_a, of_b = _stored(a.config.get(name)), _stored(b.config.get(name))
+        both = name in a.config and name in b.config
+        # A knob that an older version did not have, at its default in the other, says nothing.
+        if both or (of_a if name in a.config else of_b) != defaults.get(name):
+            yield from _unequal("--" + name.replace("_", "-"), of_a, of_b)
+
+
+def _stored(value: Any) -> Any:
+    """As JSON gives it back, which has no tuples."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _loader_settings(a: Record, b: Record) -> Iterator[Difference]:
+    """The loader's settings: one by one, or all of them in one where the loaders differ."""
+    if a.loader != b.loader:
+        yield from _unequal("loader settings", a.loader_settings, b.loader_settings)
+        return
+    seen = {("num_threads", a.num_threads, b.num_threads)}
+    for name in sorted({*a.loader_settings, *b.loader_settings} - {"dali"}):
+        of_a, of_b = a.loader_settings.get(name), b.loader_settings.get(name)
+        if (name, of_a, of_b) not in seen:
+            yield from _unequal(f"{a.loader}: {name}", of_a, of_b)
+
+
+def _unequal(name: str, a: Any, b: Any) -> Iterator[Difference]:
+    if a != b:
+        yield Difference(name, a, b)
