@@ -256,12 +256,12 @@ function drawNames(svg, front, edge) {
   for (const row of front) {
     const { x, y } = points.find((point) => point.row === row);
     const text = facet.of(row)[0];
-    const width = 6.3 * text.length;
+    const width = 6.6 * text.length;
     const places = [[x + 10, y - 7], [x + 10, y + 15], [x - 10 - width, y - 7], [x - 10 - width, y + 15], [x - width / 2, y - 12]];
     const box = ([left, base]) => [left, base - 11, left + width, base + 3];
     const free = places.find((each) => {
       const [l, t, r, b] = box(each);
-      const isInside = l > edge.left + 2 && r < edge.right + 12 && t > edge.top - 12 && b < edge.bottom;
+      const isInside = l > edge.left + 2 && r < edge.right + 4 && t > edge.top - 12 && b < edge.bottom;
       return isInside && taken.every(([l2, t2, r2, b2]) => r < l2 || l > r2 || b < t2 || t > b2);
     });
     if (!free) continue;
@@ -364,7 +364,7 @@ function showTip(row) {
     const detail = column.details?.[row] ? ` (${column.details[row]})` : "";
     list.append(make("dt", {}, column.title), make("dd", {}, `${textOf(column, row)}${detail}`));
   }
-  const flags = about.problems.map((problem) => make("div", { class: "bad" }, `${about.status}: ${problem}`));
+  const flags = about.problems.map((problem) => make("div", { class: "bad" }, problem));
   const marks = data.footnotes.filter((note) => about.marks.includes(note.mark));
   tip.replaceChildren(
     make("strong", {}, about.title),

@@ -313,9 +313,9 @@ function detailOf(row) {
     const about = data.rows[row];
     const list = make("dl");
     const add = (name, text, kind) => list.append(make("dt", {}, name), make("dd", kind ? { class: kind } : {}, text));
-    for (const problem of about.problems) add(about.status === "INVALID" ? "INVALID" : "FAIL", problem, "bad");
+    for (const problem of about.problems) add("problem", problem, "bad");
     for (const mark of about.marks) {
-      add(`unlike (${mark})`, data.footnotes.find((note) => note.mark === mark).text, "doubt");
+      add(`unlike ${mark}`, data.footnotes.find((note) => note.mark === mark).text, "doubt");
     }
     for (const { doubt, remedy } of about.doubts) add("doubt", `${doubt}. Try: ${remedy}.`);
     for (const [name, text] of about.facts) add(name, text);
