@@ -1,7 +1,7 @@
 """A headless Chromium for tests, over the pipe of its DevTools protocol: no driver, no port.
 
-What it does not know: other browsers. A page's messages (console, exceptions, violated policies) are
-gathered from its first moment on; a test asks that there are none.
+A page's messages (console, exceptions, violated policies) are gathered from its first moment on; a
+test asks that there are none. What it does not know: other browsers.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Browser:
             self.messages.append(f"console.{said['type']}: {said['args']}")
         elif event["method"] == "Runtime.exceptionThrown":
             details = said["exceptionDetails"]
-            self.messages.append(f"exception: {details.get('exception', {}).get('description', details)}")
+            self.messages.append(
+                f"exception: {details.get('exception', {}).get('description', details)}"
+            )
         elif event["method"] == "Log.entryAdded":
             self.messages.append(f"log: {said['entry']}")
 
@@ -182,7 +184,9 @@ class Browser:
     def press(self, key: str) -> None:
         """A key of the keyboard, down and up, where the focus is."""
         known = {"key": key, **KEYS[key]}
-        self.call("Input.dispatchKeyEvent", type="keyDown" if "text" in known else "rawKeyDown", **known)
+        self.call(
+            "Input.dispatchKeyEvent", type="keyDown" if "text" in known else "rawKeyDown", **known
+        )
         known.pop("text", None)
         self.call("Input.dispatchKeyEvent", type="keyUp", **known)
 
@@ -213,9 +217,7 @@ class Browser:
         """Press the mouse's button on an element."""
         x, y = self.place(selector)
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path: Path, *, full: bool = False) -> None:
         """Save a PNG of the screen, or of the whole page."""

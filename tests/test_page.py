@@ -1,4 +1,4 @@
-"""The page of a report without a browser: it is whole, fetches nothing, and holds its data safely."""
+"""The page of a report, without a browser: it is whole, fetches nothing, and its data are safe."""
 
 import base64
 import gzip
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from made_up import made_up, write_made_up
 
-from fastbench.errors import OutputError, RecordError
+from fastbench import cli
+from fastbench.errors import RecordError
 from fastbench.report.columns import COLUMNS
 from fastbench.report.page import content, page
 from fastbench.report.rows import read_rows
@@ -150,7 +151,7 @@ def test_nasty_names_of_folders_models_and_notes(tmp_path: Path) -> None:
     models = next(column for column in data["columns"] if column["name"] == "model")
     assert sorted(models["values"]) == sorted(name.replace("\udcff", "?") for name in NASTY)
     path = tmp_path / "report.html"
-    page.write_page(sheet, path)
+    assert cli.main(["report", str(tmp_path), "--html", str(path)]) == 0
     assert path.read_text("utf-8") == page.render(sheet)
 
 
@@ -220,14 +221,36 @@ def test_one_record_is_enough(tmp_path: Path) -> None:
     Parsed(page.render(sheet_of(tmp_path)))
 
 
-def test_what_cannot_be_read_or_written(tmp_path: Path) -> None:
+def test_the_command_writes_it(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [records.parent / name for name in ("a.html", "b.html", "c.md")]
+    written = [str(path) for path in paths]
+    assert cli.main(["report", str(records), "--html", written[0]]) == 0
+    assert capsys.readouterr().out == ""
+    assert cli.main(["report", str(records), "--output", written[1]]) == 0
+    assert paths[0].read_text("utf-8") == paths[1].read_text("utf-8")
+    options = ["--html", written[0], "--output", written[2], "--columns", "model,images/s"]
+    assert cli.main(["report", str(records), *options]) == 0
+    assert "| model | status | images/s |" in paths[2].read_text("utf-8")
+    data = json.loads(Parsed(paths[0].read_text("utf-8")).scripts["data"])
+    assert data["shown"][-2:] == ["images/s", "pipeline"]
+    paths[0].unlink()
+    paths[0].mkdir()
+    assert cli.main(["report", str(records), "--html", written[0]]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_what_is_damaged_or_gone(tmp_path: Path) -> None:
     folder = write_made_up(tmp_path / "records", 2)
     sheet = sheet_of(folder)
-    with pytest.raises(OutputError, match=r"cannot be written \(Is a directory\)"):
-        page.write_page(sheet, tmp_path)
-    sheet.lines[0].row.path.unlink()
+    first, second = (line.row.path for line in sheet.lines)
+    first.unlink()
     with pytest.raises(RecordError, match="cannot be read any more"):
         page.render(sheet)
+    record = json.loads(second.read_text())
+    record["data"]["skipped"] = 5  # which no column reads
+    second.write_text(json.dumps(record))
+    with pytest.raises(RecordError, match=rf"{second.name} is a damaged record \(object"):
+        page.render(sheet_of(folder))
 
 
 def test_the_parts_of_the_script_hold_no_end_of_one() -> None:

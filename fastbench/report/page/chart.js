@@ -31,7 +31,7 @@ function addChart() {
   }
   const named = (...names) => names.map((name) => numeric.find((column) => column.name === name)).find(Boolean);
   axes.x = named("images/s") ?? numeric[0];
-  axes.y = [named("top-1", "of-ceiling", "latency"), ...numeric].find((column) => column && column !== axes.x);
+  axes.y = [named("top-1", "of-ceiling", "batch-latency"), ...numeric].find((column) => column && column !== axes.x);
   axes.logX = spansDecade(axes.x);
   const groups = facets.filter((facet) => facet.boxes.length <= NUM_GROUPS && facet.name !== "doubt");
   axes.group = ["loader", "device", "model", "dtype"].map((name) => groups.find((facet) => facet.name === name)).find(Boolean) ?? groups[0] ?? null;
@@ -145,6 +145,7 @@ function renderChart() {
   const height = Math.round(Math.min(420, Math.max(280, width * 0.42)));
   const edge = { left: 52, right: width - 16, top: 12, bottom: height - 44 };
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `Scatter chart of ${y.title} against ${x.title}: ${counted(rows.length, "record")}. Arrow keys move between the points, Enter goes to the row.` });
+  let front = [];
   if (!rows.length) {
     points = [];
     svg.append(draw("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No row has a value for both axes."));
@@ -152,7 +153,7 @@ function renderChart() {
     const across = scaleOf(x, rows, axes.logX, [edge.left + 8, edge.right - 8]);
     const up = scaleOf(y, rows, false, [edge.bottom, edge.top]);
     drawAxes(svg, edge, across, up, height);
-    const front = frontOf(rows);
+    front = frontOf(rows);
     if (front.length) drawFront(svg, front, across, up);
     points = rows
       .map((row) => ({ row, x: across.at(valueOf(x, row)), y: up.at(valueOf(y, row)) }))
@@ -162,7 +163,7 @@ function renderChart() {
     drawNames(svg, front, edge);
   }
   chart.replaceChildren(svg, tip);
-  renderLegend(rows);
+  renderLegend(rows, front);
   if (hadFocus !== null) points.find((point) => point.row === hadFocus)?.element.focus();
 }
 
@@ -270,10 +271,10 @@ function drawNames(svg, front, edge) {
   }
 }
 
-function renderLegend(rows) {
+function renderLegend(rows, front) {
   const numHollow = rows.filter((row) => !data.rows[row].isRanked).length;
   byId("chart-caption").textContent =
-    (axes.x.best && axes.y.best ? "Dashed: the Pareto front, the ranked rows that none is better than on both axes. " : "") +
+    (front.length > 1 ? "Dashed: the Pareto front, the ranked rows that none is better than on both axes. " : "") +
     (rows.length <= MOST_WHISKERS && (axes.x.bounds || axes.y.bounds) ? "Thin lines: 95 % interval, or the windows' range. " : "") +
     (numHollow ? `Hollow: not ranked (${counted(numHollow, "row")}). ` : "") +
     (rows.length < state.visible.length ? `${counted(state.visible.length - rows.length, "row")} without a value for both axes. ` : "");
@@ -359,7 +360,7 @@ function showTip(row) {
   setActive(row);
   const about = data.rows[row];
   const list = make("dl");
-  const names = [axes.x.name, axes.y.name, "images/s", "top-1", "latency"];
+  const names = [axes.x.name, axes.y.name, "images/s", "top-1", "batch-latency"];
   for (const column of new Set(names.map((name) => columns.get(name)).filter(Boolean))) {
     const detail = column.details?.[row] ? ` (${column.details[row]})` : "";
     list.append(make("dt", {}, column.title), make("dd", {}, `${textOf(column, row)}${detail}`));

@@ -14,23 +14,25 @@ What it does not know: how wide a screen is, and which rows a reader filters awa
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from fastbench.advice import NAMES, advise_all
+from fastbench.advice import NAMES, advise, advise_all
+from fastbench.errors import RecordError
 from fastbench.report.columns import COLUMNS
 from fastbench.report.contrast import CONFIGURATION
 from fastbench.report.page.facts import facts_of
 from fastbench.report.rows import INVALID, OK
-from fastbench.report.sheet import why_unranked
 from fastbench.report.unlike import facts, is_comparable, usual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.advice import Advice
-    from fastbench.report.columns import Bounds, Column
+    from fastbench.report.column import Bounds, Column, Value
     from fastbench.report.rows import Row
-    from fastbench.report.sheet import Sheet
+    from fastbench.report.sheet import Line, Sheet
+
+    Cell: TypeAlias = "tuple[Value, str, str, Bounds]"
 
 __all__ = ["FACTORS", "PIPELINE", "describe"]
 
@@ -53,54 +55,82 @@ _FACETS: Final = (
     *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
     *("images", "page-cache", "bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
-_MOST_CHOICES: Final = 60
+_CHOICES: Final = range(2, 61)
+"""How many values a facet may have to choose from."""
 
 
 def describe(sheet: Sheet) -> dict[str, Any]:
-    """All that the page shows of a sheet, as JSON has it."""
+    """All that the page shows of a sheet, as JSON has it.
+
+    Raises `RecordError` for a damaged record, whatever of it the sheet itself shows.
+    """
     rows = [line.row for line in sheet.lines]
+    parts = [_read(row) for row in rows]
+    cells = [its_cells for its_cells, _ in parts]
     every = [facts(row) for row in rows]
     common = usual(every)
-    titles = _titles(rows)
     return {
-        "columns": _columns(rows),
+        "columns": _columns(rows, cells),
         "shown": _shown(sheet, rows),
-        "facets": [name for name in _FACETS if _num_choices(name, rows) in _CHOICES],
+        "facets": [name for name in _FACETS if _num_values(name, rows) in _CHOICES],
         "rows": [
             {
                 "title": title,
-                "file": line.row.path.name,
-                "status": line.row.status,
-                "isRanked": line.row.status == OK and is_comparable(its, common),
+                **about,
+                "isRanked": _is_ranked(line, its, common),
                 "marks": [note.mark for note in line.footnotes],
-                "problems": why_unranked(line.row),
-                "doubts": [_doubt(advice) for _, advice in _advise([line.row])],
-                "facts": facts_of(line.row),
             }
-            for title, line, its in zip(titles, sheet.lines, every, strict=True)
+            for title, (_, about), line, its in zip(
+                _titles(rows), parts, sheet.lines, every, strict=True
+            )
         ],
-        "advice": [{"row": number, **_doubt(advice)} for number, advice in _advise(rows)],
+        "advice": [{"row": number, **_doubt(advice)} for number, advice in _first_doubts(rows)],
         "footnotes": [{"mark": note.mark, "text": note.text} for note in sheet.footnotes],
         "common": sheet.common,
         "remarks": sheet.remarks,
     }
 
 
-_CHOICES: Final = range(2, _MOST_CHOICES + 1)
+def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
+    """A row's cells by column, and what else is said of it."""
+    try:
+        return {name: _cell(row, column) for name, column in COLUMNS.items()}, {
+            "file": row.path.name,
+            "status": row.status,
+            "problems": row.reasons,
+            "doubts": [] if row.invalid else [_doubt(advice) for advice in advise(row.record)],
+            "facts": facts_of(row),
+        }
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{row.path} is a damaged record ({error}). Measure again.") from error
 
 
-def _num_choices(name: str, rows: Sequence[Row]) -> int:
+def _cell(row: Row, column: Column) -> Cell:
+    value, bounds = row.value(column), row.bounds(column)
+    return (
+        value,
+        column.text(value),
+        "" if value is None else column.detail_of(row),
+        bounds if bounds and all(map(math.isfinite, bounds)) else None,
+    )
+
+
+def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
+    return line.row.status == OK and is_comparable(its, common)
+
+
+def _num_values(name: str, rows: Sequence[Row]) -> int:
     return len({row.value(COLUMNS[name]) for row in rows})
 
 
-def _advise(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
-    """The doubts of rows, the gravest first, each once with the number of the first that has it.
+def _first_doubts(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
+    """The doubts of all rows, the gravest first, each once with the first row that has it.
 
     An INVALID row's figures say nothing, and give reason for no advice.
     """
-    sound = {id(row.record): number for number, row in enumerate(rows) if not row.invalid}
-    records = [rows[number].record for number in sound.values()]
-    return [(sound[id(record)], advice) for record, advice in advise_all(records, len(NAMES))]
+    numbers = {id(row.record): number for number, row in enumerate(rows) if not row.invalid}
+    records = [rows[number].record for number in numbers.values()]
+    return [(numbers[id(record)], advice) for record, advice in advise_all(records, len(NAMES))]
 
 
 def _doubt(advice: Advice) -> dict[str, str]:
@@ -109,60 +139,51 @@ def _doubt(advice: Advice) -> dict[str, str]:
 
 def _titles(rows: Sequence[Row]) -> list[str]:
     """What each row is called: model, loader, and what else of the configuration differs."""
-    names = [
-        name
+    columns = [
+        COLUMNS[name]
         for name in CONFIGURATION
-        if name in ("model", "loader") or len({row.value(COLUMNS[name]) for row in rows}) > 1
+        if name in ("model", "loader") or _num_values(name, rows) > 1
     ]
     return [
         " · ".join(
-            column.words(value)
-            for column in (COLUMNS[name] for name in names)
-            if (value := row.value(column)) is not None and column.words(value)
+            words
+            for column in columns
+            if (value := row.value(column)) is not None and (words := column.words(value))
         )
         for row in rows
     ]
 
 
 def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:
-    """The columns that the page begins with: the sheet's, what its headings say, the pictures.
+    """The columns that the page begins with: what headings say, the sheet's, the pictures.
 
     The page tags a row that is not ok, so the status takes no column.
     """
     names = [column.name for column in sheet.columns if column.name != "status"]
-    hidden = [
-        name for name in CONFIGURATION if name not in names and _num_choices(name, rows) > 1
+    hidden = [name for name in CONFIGURATION if name not in names and _num_values(name, rows) > 1]
+    names = [
+        name
+        for name in (*hidden, *names)
+        if any(row.value(COLUMNS[name]) is not None for row in rows)
     ]
-    names = [name for name in (*hidden, *names) if name in _with_values(rows)]
     place = names.index(_SPEED) + 1 if _SPEED in names else len(names)
     return [*names[:place], PIPELINE, *names[place:]]
 
 
-def _with_values(rows: Sequence[Row]) -> list[str]:
-    return [
-        column.name
-        for column in COLUMNS.values()
-        if any(row.value(column) is not None for row in rows)
-    ]
-
-
-def _columns(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict[str, Any]]:
+    """The columns that any row has a value of; the pictures stand behind the throughput."""
     described = []
-    for name in _with_values(rows):
-        described.append(_column(COLUMNS[name], rows))
+    for name, column in COLUMNS.items():
+        its_cells = [of_row[name] for of_row in cells]
+        if any(value is not None for value, *_ in its_cells):
+            described.append(_column(column, its_cells))
         if name == _SPEED:
             described.append(_pipeline(rows))
     return described
 
 
-def _column(column: Column, rows: Sequence[Row]) -> dict[str, Any]:
-    values = [row.value(column) for row in rows]
-    texts = [column.text(value) for value in values]
-    details = [
-        column.detail_of(row) if value is not None else ""
-        for row, value in zip(rows, values, strict=True)
-    ]
-    bounds = [_finite(row.bounds(column)) for row in rows]
+def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
+    values, texts, details, bounds = map(list, zip(*cells, strict=True))
     is_number = all(isinstance(value, int | float) for value in values if value is not None)
     return {
         "name": column.name,
@@ -179,10 +200,6 @@ def _column(column: Column, rows: Sequence[Row]) -> dict[str, Any]:
         **({"details": details} if any(details) else {}),
         **({"bounds": bounds} if any(bounds) else {}),
     }
-
-
-def _finite(bounds: Bounds) -> Bounds:
-    return bounds if bounds and all(map(math.isfinite, bounds)) else None
 
 
 def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:

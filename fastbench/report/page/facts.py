@@ -43,7 +43,7 @@ def _how_it_ran(record: Record) -> str:
     throughput, warm_up, telemetry = record.throughput, record.warm_up, record.telemetry
     facts = [record.verdict] if record.verdict else []
     rates = ", ".join(map(format_rate, throughput.rates))
-    facts.append(f"windows of {rates} images/s")
+    facts.append(f"{'windows' if len(throughput.rates) > 1 else 'one window'} of {rates} images/s")
     facts.append(f"{len(throughput.step_times_s):,} steps in {format_seconds(throughput.wall_s)}")
     if throughput.stall_share is not None:
         facts.append(f"{100 * throughput.stall_share:.0f} % of the time waiting for the loader")
@@ -63,11 +63,11 @@ def _how_it_ran(record: Record) -> str:
             facts.append(
                 f"{telemetry.watts:.0f} W, {format_rate(telemetry.images_per_joule)} images/J"
             )
-    for latency in (record.latency, *record.other_latencies):
-        facts.append(
-            f"latency of a batch of {latency.batch_size}: {format_milliseconds(latency.median_s)} "
-            f"ms (n={len(latency.samples_s)})"
-        )
+    facts += [
+        f"latency of a batch of {latency.batch_size}: {format_milliseconds(latency.median_s)} ms "
+        f"(n={len(latency.samples_s)})"
+        for latency in (record.latency, *record.other_latencies)
+    ]
     return "; ".join(facts)
 
 

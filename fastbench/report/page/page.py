@@ -1,7 +1,7 @@
 """A sheet as one HTML file that opens without a network: table, chart, pictures, the raw records.
 
-`template.html`, `page.css` and the parts of the script are hand-written and go into the page as they
-are. Two blocks of data go with them: what the page shows (see `content.py`) as JSON, and every
+`template.html`, `page.css` and the parts of the script are hand-written and go into the page as
+they are. Two blocks of data go with them: what the page shows (see `content.py`) as JSON, and every
 record's own file, byte for byte, as a line of gzip in base64, unpacked only when somebody saves it.
 
 Folder names and notes may hold anything. Within a <script> only `<` can end the block or open a
@@ -22,7 +22,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.errors import OutputError, RecordError
+from fastbench.errors import RecordError
 from fastbench.report.page.content import describe
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fastbench.report.sheet import Sheet
 
-__all__ = ["embed", "render", "write_page"]
+__all__ = ["embed", "render"]
 
 TITLE: Final = "fastbench report"
 _SCRIPT: Final = ("data.js", "table.js", "chart.js", "page.js")
@@ -38,29 +38,15 @@ _LEVEL: Final = 1
 """Digits of step times hardly shrink: level 6 takes four times as long for 8 % less."""
 
 
-def write_page(sheet: Sheet, path: Path) -> None:
-    """Write the page of a sheet.
-
-    Raises `OutputError` where the file cannot be written, `RecordError` as `render` does.
-    """
-    page = render(sheet)
-    try:
-        path.write_text(page, "utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"The page {path} cannot be written ({error.strerror}). Name another file with --html."
-        ) from error
-
-
-def render(sheet: Sheet, title: str = TITLE) -> str:
+def render(sheet: Sheet) -> str:
     """The page of a sheet.
 
-    Raises `RecordError` where a row's file cannot be read any more.
+    Raises `RecordError` for a damaged record, and where a row's file cannot be read any more.
     """
     style = _part("page.css")
-    script = "\"use strict\";\n" + "".join(map(_part, _SCRIPT))
+    script = '"use strict";\n' + "".join(map(_part, _SCRIPT))
     parts = {
-        "title": html.escape(title),
+        "title": html.escape(TITLE),
         "version": html.escape(importlib.metadata.version("fastbench")),
         "style": style,
         "style_hash": _hash(style),

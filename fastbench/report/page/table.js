@@ -108,7 +108,12 @@ function isWanted(row) {
 function update() {
   state.visible = every.filter(isWanted);
   if (state.sort) {
-    state.visible.sort(compareBy(columns.get(state.sort.name), state.sort.ascending));
+    const column = columns.get(state.sort.name);
+    state.visible.sort(compareBy(column, state.sort.ascending));
+    // Of figures, those that are not ranked come after the others.
+    const known = (row) => valueOf(column, row) !== null;
+    const place = (row) => (known(row) ? (column.isLabel || data.rows[row].isRanked ? 0 : 1) : 2);
+    state.visible.sort((a, b) => place(a) - place(b));
   }
   state.most = MOST_ROWS;
   scroller.scrollTop = 0;
