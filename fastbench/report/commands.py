@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add_options", "report"]
 
-FORMATS: Final = ("table", "markdown", "csv", "jsonl", "latex")
-ENDINGS: Final = {".md": "markdown", ".csv": "csv", ".jsonl": "jsonl", ".tex": "latex"}
+FORMATS: Final = ("table", "markdown", "csv", "jsonl", "latex", "html")
+ENDINGS: Final = {
+    ".md": "markdown",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".tex": "latex",
+    ".html": "html",
+}
 DATA: Final = ("csv", "jsonl")
 WIDTH_OF_FILES: Final = 120
 
@@ -34,6 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--format", choices=FORMATS, help="default: what the ending of --output says, else table"
     )
     parser.add_argument("--output", metavar="FILE", help="write to a file (default: stdout)")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one HTML page that needs no network: a table to sort and filter, a chart, and "
+        "the records themselves; without --format and --output nothing else is shown",
+    )
     parser.add_argument(
         "--columns",
         metavar="A,B,...",
@@ -91,7 +103,10 @@ def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     found = read_rows(Path(path).expanduser() for path in arguments.paths)
     sheet, damaged = make_sheet(found.rows, view)
     if sheet is not None:
-        _write(sheet, format_, arguments.output)
+        if arguments.html:
+            _write(sheet, "html", arguments.html)
+        if not arguments.html or arguments.format or arguments.output:
+            _write(sheet, format_, arguments.output)
     complaints = [*found.complaints, *damaged]
     remarks = [_passed_over(found.passed_over)] if found.passed_over else []
     if sheet is None and not complaints:
@@ -137,8 +152,7 @@ def _write(sheet: Sheet, format_: str, output: str | None) -> None:
             _print(sheet, format_, file, WIDTH_OF_FILES)
     except OSError as error:
         raise OutputError(
-            f"The report cannot be written to {path} ({error.strerror}). Name another file with "
-            f"--output."
+            f"The report cannot be written to {path} ({error.strerror}). Name another file."
         ) from error
 
 
@@ -151,12 +165,14 @@ def _print(sheet: Sheet, format_: str, file: Any, width: int | None) -> None:
         print_sheet(sheet, Console(file=file, width=width, highlight=False))
         return
     from fastbench.report import formats
+    from fastbench.report.page.page import render
 
     write = {
         "markdown": formats.to_markdown,
         "csv": formats.to_csv,
         "jsonl": formats.to_jsonl,
         "latex": formats.to_latex,
+        "html": render,
     }[format_]
     file.write(write(sheet))
 

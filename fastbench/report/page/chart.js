@@ -1,0 +1,405 @@
+// The scatter chart: two columns against each other, the Pareto front, and the record at a point.
+
+const MOST_WHISKERS = 40;
+const NUM_GROUPS = 8;
+
+// ---- Chart ---------------------------------------------------------------------------------
+
+const chart = byId("chart");
+const tip = make("div", { id: "tip", "aria-hidden": "true", hidden: true });
+const axes = { x: null, y: null, logX: false, group: null };
+let points = []; // of the chart as drawn: {row, x, y, element}, in order of x
+let active = null;
+
+const SHAPES = [
+  (r) => `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
+  (r) => `M${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}z`,
+  (r) => `M0 ${-1.25 * r}L${1.2 * r} ${0.9 * r}H${-1.2 * r}z`,
+  (r) => `M0 ${-1.35 * r}L${1.35 * r} 0L0 ${1.35 * r}L${-1.35 * r} 0z`,
+  (r) => `M0 ${1.25 * r}L${1.2 * r} ${-0.9 * r}H${-1.2 * r}z`,
+  (r) => `M${-1.3 * r} ${-0.4 * r}h${0.9 * r}v${-0.9 * r}h${0.8 * r}v${0.9 * r}h${0.9 * r}v${0.8 * r}h${-0.9 * r}v${0.9 * r}h${-0.8 * r}v${-0.9 * r}h${-0.9 * r}z`,
+  (r) => `M${-0.6 * r} ${-1.2 * r}h${1.2 * r}v${2.4 * r}h${-1.2 * r}z`,
+  (r) => `M${-1.3 * r} ${-0.55 * r}h${2.6 * r}v${1.1 * r}h${-2.6 * r}z`,
+];
+
+const numeric = data.columns.filter((column) => isNumber(column) && new Set(column.values).size > 1);
+
+function addChart() {
+  if (numeric.length < 2) {
+    byId("chart-title").closest("section").hidden = true;
+    return;
+  }
+  const named = (...names) => names.map((name) => numeric.find((column) => column.name === name)).find(Boolean);
+  axes.x = named("images/s") ?? numeric[0];
+  axes.y = [named("top-1", "of-ceiling", "batch-latency"), ...numeric].find((column) => column && column !== axes.x);
+  axes.logX = spansDecade(axes.x);
+  const groups = facets.filter((facet) => facet.boxes.length <= NUM_GROUPS && facet.name !== "doubt");
+  axes.group = ["loader", "device", "model", "dtype"].map((name) => groups.find((facet) => facet.name === name)).find(Boolean) ?? groups[0] ?? null;
+  for (const [id, axis] of [["axis-x", "x"], ["axis-y", "y"]]) {
+    byId(id).append(...numeric.map((column) => make("option", { value: column.name, selected: column === axes[axis] }, column.title)));
+    byId(id).addEventListener("change", (event) => {
+      axes[axis] = columns.get(event.target.value);
+      if (axis === "x") axes.logX = spansDecade(axes.x);
+      byId("log-x").checked = axes.logX;
+      renderChart();
+    });
+  }
+  byId("group").append(
+    make("option", { value: "" }, "nothing"),
+    ...groups.map((facet) => make("option", { value: facet.name, selected: facet === axes.group }, facet.title)),
+  );
+  byId("group").addEventListener("change", (event) => {
+    axes.group = groups.find((facet) => facet.name === event.target.value) ?? null;
+    renderChart();
+  });
+  byId("log-x").checked = axes.logX;
+  byId("log-x").addEventListener("change", (event) => {
+    axes.logX = event.target.checked;
+    renderChart();
+  });
+  listen();
+  let width = 0;
+  new ResizeObserver(() => {
+    if (chart.clientWidth !== width) renderChart();
+    width = chart.clientWidth;
+  }).observe(chart);
+}
+
+const valuesOf = (column) => column.values.filter((value) => value !== null);
+const spansDecade = (column) => Math.min(...valuesOf(column)) > 0 && Math.max(...valuesOf(column)) > 8 * Math.min(...valuesOf(column));
+
+function groupOf(row) {
+  if (!axes.group) return 0;
+  const text = axes.group.of(row)[0];
+  return axes.group.boxes.findIndex((box) => box.value === text);
+}
+
+// The scale of an axis: from raw values to pixels, and the ticks in the unit that is shown.
+function scaleOf(column, rows, isLog, [start, end]) {
+  const ranges = rows.length > MOST_WHISKERS ? [] : rows.flatMap((row) => column.bounds?.[row] ?? []);
+  const raw = [...rows.map((row) => valueOf(column, row)), ...ranges];
+  const values = raw.filter((value) => !isLog || value > 0).map((value) => value * column.factor);
+  let low = Math.min(...values);
+  let high = Math.max(...values);
+  if (isLog) {
+    low /= 1.12;
+    high *= 1.12;
+    const at = (value) => start + ((end - start) * Math.log(value / low)) / Math.log(high / low);
+    return { at: (value) => at(value * column.factor), ticks: logTicks(low, high).map((tick) => [at(tick), tick]) };
+  }
+  const room = (high - low) * 0.07 || Math.abs(high) * 0.1 || 1;
+  const isShare = column.factor === 100 && column.name !== "delta-top-1";
+  const floor = low >= 0 ? 0 : -Infinity;
+  low = Math.max(floor, low - room);
+  high = isShare && high <= 100 ? Math.min(100 + room * 0.3, high + room) : high + room;
+  const at = (value) => start + ((end - start) * (value - low)) / (high - low);
+  const wanted = Math.max(2, Math.abs(end - start) / (start > end ? 50 : 90));
+  return { at: (value) => at(value * column.factor), ticks: linearTicks(low, high, wanted).map((tick) => [at(tick), tick]) };
+}
+
+function linearTicks(low, high, wanted) {
+  const rough = (high - low) / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
+  const ticks = [];
+  for (let i = Math.ceil(low / step); i * step <= high; i += 1) ticks.push(Number((i * step).toPrecision(12)));
+  return ticks;
+}
+
+function logTicks(low, high) {
+  const factors = high / low > 200 ? [1] : high / low > 12 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+    for (const factor of factors) {
+      const tick = Number((factor * 10 ** power).toPrecision(6));
+      if (tick >= low && tick <= high) ticks.push(tick);
+    }
+  }
+  return ticks.length > 1 ? ticks : linearTicks(low, high, 4);
+}
+
+// The ranked rows that no other one is better than on both axes, in order across.
+function frontOf(rows) {
+  const { x, y } = axes;
+  if (!x.best || !y.best) return [];
+  const gain = (column, row) => (column.best === "max" ? 1 : -1) * valueOf(column, row);
+  const order = rows
+    .filter((row) => data.rows[row].isRanked)
+    .sort((a, b) => gain(x, b) - gain(x, a) || gain(y, b) - gain(y, a));
+  const front = [];
+  for (const row of order) {
+    if (!front.length || gain(y, row) > gain(y, front.at(-1))) front.push(row);
+  }
+  return front.reverse();
+}
+
+function renderChart() {
+  if (!axes.x) return;
+  const width = chart.clientWidth;
+  if (!width) return;
+  const hadFocus = chart.contains(document.activeElement) ? active : null;
+  hideTip();
+  const { x, y } = axes;
+  let rows = state.visible.filter((row) => valueOf(x, row) !== null && valueOf(y, row) !== null);
+  if (axes.logX) rows = rows.filter((row) => valueOf(x, row) > 0);
+  const height = Math.round(Math.min(420, Math.max(280, width * 0.42)));
+  const edge = { left: 52, right: width - 16, top: 12, bottom: height - 44 };
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `Scatter chart of ${y.title} against ${x.title}: ${counted(rows.length, "record")}. Arrow keys move between the points, Enter goes to the row.` });
+  let front = [];
+  if (!rows.length) {
+    points = [];
+    svg.append(draw("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No row has a value for both axes."));
+  } else {
+    const across = scaleOf(x, rows, axes.logX, [edge.left + 8, edge.right - 8]);
+    const up = scaleOf(y, rows, false, [edge.bottom, edge.top]);
+    drawAxes(svg, edge, across, up, height);
+    front = frontOf(rows);
+    if (front.length) drawFront(svg, front, across, up);
+    points = rows
+      .map((row) => ({ row, x: across.at(valueOf(x, row)), y: up.at(valueOf(y, row)) }))
+      .sort((a, b) => a.x - b.x || b.y - a.y);
+    if (rows.length <= MOST_WHISKERS) for (const point of points) drawWhiskers(svg, point, across, up, edge);
+    drawPoints(svg, new Set(front));
+    drawNames(svg, front, edge);
+  }
+  chart.replaceChildren(svg, tip);
+  renderLegend(rows, front);
+  if (hadFocus !== null) points.find((point) => point.row === hadFocus)?.element.focus();
+}
+
+const asTick = (value) => value.toLocaleString("en", { maximumSignificantDigits: 6 });
+const direction = (column) => (column.best ? `, ${column.best === "max" ? "more" : "less"} is better` : "");
+
+function drawAxes(svg, edge, across, up, height) {
+  let end = -Infinity;
+  for (const [at, tick] of across.ticks) {
+    svg.append(draw("line", { class: "grid", x1: at, x2: at, y1: edge.top, y2: edge.bottom }));
+    const half = 3.6 * asTick(tick).length + 4;
+    if (at - half < end) continue; // labels of a log scale get close
+    end = at + half;
+    svg.append(draw("text", { x: at, y: edge.bottom + 16, "text-anchor": "middle" }, asTick(tick)));
+  }
+  for (const [at, tick] of up.ticks) {
+    svg.append(draw("line", { class: "grid", x1: edge.left, x2: edge.right, y1: at, y2: at }));
+    svg.append(draw("text", { x: edge.left - 7, y: at + 4, "text-anchor": "end" }, asTick(tick)));
+  }
+  svg.append(draw("line", { class: "frame", x1: edge.left, x2: edge.right, y1: edge.bottom, y2: edge.bottom }));
+  svg.append(draw("line", { class: "frame", x1: edge.left, x2: edge.left, y1: edge.top, y2: edge.bottom }));
+  const middle = (edge.top + edge.bottom) / 2;
+  svg.append(
+    draw("text", { class: "axis-title", x: (edge.left + edge.right) / 2, y: height - 6, "text-anchor": "middle" }, `${axes.x.title}${axes.logX ? ", log scale" : ""}${direction(axes.x)}`),
+    draw("text", { class: "axis-title", "text-anchor": "middle", transform: `translate(12 ${middle}) rotate(-90)` }, `${axes.y.title}${direction(axes.y)}`),
+  );
+}
+
+function drawFront(svg, front, across, up) {
+  const at = front.map((row) => [across.at(valueOf(axes.x, row)), up.at(valueOf(axes.y, row))]);
+  let path = `M${at[0][0]} ${at[0][1]}`;
+  for (let i = 1; i < at.length; i += 1) path += `V${at[i][1]}H${at[i][0]}`;
+  // What lies on the worse side of the steps is dominated.
+  svg.append(draw("path", { class: "front", d: path }));
+}
+
+function drawWhiskers(svg, point, across, up, edge) {
+  const group = draw("g", { class: `group-${groupOf(point.row) % NUM_GROUPS}` });
+  const inside = (value, low, high) => Math.min(high, Math.max(low, value));
+  const ofX = axes.x.bounds?.[point.row];
+  const ofY = axes.y.bounds?.[point.row];
+  if (ofX && (!axes.logX || ofX[0] > 0)) {
+    const [x1, x2] = ofX.map((value) => inside(across.at(value), edge.left, edge.right));
+    group.append(draw("line", { class: "whisker", x1, x2, y1: point.y, y2: point.y }));
+  }
+  if (ofY) {
+    const [y1, y2] = ofY.map((value) => inside(up.at(value), edge.top, edge.bottom));
+    group.append(draw("line", { class: "whisker", x1: point.x, x2: point.x, y1, y2 }));
+  }
+  svg.append(group);
+}
+
+function drawPoints(svg, front) {
+  if (!points.some((point) => point.row === active)) active = points[0].row;
+  for (const point of points) {
+    const about = data.rows[point.row];
+    const group = groupOf(point.row);
+    const radius = front.has(point.row) ? 5.5 : 4.5;
+    point.element = draw(
+      "g",
+      {
+        class: `point group-${group % NUM_GROUPS}${about.isRanked ? "" : " unranked"}`,
+        transform: `translate(${point.x.toFixed(1)} ${point.y.toFixed(1)})`,
+        role: "button",
+        tabindex: point.row === active ? 0 : -1,
+        "data-row": point.row,
+        "aria-label": labelOf(point.row, front),
+      },
+      draw("circle", { class: "ring", r: 10 }),
+      draw("path", { class: "mark", d: SHAPES[group % NUM_GROUPS](radius) }),
+    );
+    svg.append(point.element);
+  }
+}
+
+function labelOf(row, front) {
+  const { title, status, isRanked } = data.rows[row];
+  const parts = [title, ...[axes.x, axes.y].map((column) => `${column.title} ${textOf(column, row)}`)];
+  if (status !== "ok") parts.push(status);
+  else if (!isRanked) parts.push("not ranked");
+  if (front.has(row)) parts.push("on the Pareto front");
+  return parts.join(", ");
+}
+
+// Names of the front's points, where they hide neither a point nor another name.
+function drawNames(svg, front, edge) {
+  const telling = ["model", "loader", "device", "dtype"].map((name) => facets.find((facet) => facet.name === name));
+  const facet = telling.find((each) => each && each !== axes.group) ?? telling.find(Boolean);
+  if (!facet) return;
+  const taken = points.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
+  for (const row of front) {
+    const { x, y } = points.find((point) => point.row === row);
+    const text = facet.of(row)[0];
+    const width = 6.6 * text.length;
+    const places = [[x + 10, y - 7], [x + 10, y + 15], [x - 10 - width, y - 7], [x - 10 - width, y + 15], [x - width / 2, y - 12]];
+    const box = ([left, base]) => [left, base - 11, left + width, base + 3];
+    const free = places.find((each) => {
+      const [l, t, r, b] = box(each);
+      const isInside = l > edge.left + 2 && r < edge.right + 4 && t > edge.top - 12 && b < edge.bottom;
+      return isInside && taken.every(([l2, t2, r2, b2]) => r < l2 || l > r2 || b < t2 || t > b2);
+    });
+    if (!free) continue;
+    taken.push(box(free));
+    svg.append(draw("text", { class: "name", x: free[0], y: free[1], "aria-hidden": "true" }, text));
+  }
+}
+
+function renderLegend(rows, front) {
+  const numHollow = rows.filter((row) => !data.rows[row].isRanked).length;
+  byId("chart-caption").textContent =
+    (front.length > 1 ? "Dashed: the Pareto front, the ranked rows that none is better than on both axes. " : "") +
+    (rows.length <= MOST_WHISKERS && (axes.x.bounds || axes.y.bounds) ? "Thin lines: 95 % interval, or the windows' range. " : "") +
+    (numHollow ? `Hollow: not ranked (${counted(numHollow, "row")}). ` : "") +
+    (rows.length < state.visible.length ? `${counted(state.visible.length - rows.length, "row")} without a value for both axes. ` : "");
+  const here = new Set(rows.map(groupOf));
+  byId("legend").replaceChildren(
+    ...(axes.group?.boxes ?? []).flatMap((box, group) =>
+      here.has(group)
+        ? [
+            make(
+              "li",
+              { class: `group-${group}` },
+              draw("svg", { width: 12, height: 12, viewBox: "-6 -6 12 12", "aria-hidden": "true" }, draw("path", { class: "mark", d: SHAPES[group](4.2) })),
+              make("span", {}, box.value),
+            ),
+          ]
+        : [],
+    ),
+  );
+}
+
+function listen() {
+  chart.addEventListener("focusin", (event) => {
+    const row = event.target.closest?.(".point")?.dataset.row;
+    if (row !== undefined) showTip(Number(row));
+  });
+  chart.addEventListener("focusout", hideTip);
+  chart.addEventListener("pointermove", (event) => {
+    const point = nearest(event);
+    if (point) showTip(point.row);
+    else if (!chart.contains(document.activeElement)) hideTip();
+  });
+  chart.addEventListener("pointerleave", () => {
+    if (!chart.contains(document.activeElement)) hideTip();
+  });
+  chart.addEventListener("click", (event) => {
+    const point = nearest(event);
+    // A finger has no hover: its first tap shows the record, the second goes to it.
+    const isShown = event.pointerType !== "touch" || point?.row === Number(tip.dataset.tapped);
+    if (!point) return;
+    showTip(point.row);
+    tip.dataset.tapped = point.row;
+    if (isShown) goTo(point.row);
+  });
+  chart.addEventListener("keydown", onKey);
+}
+
+function nearest(event) {
+  const box = chart.getBoundingClientRect();
+  const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+  let best = null;
+  let least = 20 ** 2;
+  for (const point of points) {
+    const distance = (point.x - x) ** 2 + (point.y - y) ** 2;
+    if (distance < least) [best, least] = [point, distance];
+  }
+  return best;
+}
+
+function onKey(event) {
+  const row = event.target.closest?.(".point")?.dataset.row;
+  if (row === undefined) return;
+  const place = points.findIndex((point) => point.row === Number(row));
+  const byY = points.toSorted((a, b) => a.y - b.y);
+  const placeY = byY.indexOf(points[place]);
+  const next = {
+    ArrowRight: () => points[place + 1],
+    ArrowLeft: () => points[place - 1],
+    ArrowDown: () => byY[placeY + 1],
+    ArrowUp: () => byY[placeY - 1],
+    Home: () => points[0],
+    End: () => points.at(-1),
+  }[event.key];
+  if (next) next()?.element.focus();
+  else if (event.key === "Enter" || event.key === " ") goTo(Number(row));
+  else if (event.key === "Escape") hideTip();
+  else return;
+  event.preventDefault();
+}
+
+function showTip(row) {
+  const point = points.find((each) => each.row === row);
+  if (!point) return;
+  setActive(row);
+  const about = data.rows[row];
+  const list = make("dl");
+  const names = [axes.x.name, axes.y.name, "images/s", "top-1", "batch-latency"];
+  for (const column of new Set(names.map((name) => columns.get(name)).filter(Boolean))) {
+    const detail = column.details?.[row] ? ` (${column.details[row]})` : "";
+    list.append(make("dt", {}, column.title), make("dd", {}, `${textOf(column, row)}${detail}`));
+  }
+  const flags = about.problems.map((problem) => make("div", { class: "bad" }, problem));
+  const marks = data.footnotes.filter((note) => about.marks.includes(note.mark));
+  tip.replaceChildren(
+    make("strong", {}, about.title),
+    list,
+    textOf(columns.get("pipeline"), row),
+    ...flags,
+    ...marks.map((note) => make("div", { class: "doubt" }, `${note.mark}: ${note.text}`)),
+  );
+  tip.hidden = false;
+  placeTip(point);
+}
+
+// Beside the point where there is room, else below it.
+function placeTip({ x, y }) {
+  const room = chart.clientWidth - tip.offsetWidth;
+  const left = [x + 14, x - 14 - tip.offsetWidth].find((each) => each >= 0 && each <= room);
+  tip.style.left = `${left ?? Math.min(Math.max(0, x - tip.offsetWidth / 2), Math.max(0, room))}px`;
+  tip.style.top = `${left === undefined ? y + 14 : Math.max(0, y - tip.offsetHeight / 2)}px`;
+}
+
+function setActive(row) {
+  for (const point of points) {
+    point.element.classList.toggle("active", point.row === row);
+    point.element.setAttribute("tabindex", point.row === row ? 0 : -1);
+  }
+  built.get(active)?.classList.remove("active");
+  built.get(row)?.classList.add("active");
+  active = row;
+}
+
+function hideTip() {
+  tip.hidden = true;
+  delete tip.dataset.tapped;
+  for (const point of points) point.element?.classList.remove("active");
+  built.get(active)?.classList.remove("active");
+}
+

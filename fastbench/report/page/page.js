@@ -1,0 +1,146 @@
+// Downloads, and what stands around table and chart; at the end the page is put together.
+
+// ---- Downloads -----------------------------------------------------------------------------
+
+let packed = null; // a line of gzip in base64 a record, cut up at the first download
+
+async function contentOf(row) {
+  packed ??= byId("records").textContent.split("\n");
+  const bytes = Uint8Array.from(atob(packed[row]), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).blob();
+}
+
+function save(parts, name) {
+  const url = URL.createObjectURL(new Blob(parts, { type: "application/json" }));
+  make("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+async function saveOne(row) {
+  save([await contentOf(row)], data.rows[row].file);
+}
+
+async function saveAll() {
+  const parts = ["[\n"];
+  for (const row of every) parts.push(row ? ",\n" : "", await contentOf(row));
+  save([...parts, "]\n"], "fastbench-records.json");
+}
+
+// ---- The rest of the page ------------------------------------------------------------------
+
+function addConditions() {
+  const names = (name) => [...new Set((columns.get(name)?.values ?? []).filter((value) => value !== null))];
+  const devices = names("device");
+  const days = names("date").map((date) => date.slice(0, 10)).sort();
+  byId("about").textContent = [
+    counted(numRows, "record"),
+    ...["model", "loader", "device"].map((name) => counted(names(name).length, name)),
+    days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`,
+  ].join(" · ");
+  const conditions = byId("conditions");
+  conditions.append(...data.common.map((line) => make("p", {}, line)));
+  if (devices.length > 1) conditions.append(make("p", {}, `Devices: ${devices.join(", ")}`));
+  const flags = make("ul");
+  for (const status of ["INVALID", "FAIL", "different"]) {
+    const rows = every.filter((row) => data.rows[row].status === status);
+    if (rows.length) {
+      const tag = make("span", { class: "tag" }, status);
+      flags.append(make("li", { class: "wrong" }, tag, ` ${counted(rows.length, "row")}: ${WHY[status]}`));
+    }
+  }
+  const apart = data.rows.filter((row) => row.marks.length).length;
+  if (apart) {
+    const marks = data.footnotes.map((note) => note.mark).join(", ");
+    const where = make("a", { href: "#footnotes" }, `footnotes ${marks}`);
+    flags.append(make("li", {}, make("strong", { class: "doubt" }, "unlike"), ` ${counted(apart, "row")}: the `, where, " say how the conditions differ."));
+  }
+  if (flags.children.length) conditions.append(flags);
+}
+
+const WHY = {
+  INVALID: "the numbers contradict each other, and are no measurement.",
+  FAIL: "a gate of parity or accuracy was not passed; not ranked.",
+  different: "the images are not the reference's; not ranked.",
+};
+
+function addAdvice() {
+  const list = document.querySelector("#advice ol");
+  byId("advice").hidden = !data.advice.length;
+  for (const { row, name, doubt, remedy } of data.advice) {
+    const number = data.rows.filter((each) => each.doubts.some((found) => found.name === name)).length;
+    const button = make("button", { type: "button" }, `Show ${counted(number, "row")}`);
+    button.setAttribute("aria-label", `Show the ${counted(number, "row")} with the doubt ${name}`);
+    button.addEventListener("click", () => {
+      clearFilters();
+      pick("doubt", [name]);
+      update();
+      byId("table").scrollIntoView();
+    });
+    list.append(
+      make(
+        "li",
+        {},
+        make(
+          "div",
+          {},
+          make("strong", {}, name),
+          ` · ${data.rows[row].title}: ${doubt}. `,
+          make("span", { class: "remedy" }, `Try: ${remedy}.`),
+        ),
+        button,
+      ),
+    );
+  }
+}
+
+function addMeanings() {
+  document.querySelector("#meanings dl").append(
+    ...data.columns.flatMap((column) => [make("dt", {}, column.title), make("dd", {}, column.meaning)]),
+  );
+}
+
+function clearFilters() {
+  state.words = [];
+  byId("filter").value = "";
+  for (const facet of facets) pick(facet.name, []);
+  update();
+}
+
+function addControls() {
+  byId("filter").addEventListener("input", (event) => {
+    state.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+    update();
+  });
+  byId("clear").addEventListener("click", () => {
+    clearFilters();
+    byId("filter").focus();
+  });
+  byId("download-all").addEventListener("click", saveAll);
+  const theme = byId("theme");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const showTheme = () => {
+    const isDark = (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+    theme.setAttribute("aria-pressed", isDark);
+    return isDark;
+  };
+  dark.addEventListener("change", showTheme);
+  theme.addEventListener("click", () => {
+    document.documentElement.dataset.theme = showTheme() ? "light" : "dark";
+    showTheme();
+  });
+  showTheme();
+}
+
+addConditions();
+addFacets();
+addTable();
+addChooser();
+addMenus();
+addControls();
+addAdvice();
+addMeanings();
+addChart();
+renderHead();
+update();
+document.documentElement.dataset.ready = "true";
