@@ -287,3 +287,11 @@ def test_a_record_without_time_is_invalid_and_shown() -> None:
     sheet = sheet_of(run(100), make(throughput=throughput, loader="x", data=DATA))
     assert texts(sheet, "images/s") == ["100", "–"]
     assert texts(sheet, "status") == ["ok", "INVALID"]
+
+
+def test_quick_rows_have_no_say_in_what_is_usual() -> None:
+    """Most rows are quick ones of other images: the few full rows are ranked all the same."""
+    others = {**DATA, "digest": "another"}
+    quick = [run(500 + i, loader=f"q{i}", data=others, config={"quick": True}) for i in range(3)]
+    sheet = sheet_of(*quick, run(100), run(50, loader="torchvision"))
+    assert texts(sheet, "images/s")[3:] == ["*100*", "50"]

@@ -96,11 +96,13 @@ def facts(row: Row) -> dict[str, Any]:
 def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What most rows have, by the fact's name; the first of what is equally frequent.
 
-    `--quick` is unusual wherever a row was measured without, and the newest schema is the usual.
+    `--quick` is unusual wherever a row was measured without, and so is all else of such rows: they
+    have no say. The newest schema is the usual one.
     """
     found: dict[str, Any] = {}
+    voters = [its for its in every if not its["--quick"]] or every
     for name in every[0]:
-        known = [its[name] for its in every if its[name] is not None]
+        known = [its[name] for its in voters if its[name] is not None]
         found[name] = Counter(known).most_common(1)[0][0] if known else None
     found["--quick"] = all(its["--quick"] for its in every)
     found["schema version"] = max(its["schema version"] for its in every)
