@@ -294,4 +294,4 @@ def test_quick_rows_have_no_say_in_what_is_usual() -> None:
     others = {**DATA, "digest": "another"}
     quick = [run(500 + i, loader=f"q{i}", data=others, config={"quick": True}) for i in range(3)]
     sheet = sheet_of(*quick, run(100), run(50, loader="torchvision"))
-    assert texts(sheet, "images/s")[3:] == ["*100*", "50"]
+    assert texts(sheet, "images/s")[3:] == ["*100*", "50.0"]
