@@ -19,6 +19,7 @@ from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
     format_bytes,
+    format_count,
     format_milliseconds,
     format_percent,
     format_points,
@@ -92,7 +93,7 @@ def _varying(records: Sequence[Record]) -> list[str]:
 
 
 def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
-    """Two lines above the table: the data and what every row has in common."""
+    """The lines above the table: the data, what every row has in common, and the models' sizes."""
     first = records[0]
     shared = [_condition(first, name) for name in _CONDITIONS if name not in varying]
     data, gpus = first.data, first.environment["gpus"]
@@ -104,7 +105,18 @@ def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
             f"{machine} · {first.environment['num_cores']} cores · {first.num_threads} threads",
             "dim",
         ),
+        *((f"\n{line}", "dim") for line in dict.fromkeys(map(_size, records)) if line),
     )
+
+
+def _size(record: Record) -> str:
+    """A model's parameters and arithmetic, where they are known."""
+    sizes = []
+    if record.num_parameters is not None:
+        sizes.append(f"{format_count(record.num_parameters)} parameters")
+    if record.num_macs is not None:
+        sizes.append(f"{format_count(record.num_macs, 'MACs')} an image")
+    return f"{record.model}: {', '.join(sizes)}" if sizes else ""
 
 
 def _lines(above: str, below: str) -> Text:
