@@ -162,7 +162,19 @@ def test_a_program_that_insists_on_its_dtype(export: Callable[..., Path]) -> Non
     assert text.startswith(
         "The model net.pt2 failed on a batch of 4 channels_last images in bfloat16 on cpu (Runtime"
     )
-    assert "Try --dtype float32, or mend the model" in text
+    assert text.endswith(" Try --dtype float32, or let it follow its input's dtype and device.")
+
+
+def test_a_program_that_insists_on_its_memory_format(export: Callable[..., Path]) -> None:
+    class Viewed(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.nn.functional.adaptive_avg_pool2d(self.conv(x), 4)
+            return self.head(x.view(-1, 64))
+
+    model = load_model(str(export(Viewed())))
+    text = said(Classifier(model.copy_module(), batch_size=4, name=model.name, **EAGER).warm_up, 48)
+    assert "failed on a batch of 4 channels_last images in float32 on cpu (RuntimeError: " in text
+    assert text.endswith("device and memory format: reshape() in place of view().")
 
 
 def test_a_program_in_another_dtype(export: Callable[..., Path]) -> None:

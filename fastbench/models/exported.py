@@ -125,6 +125,8 @@ def _load_torchscript(path: Path) -> torch.nn.Module:
             module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
         raise _unreadable(path, TORCHSCRIPT, error) from error
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)  # else those of a copy are no leaves, at which torch warns
     return module
 
 

@@ -31,12 +31,18 @@ _MOST_TAGS: Final = 8
 
 
 def check_name(name: str) -> None:
-    """Raise `UnknownNameError` for a name that timm does not know, `ModelError` without timm."""
+    """Raise `UnknownNameError` for a name that timm does not know.
+
+    Raises `ModelError` without timm, and for weights with a preprocessing that is not to be had.
+    """
     timm = _timm(name)
     wanted = name.removeprefix(TIMM)
     architectures = timm.list_models()
     tagged = timm.list_models(include_tags=True)
     if wanted in tagged or wanted in architectures:
+        config = _config(name)
+        if config:
+            _express(timm.data.resolve_data_config(pretrained_cfg=config), name)
         return
     architecture, _, tag = wanted.partition(".")
     if tag and architecture in architectures:
@@ -62,6 +68,11 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     Raises as `fastbench.models.load_model` does.
     """
     check_name(name)
+    if not is_file_name(weights) and _config(name).get("num_classes") == 0:
+        raise ModelError(
+            f"The model {name} has no classes: it makes features. Name one of timm's models with a "
+            f"classifier, or with --weights a file that has one."
+        )
     torch.manual_seed(seed)
     if weights == "none":
         module, loaded = _create(name), "none"
@@ -78,11 +89,6 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"name, such as --model {TIMM}{architecture}.{weights}. Give --weights DEFAULT, none, "
             f"or a .pth or .safetensors file."
         )
-    if module.num_classes < 1:
-        raise ModelError(
-            f"The model {name} has no classes: it makes features. Name one of timm's models with a "
-            f"classifier."
-        )
     return LoadedModel(
         name=name,
         weights=loaded,
@@ -98,9 +104,14 @@ def preprocess_of(module: Any, name: str) -> Preprocess:
 
     Raises `ModelError` where that is more than resize, middle crop and normalisation of RGB.
     """
-    config = _timm(name).data.resolve_model_data_config(module)
+    return _express(_timm(name).data.resolve_model_data_config(module), name)
+
+
+def _express(config: dict[str, Any], name: str) -> Preprocess:
+    """A configuration that timm resolved, as far as it can be expressed."""
     channels, height, width = config["input_size"]
     mode = config.get("crop_mode") or "center"
+    resize = math.floor(height / config["crop_pct"])
     for is_refused, what in (
         (channels != 3, f"images of {channels} channel{'' if channels == 1 else 's'}"),
         (height != width, f"images of {width} x {height} pixels, not a square"),
@@ -110,6 +121,7 @@ def preprocess_of(module: Any, name: str) -> Preprocess:
             config["interpolation"] not in INTERPOLATIONS,
             f"the interpolation {config['interpolation']!r}",
         ),
+        (resize < height, f"a crop of {height} pixels from images resized to {resize}"),
     ):
         if is_refused:
             raise ModelError(
@@ -117,7 +129,7 @@ def preprocess_of(module: Any, name: str) -> Preprocess:
                 f"have. Name another of timm's models."
             )
     return Preprocess(
-        resize=math.floor(height / config["crop_pct"]),
+        resize=resize,
         crop=height,
         interpolation=config["interpolation"],
         antialias=True,  # Pillow's filters always are
@@ -159,6 +171,12 @@ def _with_file(name: str, path: Path) -> Any:
 
 def _create(name: str, *, pretrained: bool = False, **options: Any) -> Any:
     return _timm(name).create_model(name.removeprefix(TIMM), pretrained=pretrained, **options)
+
+
+def _config(name: str) -> dict[str, Any]:
+    """timm's configuration of the weights that a name says; empty where it has none."""
+    config = _timm(name).models.get_pretrained_cfg(name.removeprefix(TIMM))
+    return config.to_dict() if config is not None else {}
 
 
 def _configured(module: Any) -> str:

@@ -71,6 +71,7 @@ def render(records: Sequence[Record]) -> RenderableType:
 
 
 _MOST_NAMED = 3
+_WIDEST_NAME = 32
 MOST_ADVICE = 3
 
 _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
@@ -171,6 +172,8 @@ def _facts(records: Sequence[Record]) -> Table:
     """A paragraph a row: what limits it, how far its windows differ, and what it took."""
     several = len({record.model for record in records}) > 1
     facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(overflow="fold", max_width=_WIDEST_NAME)  # timm's names are up to 60 long
+    facts.add_column()
     for record in records:
         who = f"{record.model} · {record.loader}" if several else record.loader
         facts.add_row(Text(who), Text(_facts_of(record), style="dim"))
