@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from fastbench.errors import ModelError, UnknownNameError, did_you_mean
-from fastbench.models import GROUP, installed, known_names
+from fastbench.models import GROUP, installed
 from fastbench.models.base import (
     LoadedModel,
     Model,
@@ -125,8 +125,7 @@ def _imported(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute.isidentifier():
         raise UnknownNameError(
-            f"There is no model {name!r}.{did_you_mean(name, known_names())} "
-            f"Write a callable as package.module:callable."
+            f"There is no model {name!r}. Write a callable as package.module:callable."
         )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -233,7 +233,7 @@ def _missing(path: Path, name: str) -> str:
         )
     if not path.parent.is_dir():
         return f"There is no folder {str(path.parent)!r}, for the model {name}. Check --model."
-    known = sorted(entry.name for entry in path.parent.iterdir())
+    known = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix)
     return f"There is no file {name!r}.{did_you_mean(path.name, known)} Check --model."
 
 

@@ -55,7 +55,7 @@ def check_name(name: str) -> None:
             f"{did_you_mean(name, [TIMM + known for known in tags])} "
             + (shown if tags else f"It has none: --model {TIMM}{architecture} --weights none")
         )
-    known = [TIMM + known for known in [*architectures, *tagged]]
+    known = [TIMM + known for known in [*architectures, *tagged] if wanted]
     raise UnknownNameError(
         f"timm {timm.__version__} has no model {wanted!r}.{did_you_mean(name, known)} "
         f'List them: python -c "import timm; print(*timm.list_pretrained())"'
