@@ -7,7 +7,6 @@ import math
 __all__ = [
     "NOT_AVAILABLE",
     "format_bytes",
-    "format_count",
     "format_milliseconds",
     "format_percent",
     "format_points",
@@ -61,16 +60,6 @@ def format_quantity(value: float) -> str:
     digits = min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def format_count(count: int, unit: str = "") -> str:
-    """A large count in SI steps with three significant digits: `366 k`, `25.6 M`, `4.09 GMACs`."""
-    for prefix, step in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= 0.9995 * step:
-            size = count / step
-            digits = 2 if size < 9.995 else 1 if size < 99.95 else 0
-            return f"{size:,.{digits}f} {prefix}{unit}"
-    return f"{count} {unit}".rstrip()
 
 
 def format_bytes(num_bytes: float) -> str:

@@ -33,15 +33,6 @@ def test_bytes() -> None:
     ]  # fmt: skip
 
 
-def test_counts() -> None:
-    given = [7, 999, 366_000, 999_600, 25_557_032, 1_016_717_000_000]
-    assert [units.format_count(x) for x in given] == [
-        "7", "999", "366 k", "1.00 M", "25.6 M", "1,017 G",
-    ]  # fmt: skip
-    assert units.format_count(4_089_184_256, "MACs") == "4.09 GMACs"
-    assert units.format_count(12, "MACs") == "12 MACs"
-
-
 def test_percentiles() -> None:
     samples = [4.0, 1.0, 3.0, 2.0]
     assert stats.percentile(samples, 0) == 1

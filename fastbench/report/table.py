@@ -19,10 +19,10 @@ from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
     format_bytes,
-    format_count,
     format_milliseconds,
     format_percent,
     format_points,
+    format_quantity,
     format_rate,
 )
 
@@ -114,9 +114,9 @@ def _size(record: Record) -> str:
     """A model's parameters and arithmetic, where they are known."""
     sizes = []
     if record.num_parameters is not None:
-        sizes.append(f"{format_count(record.num_parameters)} parameters")
+        sizes.append(f"{format_quantity(record.num_parameters / 1e6)} M parameters")
     if record.num_macs is not None:
-        sizes.append(f"{format_count(record.num_macs, 'MACs')} an image")
+        sizes.append(f"{format_quantity(record.num_macs / 1e9)} GMACs an image")
     return f"{record.model}: {', '.join(sizes)}" if sizes else ""
 
 
