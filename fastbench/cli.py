@@ -88,7 +88,7 @@ def _parser() -> Parser:
     add_options(hold, RunConfig, only=PARITY_OPTIONS)
     _add_compare(command("compare", _compare, "hold records B against A; fail on what got worse"))
     add_report_options(command("report", _report, "show records of any machines in one table"))
-    command("models", _models, "list the models")
+    command("models", _models, "list the models that have a name; others are given by --model")
     command("loaders", _loaders, "list the loaders, and whether they run here")
     command("env", _env, "tell what this machine can do")
     data: argparse.ArgumentParser = command("data", lambda _: _help(data), "make data sets")
@@ -211,9 +211,10 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _models(_: argparse.Namespace) -> int:
-    from fastbench.models import known_names
+    from fastbench.models import HINT, known_names
 
     say("\n".join(known_names()))
+    sys.stderr.write(HINT + "\n")  # the list on stdout stays one of names
     return 0
 
 

@@ -64,7 +64,10 @@ class RunConfig:
     ] = "sample"
     model: Annotated[
         tuple[str, ...],
-        Knob("model by name, repeatable (default: sample for the sample data, else resnet50)"),
+        Knob(
+            "model by name, timm:NAME, package.module:callable, or a file of TorchScript or "
+            "torch.export; repeatable (default: sample for the sample data, else resnet50)",
+        ),
     ] = ()
     weights: Annotated[
         str,

@@ -12,7 +12,7 @@ from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["choose_device", "mapped_errors"]
+__all__ = ["choose_device", "is_of_device", "mapped_errors"]
 
 
 def choose_device(asked: str) -> torch.device:
@@ -44,18 +44,31 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
         yield
     except FastbenchError:
         raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(what, batch_size) from error
-    except RuntimeError as error:
-        text = str(error)
-        if "DefaultCPUAllocator" in text or "out of memory" in text:
+    except (MemoryError, RuntimeError) as error:
+        if _is_of_memory(error):
             raise _out_of_memory(what, batch_size) from error
-        if "CUDA" in text or "cuDNN" in text:
+        if is_of_device(error):
             raise DeviceError(
-                f"The GPU failed during {what}: {text.splitlines()[0].rstrip('.')}. "
+                f"The GPU failed during {what}: {str(error).splitlines()[0].rstrip('.')}. "
                 f"Check it with nvidia-smi and run again, or use --device cpu."
             ) from error
         raise
+
+
+def is_of_device(error: Exception) -> bool:
+    """Whether an error is one of memory or of the device, for which `mapped_errors` has words."""
+    text = str(error)
+    return _is_of_memory(error) or (
+        isinstance(error, RuntimeError) and ("CUDA" in text or "cuDNN" in text)
+    )
+
+
+def _is_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("DefaultCPUAllocator" in text or "out of memory" in text)
+    )
 
 
 def _out_of_memory(what: str, batch_size: int) -> OutOfMemoryError:

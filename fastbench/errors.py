@@ -12,6 +12,7 @@ turns them into a line on stderr and an exit code.
     │   ├── DataNotFoundError     exit 1   the folder is missing or holds no images
     │   └── CorruptImageError     exit 1   a file is not the image that its name promises
     ├── WeightsError              exit 1   the weights cannot be had, or do not fit the model
+    ├── ModelError                exit 1   a model cannot be made or run, or gives no logits
     ├── LoaderError               exit 1   a loader failed, or broke its contract
     │   └── LoaderMissingError    exit 1   a loader's package or device is not there
     ├── DeviceError               exit 1   no such device, or it failed
@@ -37,6 +38,7 @@ __all__ = [
     "FastbenchError",
     "LoaderError",
     "LoaderMissingError",
+    "ModelError",
     "OutOfMemoryError",
     "OutputError",
     "RecordError",
@@ -102,6 +104,10 @@ class CorruptImageError(DataError):
 
 class WeightsError(FastbenchError):
     """The weights cannot be had, or do not fit the model."""
+
+
+class ModelError(FastbenchError):
+    """A model cannot be made or run, or gives something else than logits."""
 
 
 class LoaderError(FastbenchError):

@@ -51,7 +51,8 @@ class Record:
     both where the loader does not read the images. The ceilings are None where they were not asked
     for, and that of the loader where it makes nothing. `other_latencies` are of other
     batch sizes. `published` is None where the labels are not ImageNet's or the weights state
-    nothing. `notes` are doubts, for people.
+    nothing. `num_macs` are the model's multiply-accumulates for one image; it and `num_parameters`
+    are None where they cannot be counted. `notes` are doubts, for people.
     """
 
     schema_version: int
@@ -84,6 +85,8 @@ class Record:
     notes: list[str]
     telemetry: Telemetry | None = None
     other_latencies: list[Latency] = field(default_factory=list)
+    num_parameters: int | None = None
+    num_macs: int | None = None
 
     @property
     def failures(self) -> list[str]:

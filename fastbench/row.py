@@ -177,7 +177,9 @@ def make_record(
         accuracy=_accuracy(bench, scores, conditions) if passes.reads_images else None,
         published=published,
         parity=parity,
-        notes=[*notes, *_doubts(passes)],
+        notes=[*notes, *_doubts(passes), *bench.cost.notes],
+        num_parameters=bench.cost.num_parameters,
+        num_macs=bench.cost.num_macs,
     )
 
 

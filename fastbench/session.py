@@ -19,6 +19,7 @@ from fastbench.errors import FastbenchError
 from fastbench.findings import Parity, Published
 from fastbench.loaders import resolve
 from fastbench.models.classifier import forget_compiled
+from fastbench.models.cost import count_cost
 from fastbench.results import FailedRow, Record
 from fastbench.row import make_record, run_passes
 from fastbench.storage import write_record
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
     from fastbench.measurements import Ceiling, Trial
+    from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Classifier, Scores
-    from fastbench.models.zoo import LoadedModel
     from fastbench.report.predictions import PredictionsFile
 
 __all__ = ["Session"]
@@ -91,6 +92,7 @@ class Session:
             model, labels, classifier, load_s, compile_s, ceiling, num_graphs, num_graph_breaks
         )
         bench.others = others
+        bench.cost = count_cost(model)
         # A float32 eager row of the reference is its own reference: no second pass is needed.
         if config.reference != "none" and not workbench.is_float32_eager:
             workbench.say(f"{name} · {config.reference}: the reference's predictions in float32")

@@ -5,6 +5,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     2   accuracy: per_class, confusions, running; data: skipped
     3   throughput: windows, is_settled; telemetry; other_latencies; data: page_cache, mean_pixels,
         pixels, page_cache_share
+    4   num_parameters, num_macs; loader_ceiling: cpu_s
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
     "write_record",
 ]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ the data is drawn or read, the data before a model is loaded.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +20,10 @@ from fastbench.device import choose_device
 from fastbench.errors import UsageError
 from fastbench.loaders import Factory, check_options, resolve
 from fastbench.loaders.base import LoaderSpec
-from fastbench.models import check_name
+from fastbench.models import check_name, load_model
+from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.classifier import Classifier, Scores, Tally
-from fastbench.models.zoo import LoadedModel, keep_outputs, load_model
+from fastbench.models.cost import Cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,6 +82,7 @@ class Bench:
     reference_predictions: list[int] | None = None
     float32: Classifier | None = None
     others: list[Classifier] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
 
 
 @contextlib.contextmanager
@@ -151,13 +152,19 @@ class Workbench:
         compile_mode: str | None,
         batch_size: int | None = None,
     ) -> Classifier:
-        """A model made ready, for batches of the run's size or another; the loaded one stays."""
+        """A model made ready, for batches of the run's size or another; the loaded one stays.
+
+        Raises `UsageError` for batches that the model was not exported for.
+        """
+        batch_size = batch_size or self.conditions.batch_size
+        model.check_batch_size(batch_size)
         return Classifier(
-            copy.deepcopy(model.module),  # a cast to float16 and back would not be the weights
+            model.copy_module(),  # a cast to float16 and back would not be the weights
             device=str(self.device),
             dtype=dtype,
-            batch_size=batch_size or self.conditions.batch_size,
+            batch_size=batch_size,
             compile_mode=compile_mode,
+            name=model.name,
         )
 
     @property

@@ -333,6 +333,7 @@ def test_compare_imports_nothing_heavy() -> None:
         (1, {"images_per_s": 162.16635, "p50_s": 0.194613, "efficiency": 0.811378, "top1": 0.925}),
         (2, {"images_per_s": 250.0, "p50_s": 0.125, "efficiency": 1.0, "top1": 0.7}),
         (3, {"images_per_s": 250.0, "p50_s": 0.125, "efficiency": 1.0, "top1": 0.7}),
+        (4, {"images_per_s": 250.0, "p50_s": 0.125, "efficiency": 1.0, "top1": 0.7}),
     ],
 )
 def test_old_records(version: int, expected: dict[str, float]) -> None:
@@ -363,7 +364,7 @@ def test_every_version_has_its_golden_file() -> None:
 
 
 def test_what_only_later_versions_know() -> None:
-    first, second, third = (read_record(GOLDEN / f"record-v{i}.json") for i in (1, 2, 3))
+    first, second, third, fourth = (read_record(GOLDEN / f"record-v{i}.json") for i in range(1, 5))
     assert first.accuracy is not None
     assert first.accuracy.per_class is None
     assert second.accuracy is not None
@@ -383,3 +384,11 @@ def test_what_only_later_versions_know() -> None:
     assert third.parity is not None
     assert third.parity.pixels is not None
     assert third.parity.pixels.verdict == "equivalent"
+    for older in (first, second, third):
+        assert (older.num_parameters, older.num_macs) == (None, None)
+        assert older.loader_ceiling is not None
+        assert older.loader_ceiling.cpu_s is None
+    assert (fourth.num_parameters, fourth.num_macs) == (11_689_512, 1_814_083_944)
+    assert fourth.loader_ceiling is not None
+    assert fourth.model_ceiling is not None
+    assert (fourth.loader_ceiling.cpu_s, fourth.model_ceiling.cpu_s) == (3.5, None)

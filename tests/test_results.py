@@ -73,7 +73,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
     stored = json.loads(write_record(make(), tmp_path).read_text())
-    assert stored["schema_version"] == 3
+    assert stored["schema_version"] == 4
     assert stored["accuracy"] == {
         "num_samples": 1000,
         "top1_correct": 923,
@@ -199,6 +199,26 @@ def test_the_table_says_what_differs_between_rows() -> None:
     text = text_of([make(), make(dtype="bfloat16", model="resnet18", weights="none")], 80)
     assert "resnet18" in text
     assert "bfloat16" in text
+
+
+def test_the_table_says_how_large_the_models_are() -> None:
+    text = text_of(
+        [
+            make(model="resnet50", num_parameters=25_557_032, num_macs=4_089_184_256),
+            make(model="resnet50", loader="torchvision", num_parameters=25_557_032),
+            make(
+                model="timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k", num_macs=17 * 10**9
+            ),
+            make(model="old"),
+        ],
+        80,
+    )
+    assert "resnet50: 25.6 M parameters, 4.09 GMACs an image\n" in text
+    assert "resnet50: 25.6 M parameters\n" in text
+    assert "timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k: 17 GMACs an image\n" in text
+    assert "old:" not in text
+    assert "…" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_the_table_says_why_something_is_missing() -> None:

@@ -7,20 +7,19 @@ them); anything else by `torch.load`, tensors only: a checkpoint must not run co
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import torch
 
 from fastbench.errors import WeightsError
 from fastbench.loaders.base import Preprocess
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["Checkpoint", "load_into", "read_checkpoint"]
+__all__ = ["Checkpoint", "is_file_name", "load_into", "read_checkpoint"]
 
 _WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "model_ema", "module")
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
@@ -46,6 +45,11 @@ class Checkpoint:
             return None
         stated: dict[str, Any] = json.loads(self.metadata["preprocess"])
         return Preprocess(**{**stated, "mean": tuple(stated["mean"]), "std": tuple(stated["std"])})
+
+
+def is_file_name(weights: str) -> bool:
+    """Whether what `--weights` says is a file rather than a name of weights."""
+    return os.sep in weights or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin")
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.errors import CompileError
+from fastbench.device import is_of_device
+from fastbench.errors import CompileError, FastbenchError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.loaders.base import Batch
 
-__all__ = ["Among", "Classifier", "Scores", "Tally", "forget_compiled"]
+__all__ = [
+    "Among",
+    "Classifier",
+    "Scores",
+    "Tally",
+    "check_logits",
+    "forget_compiled",
+    "is_torchscript",
+]
 
 
 NUM_BEST: Final = 5
@@ -31,7 +40,8 @@ class Classifier:
     """A module that turns (N, 3, H, W) images into (N, classes) logits, N always the batch size.
 
     The module is moved to `device` and `dtype` with channels_last weights. float32 means float32:
-    TensorFloat-32 is off. `compile_mode` is torch.compile's mode, None for eager.
+    TensorFloat-32 is off. `compile_mode` is torch.compile's mode, None for eager. `name` is what
+    errors call the model. Raises `CompileError` for a module that torch.compile cannot take.
     """
 
     def __init__(
@@ -42,7 +52,14 @@ class Classifier:
         dtype: str,
         batch_size: int,
         compile_mode: str | None = None,
+        name: str = "model",
     ) -> None:
+        if compile_mode is not None and is_torchscript(module):
+            raise CompileError(
+                f"The model {name} is TorchScript, which torch.compile cannot compile. "
+                f"Run with --no-compile, or save it with torch.export.save."
+            )
+        self._name = name
         self.device = torch.device(device)
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.batch_size = batch_size
@@ -89,7 +106,8 @@ class Classifier:
         """Run twice on blank images of the measured shape; return the seconds of the first run
         beyond the second: compilation, and the choice of kernels.
 
-        Raises `CompileError` where torch.compile fails.
+        Raises `CompileError` where torch.compile fails, `ModelError` where the model does, or gives
+        something else than logits.
         """
         images_NCHW = torch.zeros(
             (self.batch_size, 3, crop, crop), device=self.device, dtype=self.dtype
@@ -98,10 +116,17 @@ class Classifier:
         for _ in range(2):
             start = time.perf_counter()
             try:
-                self(images_NCHW).sum().item()  # .item() waits for the device
+                logits = check_logits(self(images_NCHW), self._name, self.batch_size)
+                logits.sum().item()  # waits for the device
+            except FastbenchError:
+                raise
             except Exception as error:
-                if not self.compiled or isinstance(error, torch.OutOfMemoryError):
+                if is_of_device(error) and (
+                    not self.compiled or isinstance(error, torch.OutOfMemoryError)
+                ):
                     raise
+                if not self.compiled:
+                    raise self._failed(error) from error
                 # The first line names the backend, the second what went wrong in it.
                 reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
                 raise CompileError(
@@ -111,6 +136,46 @@ class Classifier:
                 ) from error
             seconds.append(time.perf_counter() - start)
         return max(0.0, seconds[0] - seconds[1])
+
+    def _failed(self, error: Exception) -> ModelError:
+        dtype = str(self.dtype).removeprefix("torch.")
+        text = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+        advice = "Let it follow its input's device and memory format: reshape() in place of view()"
+        if self.dtype != torch.float32:
+            advice = "Try --dtype float32, or let it follow its input's dtype and device"
+        return ModelError(
+            f"The model {self._name} failed on a batch of {self.batch_size} channels_last images "
+            f"in {dtype} on {self.device} ({type(error).__name__}: {text}). {advice}."
+        )
+
+
+def check_logits(output: Any, name: str, num_images: int) -> torch.Tensor:
+    """What a model gave for so many images, if that is (N, classes) logits.
+
+    Raises `ModelError`, naming the model and what came out, for anything else.
+    """
+    if isinstance(output, torch.Tensor) and output.ndim == 2 and len(output) == num_images:
+        return output
+    raise ModelError(
+        f"The model {name} gave {_described(output)} for {num_images} "
+        f"image{'' if num_images == 1 else 's'}, where one tensor of shape ({num_images}, classes) "
+        f"is wanted. Let its forward() return the logits alone."
+    )
+
+
+def is_torchscript(module: torch.nn.Module) -> bool:
+    """Whether a module is TorchScript, or has some in it."""
+    return any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
+
+
+def _described(output: Any) -> str:
+    if isinstance(output, torch.Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    if isinstance(output, dict):
+        return f"a dict of {', '.join(map(repr, output))}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}"
+    return f"a value of type {type(output).__name__}"
 
 
 def forget_compiled() -> None:

@@ -1,4 +1,4 @@
-"""From a model's name and a choice of weights to a module, its preprocessing and its classes.
+"""torchvision's models and the sample model: weights, their preprocessing and their classes.
 
 The preprocessing is always read off the weights: a checkpoint file gets that of the torchvision
 weights that it is (by its hash) or whose file name it bears, else of the model's default weights;
@@ -10,11 +10,9 @@ given. The record says where that came from.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,31 +22,22 @@ import torchvision
 from fastbench.data.labels import ClassSpace
 from fastbench.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
-from fastbench.models import SAMPLE, check_name
-from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
-from fastbench.models.classifier import Among
+from fastbench.models import SAMPLE, known_names, torchvision_names
+from fastbench.models.base import LoadedModel, class_space
+from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 
-__all__ = ["LoadedModel", "keep_outputs", "load_model", "preprocess_of"]
+__all__ = ["check_name", "load_model", "preprocess_of"]
 
 SAMPLE_FILE: Final = Path(__file__).with_name("sample.safetensors")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedModel:
-    """A model in float32 on the CPU, ready to be made into a `Classifier`.
-
-    `weights` names what it was loaded with and `preprocess_source` where its preprocessing was
-    read, both for the record; `published` is the top-1 and top-5 share that the weights'
-    publisher states for ImageNet, where there is one.
-    """
-
-    name: str
-    weights: str
-    module: torch.nn.Module
-    preprocess: Preprocess
-    preprocess_source: str
-    classes: ClassSpace
-    published: tuple[float, float] | None = None
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError`, with the nearest name, where there is no such model."""
+    if name != SAMPLE and name not in torchvision_names():
+        raise UnknownNameError(
+            f"There is no model {name!r}.{did_you_mean(name, known_names())} "
+            f"List them: fastbench models"
+        )
 
 
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
@@ -65,17 +54,9 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     check_name(name)
     if weights == "none":
         return _with_random_weights(name, seed)
-    if _looks_like_file(weights):
+    if is_file_name(weights):
         return _load_file(name, Path(weights).expanduser())
     return _load_published(name, weights)
-
-
-def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
-    """The same model with only the outputs that `classes` names; nothing is published of it."""
-    assert classes.outputs is not None
-    return dataclasses.replace(
-        model, module=Among(model.module, classes.outputs), classes=classes, published=None
-    )
 
 
 def preprocess_of(transforms: Any) -> Preprocess:
@@ -138,7 +119,7 @@ def _load_file(name: str, path: Path) -> LoadedModel:
         module=module,
         preprocess=checkpoint.preprocess or preprocess_of(entry.transforms()),
         preprocess_source=path.name if checkpoint.preprocess else str(entry),
-        classes=_classes(num_classes, names),
+        classes=class_space(num_classes, names),
         published=_published(official) if official else None,
     )
 
@@ -162,7 +143,7 @@ def _load_sample(weights: str, seed: int) -> LoadedModel:
         module=module,
         preprocess=checkpoint.preprocess,
         preprocess_source=SAMPLE_FILE.name,
-        classes=_classes(_num_outputs(module), checkpoint.classes),
+        classes=class_space(_num_outputs(module), checkpoint.classes),
     )
 
 
@@ -175,16 +156,7 @@ def _with_random_weights(name: str, seed: int) -> LoadedModel:
         module=torchvision.models.get_model(name, weights=None, **_quiet(name, aux=False)),
         preprocess=preprocess_of(entry.transforms()),
         preprocess_source=str(entry),
-        classes=_classes(len(entry.meta["categories"]), None),
-    )
-
-
-def _classes(num_classes: int, names: tuple[str, ...] | None) -> ClassSpace:
-    return ClassSpace(
-        num_classes=num_classes,
-        names=names,
-        # Without names of its own, a model with 1,000 outputs is taken for one of ImageNet.
-        is_imagenet=names is None and num_classes == 1000,
+        classes=class_space(len(entry.meta["categories"]), None),
     )
 
 
@@ -247,10 +219,6 @@ def _weights_for_file(name: str, path: Path) -> Any:
     known = torchvision.models.get_model_weights(name)
     by_file = {os.path.basename(entry.url): entry for entry in known}
     return by_file.get(path.name, known.DEFAULT)
-
-
-def _looks_like_file(weights: str) -> bool:
-    return os.sep in weights or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin")
 
 
 def _published(entry: Any) -> tuple[float, float] | None:

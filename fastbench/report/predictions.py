@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from fastbench.data.labels import Labels
     from fastbench.data.manifest import Manifest
+    from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Scores
-    from fastbench.models.zoo import LoadedModel
     from fastbench.results import Record
 
 __all__ = ["PredictionsFile"]

@@ -22,6 +22,7 @@ from fastbench.units import (
     format_milliseconds,
     format_percent,
     format_points,
+    format_quantity,
     format_rate,
 )
 
@@ -70,6 +71,7 @@ def render(records: Sequence[Record]) -> RenderableType:
 
 
 _MOST_NAMED = 3
+_WIDEST_NAME = 32
 MOST_ADVICE = 3
 
 _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
@@ -92,7 +94,7 @@ def _varying(records: Sequence[Record]) -> list[str]:
 
 
 def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
-    """Two lines above the table: the data and what every row has in common."""
+    """The lines above the table: the data, what every row has in common, and the models' sizes."""
     first = records[0]
     shared = [_condition(first, name) for name in _CONDITIONS if name not in varying]
     data, gpus = first.data, first.environment["gpus"]
@@ -104,7 +106,18 @@ def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
             f"{machine} · {first.environment['num_cores']} cores · {first.num_threads} threads",
             "dim",
         ),
+        *((f"\n{line}", "dim") for line in dict.fromkeys(map(_size, records)) if line),
     )
+
+
+def _size(record: Record) -> str:
+    """A model's parameters and arithmetic, where they are known."""
+    sizes = []
+    if record.num_parameters is not None:
+        sizes.append(f"{format_quantity(record.num_parameters / 1e6)} M parameters")
+    if record.num_macs is not None:
+        sizes.append(f"{format_quantity(record.num_macs / 1e9)} GMACs an image")
+    return f"{record.model}: {', '.join(sizes)}" if sizes else ""
 
 
 def _lines(above: str, below: str) -> Text:
@@ -159,6 +172,8 @@ def _facts(records: Sequence[Record]) -> Table:
     """A paragraph a row: what limits it, how far its windows differ, and what it took."""
     several = len({record.model for record in records}) > 1
     facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(overflow="fold", max_width=_WIDEST_NAME)  # timm's names are up to 60 long
+    facts.add_column()
     for record in records:
         who = f"{record.model} · {record.loader}" if several else record.loader
         facts.add_row(Text(who), Text(_facts_of(record), style="dim"))

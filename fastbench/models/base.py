@@ -1,0 +1,183 @@
+"""What a model is to the rest of fastbench, whoever made it.
+
+`Model` is what a plug-in or a callable may return, `LoadedModel` what every kind becomes. A model
+without a preprocessing of its own gets the usual one for ImageNet, and the record says so.
+
+What it does not know: whether a model was trained with the preprocessing that it is given.
+
+Shape suffixes: N batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from fastbench.data.labels import ClassSpace
+from fastbench.errors import ModelError, UsageError
+from fastbench.loaders.base import Preprocess
+from fastbench.models.classifier import Among, check_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "IMAGENET",
+    "INTERPOLATIONS",
+    "LoadedModel",
+    "Model",
+    "class_space",
+    "first_line",
+    "keep_outputs",
+    "num_outputs",
+    "usual_preprocess",
+]
+
+INTERPOLATIONS: Final = ("bilinear", "bicubic")
+"""Those that every loader has."""
+
+IMAGENET: Final = Preprocess(
+    resize=256,
+    crop=224,
+    interpolation="bilinear",
+    antialias=True,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+"""torchvision's usual preprocessing for ImageNet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model from outside, as a callable or a plug-in returns it.
+
+    `module` turns normalised (N, 3, H, W) images into (N, classes) logits. `preprocess` is what it
+    was trained with; None stands for the usual one for ImageNet. `classes` names its outputs, by
+    index; None with 1,000 outputs stands for ImageNet's. Raises `ModelError` for another type.
+    """
+
+    module: torch.nn.Module
+    preprocess: Preprocess | None = None
+    classes: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, torch.nn.Module):
+            raise ModelError(
+                f"A Model's module is of type {type(self.module).__name__}. "
+                f"Give it a torch.nn.Module."
+            )
+        if not isinstance(self.preprocess, Preprocess | None):
+            raise ModelError(
+                f"A Model's preprocess is of type {type(self.preprocess).__name__}. "
+                f"Give it a fastbench.loaders.base.Preprocess, or None."
+            )
+        if self.preprocess is not None and self.preprocess.interpolation not in INTERPOLATIONS:
+            raise ModelError(
+                f"A Model's preprocess has the interpolation {self.preprocess.interpolation!r}. "
+                f"Give it {' or '.join(INTERPOLATIONS)}."
+            )
+        if self.classes is not None and (
+            isinstance(self.classes, str) or not all(isinstance(x, str) for x in self.classes)
+        ):
+            raise ModelError("A Model's classes are no names. Give it a list of str, or None.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model in float32 on the CPU, ready to be made into a `Classifier`.
+
+    `weights` names what it was loaded with and `preprocess_source` where its preprocessing was
+    read, both for the record; `published` is the top-1 and top-5 share that the weights'
+    publisher states for ImageNet, where there is one. `batch_sizes` is the least and the most
+    images that a batch may have, None where any number will do.
+    """
+
+    name: str
+    weights: str
+    module: torch.nn.Module
+    preprocess: Preprocess
+    preprocess_source: str
+    classes: ClassSpace
+    published: tuple[float, float] | None = None
+    batch_sizes: tuple[int, int] | None = None
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raise `UsageError` for a batch that the model was not exported for."""
+        if self.batch_sizes is None:
+            return
+        least, most = self.batch_sizes
+        if least <= batch_size <= most:
+            return
+        sizes = f"{least}" if least == most else f"{least} to {most}"
+        raise UsageError(
+            f"The model {self.name} was exported for batches of {sizes} "
+            f"image{'' if sizes == '1' else 's'}, and not for {batch_size}. "
+            f"Use --batch-size {most if batch_size > most else least}, or export it with a dynamic "
+            f"batch (torch.export.Dim)."
+        )
+
+    def copy_module(self) -> torch.nn.Module:
+        """The module once more, to be cast and moved; raises `ModelError` where that fails."""
+        try:
+            return copy.deepcopy(self.module)
+        except Exception as error:
+            raise ModelError(
+                f"The model {self.name} cannot be copied ({first_line(error)}). fastbench keeps "
+                f"its float32 weights beside those that it measures: let copy.deepcopy copy it."
+            ) from error
+
+
+def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
+    """The same model with only the outputs that `classes` names; nothing is published of it."""
+    assert classes.outputs is not None
+    return dataclasses.replace(
+        model, module=Among(model.module, classes.outputs), classes=classes, published=None
+    )
+
+
+def class_space(num_classes: int, names: tuple[str, ...] | None) -> ClassSpace:
+    """The classes of a model that has so many outputs, and may name them."""
+    return ClassSpace(
+        num_classes=num_classes,
+        names=names,
+        # Without names of its own, a model with 1,000 outputs is taken for one of ImageNet.
+        is_imagenet=names is None and num_classes == 1000,
+    )
+
+
+def usual_preprocess(crop: int = IMAGENET.crop) -> tuple[Preprocess, str]:
+    """The usual preprocessing for ImageNet, for images of `crop` pixels; and, in words, that."""
+    preprocess = dataclasses.replace(
+        IMAGENET, crop=crop, resize=crop * IMAGENET.resize // IMAGENET.crop
+    )
+    source = f"none stated: the usual for ImageNet (resize {preprocess.resize}, crop {crop})"
+    return preprocess, source
+
+
+def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int = 1) -> int:
+    """Run a model on blank images in float32 on the CPU, and count its classes.
+
+    Raises `ModelError` where it fails, or gives something else than logits.
+    """
+    images_NCHW = torch.zeros((num_images, 3, crop, crop))
+    try:
+        with torch.no_grad():
+            logits = module(images_NCHW)
+    except Exception as error:
+        raise ModelError(
+            f"The model {name} failed on {num_images} blank image"
+            f"{'' if num_images == 1 else 's'} of {crop} x {crop} pixels in float32 "
+            f"({first_line(error)}). Mend it, or give it a preprocess with another crop."
+        ) from error
+    return check_logits(logits, name, num_images).shape[1]
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's type and the first line of its text, to stand in a sentence of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    name = type(error).__name__
+    return f"{name}: {lines[0].rstrip('.')}" if lines else name

@@ -1,0 +1,189 @@
+"""Models that a callable makes: `package.module:callable`, and plug-ins that packages register.
+
+The callable is called without arguments, after torch's seed was set, and returns a
+`torch.nn.Module` or a `Model`. Modules are looked for in the current folder first, as
+`python -m` does. What a callable returns carries its own weights; `--weights FILE` loads others.
+
+What it does not know: how many classes a model has. It runs the model on one blank image to see.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from fastbench.errors import ModelError, UnknownNameError, did_you_mean
+from fastbench.models import GROUP, installed
+from fastbench.models.base import (
+    LoadedModel,
+    Model,
+    class_space,
+    first_line,
+    num_outputs,
+    usual_preprocess,
+)
+from fastbench.models.checkpoint import load_into, read_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["check_name", "load_model"]
+
+OWN: Final = "its own"
+"""What the record calls the weights that the callable gave its model."""
+
+
+def check_name(name: str) -> None:
+    """Import the callable.
+
+    Raises `UnknownNameError` where its module or itself is not there, `ModelError` where the
+    module fails to import, or what is found cannot be called without arguments.
+    """
+    _callable(name)
+
+
+def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+    """Call the callable, and load a checkpoint into what it returned if `weights` is a file.
+
+    Raises as `fastbench.models.load_model` does.
+    """
+    make = _callable(name)
+    if weights == "none":
+        raise UnknownNameError(
+            f"The model {name} makes its own weights, so there is no --weights none. "
+            f"Leave it out, or name a file."
+        )
+    torch.manual_seed(seed)
+    try:
+        made = make()
+        model = made if isinstance(made, Model) else None
+        module = made if model is None else model.module
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"The model {name} cannot be made ({first_line(error)}). Mend its callable."
+        ) from error
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
+            f"torch.nn.Module, or a fastbench.models.base.Model."
+        )
+    path = None if weights == "DEFAULT" else Path(weights).expanduser()
+    if path is not None:
+        load_into(module, read_checkpoint(path), name)
+    module = module.eval().to("cpu", torch.float32)
+    preprocess, source = usual_preprocess()
+    if model is not None and model.preprocess is not None:
+        preprocess, source = model.preprocess, name
+    names = None if model is None or model.classes is None else tuple(model.classes)
+    num_classes = num_outputs(module, name, preprocess.crop)
+    if names is not None and len(names) != num_classes:
+        raise ModelError(
+            f"The model {name} names {len(names):,} classes and has {num_classes:,} outputs. "
+            f"Give its Model a name for each output, in their order, or none."
+        )
+    return LoadedModel(
+        name=name,
+        weights=OWN if path is None else path.name,
+        module=module,
+        preprocess=preprocess,
+        preprocess_source=source,
+        classes=class_space(num_classes, names),
+    )
+
+
+def _callable(name: str) -> Callable[[], Any]:
+    found = _imported(name) if ":" in name else _plugged_in(name)
+    if isinstance(found, torch.nn.Module):
+        raise ModelError(
+            f"{name} is a model already, and fastbench wants what makes one: each run begins with "
+            f"a fresh model. Name a callable that returns it."
+        )
+    if not callable(found):
+        raise ModelError(
+            f"{name} is a value of type {type(found).__name__}, which cannot be called. "
+            f"Name a callable that returns a torch.nn.Module."
+        )
+    if needed := _needed_arguments(found):
+        raise ModelError(
+            f"The callable {name} needs arguments ({', '.join(needed)}), and is called without "
+            f"any. Name one that needs none, such as a function that calls it."
+        )
+    return found
+
+
+def _imported(name: str) -> Any:
+    """What `package.module:callable` names."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute.isidentifier():
+        raise UnknownNameError(
+            f"There is no model {name!r}. Write a callable as package.module:callable."
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and _is_or_holds(error.name, module_name):
+            raise UnknownNameError(
+                f"There is no module {module_name!r}, for the model {name}."
+                f"{did_you_mean(name, _candidates(attribute))} It is looked for in the current "
+                f"folder and among the installed packages."
+            ) from error
+        raise ModelError(
+            f"The module {module_name} of the model {name} failed to import "
+            f"({first_line(error)}). Mend it, or install what it needs."
+        ) from error
+    if not hasattr(module, attribute):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise UnknownNameError(
+            f"The module {module_name} has no {attribute!r}.{did_you_mean(attribute, known)} "
+            f"Name a callable in {getattr(module, '__file__', None) or module_name}."
+        )
+    return getattr(module, attribute)
+
+
+def _plugged_in(name: str) -> Any:
+    """What the entry point `name` names."""
+    entry = installed()[name]
+    try:
+        return entry.load()
+    except Exception as error:
+        raise ModelError(
+            f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import "
+            f"({first_line(error)}). Mend or uninstall its package."
+        ) from error
+
+
+def _is_or_holds(missing: str | None, module: str) -> bool:
+    """Whether the missing module is the wanted one or a package around it, not one it imports."""
+    return missing is not None and f"{module}.".startswith(f"{missing}.")
+
+
+def _candidates(attribute: str) -> list[str]:
+    """Names that may have been meant: the modules of the current folder, and timm."""
+    here = [module.name for module in pkgutil.iter_modules([os.getcwd()])]
+    return [f"{module}:{attribute}" for module in [*here, "timm"]]
+
+
+def _needed_arguments(make: Callable[..., Any]) -> list[str]:
+    """The arguments without which it cannot be called; none where that cannot be told."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]

@@ -1,0 +1,88 @@
+"""How large is a model, and how much arithmetic is one image?
+
+Parameters are counted once each, however often they are used. Multiply-accumulates (MACs) are half
+of what torch's own counter, `FlopCounterMode`, says of one image of the crop's size, in float32 on
+the CPU. It counts convolutions, matrix products and attention, by their shapes. It does not count
+biases, normalisation, activations, pooling, resizing and additions, which take little arithmetic
+and, on a GPU, much of the time: models of equal MACs need not be equally fast.
+
+Attention is counted as the matrix products that it is made of, so fused kernels are switched off
+while counting. What the counter cannot look into counts as nothing; a model of which nothing was
+counted has no figure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastbench.models.base import first_line
+from fastbench.models.classifier import is_torchscript
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastbench.models.base import LoadedModel
+
+__all__ = ["Cost", "count_cost"]
+
+_RAISED = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Parameters, and multiply-accumulates of one image; None where they could not be counted.
+
+    `notes` say why, in words.
+    """
+
+    num_parameters: int | None = None
+    num_macs: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def count_cost(model: LoadedModel) -> Cost:
+    """Count a model that is on the CPU in float32, and in evaluation mode; it is run once."""
+    notes = []
+    num_parameters: int | None = sum(p.numel() for p in model.module.parameters())
+    if num_parameters == 0 and is_torchscript(model.module):
+        num_parameters = None
+        notes.append("parameters not counted: this TorchScript was frozen, they are constants")
+    num_macs = None
+    try:
+        num_macs = _count_macs(model)
+    # What a model raises shows again, and is told, when it is warmed up: here it is only a reason.
+    except _RAISED as error:
+        notes.append(f"multiply-accumulates not counted ({first_line(error)})")
+    else:
+        if num_macs == 0:
+            num_macs = None
+            notes.append("multiply-accumulates not counted: torch's counter saw none")
+    return Cost(num_parameters=num_parameters, num_macs=num_macs, notes=tuple(notes))
+
+
+def _count_macs(model: LoadedModel) -> int:
+    num_images = model.batch_sizes[0] if model.batch_sizes else 1
+    crop = model.preprocess.crop
+    images_NCHW = torch.zeros((num_images, 3, crop, crop))
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), _unfused_attention(), counter:
+        model.module.eval()(images_NCHW)
+    return counter.get_total_flops() // 2 // num_images
+
+
+@contextlib.contextmanager
+def _unfused_attention() -> Iterator[None]:
+    """The fast path of `torch.nn.MultiheadAttention` is one operation, unknown to the counter."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,0 +1,283 @@
+"""Models that are a file with the program in it: TorchScript, or an archive of `torch.export`.
+
+The file's contents tell which. Either has its weights in it, and says nothing of a preprocessing:
+the usual one for ImageNet is taken, at the size that an exported program is fixed to. A file with
+another preprocessing goes through a callable that returns a `Model` (callables.py).
+
+A program of `torch.export` has its mode, its devices and often its shapes written into it. The
+mode must be that of inference; devices are rewritten where the module is moved; sizes are read off
+it, and a batch that it was not exported for is refused. A dtype that it insists on shows when it is
+run.
+
+What it does not know: whether a file can be trusted. `torch.export` pickles parts of some models
+into its archive, and reading those runs code: load only files from where you would run programs.
+A pickled module is nothing but such code, and is refused.
+
+Shape suffixes: N batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from fastbench.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.models.base import (
+    LoadedModel,
+    class_space,
+    first_line,
+    num_outputs,
+    usual_preprocess,
+)
+from fastbench.models.checkpoint import read_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["ExportedModule", "check_name", "load_model"]
+
+TORCHSCRIPT: Final = "TorchScript"
+EXPORTED: Final = "torch.export"
+
+_MODES: Final = {"batch_norm": 5, "_native_batch_norm_legit": 5, "dropout": 2, "native_dropout": 2}
+"""Operations that training changes, and which of their arguments says whether it is on."""
+
+
+class ExportedModule(torch.nn.Module):
+    """A program of `torch.export` as a module among others.
+
+    torch refuses `eval()` of it, since its mode is written into it, and leaves the devices that are
+    written into it as they were when the module is moved.
+    """
+
+    def __init__(self, program: torch.fx.GraphModule) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, images_NCHW: torch.Tensor) -> Any:
+        """What the program gives."""
+        return self.program(images_NCHW)
+
+    def train(self, mode: bool = True) -> ExportedModule:
+        """Only note the mode: the program has one."""
+        self.training = mode
+        return self
+
+    def _apply(
+        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> ExportedModule:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        device = fn(torch.empty(0)).device
+        for graph_module in self.program.modules():
+            if isinstance(graph_module, torch.fx.GraphModule):
+                _move_constants(graph_module, device)
+        return self
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError` for a file that is not there, `ModelError` for another file."""
+    _format_of(Path(name).expanduser(), name)
+
+
+def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
+    """Load a file's program and its weights; nothing is drawn from `seed`.
+
+    Raises as `fastbench.models.load_model` does.
+    """
+    path = Path(name).expanduser()
+    kind = _format_of(path, name)
+    if weights != "DEFAULT":
+        raise UnknownNameError(
+            f"The model {path.name} has its weights in its file, so there is no --weights "
+            f"{weights}. Leave it out."
+        )
+    crop, batch_sizes = None, None
+    if kind == TORCHSCRIPT:
+        module = _load_torchscript(path)
+    else:
+        program = _load_exported(path)
+        crop, batch_sizes = _input_sizes(program, path)
+        module = ExportedModule(program.module())
+    module = module.eval().to("cpu", torch.float32)
+    preprocess, source = usual_preprocess(*([crop] if crop else []))
+    num_images = batch_sizes[0] if batch_sizes else 1
+    return LoadedModel(
+        name=path.name,
+        weights=kind,
+        module=module,
+        preprocess=preprocess,
+        preprocess_source=source,
+        classes=class_space(num_outputs(module, path.name, preprocess.crop, num_images), None),
+        batch_sizes=batch_sizes,
+    )
+
+
+def _load_torchscript(path: Path) -> torch.nn.Module:
+    try:
+        with _quiet():
+            module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise _unreadable(path, TORCHSCRIPT, error) from error
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)  # else those of a copy are no leaves, at which torch warns
+    return module
+
+
+def _load_exported(path: Path) -> torch.export.ExportedProgram:
+    try:
+        with _quiet():
+            program = torch.export.load(path)
+    except (
+        Exception
+    ) as error:  # of many kinds: schemas, assertions, missing keys, unknown operators
+        raise _unreadable(path, EXPORTED, error) from error
+    for node in program.graph.nodes:
+        operation = str(node.target).removeprefix("aten.").partition(".")[0]
+        place = _MODES.get(operation)
+        if place is not None and node.args[place : place + 1] == (True,):
+            raise ModelError(
+                f"The model {path.name} was exported in training mode ({node.target} is in it), "
+                f"which would score every batch otherwise. Call eval() on it before "
+                f"torch.export.export."
+            )
+    return program
+
+
+def _input_sizes(
+    program: torch.export.ExportedProgram, path: Path
+) -> tuple[int | None, tuple[int, int] | None]:
+    """The size of the images and the sizes of batches that a program is fixed to, None for any."""
+    wanted = "fastbench gives a model one input, images of shape (N, 3, H, W)"
+    names = set(program.graph_signature.user_inputs)
+    inputs = [
+        node for node in program.graph.nodes if node.op == "placeholder" and node.name in names
+    ]
+    shapes = [tuple(getattr(node.meta.get("val"), "shape", ())) for node in inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or _is_other(shapes[0][1], 3):
+        shown = ", ".join("(" + ", ".join(map(str, shape)) + ")" for shape in shapes)
+        raise ModelError(
+            f"The model {path.name} was exported for inputs of shape {shown}. {wanted}: export a "
+            f"module that takes that."
+        )
+    batch, _, height, width = shapes[0]
+    fixed = {size for size in (height, width) if isinstance(size, int)}
+    if len(fixed) > 1:
+        raise ModelError(
+            f"The model {path.name} was exported for images of {width} x {height} pixels. "
+            f"fastbench crops squares: export it for one."
+        )
+    return next(iter(fixed), None), _range_of(batch, program.range_constraints)
+
+
+def _is_other(size: Any, wanted: int) -> bool:
+    """Whether a dimension is fixed, and to another size; one that is not fixed is a SymInt."""
+    return isinstance(size, int) and size != wanted
+
+
+def _range_of(size: Any, constraints: Any) -> tuple[int, int] | None:
+    """The least and the most that a dimension may be; None where it is not bounded."""
+    if isinstance(size, int):
+        return size, size
+    bounds = constraints.get(size.node.expr)
+    try:
+        least, most = int(bounds.lower), int(bounds.upper)
+    except (AttributeError, TypeError, OverflowError, ValueError):
+        return None  # no bounds, or an infinite one
+    return (least, most) if most < torch.iinfo(torch.int32).max else None
+
+
+def _move_constants(graph_module: torch.fx.GraphModule, device: torch.device) -> None:
+    """Put a device in place of those that a graph's nodes name."""
+
+    def moved(argument: Any) -> Any:
+        return device if isinstance(argument, torch.device) else argument
+
+    for node in graph_module.graph.nodes:
+        node.args = torch.fx.node.map_aggregate(node.args, moved)
+        node.kwargs = torch.fx.node.map_aggregate(node.kwargs, moved)
+    graph_module.recompile()
+
+
+def _format_of(path: Path, name: str) -> str:
+    """`TORCHSCRIPT` or `EXPORTED`, by what is in the file."""
+    if not path.is_file():
+        raise UnknownNameError(_missing(path, name))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        names = []
+    inner = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+        return TORCHSCRIPT
+    if "serialized_exported_program.json" in names or any(
+        name.startswith("models/") for name in inner
+    ):
+        return EXPORTED
+    raise ModelError(_what_else(path, inner))
+
+
+def _missing(path: Path, name: str) -> str:
+    if ".py:" in name:
+        module = Path(name).name.replace(".py:", ":")
+        return (
+            f"There is no file {name!r}. Write a callable with its module as Python imports it, "
+            f"such as {module} in the folder of that file."
+        )
+    if not path.parent.is_dir():
+        return f"There is no folder {str(path.parent)!r}, for the model {name}. Check --model."
+    known = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix)
+    return f"There is no file {name!r}.{did_you_mean(path.name, known)} Check --model."
+
+
+def _what_else(path: Path, inner: set[str]) -> str:
+    """What a file is that holds no program, and what to do with it."""
+    is_checkpoint = path.suffix == ".safetensors"
+    if "data.pkl" in inner:
+        try:
+            read_checkpoint(path)
+            is_checkpoint = True
+        except WeightsError as error:
+            if isinstance(error.__cause__, pickle.UnpicklingError):
+                return (
+                    f"{path} is a pickled module, and unpickling one runs code from the file. "
+                    f"Save it with torch.export.save, or name the callable that makes it, --model "
+                    f"package.module:callable, with its state_dict() in --weights."
+                )
+    if is_checkpoint:
+        return (
+            f"{path} is a checkpoint: tensors without the model that they belong to. Give it with "
+            f"--weights, and name its model with --model."
+        )
+    return (
+        f"{path} is neither TorchScript nor an archive of torch.export. Save the model with "
+        f"torch.export.save, or name a model: fastbench models"
+    )
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"The {kind} file {path} cannot be loaded by torch {torch.__version__} "
+        f"({first_line(error)}). Save it again with this version of torch."
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's words on TorchScript's end, and its traceback of what an error here tells."""
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

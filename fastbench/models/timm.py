@@ -1,0 +1,208 @@
+"""Models of timm, `timm:NAME`, each with the preprocessing that timm resolves for its weights.
+
+A name is an architecture with or without a tag that says which weights: `resnet50`,
+`resnet50.a1_in1k`. The preprocessing is that of timm's own evaluation transform at the size that
+timm's model cards use, `input_size` (not `test_input_size`, which some weights have as well):
+the short side is resized to floor(size / crop_pct), the middle cut out. What `Preprocess` cannot
+express is refused, and never approximated.
+
+What it does not know: an accuracy to hold these weights to. timm publishes its results in tables
+of its own, not with the weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from fastbench.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.loaders.base import Preprocess
+from fastbench.models import TIMM
+from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line
+from fastbench.models.checkpoint import is_file_name, load_into, read_checkpoint
+
+__all__ = ["check_name", "load_model", "preprocess_of"]
+
+_MOST_TAGS: Final = 8
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError` for a name that timm does not know.
+
+    Raises `ModelError` without timm, and for weights with a preprocessing that is not to be had.
+    """
+    timm = _timm(name)
+    wanted = name.removeprefix(TIMM)
+    architectures = timm.list_models()
+    tagged = timm.list_models(include_tags=True)
+    if wanted in tagged or wanted in architectures:
+        config = _config(name)
+        if config:
+            _express(timm.data.resolve_data_config(pretrained_cfg=config), name)
+        return
+    architecture, _, tag = wanted.partition(".")
+    if tag and architecture in architectures:
+        tags = [known for known in tagged if known.startswith(f"{architecture}.")]
+        shown = f"It has: {', '.join(tags[:_MOST_TAGS])}" + (
+            f" and {len(tags) - _MOST_TAGS} more." if len(tags) > _MOST_TAGS else "."
+        )
+        raise UnknownNameError(
+            f"timm {timm.__version__} has no weights {tag!r} of {architecture}."
+            f"{did_you_mean(name, [TIMM + known for known in tags])} "
+            + (shown if tags else f"It has none: --model {TIMM}{architecture} --weights none")
+        )
+    known = [TIMM + known for known in [*architectures, *tagged] if wanted]
+    raise UnknownNameError(
+        f"timm {timm.__version__} has no model {wanted!r}.{did_you_mean(name, known)} "
+        f'List them: python -c "import timm; print(*timm.list_pretrained())"'
+    )
+
+
+def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+    """Build a model of timm's, with the weights of its name, a local file's, or random ones.
+
+    Raises as `fastbench.models.load_model` does.
+    """
+    check_name(name)
+    if not is_file_name(weights) and _config(name).get("num_classes") == 0:
+        raise ModelError(
+            f"The model {name} has no classes: it makes features. Name one of timm's models with a "
+            f"classifier, or with --weights a file that has one."
+        )
+    torch.manual_seed(seed)
+    if weights == "none":
+        module, loaded = _create(name), "none"
+    elif is_file_name(weights):
+        path = Path(weights).expanduser()
+        module, loaded = _with_file(name, path), path.name
+    elif weights == "DEFAULT":
+        module = _with_published(name)
+        loaded = module.pretrained_cfg.get("tag") or "pretrained"
+    else:
+        architecture = name.removeprefix(TIMM).partition(".")[0]
+        raise UnknownNameError(
+            f"The model {name} has no weights {weights!r}: with timm they are part of the model's "
+            f"name, such as --model {TIMM}{architecture}.{weights}. Give --weights DEFAULT, none, "
+            f"or a .pth or .safetensors file."
+        )
+    return LoadedModel(
+        name=name,
+        weights=loaded,
+        module=module,
+        preprocess=preprocess_of(module, name),
+        preprocess_source=f"timm {_timm(name).__version__}, {_configured(module)}",
+        classes=class_space(module.num_classes, None),
+    )
+
+
+def preprocess_of(module: Any, name: str) -> Preprocess:
+    """What timm's evaluation transform does for a model.
+
+    Raises `ModelError` where that is more than resize, middle crop and normalisation of RGB.
+    """
+    return _express(_timm(name).data.resolve_model_data_config(module), name)
+
+
+def _express(config: dict[str, Any], name: str) -> Preprocess:
+    """A configuration that timm resolved, as far as it can be expressed."""
+    channels, height, width = config["input_size"]
+    mode = config.get("crop_mode") or "center"
+    resize = math.floor(height / config["crop_pct"])
+    for is_refused, what in (
+        (channels != 3, f"images of {channels} channel{'' if channels == 1 else 's'}"),
+        (height != width, f"images of {width} x {height} pixels, not a square"),
+        (mode != "center", f"the crop mode {mode!r}"),
+        (bool(config.get("crop_border_pixels")), "a border cut off before the resize"),
+        (
+            config["interpolation"] not in INTERPOLATIONS,
+            f"the interpolation {config['interpolation']!r}",
+        ),
+        (resize < height, f"a crop of {height} pixels from images resized to {resize}"),
+    ):
+        if is_refused:
+            raise ModelError(
+                f"The model {name} is evaluated with {what}, which fastbench's loaders do not "
+                f"have. Name another of timm's models."
+            )
+    return Preprocess(
+        resize=resize,
+        crop=height,
+        interpolation=config["interpolation"],
+        antialias=True,  # Pillow's filters always are
+        mean=_triple(config["mean"]),
+        std=_triple(config["std"]),
+    )
+
+
+def _with_published(name: str) -> Any:
+    timm = _timm(name)
+    if not timm.models.is_model_pretrained(name.removeprefix(TIMM)):
+        raise WeightsError(
+            f"timm {timm.__version__} has no weights for {name}. Use --weights none, or name a "
+            f"file."
+        )
+    try:
+        return _create(name, pretrained=True)
+    except Exception as error:  # the hub's own, of its HTTP library's, of torch.hub's
+        raise WeightsError(
+            f"The weights of {name} cannot be had ({first_line(error)}). Check the network, or "
+            f"download the file elsewhere and name it with --weights FILE, or use --weights none."
+        ) from error
+
+
+def _with_file(name: str, path: Path) -> Any:
+    """The architecture with as many outputs as the checkpoint has, and its tensors."""
+    checkpoint = read_checkpoint(path)
+    module = _create(name)
+    # Models with two heads have two of these names, of the same size.
+    heads = module.pretrained_cfg.get("classifier") or ()
+    for head in [heads] if isinstance(heads, str) else heads:
+        weight = checkpoint.tensors.get(f"{head}.weight")
+        if weight is not None and weight.shape[0] != module.num_classes:
+            module = _create(name, num_classes=weight.shape[0])
+            break
+    load_into(module, checkpoint, name)
+    return module
+
+
+def _create(name: str, *, pretrained: bool = False, **options: Any) -> Any:
+    return _timm(name).create_model(name.removeprefix(TIMM), pretrained=pretrained, **options)
+
+
+def _config(name: str) -> dict[str, Any]:
+    """timm's configuration of the weights that a name says; empty where it has none."""
+    config = _timm(name).models.get_pretrained_cfg(name.removeprefix(TIMM))
+    return config.to_dict() if config is not None else {}
+
+
+def _configured(module: Any) -> str:
+    """Which of timm's configurations of weights a model has."""
+    config = module.pretrained_cfg
+    return ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
+
+
+def _timm(name: str) -> Any:
+    """The package; raises `ModelError` where it is not installed or fails to import."""
+    if importlib.util.find_spec("timm") is None:
+        raise ModelError(
+            f"The model {name} needs timm, which is not installed. Install it: "
+            f'pip install "fastbench[timm]"'
+        )
+    try:
+        import timm
+        import timm.data
+    except Exception as error:
+        raise ModelError(
+            f"The model {name} needs timm, which fails to import ({first_line(error)}). Install a "
+            f"timm that fits torch {torch.__version__} and its torchvision."
+        ) from error
+    return timm
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
