@@ -72,6 +72,19 @@ def test_what_differs_beside_the_names_is_a_footnote_at_the_few() -> None:
     assert said.shared.endswith("torchvision 0.29.2, DALI 2.4.0 · 2026-11-24")
 
 
+def test_rare_conditions_are_footnotes_and_do_not_lengthen_all_names() -> None:
+    cold = row(model="cold", weights="V1", data={**real().data, "page_cache": "cold"})
+    warm = [
+        row(model=f"m{i}", weights="V1", data={**real().data, "page_cache": "warm"})
+        for i in range(4)
+    ]
+    assert names([cold, *warm]) == [["cold"], ["m0"], ["m1"], ["m2"], ["m3"]]
+    said = conditions([cold, *warm])
+    assert said.marks == ["¹", "", "", "", ""]
+    assert said.footnotes == ["¹ cold page cache; unmarked rows: warm page cache."]
+    assert names([cold, *warm[:2]])[0] == ["cold", "cold page cache"]
+
+
 def test_many_ways_of_being_unlike_are_one_footnote() -> None:
     said = conditions([row(num_threads=n) for n in range(1, 13)])
     assert said.marks == [""] * 12

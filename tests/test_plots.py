@@ -21,6 +21,7 @@ from fastbench import cli
 from fastbench.errors import OutputError, RecordError, UnknownNameError, UsageError
 from fastbench.report import plots
 from fastbench.report.plots import NothingToShowError, accuracy_throughput
+from fastbench.report.plots.accuracy_throughput import pareto_front
 from fastbench.results import Record
 
 MODELS = ["alexnet", "vgg16", "resnet18", "googlenet", "squeezenet1_0", "shufflenet_v2_x0_5"]
@@ -184,10 +185,8 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
     assert "Left out as INVALID: contradicts_itself." in caption
     assert "Left out for want of labels: 1 of 6 rows." in caption
     assert "Left out, of other images: 1 of 6 rows." in caption
-    faces = [
-        line.get_markerfacecolor() for line in figure.axes[0].lines if len(line.get_xdata()) == 1
-    ]
-    assert faces.count("white") == 1
+    hollow = [x for x in figure.axes[0].lines if x.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[400]]
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert "hollow: fails a gate" in [x.get_text() for x in legend.get_texts()]
@@ -195,9 +194,17 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
 
 def test_no_room_for_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy_throughput, "_MOST_LABELS", 5)
-    figure = plots.draw("accuracy-throughput", many(20))
-    assert len(labels_of(figure)) == 5
-    assert "No room for a label: 15 of 20 points." in caption_of(figure)
+    records = many(20)
+    front = pareto_front(
+        [r.throughput.images_per_s for r in records],
+        [r.accuracy.top1 for r in records if r.accuracy],
+    )
+    figure = plots.draw("accuracy-throughput", records)
+    names = {records[i].model for i in front}
+    assert set(labels_of(figure)) == names
+    assert 0 < len(front) < 6
+    said = f"Without a label, for want of room: {20 - len(front)} of 20 points."
+    assert said in caption_of(figure)
 
 
 def columns_of(figure: Figure) -> list[str]:

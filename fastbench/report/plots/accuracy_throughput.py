@@ -30,7 +30,7 @@ _SIZE: Final = (8.5, 5.2)  # inches
 _MARKER: Final = 7.0  # points
 _LABEL_SIZE: Final = 7.5
 _LABEL_CHARS: Final = 26
-_MOST_LABELS: Final = 60
+_MOST_LABELS: Final = 60  # of more points, only those on the front have a label
 _SERIES_FIELDS: Final = ("loader", "machine", "compile", "dtype", "batch", "weights", "cache")
 _FRONT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (5, 2))}
 _FRONT_NAME: Final = "Pareto front"
@@ -72,7 +72,9 @@ def figure(records: Sequence[Record]) -> Figure:
     notes = [meaning, *left_out]
     made, num_bare = _draw(points, [said.shared, *said.footnotes, " ".join(notes)])
     if num_bare:
-        notes.append(f"No room for a label: {num_bare} of {len(points.x):,} points.")
+        notes.append(
+            f"Without a label, for want of room: {num_bare:,} of {len(points.x):,} points."
+        )
         made, _ = _draw(points, [said.shared, *said.footnotes, " ".join(notes)])
     return made
 
@@ -147,14 +149,16 @@ _COVERS_INTERVAL: Final = 2.0
 
 
 def _draw_intervals(axes: Axes, points: _Points) -> list[_Line]:
+    from matplotlib.collections import LineCollection
+
     found: list[_Line] = []
     for x, y, record in zip(points.x, points.y, points.records, strict=True):
         assert record.accuracy is not None
         low, high = (100 * bound for bound in record.accuracy.top1_interval)
         rates = record.throughput.rates
         found += [(x, low, x, high), (min(rates), y, max(rates), y)]
-    for x0, y0, x1, y1 in found:
-        axes.plot([x0, x1], [y0, y1], color="#a6a6a6", linewidth=0.9, zorder=1.5)
+    ends = [((x0, y0), (x1, y1)) for x0, y0, x1, y1 in found]
+    axes.add_collection(LineCollection(ends, colors="#a6a6a6", linewidths=0.9, zorder=1.5))
     return found
 
 
@@ -185,10 +189,11 @@ def _draw_points(axes: Axes, points: _Points) -> None:
             "markeredgewidth": 0.8,
         }
         colour = style.PALETTE[number % len(style.PALETTE)]
-        for i, series in enumerate(points.series):
-            if series == name:
-                face = "white" if points.records[i].failures else colour
-                axes.plot(points.x[i], points.y[i], zorder=3, markerfacecolor=face, **look)
+        own = [i for i, series in enumerate(points.series) if series == name]
+        for face, fails in ((colour, False), ("white", True)):
+            its = [i for i in own if bool(points.records[i].failures) == fails]
+            x, y = [points.x[i] for i in its], [points.y[i] for i in its]
+            axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
         handles.append(Line2D([], [], label=name, markerfacecolor=colour, **look))
     if names == [""]:
         handles = []
@@ -231,7 +236,9 @@ def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float
     figure = axes.figure
     pixel = figure.dpi / 72  # pixels in a point
     order = sorted(range(len(points.x)), key=lambda i: (i not in points.front, -points.y[i]))
-    labelled, others = order[:_MOST_LABELS], order[_MOST_LABELS:]
+    # In a crowd only those of the front can be told apart.
+    num = len(order) if len(order) <= _MOST_LABELS else min(len(points.front), _MOST_LABELS)
+    labelled, others = order[:num], order[num:]
     texts = [_text(axes, points, i) for i in labelled]
     boxes = [text.get_window_extent() for text in texts]
     at = axes.transData.transform(list(zip(points.x, points.y, strict=True)))

@@ -2,8 +2,8 @@
 
 What all rows share stands in the caption. What a row is called by (its model, loader, machine and
 so on) stands at the row, where rows differ in it. Anything else that differs (threads, versions,
-driver) is a footnote, marked at the row: unlike conditions are never mixed silently. Nothing is
-drawn here.
+driver; other images or a cold page cache in a few rows) is a footnote, marked at the row: unlike
+conditions are never mixed silently. Nothing is drawn here.
 
 What it does not know: what a record of an old version did not keep; that differs from nothing.
 """
@@ -42,6 +42,7 @@ _MOST_NAMED: Final = 3
 _NAME_CHARS: Final = 60
 _MARKS: Final = "¹²³⁴⁵⁶⁷⁸⁹"
 _MOST_VALUES: Final = 4
+_DIGITS: Final = 10
 
 
 def is_on_gpu(record: Record) -> bool:
@@ -77,8 +78,10 @@ def _images(record: Record) -> str:
 
 
 def image_set(record: Record) -> str:
-    """Equal for equal images, wherever they lie."""
-    return f"{record.data.get('digest') or record.data.get('root')} {record.data['num_samples']}"
+    """Which images: equal for equal ones, wherever they lie."""
+    digest = record.data.get("digest")
+    which = f"digest {digest[:_DIGITS]}" if digest else record.data.get("root")
+    return f"{which}, n={record.data['num_samples']:,}"
 
 
 def _cache(record: Record) -> str:
@@ -109,6 +112,13 @@ _NAMING: Final[dict[str, Reader]] = {
     "among": _among,
 }
 _KEYS: Final[dict[str, Reader]] = _NAMING | {"data": image_set}
+# Those that are footnotes where nearly all rows are alike: else one row would lengthen all names.
+_RATHER_NOTED: Final[dict[str, Reader]] = {
+    "data": lambda record: f"images {image_set(record)}",
+    "cache": _cache,
+    "among": _among,
+}
+_NEARLY_ALL: Final = 0.8
 
 
 def _preprocess(record: Record) -> str:
@@ -181,13 +191,20 @@ def text_of(record: Record, field: str) -> str:
 def varying(records: Sequence[Record]) -> list[str]:
     """What the rows are told apart by, of `model`, `weights`, `loader`, `machine` and so on.
 
-    Weights differ between models anyhow: they count where one model has several.
+    Weights differ between models anyhow: they count where one model has several. Other images or
+    another page cache count where they are not rare (see `conditions`).
     """
     found = [name for name, key in _KEYS.items() if len({key(r) for r in records} - {""}) > 1]
     num_models = len({record.model for record in records})
     if "weights" in found and len({(r.model, r.weights) for r in records}) == num_models:
         found.remove("weights")
-    return found
+    return [name for name in found if not (name in _RATHER_NOTED and _is_rare(records, name))]
+
+
+def _is_rare(records: Sequence[Record], name: str) -> bool:
+    """Whether nearly all rows are alike in a field, and but a few are not."""
+    counts = Counter(key for record in records if (key := _KEYS[name](record)))
+    return counts.most_common(1)[0][1] >= _NEARLY_ALL * counts.total()
 
 
 def configuration(record: Record, without: Collection[str] = ()) -> tuple[str, ...]:
@@ -264,7 +281,9 @@ def conditions(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     """
     telling = [*varying(records), *without]
     first = records[0]
-    how = {name: read for name, read in (_HOW | _SOFTWARE).items() if _differs(records, read)}
+    noted = {name: read for name, read in _RATHER_NOTED.items() if name not in telling}
+    noted |= _HOW | _SOFTWARE
+    how = {name: read for name, read in noted.items() if _differs(records, read)}
     own_preprocess = "preprocess" in how and not _differs_within(records, _preprocess)
     if own_preprocess:
         del how["preprocess"]
@@ -277,7 +296,7 @@ def conditions(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     model = first.model if first.weights == "embedded" else f"{first.model} ({first.weights})"
     texts = [
         shared("machine", "host", "power limit"),
-        "" if "data" in telling else _images(first),
+        "" if "data" in telling else _images(_usual(records)),
         shared("cache", "among"),
         "" if {"model", "weights"} & {*telling} else model,
         shared("loader", "dtype", "batch", "compile", "threads"),
@@ -290,6 +309,12 @@ def conditions(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     return Conditions(
         shared=" · ".join(text for text in texts if text), footnotes=footnotes, marks=marks
     )
+
+
+def _usual(records: Sequence[Record]) -> Record:
+    """The first of the rows with the images that most have."""
+    most = Counter(map(image_set, records)).most_common(1)[0][0]
+    return next(record for record in records if image_set(record) == most)
 
 
 def _differs(records: Sequence[Record], read: Reader) -> bool:
