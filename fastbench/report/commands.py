@@ -1,4 +1,4 @@
-"""`fastbench report`: options -> records -> a sheet -> one of the formats."""
+"""`fastbench report`: options -> records -> a sheet -> one of the formats, and pictures."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write one HTML page that needs no network: a table to sort and filter, a chart, and "
         "the records themselves; without --format and --output nothing else is shown",
     )
+    _add_plot_options(parser)
     parser.add_argument(
         "--columns",
         metavar="A,B,...",
@@ -79,11 +80,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_plot_options(parser: argparse.ArgumentParser) -> None:
+    from fastbench.report.plots import PLOTS
+
+    parser.add_argument(
+        "--plots",
+        metavar="DIR",
+        help="draw all plots that the records can show, as PNG files; without --format and "
+        "--output nothing else is shown",
+    )
+    shown = "; ".join(f"{name} ({plot.meaning})" for name, plot in PLOTS.items())
+    parser.add_argument(
+        "--plot",
+        action="append",
+        default=[],
+        choices=PLOTS,
+        metavar="NAME",
+        help=f"with --plots: draw only this one, repeatable: {shown}",
+    )
+    parser.add_argument("--svg", action="store_true", help="with --plots: write SVG files too")
+
+
 def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     """Read, show or write; the exit code, and what to complain of.
 
-    The code is 1 where a file or a folder could not be used. Raises `UsageError` for what cannot
-    be asked for, `OutputError` where the file cannot be written.
+    The code is 1 where a file or a folder could not be used, or a plot that was named could not be
+    drawn. Raises `UsageError` for what cannot be asked for, `OutputError` where a file cannot be
+    written.
     """
     if (arguments.columns or "").strip() == "help":
         from fastbench.report.columns import list_all
@@ -93,6 +116,8 @@ def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         return 0, []
     if not arguments.paths:
         raise UsageError("There is nothing to report. Name a record, or a folder of records.")
+    if (arguments.plot or arguments.svg) and not arguments.plots:
+        raise UsageError("There is no folder for the plots. Name one with --plots.")
     ending = Path(arguments.output or "").suffix
     format_ = arguments.format or ENDINGS.get(ending, "table")
     view = _view(arguments, format_)
@@ -102,13 +127,16 @@ def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
 
     found = read_rows(Path(path).expanduser() for path in arguments.paths)
     sheet, damaged = make_sheet(found.rows, view)
+    complaints = [*found.complaints, *damaged]
+    remarks = [_passed_over(found.passed_over)] if found.passed_over else []
     if sheet is not None:
         if arguments.html:
             _write(sheet, "html", arguments.html)
-        if not arguments.html or arguments.format or arguments.output:
+        if arguments.plots:
+            (complaints if arguments.plot else remarks).extend(_draw(sheet, arguments))
+        is_enough = arguments.html or arguments.plots
+        if not is_enough or arguments.format or arguments.output:
             _write(sheet, format_, arguments.output)
-    complaints = [*found.complaints, *damaged]
-    remarks = [_passed_over(found.passed_over)] if found.passed_over else []
     if sheet is None and not complaints:
         complaints.append(
             "There are no records of `fastbench run` there. Name a folder that it wrote."
@@ -154,6 +182,22 @@ def _write(sheet: Sheet, format_: str, output: str | None) -> None:
         raise OutputError(
             f"The report cannot be written to {path} ({error.strerror}). Name another file."
         ) from error
+
+
+def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
+    """Draw the plots and list their files; what cannot be drawn, and why."""
+    from fastbench.report.plots import KINDS, write_plots
+
+    skipped: list[str] = []
+    paths = write_plots(
+        [line.row.record for line in sheet.lines],
+        Path(arguments.plots).expanduser(),
+        arguments.plot or None,
+        KINDS if arguments.svg else KINDS[:1],
+        on_skip=skipped.append,
+    )
+    sys.stdout.write("".join(f"{path}\n" for path in paths))
+    return skipped
 
 
 def _print(sheet: Sheet, format_: str, file: Any, width: int | None) -> None:

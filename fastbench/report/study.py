@@ -1,7 +1,7 @@
-"""How right is each model, and is that what its weights promise? A text and a bar chart of records.
+"""How right is each model, and is that what its weights promise? A text of records, and a picture.
 
-The two files that an accuracy study leaves beside its records: `accuracy.txt`, a block a row, and
-`accuracy.png`, two bars a row. Nothing is measured here.
+The two files that an accuracy study leaves beside its records: `accuracy.txt`, a block a row, which
+is written here, and `accuracy.png`, the plot `accuracy`. Nothing is measured here.
 
 What it does not know: whether the published figures are of the same images. The record says what
 was scored, and the reader compares.
@@ -10,26 +10,23 @@ was scored, and the reader compares.
 from __future__ import annotations
 
 import contextlib
-import io
-import math
-import re
 import textwrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastbench.errors import OutputError
+from fastbench.report.plots import draw
+from fastbench.report.plots.captions import is_on_gpu, machine
+from fastbench.report.plots.style import encode
 from fastbench.units import format_percent, format_points, format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from fastbench.findings import Accuracy, Published
     from fastbench.results import Record
 
-__all__ = ["bar_chart", "summary", "write_study"]
+__all__ = ["summary", "write_study"]
 
 _WIDTH: Final = 80
 _INDENT: Final = 12
@@ -57,16 +54,6 @@ def summary(records: Sequence[Record]) -> str:
     return "\n".join([*lines, "", *_footnotes(records)]).rstrip() + "\n"
 
 
-def bar_chart(records: Sequence[Record], path: Path) -> None:
-    """Draw the records that have an accuracy, of which there must be one; PNG, or SVG by suffix.
-
-    Raises `OutputError` where the file cannot be written.
-    """
-    picture = _picture(records, "svg" if path.suffix.lower() == ".svg" else "png")
-    with _mapped_errors(path.parent):
-        path.write_bytes(picture)
-
-
 def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
     """Write `accuracy.txt` and `accuracy.png` into a folder; no earlier file is overwritten.
 
@@ -76,7 +63,7 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
         return []
     # A folder's name need not be text: what is none is spelt out.
     text = summary(records).encode("utf-8", "backslashreplace")
-    contents = {".txt": text, ".png": _picture(records, "png")}
+    contents = {".txt": text, ".png": encode(draw("accuracy", records), "png")}
     with _mapped_errors(folder):
         number = 1
         while True:
@@ -108,7 +95,7 @@ def _facts(record: Record) -> dict[str, str]:
     """The conditions of a record that its neighbours may share, in words."""
     data, environment = record.data, record.environment
     num_classes = data.get("num_classes")
-    gpu = [f"{environment['gpus'][0]['name']}"] if _on_gpu(record) else []
+    gpu = [machine(record)] if is_on_gpu(record) else []
     cpu = f"{environment['cpu'] or 'unknown CPU'}, {environment['num_cores']} cores"
     compiled = f"torch.compile {record.compile_mode}" if record.compile_mode else "eager"
     return {
@@ -123,10 +110,6 @@ def _facts(record: Record) -> dict[str, str]:
         "conditions": f"{record.device}, {record.dtype}, batch {record.batch_size}, {compiled}",
         "loader": record.loader,
     }
-
-
-def _on_gpu(record: Record) -> bool:
-    return record.device != "cpu" and bool(record.environment["gpus"])
 
 
 def _names(records: Sequence[Record]) -> list[list[str]]:
@@ -247,168 +230,3 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
     if any(record.config.get("quick") for record in records):
         notes.append("Measured with --quick: a first look, not a result.")
     return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]
-
-
-# The chart.
-
-_MAX_GROUPS: Final = 12  # in one row of the chart; more go into further rows
-_MIN_GROUPS: Final = 4  # the width of so many, at least: fewer stand in the middle
-_GROUP_INCHES: Final = 1.15
-_BAR: Final = 0.42  # of a group
-_LABEL_CHARS: Final = 15  # of a tick label's line: what a group is wide
-# Okabe and Ito's blue and orange, which differ in lightness too; and hatching, for print.
-_STYLES: Final[dict[int, dict[str, Any]]] = {
-    1: {"facecolor": "#0072B2", "hatch": ""},
-    5: {"facecolor": "#E69F00", "hatch": "///"},
-}
-_LEGEND: Final = ("top-1", "top-5", "95 % interval (Wilson)", "published")
-
-
-def _picture(records: Sequence[Record], kind: str) -> bytes:
-    """The chart as a file's bytes, the same whatever style the user has set for matplotlib."""
-    import warnings
-
-    import matplotlib.style
-
-    file = io.BytesIO()
-    with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a folder's name in any script
-        figure = _figure(records)
-        figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
-    return file.getvalue()
-
-
-def _figure(records: Sequence[Record]) -> Figure:
-    """Groups of two bars, in as many rows as they need; what stands around them gets its room."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    scored = [record for record in records if record.accuracy]
-    num_rows = math.ceil(len(scored) / _MAX_GROUPS)
-    per_row = math.ceil(len(scored) / num_rows)
-    span = max(_MIN_GROUPS, per_row)
-    width = 1.2 + _GROUP_INCHES * span
-    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
-    figure = Figure(figsize=(width, 2.0 + 3.4 * num_rows), layout=layout)
-    FigureCanvasAgg(figure)
-    rows = figure.subplots(num_rows, 1, squeeze=False)[:, 0]
-    names = _names(scored)
-    for i, axes in enumerate(rows):
-        part = slice(i * per_row, (i + 1) * per_row)
-        _draw_axes(axes, names[part])
-        for position, record in enumerate(scored[part]):
-            _draw_group(axes, position, record)
-        middle = (per_row - 1) / 2
-        axes.set_xlim(middle - span / 2, middle + span / 2)
-    # Above the first row and above its highest figures, where there is nothing to hide.
-    handles = {
-        label: handle
-        for axes in rows
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    entries = [label for label in _LEGEND if label in handles]
-    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "borderaxespad": 2}
-    rows[0].legend(
-        [handles[label] for label in entries], entries, ncols=4, frameon=False, fontsize=9, **above
-    )
-    rows[0].set_title("Top-1 and top-5 accuracy", fontsize=13, pad=46)
-    caption = textwrap.fill(_caption(records), int(16 * (width - 0.4)), break_on_hyphens=False)
-    figure.supxlabel(caption, x=0.02, ha="left", fontsize=8, color="#333333", parse_math=False)
-    return figure
-
-
-def _draw_axes(axes: Axes, names: list[list[str]]) -> None:
-    labels = ["\n".join(line for part in name for line in _fold(part)) for name in names]
-    axes.set_xticks(range(len(labels)), labels, fontsize=8.5, parse_math=False)
-    axes.set_ylim(0, 100)
-    axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("right predictions, %")
-    axes.tick_params(axis="x", length=0)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_group(axes: Axes, position: int, record: Record) -> None:
-    """Two bars with their intervals and figures, and what was published, left of the interval."""
-    assert record.accuracy is not None
-    for k, share, interval, _ in _shares(record.accuracy):
-        x = position + (-_BAR / 2 if k == 1 else _BAR / 2)
-        height, low, high = (100 * value for value in (share, *interval))
-        axes.bar(x, height, _BAR, label=f"top-{k}", edgecolor="black", linewidth=0.8, **_STYLES[k])
-        axes.errorbar(
-            x,
-            height,
-            yerr=[[max(0, height - low)], [max(0, high - height)]],
-            fmt="none",
-            ecolor="black",
-            elinewidth=1.2,
-            capsize=3,
-            label=_LEGEND[2],
-        )
-        figure_y = high
-        if record.published is not None:
-            stated = 100 * _published(record.published, k)
-            axes.plot(
-                x - 0.3 * _BAR,
-                stated,
-                linestyle="none",
-                marker="D",
-                markersize=5,
-                markerfacecolor="white",
-                markeredgecolor="black",
-                clip_on=False,
-                label=_LEGEND[3],
-            )
-            # The figure stands above the marker where the two would meet.
-            figure_y = stated if high < stated < high + 10 else high
-        axes.annotate(
-            format_percent(share),
-            (x, figure_y),
-            xytext=(0, 5),
-            textcoords="offset points",
-            annotation_clip=False,  # above the axes, where the share is nearly 100
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
-
-
-def _fold(name: str) -> list[str]:
-    """A name in as few lines as a group has room for, of like length, broken after `_-.`."""
-    parts = re.findall(r"[^_.-]*[_.-]|[^_.-]+", name)
-    pieces = [
-        x for part in parts for x in textwrap.wrap(part, _LABEL_CHARS, break_on_hyphens=False)
-    ]
-    fewest = len(_fill(pieces, _LABEL_CHARS))
-    widths = range(max(map(len, pieces), default=0), _LABEL_CHARS + 1)
-    return next(lines for width in widths if len(lines := _fill(pieces, width)) == fewest)
-
-
-def _fill(pieces: list[str], width: int) -> list[str]:
-    lines = [""]
-    for piece in pieces:
-        if len(lines[-1]) + len(piece) > width:
-            lines.append("")
-        lines[-1] += piece
-    return lines
-
-
-def _caption(records: Sequence[Record]) -> str:
-    """The conditions; where they differ between bars, all there are. And who has no bars."""
-    facts = [_facts(record) for record in records if record.accuracy]
-    parts = [
-        f"{name}: {' / '.join(dict.fromkeys(row[name] for row in facts))}" for name in facts[0]
-    ]
-    counts = dict.fromkeys(f"{r.accuracy.num_samples:,}" for r in records if r.accuracy)
-    parts.append(f"n={' / '.join(counts)}")
-    missing = [
-        " ".join(name)
-        for name, record in zip(_names(records), records, strict=True)
-        if record.accuracy is None
-    ]
-    if missing:
-        parts.append(f"without accuracy: {', '.join(missing)}")
-    # A folder's name need not be text, and matplotlib draws nothing else.
-    return " · ".join(parts).encode("utf-8", "backslashreplace").decode()

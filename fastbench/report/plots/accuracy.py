@@ -1,0 +1,165 @@
+"""How right is each model? Two bars a row, top-1 and top-5, and what the weights' publisher states.
+
+What it does not know: whether the published figures are of the same images. The caption says what
+was scored, and the reader compares.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.report.plots import captions, style
+from fastbench.units import format_percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastbench.results import Record
+
+__all__ = ["figure"]
+
+_MAX_GROUPS: Final = 12  # in one row of the chart; more go into further rows
+_MOST_GROUPS: Final = 120
+_MIN_GROUPS: Final = 4  # the width of so many, at least: fewer stand in the middle
+_GROUP_INCHES: Final = 1.15
+_BAR: Final = 0.42  # of a group
+_LABEL_CHARS: Final = 15  # of a tick label's line: what a group is wide
+# Blue and orange differ in lightness too; and hatching, for print.
+_STYLES: Final[dict[int, dict[str, Any]]] = {
+    1: {"facecolor": style.PALETTE[0], "hatch": ""},
+    5: {"facecolor": style.PALETTE[1], "hatch": "///"},
+}
+_LEGEND: Final = ("top-1", "top-5", "95 % interval (Wilson)", "published")
+
+
+@style.applied
+def figure(records: Sequence[Record]) -> Figure:
+    """The chart of the records that have an accuracy, of which there must be one.
+
+    Groups of two bars, in as many rows as they need. Raises `NothingToShowError`.
+    """
+    scored = [record for record in records if record.accuracy][:_MOST_GROUPS]
+    if not scored:
+        raise style.NothingToShowError("No row has an accuracy. Run with labelled images.")
+    num_rows = math.ceil(len(scored) / _MAX_GROUPS)
+    per_row = math.ceil(len(scored) / num_rows)
+    span = max(_MIN_GROUPS, per_row)
+    width = 1.2 + _GROUP_INCHES * span
+    made = style.new_figure(width, 0.5 + 3.5 * num_rows)
+    rows = made.subplots(num_rows, 1, squeeze=False)[:, 0]
+    said = captions.conditions(scored)
+    names = captions.names(scored, always=("model",))
+    for i, axes in enumerate(rows):
+        part = slice(i * per_row, (i + 1) * per_row)
+        _draw_axes(axes, names[part], [*map(_after, scored, said.marks)][part])
+        for position, record in enumerate(scored[part]):
+            _draw_group(axes, position, record)
+        middle = (per_row - 1) / 2
+        axes.set_xlim(middle - span / 2, middle + span / 2)
+    # Above the first row and above its highest figures, where there is nothing to hide.
+    handles = {
+        label: handle
+        for axes in rows
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    entries = [label for label in _LEGEND if label in handles]
+    style.add_legend(rows[0], [handles[x] for x in entries], entries, width - 1, pad=1.9)
+    notes = [
+        said.shared + _num_scored(scored),
+        *said.footnotes,
+        " ".join(_left_out(records, scored)),
+    ]
+    style.finish(made, "Top-1 and top-5 accuracy", notes)
+    return made
+
+
+def _draw_axes(axes: Axes, names: list[list[str]], marks: list[str]) -> None:
+    labels = [
+        "\n".join(line for part in name for line in style.fold(part, _LABEL_CHARS)) + mark
+        for name, mark in zip(names, marks, strict=True)
+    ]
+    axes.set_xticks(range(len(labels)), labels, fontsize=8.5)
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylabel("right predictions, %")
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="y")
+
+
+def _draw_group(axes: Axes, position: int, record: Record) -> None:
+    """Two bars with their intervals and figures, and what was published, left of the interval."""
+    accuracy, published = record.accuracy, record.published
+    assert accuracy is not None
+    for k, share, interval, stated in (
+        (1, accuracy.top1, accuracy.top1_interval, published.top1 if published else None),
+        (5, accuracy.top5, accuracy.top5_interval, published.top5 if published else None),
+    ):
+        x = position + (-_BAR / 2 if k == 1 else _BAR / 2)
+        height, low, high = (100 * value for value in (share, *interval))
+        axes.bar(x, height, _BAR, label=f"top-{k}", edgecolor="black", linewidth=0.8, **_STYLES[k])
+        axes.errorbar(
+            x,
+            height,
+            yerr=[[max(0, height - low)], [max(0, high - height)]],
+            fmt="none",
+            ecolor="black",
+            elinewidth=1.2,
+            capsize=3,
+            label=_LEGEND[2],
+        )
+        figure_y = high
+        if stated is not None:
+            axes.plot(
+                x - 0.3 * _BAR,
+                100 * stated,
+                linestyle="none",
+                marker="D",
+                markersize=5,
+                markerfacecolor="white",
+                markeredgecolor="black",
+                clip_on=False,
+                label=_LEGEND[3],
+            )
+            # The figure stands above the marker where the two would meet.
+            figure_y = 100 * stated if high < 100 * stated < high + 10 else high
+        axes.annotate(
+            format_percent(share),
+            (x, figure_y),
+            xytext=(0, 5),
+            textcoords="offset points",
+            annotation_clip=False,  # above the axes, where the share is nearly 100
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
+
+
+def _after(record: Record, mark: str) -> str:
+    """What stands after a row's name: a footnote's mark, and that its bars do not count."""
+    return mark + ("\nINVALID" if record.invalid else "\n(fails)" if record.failures else "")
+
+
+def _num_scored(scored: Sequence[Record]) -> str:
+    counts = dict.fromkeys(f"{r.accuracy.num_samples:,}" for r in scored if r.accuracy)
+    return f" · n={' / '.join(counts)}"
+
+
+def _left_out(records: Sequence[Record], scored: Sequence[Record]) -> list[str]:
+    """Who has no bars, and whose do not count."""
+    names = [" ".join(name) for name in captions.names(records, always=("model",), without="data")]
+    pairs = list(zip(names, records, strict=True))
+    notes = []
+    if missing := [name for name, record in pairs if record.accuracy is None]:
+        notes.append(f"Without accuracy: {captions.list_names(missing)}.")
+    if invalid := [name for name, record in pairs if record.accuracy and record.invalid]:
+        notes.append(f"INVALID: {captions.list_names(invalid)}.")
+    if failing := [name for name, record in pairs if record.accuracy and record.failures]:
+        notes.append(f"Fails a gate of parity or accuracy: {captions.list_names(failing)}.")
+    num_scored = sum(record.accuracy is not None for record in records)
+    if num_scored > len(scored):
+        notes.append(f"The first {len(scored):,} of {num_scored:,} rows.")
+    return notes

@@ -1,0 +1,148 @@
+"""How long does a batch take, and how much does that vary? Every sample, and its quantiles.
+
+Two panels: batch latency (nothing else in flight) and step time (the pipeline full), which are
+different things and never in one panel. Each dot is a sample; of more than 400, as many order
+statistics, evenly spaced and with both ends. Quantiles are drawn where the samples are enough to
+support them (`stats.MIN_SAMPLES`), and refused elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastbench.report.plots import captions, style
+from fastbench.report.plots.rows import add_columns, lay_out, plan_rows
+from fastbench.stats import MIN_SAMPLES, supported_percentile
+from fastbench.units import NOT_AVAILABLE, format_milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastbench.results import Record
+
+__all__ = ["figure"]
+
+_WIDTH: Final = 11.0
+_MOST_DOTS: Final = 400
+_JITTER: Final = 0.1  # inches, to both sides
+# Percentile: half of its mark's height in inches, and its line's width.
+_MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
+
+
+@style.applied
+def figure(records: Sequence[Record]) -> Figure:
+    """A strip a row of batch latency, and of step time. Raises `NothingToShowError`."""
+    sound, invalid = captions.sound(records)
+    if not sound:
+        raise style.NothingToShowError("No row is valid. Measure again.")
+    plan = plan_rows(sound, None)
+    panels: list[tuple[str, Callable[[Record], list[float]]]] = [
+        ("batch latency, ms", lambda record: record.latency.samples_s),
+        ("step time, ms", lambda record: record.throughput.step_times_s),
+    ]
+    panels = [panel for panel in panels if any(panel[1](record) for record in plan.records)]
+    rows = lay_out(plan.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
+    for axes, (label, samples_of) in zip(rows.panels, panels, strict=True):
+        samples = [samples_of(record) for record in plan.records]
+        for y, of_row in zip(rows.ys, samples, strict=True):
+            _draw_strip(axes, y, of_row)
+        everything = [1e3 * value for of_row in samples for value in of_row]
+        style.scale_axis(axes, "x", min(everything), max(everything), from_zero=True)
+        axes.set_xlabel(label)
+        add_columns(axes, rows.ys, _columns(samples))
+    _add_legend(rows.panels[0])
+    needs = ", ".join(f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99))
+    meaning = (
+        "Batch latency: from asking for a batch to its predictions on the host, nothing else in "
+        "flight. Step time: completed batch to completed batch, the pipeline full. "
+        f"{NOT_AVAILABLE} too few samples for a percentile ({needs})."
+    )
+    rows.finish(
+        "Batch latency and step time",
+        [*plan.caption, " ".join([meaning, *invalid, *plan.notes])],
+    )
+    return rows.figure
+
+
+def _draw_strip(axes: Axes, y: float, samples_s: list[float]) -> None:
+    if not samples_s:
+        return
+    ordered = sorted(samples_s)
+    num = min(len(ordered), _MOST_DOTS)
+    chosen = [ordered[round(i * (len(ordered) - 1) / max(1, num - 1))] for i in range(num)]
+    axes.plot(
+        [1e3 * value for value in chosen],
+        [y + _JITTER * _scatter(i) for i in range(num)],
+        linestyle="none",
+        marker="o",
+        markersize=3.2,
+        markerfacecolor=style.PALETTE[4],
+        markeredgecolor=style.PALETTE[0],
+        markeredgewidth=0.4,
+        alpha=0.75,
+        zorder=2,
+    )
+    for pct, (half, width) in _MARKS.items():
+        value = supported_percentile(samples_s, pct)
+        if value is not None:
+            axes.plot(
+                [1e3 * value] * 2,
+                [y - half, y + half],
+                color="black",
+                linewidth=width,
+                solid_capstyle="butt",
+                zorder=3,
+            )
+
+
+def _scatter(i: int) -> float:
+    """The i-th of numbers that fill -1..1 evenly, the same every time: the golden ratio's."""
+    return 2 * ((i * 0.6180339887498949) % 1) - 1
+
+
+def _columns(samples: Sequence[list[float]]) -> list[tuple[str, list[str]]]:
+    return [
+        ("n", [f"{len(of_row):,}" for of_row in samples]),
+        *(
+            (
+                f"p{pct}",
+                [
+                    format_milliseconds(supported_percentile(of_row, pct) if of_row else None)
+                    for of_row in samples
+                ],
+            )
+            for pct in _MARKS
+        ),
+    ]
+
+
+def _add_legend(axes: Axes) -> None:
+    from matplotlib.lines import Line2D
+
+    dot = Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker="o",
+        markersize=3.2,
+        markerfacecolor=style.PALETTE[4],
+        markeredgecolor=style.PALETTE[0],
+        markeredgewidth=0.4,
+    )
+    ticks = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="|",
+            color="black",
+            markersize=144 * half / 2,
+            markeredgewidth=width,
+        )
+        for half, width in _MARKS.values()
+    ]
+    labels = ["a sample", *(f"p{pct}" for pct in _MARKS)]
+    style.add_legend(axes, [dot, *ticks], labels, _WIDTH)
