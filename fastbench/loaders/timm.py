@@ -6,8 +6,8 @@ Three things are arranged around that, and none touches a pixel:
 
 - timm's dataset takes a file from a reader; the reader here knows fastbench's list, and the target
   of a file is its id.
-- timm skips an image that does not open and puts the next one in its place, up to an error budget.
-  The budget here is spent before the first image: the first error is raised.
+- timm skips an image that it cannot read and puts the next one in its place, up to an error budget.
+  Here the budget is one image, and one that came in the place of another is refused.
 - `create_loader` cannot say how workers start nor how far they run ahead, and pauses them between
   epochs. So the DataLoader that it made, none of whose workers has started, is handed over to
   timm's own `MultiEpochsDataLoader` with the same arguments and those two.
@@ -20,11 +20,12 @@ in bfloat16 within a level or so, which is also what that dtype can tell apart. 
 there is no prefetcher: the transform itself normalises, in float32, and the cast comes last.
 
 What it does not know: that an error belongs to the batch asked for. The prefetcher is one batch
-ahead, so a damaged file is named when the batch before it is asked for, and ends the loader.
+ahead, so a damaged file is named when the batch before it is asked for.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["TimmLoader", "crop_pct"]
 
 _SPENT = 1 << 30
-"""More consecutive errors than timm's dataset puts up with."""
+"""More consecutive errors than timm's dataset puts up with; before 1.0.20 or so it counts them."""
+
+# It warns that a sample was skipped, which here is an error that names the file.
+logging.getLogger("timm.data.dataset").setLevel(logging.ERROR)
 
 
 def crop_pct(preprocess: Preprocess) -> float:
@@ -75,25 +79,8 @@ class TimmLoader:
         self._spec = spec
         self._position = 0
         self._epoch: Iterator[tuple[torch.Tensor, torch.Tensor]] | None = None
-        self._loader: Any = create_loader(
-            _Dataset("", reader=_ListReader(spec.paths)),
-            input_size=(3, spec.preprocess.crop, spec.preprocess.crop),
-            batch_size=spec.batch_size,
-            is_training=False,
-            use_prefetcher=bool(num_workers),
-            interpolation=spec.preprocess.interpolation,
-            mean=spec.preprocess.mean,
-            std=spec.preprocess.std,
-            num_workers=num_workers,
-            crop_pct=crop_pct(spec.preprocess),
-            crop_mode="center",
-            pin_memory=on_gpu,
-            img_dtype=self._dtype,
-            device=self._device,
-            persistent_workers=bool(num_workers),
-        )
-        if num_workers:
-            self._loader.loader = _endless(self._loader.loader, spec.prefetch)
+        self._closed = False
+        self._loader: Any = _open(spec)
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch of batches."""
@@ -108,11 +95,14 @@ class TimmLoader:
 
     def close(self) -> None:
         """Stop the workers."""
+        self._closed = True
         self._epoch = self._loader = None
 
     def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._loader is None:
+        if self._closed:
             raise RuntimeError("the loader is closed")
+        if self._loader is None:
+            self._loader = _open(self._spec)
         if self._epoch is None:
             self._epoch = iter(self._loader)
         position = self._position
@@ -121,7 +111,11 @@ class TimmLoader:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            self.close()  # timm's iterators do not go on after an error
+            # Its frames hold the iterator, whose workers would outlive close().
+            error.__traceback__ = None
+            # timm's iterators do not go on after an error: the next epoch has new ones.
+            self._epoch = self._loader = None
+            self._position = 0
             raise worker_death(error, "timm") or self._error(position, error) from error
         self._position = (position + 1) % self._spec.num_batches
         if self._position == 0:
@@ -143,6 +137,32 @@ class TimmLoader:
         )
 
 
+def _open(spec: LoaderSpec) -> Any:
+    """timm's loader; its workers, where it has any, are up."""
+    num_workers = spec.num_threads if spec.prefetch else 0
+    size = spec.preprocess.crop
+    loader = create_loader(
+        _Dataset(_ListReader(spec.paths)),
+        input_size=(3, size, size),
+        batch_size=spec.batch_size,
+        is_training=False,
+        use_prefetcher=bool(num_workers),
+        interpolation=spec.preprocess.interpolation,
+        mean=spec.preprocess.mean,
+        std=spec.preprocess.std,
+        num_workers=num_workers,
+        crop_pct=crop_pct(spec.preprocess),
+        crop_mode="center",
+        pin_memory=spec.device.startswith("cuda"),
+        img_dtype=getattr(torch, spec.dtype),
+        device=torch.device(spec.device),
+        persistent_workers=bool(num_workers),
+    )
+    if num_workers:
+        loader.loader = _endless(loader.loader, spec.prefetch)
+    return loader
+
+
 def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
     """timm's DataLoader that runs on into the next epoch, like the one that `create_loader` made.
 
@@ -156,7 +176,7 @@ def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
             collate_fn=made.collate_fn,
             pin_memory=made.pin_memory,
             persistent_workers=made.persistent_workers,
-            **worker_arguments(prefetch, __name__, init=made.worker_init_fn),
+            **worker_arguments(prefetch, init=made.worker_init_fn),
         )
 
 
@@ -180,6 +200,13 @@ class _ListReader(Reader):  # type: ignore[misc]
 class _Dataset(ImageDataset):  # type: ignore[misc]
     """timm's dataset, without a budget for errors."""
 
+    def __init__(self, reader: Reader) -> None:
+        super().__init__("", reader=reader)
+        self._max_retries = 1
+
     def __getitem__(self, index: int) -> Any:
         self._consecutive_errors = _SPENT
-        return super().__getitem__(index)
+        image, target = super().__getitem__(index)
+        if target != index:
+            raise OSError(f"timm took sample {target} in place of {index}")
+        return image, target

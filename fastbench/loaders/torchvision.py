@@ -19,13 +19,13 @@ from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.data.check import corrupt
-from fastbench.errors import CorruptImageError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
 from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fastbench.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
@@ -64,7 +64,7 @@ class TorchvisionLoader:
             batch_size=None,  # the sampler's items are whole batches
             num_workers=num_workers,
             pin_memory=on_gpu,
-            **(worker_arguments(spec.prefetch, __name__) if num_workers else {}),
+            **(worker_arguments(spec.prefetch) if num_workers else {}),
         )
         with interrupt_deferred():
             self._stream: Iterator[_CpuBatch | _Failure] | None = iter(loader)

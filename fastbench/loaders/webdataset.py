@@ -3,8 +3,8 @@
 A user of WebDataset has shards; fastbench has files. So the files are packed when the loader opens,
 untimed, with WebDataset's own writer, into a private folder beside the system's other temporary
 files, and removed when it closes. One shard holds the files of one batch: worker w of W takes the
-shards w, w + W, ..., and since a DataLoader asks its workers in turn, the batches come in the list's
-order. A member's key is the sample's id.
+shards w, w + W, ..., and since a DataLoader asks its workers in turn, the batches come in the order
+of the list. A member's key is the sample's id.
 
 The images are the reference's: PIL decodes, and torchvision's own transforms follow. What differs
 is how bytes come in: one file read from end to end in place of one opened for each image.
@@ -68,7 +68,7 @@ class WebdatasetLoader:
                 num_workers=num_workers,
                 pin_memory=on_gpu,
                 persistent_workers=bool(num_workers),
-                **(worker_arguments(spec.prefetch, __name__) if num_workers else {}),
+                **(worker_arguments(spec.prefetch) if num_workers else {}),
             )
             # The DataLoader inside: WebLoader's own iterator would start it at the first batch.
             self._loader: Any = loader.stage(0)
@@ -119,7 +119,10 @@ class WebdatasetLoader:
         try:
             batch = next(self._stream)
         except Exception as error:
-            self.close()  # the failed worker's pipeline has ended
+            # Its frames hold the iterator, whose workers would outlive close().
+            error.__traceback__ = None
+            # The failed worker's pipeline has ended; the next epoch starts it again.
+            self._stream, self._position = None, 0
             raise worker_death(error, "webdataset") or self._error(position, error) from error
         self._position = (position + 1) % self._spec.num_batches
         if self._position == 0:
@@ -145,8 +148,9 @@ def _pack(spec: LoaderSpec, folder: Path) -> list[str]:
     num_bytes = sum(_size_of(path) for path in spec.paths)
     if num_bytes > shutil.disk_usage(folder).free:
         raise LoaderError(
-            f"The loader 'webdataset' packs the images into {num_bytes / 1e9:.1f} GB of shards, for "
-            f"which {tempfile.gettempdir()} has no room. Set TMPDIR to a larger disk, or use --limit."
+            f"The loader 'webdataset' packs the images into {num_bytes / 1e9:.1f} GB of shards, "
+            f"for which {tempfile.gettempdir()} has no room. "
+            f"Set TMPDIR to a folder on a larger disk, or use --limit."
         )
     shards = []
     for start in range(0, len(spec.paths), spec.batch_size):

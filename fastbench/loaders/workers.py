@@ -1,8 +1,9 @@
 """How do DataLoader workers start, how are they left alone by Ctrl-C, and how is their death told?
 
 Workers are forked from a clean server process, never from this one, where CUDA, DALI and torch
-have threads that a fork would break. The server imports its modules once; it is one for the whole
-process, so what the first loader names is what every worker finds loaded.
+have threads that a fork would break. There is one server for the whole process. It imports, once,
+the loaders that this process had imported when the first worker was asked for; what a worker needs
+beyond them it imports itself, which takes seconds.
 
 What it does not know: why a worker died. The system kills one when memory runs out, and says so
 only in its own log.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
 import threading
 import warnings
 from functools import partial
@@ -27,15 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["interrupt_deferred", "start_worker", "worker_arguments", "worker_death"]
 
 
-def worker_arguments(
-    prefetch: int, module: str, init: Callable[[int], None] | None = None
-) -> dict[str, Any]:
+_WITH_WORKERS = ("torchvision", "timm", "webdataset")
+
+
+def worker_arguments(prefetch: int, init: Callable[[int], None] | None = None) -> dict[str, Any]:
     """The arguments of a DataLoader that say how its workers start and how far they run ahead.
 
-    `module` is imported once, by the server; `init` is called with its number in each worker.
+    `init` is called in each worker, with its number.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([module])
+    modules = (f"{__package__}.{name}" for name in _WITH_WORKERS)
+    context.set_forkserver_preload([module for module in modules if module in sys.modules])
     return {
         "multiprocessing_context": context,
         "prefetch_factor": prefetch,
