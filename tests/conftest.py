@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -53,6 +54,20 @@ def draw(path: Path, size: tuple[int, int], *, mode: str = "RGB", **options: obj
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, "JPEG", **{"quality": 90, **options})
     return path
+
+
+@pytest.fixture(scope="module")
+def warm_workers() -> None:
+    """Workers that find timm imported: each would take seconds for it, before it reads a file."""
+    from multiprocessing import forkserver
+
+    from fastbench.errors import LoaderMissingError
+    from fastbench.loaders import resolve
+
+    for name in ("timm", "webdataset"):
+        with contextlib.suppress(LoaderMissingError):
+            resolve(name)
+    forkserver._forkserver._stop()  # type: ignore[attr-defined] # the next one preloads it
 
 
 @pytest.fixture(scope="session")

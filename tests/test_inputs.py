@@ -14,7 +14,7 @@ from test_loaders import IMAGENET, spec_of
 
 from fastbench.data.check import check_frame
 from fastbench.data.manifest import Manifest
-from fastbench.errors import CorruptImageError, LoaderError
+from fastbench.errors import CorruptImageError, LoaderError, LoaderMissingError
 from fastbench.gates import EXACT_LEVELS
 from fastbench.loaders import resolve
 from fastbench.parity import levels_of
@@ -177,7 +177,7 @@ def test_the_table_has_every_file() -> None:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
 def test_what_the_table_says(row: list[str], tmp_path: Path) -> None:
-    file, checked, *cells = row
+    file, checked, *cells = row[:4]
     path = tmp_path / "image.JPEG"
     path.write_bytes(FILES[file]())
     assert before(path).startswith(checked)
@@ -188,3 +188,31 @@ def test_what_the_table_says(row: list[str], tmp_path: Path) -> None:
             continue
         found = reference if name == "torchvision" else loaded(name, path)
         assert outcome(found, reference, path) == cell, found
+
+
+@pytest.mark.parametrize("name", ["timm", "webdataset", "spdl"])
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_what_the_table_says_of_the_extras(row: list[str], name: str, tmp_path: Path) -> None:
+    cell = row[5 if name == "spdl" else 4]
+    if cell == "not tried":
+        assert row[1] != "taken"
+        return
+    path = tmp_path / "image.JPEG"
+    path.write_bytes(FILES[row[0]]())
+    reference = loaded("torchvision", path)
+    try:
+        found = loaded(name, path)
+    except LoaderMissingError as error:
+        pytest.skip(str(error))
+    told = nearness if name == "spdl" else outcome
+    assert told(found, reference, path) == cell, found
+
+
+def nearness(
+    found: torch.Tensor | Exception, reference: torch.Tensor | Exception, path: Path
+) -> str:
+    if isinstance(found, Exception):
+        return outcome(found, reference, path)
+    if isinstance(reference, Exception):
+        return "decodes"
+    return "near" if float((found - reference).abs().mean()) < 5 else "other"

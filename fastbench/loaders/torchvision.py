@@ -5,21 +5,12 @@ evaluate a model and nothing cleverer: `Image.open(path).convert("RGB")`, the we
 in float32, then the cast to the model's dtype. Two things are arranged for honest timing, and
 neither touches a pixel: workers go on to the next epoch without a pause, and they stack their
 images straight into channels_last memory, so the parent process copies nothing.
-
-Workers are forked from a clean server process, never from this one, where CUDA, DALI and torch
-have threads that a fork would break.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
-import threading
-import warnings
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -28,12 +19,13 @@ from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.data.check import corrupt
-from fastbench.errors import CorruptImageError, LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
+from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fastbench.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
@@ -66,24 +58,15 @@ class TorchvisionLoader:
         }
         self._spec = spec
         self._position = 0
-        workers: dict[str, Any] = {}
-        if num_workers:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            workers = {
-                "multiprocessing_context": context,
-                "prefetch_factor": spec.prefetch,
-                "worker_init_fn": _start_worker,
-            }
         loader = DataLoader(
             _BatchDataset(spec),
             sampler=_EndlessEpochs(len(spec.paths), spec.batch_size),
             batch_size=None,  # the sampler's items are whole batches
             num_workers=num_workers,
             pin_memory=on_gpu,
-            **workers,
+            **(worker_arguments(spec.prefetch) if num_workers else {}),
         )
-        with _interrupt_deferred():
+        with interrupt_deferred():
             self._stream: Iterator[_CpuBatch | _Failure] | None = iter(loader)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -105,14 +88,10 @@ class TorchvisionLoader:
             raise RuntimeError("the loader is closed")
         try:
             batch = next(self._stream)
-        # Tensors come through sockets of the worker's: its end may show there first.
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            if isinstance(error, RuntimeError) and "worker" not in str(error):
+        except Exception as error:
+            if (death := worker_death(error, "torchvision")) is None:
                 raise
-            raise LoaderError(
-                "A worker process of the loader 'torchvision' died; when memory runs out, the "
-                "system kills one. Use a smaller --batch-size or fewer --num-threads."
-            ) from error
+            raise death from error
         self._position = (self._position + 1) % self._spec.num_batches
         if isinstance(batch, _Failure):
             raise batch.error
@@ -174,36 +153,3 @@ class _EndlessEpochs(Sampler[list[int]]):
         while True:
             for start in range(0, self._num_samples, self._batch_size):
                 yield list(range(start, min(start + self._batch_size, self._num_samples)))
-
-
-@contextlib.contextmanager
-def _interrupt_deferred() -> Iterator[None]:
-    """Hold Ctrl-C back while workers start, and keep it from them for good.
-
-    A terminal sends it to the whole process group. The server that workers are forked from would
-    die of it while it imports torch, and a worker that comes up after this process gave up finds
-    its queues gone: both print tracebacks. They inherit the blocked signal; this process, whose
-    other threads may still catch it, notes it and stops when the workers are up.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # Started by the first worker, it would unblock the signal again for all that come after.
-    resource_tracker.ensure_running()
-    pending = []
-    previous = signal.signal(signal.SIGINT, lambda *_: pending.append(True))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, previous)
-    if pending:
-        raise KeyboardInterrupt
-
-
-def _start_worker(worker: int) -> None:  # noqa: ARG001
-    # Ctrl-C reaches the whole process group; the parent stops the workers, quietly.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Pillow warns of damaged EXIF data, once a file: not an error, and not ours to print.
-    warnings.filterwarnings("ignore", module="PIL")
