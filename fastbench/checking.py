@@ -3,8 +3,9 @@
 A loader on trial may hang, crash, or never give the interpreter back, so it is tried in a process
 of its own (`python -m fastbench.checking`). That process is told on its stdin what to try, and
 writes a line of JSON to a pipe as it begins a rule and as it has a finding; what the loader prints
-goes to a file. Where a rule takes longer than it may, or the process dies, that is the finding: the
-process and all that it started are ended, and another one goes on with the next rule.
+goes to a file, and temporary files to a folder of its own. Where a rule takes longer than it may
+(one or two minutes), or the process dies, that is the finding: the process and all that it started
+are ended, and another one goes on with the next rule.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     """Give the parser of `fastbench loaders` its sub-command."""
     text = (
         "hold a loader to the contract, a line a rule: every sample once and in order, right ids, "
-        "shapes, strides and dtypes, clean errors, and nothing left behind when it is closed"
+        "shapes, strides and dtypes, clean errors, nothing left behind when it is closed; a rule "
+        "that is not done in time is ended, and fails"
     )
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     check = commands.add_parser("check", help=text, description=text.capitalize() + ".")
@@ -122,9 +124,10 @@ def check_loader(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from fastbench.data.sample import ensure_sample
-    from fastbench.report.loaders import render_finding, render_verdict
+    from fastbench.report.loaders import render_finding, render_head, render_verdict
 
     console = Console()
+    console.print(render_head(name, NUM_IMAGES, batch_size))
     start = time.perf_counter()
     found: list[RuleFinding] = []
     with tempfile.TemporaryDirectory(prefix="fastbench-check-") as folder:
@@ -196,6 +199,7 @@ def _try_rules(
             elif "rule" in message:
                 yield RuleFinding(**message)
             else:
+                trial.let_end()
                 return None
 
 
@@ -204,6 +208,7 @@ class _Trial:
 
     def __init__(self, request: Request, after: str | None) -> None:
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._folder = tempfile.TemporaryDirectory(prefix="fastbench-", ignore_cleanup_errors=True)
         # It lives as long as the process, which writes to it.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         reading, writing = os.pipe()
@@ -217,6 +222,7 @@ class _Trial:
             env={
                 "OMP_WAIT_POLICY": "PASSIVE",
                 **os.environ,
+                "TMPDIR": self._folder.name,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
         )
@@ -234,6 +240,12 @@ class _Trial:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._output.close()
+        self._folder.cleanup()
+
+    def let_end(self) -> None:
+        """Give a process that is done some time to end by itself, and clean up behind it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
 
     def next_message(self, seconds: float) -> dict[str, Any] | None:
         """The next message; None where the process has died.

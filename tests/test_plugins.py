@@ -209,15 +209,6 @@ def test_a_run_loses_one_row_to_a_faulty_plug_in(
     assert said in complaint
 
 
-def test_a_check_at_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["loaders", "check", "synthetic", "--device", "cpu"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"ok +opens +in [\d.]+ s; does not read the images", lines[0])
-    assert re.fullmatch(
-        r"synthetic keeps the contract: \d+ ok, 3 skipped, in [\d.]+ s\.", lines[-1]
-    )
-
-
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
@@ -240,7 +231,7 @@ def test_what_the_command_line_gets_wrong(
 
 BAD_PLUG_INS = """
 import os, signal, time
-from test_contract import Right
+from test_contract import Right, swap
 
 
 class Hanging(Right):
@@ -255,9 +246,9 @@ class Crashing(Right):
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
-class Unpatient:
-    def __new__(cls, spec):
-        raise LookupError
+class Swapping(Right):
+    def order(self):
+        return swap(super().order())
 """
 
 
@@ -272,6 +263,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "[fastbench.loaders]\n"
         "hanging = bad_plug_ins:Hanging\n"
         "crashing = bad_plug_ins:Crashing\n"
+        "swapping = bad_plug_ins:Swapping\n"
         "gone = bad_plug_ins:Gone\n"
     )
     monkeypatch.syspath_prepend(str(Path(__file__).parent))  # test_contract, for the plug-ins
@@ -311,6 +303,21 @@ def test_a_loader_that_crashes_is_survived(
     assert (crashing.rule, crashing.outcome) == ("yields Batch objects", "FAIL")
     assert crashing.text == "the process died of SIGSEGV; the last that it printed: about to crash"
     assert rest.text == 'nothing can be told while "yields Batch objects" fails'
+
+
+def test_a_loader_that_fails_at_the_command_line(
+    installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["loaders", "check", "swapping", "--device", "cpu", "--batch-size", "7"]
+    assert cli.main(argv) == 1
+    head, opens, *lines, verdict = capsys.readouterr().out.splitlines()
+    assert head == "swapping held to the contract, on 53 images in batches of 7"
+    assert re.fullmatch(r"ok +opens +in [\d.]+ s; does not read the images", opens)
+    failed = [line.rstrip() for line in lines if line.startswith("FAIL")]
+    assert failed == ["FAIL     every sample once, in order  epoch 1 has sample 3 at place 2"]
+    assert re.fullmatch(
+        r"swapping breaks the contract: 1 FAIL, 20 ok, 3 skipped, in [\d.]+ s\.", verdict
+    )
 
 
 def test_what_keeps_a_loader_from_being_tried(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastbench.findings import RuleFinding
     from fastbench.loaders import Listed
 
-__all__ = ["render_finding", "render_list", "render_verdict"]
+__all__ = ["render_finding", "render_head", "render_list", "render_verdict"]
 
 _RULE_WIDTH: Final = 27
 _STYLES: Final = {"ok": "green", "FAIL": "bold red", "skipped": "dim", "told": "cyan"}
@@ -43,6 +43,12 @@ def render_list(loaders: Sequence[Listed]) -> RenderableType:
         Text(f"Every loader has the options {general} too: --loader-option NAME.OPTION=VALUE."),
         Text("Hold one to the contract: fastbench loaders check NAME"),
     )
+
+
+def render_head(name: str, num_images: int, batch_size: int) -> RenderableType:
+    """What is about to be tried."""
+    text = f"{name} held to the contract, on {num_images} images in batches of {batch_size}"
+    return Text(text, style="bold")
 
 
 def render_finding(finding: RuleFinding) -> RenderableType:
