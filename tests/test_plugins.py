@@ -383,15 +383,16 @@ def test_the_example_runs_by_name(
     third_party: Callable[..., tuple[int, str, str]], images: Path, tmp_path: Path
 ) -> None:
     code, out, err = third_party(
-        "-m", "fastbench", "run", "--data", str(images), "--model", "shufflenet_v2_x0_5",
-        "--weights", "none", "--loader", "pil-threads", "--limit", "16", "--quick", "--batch-size",
+        "-m", "fastbench", "run", "--data", str(images / "n02123045"), "--model",
+        "example-convnet", "--loader", "pil-threads", "--limit", "11", "--quick", "--batch-size",
         "8", "--device", "cpu", "--reference", "none", "--output", str(tmp_path / "records"),
     )  # fmt: skip
     assert code == 0, err
     assert "pil-threads" in out
-    (record,) = (tmp_path / "records").glob("*.json")
-    settings = json.loads(record.read_text())["loader_settings"]
-    assert settings["draft"] is False
+    (path,) = (tmp_path / "records").glob("*.json")
+    record = json.loads(path.read_text())
+    assert (record["loader"], record["model"]) == ("pil-threads", "example-convnet")
+    assert record["loader_settings"]["draft"] is False
 
 
 def test_an_unknown_loader_may_be_a_plug_in(plug_in: PlugIn) -> None:
