@@ -45,6 +45,7 @@ from fastbench.data.sample import ensure_sample
 from fastbench.device import choose_device
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
+from fastbench.loaders.checked import CheckedLoader
 from fastbench.models.classifier import Classifier, Tally
 from fastbench.models.zoo import load_model
 from fastbench.stats import median_interval
@@ -90,8 +91,9 @@ def main() -> None:
     results = {}
     for name in ("torchvision", "dali"):
         loader = resolve(name)(spec)
+        checked = CheckedLoader(name, lambda _, loader=loader: loader, spec)  # type: ignore[misc]
         results[f"end to end, {name}"] = interleave(
-            lambda loader=loader: fastbench_end_to_end(loader, classifier, spec),  # type: ignore[misc]
+            lambda loader=checked: fastbench_end_to_end(loader, classifier, spec),  # type: ignore[misc]
             lambda loader=loader: bare_end_to_end(loader, classifier, spec),  # type: ignore[misc]
             arguments.pairs,
         )
@@ -157,7 +159,7 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
         def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
             return self.logits
 
-    loader = resolve("synthetic")(spec)
+    loader = CheckedLoader("synthetic", resolve("synthetic"), spec)
     plan = runner.Plan(
         min_seconds=1.0,
         warm_up_batches=100,

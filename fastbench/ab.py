@@ -56,8 +56,8 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
     loader, other_loader = a.config.timed_loader, b.config.timed_loader
     with (
         mapped_errors(f"the comparison of {name}", a.conditions.batch_size),
-        open_loader(a.factories[loader], spec) as opened,
-        open_loader(b.factories[other_loader], other_spec) as other_opened,
+        open_loader(loader, a.factories[loader], spec) as opened,
+        open_loader(other_loader, b.factories[other_loader], other_spec) as other_opened,
     ):
         quick = a.config.quick
         rates, other_rates = interleave(

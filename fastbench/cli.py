@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options
+from fastbench.checking import add_check, list_loaders
 from fastbench.config import RunConfig
 from fastbench.data.commands import Command, Make, add_commands
 from fastbench.errors import (
@@ -89,7 +90,7 @@ def _parser() -> Parser:
     _add_compare(command("compare", _compare, "hold records B against A; fail on what got worse"))
     add_report_options(command("report", _report, "show records of any machines in one table"))
     command("models", _models, "list the models that have a name; others are given by --model")
-    command("loaders", _loaders, "list the loaders, and whether they run here")
+    add_check(command("loaders", list_loaders, "list the loaders, and whether they run here"))
     command("env", _env, "tell what this machine can do")
     data: argparse.ArgumentParser = command("data", lambda _: _help(data), "make data sets")
     data_commands = data.add_subparsers(metavar="COMMAND", parser_class=Parser)
@@ -215,23 +216,6 @@ def _models(_: argparse.Namespace) -> int:
 
     say("\n".join(known_names()))
     sys.stderr.write(HINT + "\n")  # the list on stdout stays one of names
-    return 0
-
-
-def _loaders(_: argparse.Namespace) -> int:
-    from fastbench.loaders import BUILT_IN, installed, resolve
-
-    plug_ins = {name: f"plug-in: {entry.value}" for name, entry in installed().items()}
-    entries = {name: entry.summary for name, entry in BUILT_IN.items()} | plug_ins
-    width = max(map(len, entries))
-    for name, summary in sorted(entries.items()):
-        say(f"{name:<{width}}  {summary}")
-        if name in BUILT_IN and (options := BUILT_IN[name].options):
-            say(f"{'':<{width}}  options: {', '.join(options)}")
-        try:
-            resolve(name)
-        except FastbenchError as error:
-            say(f"{'':<{width}}  not here: {error}")
     return 0
 
 

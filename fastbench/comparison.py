@@ -105,8 +105,8 @@ def _compare(
     its_spec = tune.apply(spec, config.options_of(reference))
     spec = tune.apply(spec, config.options_of(name))
     with (
-        open_loader(workbench.factories[name], spec) as loader,
-        open_loader(workbench.factories[reference], its_spec) as its_loader,
+        open_loader(name, workbench.factories[name], spec) as loader,
+        open_loader(reference, workbench.factories[reference], its_spec) as its_loader,
     ):
         if not loader.reads_images or not its_loader.reads_images:
             raise LoaderError(

@@ -12,7 +12,7 @@ from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["choose_device", "is_of_device", "mapped_errors"]
+__all__ = ["as_ours", "choose_device", "is_of_device", "mapped_errors", "why_no_gpu"]
 
 
 def choose_device(asked: str) -> torch.device:
@@ -44,15 +44,30 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
         yield
     except FastbenchError:
         raise
-    except (MemoryError, RuntimeError) as error:
-        if _is_of_memory(error):
-            raise _out_of_memory(what, batch_size) from error
-        if is_of_device(error):
-            raise DeviceError(
-                f"The GPU failed during {what}: {str(error).splitlines()[0].rstrip('.')}. "
-                f"Check it with nvidia-smi and run again, or use --device cpu."
-            ) from error
-        raise
+    except Exception as error:
+        mapped = as_ours(error, what, batch_size)
+        if mapped is None:
+            raise
+        raise mapped from error
+
+
+def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | None:
+    """Our error for one of memory or of the device, or None for any other."""
+    if _is_of_memory(error):
+        return _out_of_memory(what, batch_size)
+    if is_of_device(error):
+        return DeviceError(
+            f"The GPU failed during {what}: {str(error).splitlines()[0].rstrip('.')}. "
+            f"Check it with nvidia-smi and run again, or use --device cpu."
+        )
+    return None
+
+
+def why_no_gpu() -> str | None:
+    """What a loader that needs a CUDA device says where there is none; else None."""
+    if torch.cuda.is_available() and torch.cuda.device_count():
+        return None
+    return f"it needs an NVIDIA GPU, and torch {torch.__version__} sees none"
 
 
 def is_of_device(error: Exception) -> bool:

@@ -6,6 +6,7 @@ Counts are stored, shares and intervals are properties; the gates are in `gates.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fastbench.gates import EXACT_LEVELS, judge_parity, judge_pixels
 from fastbench.stats import mcnemar_p, paired_difference_interval, wilson_interval
@@ -17,6 +18,7 @@ __all__ = [
     "PerClass",
     "Pixels",
     "Published",
+    "RuleFinding",
     "Running",
 ]
 
@@ -178,3 +180,15 @@ class Parity:
         if self.only_row_correct is None or self.only_reference_correct is None:
             return None
         return (self.only_row_correct - self.only_reference_correct) / self.num_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleFinding:
+    """What became of one rule when a loader was held to the contract.
+
+    `told` is neither good nor bad. `text` is what was seen, or why nothing was.
+    """
+
+    rule: str
+    outcome: Literal["ok", "FAIL", "skipped", "told"]
+    text: str

@@ -74,12 +74,12 @@ def run_passes(
 ) -> Passes:
     """End to end, the loader alone, and batch latency; that of `others`, of other batch sizes, too.
 
-    Raises `LoaderError` where a sample was lost or repeated.
+    Raises `LoaderError` where a sample was lost, repeated or out of order.
     """
     plan, clock = conditions.plan, make_clock(conditions.device)
     loader_ceiling = None
     start = time.perf_counter()
-    with open_loader(factory, spec) as opened, Watch(conditions.device.index) as watch:
+    with open_loader(loader, factory, spec) as opened, Watch(conditions.device.index) as watch:
         loader_start_s = time.perf_counter() - start
         measured = runner.end_to_end(
             opened,
@@ -103,7 +103,7 @@ def run_passes(
     latencies = []
     for classifier in (bench.classifier, *others):
         one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
-        with open_loader(factory, one_by_one) as opened:
+        with open_loader(loader, factory, one_by_one) as opened:
             samples_s = runner.probe_latency(opened, classifier, plan)
         latencies.append(Latency(batch_size=classifier.batch_size, samples_s=samples_s))
     return Passes(

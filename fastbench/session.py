@@ -100,7 +100,8 @@ class Session:
         return bench
 
     def _model_ceiling(self, classifier: Classifier, model: LoadedModel) -> Ceiling:
-        with open_loader(resolve("synthetic"), self._workbench.spec(model)) as loader:
+        spec = self._workbench.spec(model)
+        with open_loader("synthetic", resolve("synthetic"), spec) as loader:
             images_NCHW = next(iter(loader)).images_NCHW
             return runner.model_alone(
                 classifier, images_NCHW, make_clock(self._conditions.device), self._conditions.plan
@@ -110,7 +111,7 @@ class Session:
         name, workbench = self._config.reference, self._workbench
         spec = workbench.spec(bench.model, name)
         with open_loader(
-            workbench.factories[name], dataclasses.replace(spec, prefetch=0)
+            name, workbench.factories[name], dataclasses.replace(spec, prefetch=0)
         ) as loader:
             if not loader.reads_images:
                 return None
@@ -190,7 +191,7 @@ class Session:
         if key not in self._tuned:
             self._workbench.say(f"{name}: searching for its best settings")
             self._tuned[key] = tune.search(
-                lambda tried: open_loader(factory, tried),
+                lambda tried: open_loader(name, factory, tried),
                 spec,
                 space,
                 lambda: make_clock(self._conditions.device),

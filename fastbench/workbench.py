@@ -20,6 +20,7 @@ from fastbench.device import choose_device
 from fastbench.errors import UsageError
 from fastbench.loaders import Factory, check_options, resolve
 from fastbench.loaders.base import LoaderSpec
+from fastbench.loaders.checked import CheckedLoader
 from fastbench.models import check_name, load_model
 from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.classifier import Classifier, Scores, Tally
@@ -86,9 +87,12 @@ class Bench:
 
 
 @contextlib.contextmanager
-def open_loader(factory: Factory, spec: LoaderSpec) -> Iterator[Loader]:
-    """A loader that is closed again, whatever happens."""
-    loader = factory(spec)
+def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[Loader]:
+    """A loader whose batches are held to the contract, and that is closed whatever happens.
+
+    Raises `LoaderError`, also while it is iterated, where it fails or breaks the contract.
+    """
+    loader = CheckedLoader(name, factory, spec)
     try:
         yield loader
     finally:
@@ -212,7 +216,7 @@ class Workbench:
         """One untimed pass in which every pixel is repeatable."""
         tally = self.tally(bench)
         spec = dataclasses.replace(spec, repeatable=True)
-        with open_loader(self.factories[name], spec) as loader:
+        with open_loader(name, self.factories[name], spec) as loader:
             scores = runner.score(loader, classifier, tally)
         runner.check_each_once(scores, 1, self.manifest.names, name)
         return scores

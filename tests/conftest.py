@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,3 +117,41 @@ def damage() -> Callable[[Path], None]:
         path.write_bytes(data[:codes] + b"\xff" * 16 + data[codes + 16 :])
 
     return damage_tables
+
+
+@dataclass(frozen=True)
+class FakeEntryPoint:
+    """What `importlib.metadata.entry_points` gives, of the distribution `tests 1.0`."""
+
+    name: str
+    factory: object
+    group: str = "fastbench.loaders"
+    dist: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(name="tests", version="1.0")
+    )
+
+    @property
+    def value(self) -> str:
+        return f"tests:{self.name}"
+
+    def load(self) -> object:
+        if isinstance(self.factory, Exception):
+            raise self.factory
+        return self.factory
+
+
+PlugIn = Callable[[str, object], None]
+
+
+@pytest.fixture
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> PlugIn:
+    """Register a factory as if a package had been installed; an exception is raised on import."""
+    entries: list[FakeEntryPoint] = []
+    real = importlib.metadata.entry_points
+
+    def entry_points(**asked: str) -> object:
+        here = [x for x in entries if x.group == asked.get("group")]
+        return here or real(**asked)  # others ask too: triton, as it is imported
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    return lambda name, factory: entries.append(FakeEntryPoint(name, factory))

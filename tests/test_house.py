@@ -46,6 +46,7 @@ LAYERS = [
     ("fastbench.runner", 2),
     ("fastbench.interleave", 2),
     ("fastbench.parity", 2),
+    ("fastbench.contract", 2),
     ("fastbench.tune", 2),
     ("fastbench.workbench", 3),
     ("fastbench.row", 3),
@@ -54,6 +55,7 @@ LAYERS = [
     ("fastbench.session", 3),
     ("fastbench.report", 3),
     ("fastbench.measure", 3),
+    ("fastbench.checking", 3),
     ("fastbench.cli", 3),
     ("fastbench.__main__", 3),
     ("fastbench", 0),
@@ -128,6 +130,7 @@ def test_one_file_names_dali() -> None:
         ["compare", "--help"],
         ["report", "--help"],
         ["data", "sample", "--help"],
+        ["loaders", "check", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:

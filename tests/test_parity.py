@@ -40,7 +40,8 @@ class Faulty:
         for start in range(0, len(paths), size):
             ids = range(start, min(start + size, len(paths)))
             images = [type(self).prepare(Image.open(paths[i]), self.spec) for i in ids]
-            yield Batch(torch.stack(images), torch.tensor(ids), len(ids))
+            images_NCHW = torch.stack(images).contiguous(memory_format=torch.channels_last)
+            yield Batch(images_NCHW, torch.tensor(ids), len(ids))
 
     def close(self) -> None:
         pass

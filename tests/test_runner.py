@@ -127,6 +127,17 @@ def test_a_lost_or_repeated_sample_fails_the_run(order: list[int], culprit: str)
         check_each_once(tally.read(), 1, NAMES, "counting")
 
 
+def test_a_sample_out_of_order_fails_the_run() -> None:
+    """Wherever the scored epoch begins: it may be in the middle of one of the loader's."""
+    for warm_up_batches in (2, 3):
+        tally = Tally(NUM_SAMPLES, None, "cpu")
+        order = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9]
+        wanted = plan(warm_up_batches=warm_up_batches)
+        end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), wanted, 3)
+        with pytest.raises(LoaderError, match=r"4\.jpg out of order, at place \d"):
+            check_each_once(tally.read(), 1, NAMES, "counting")
+
+
 def test_the_loader_alone_is_timed_over_whole_epochs() -> None:
     """Three batches are an epoch, and ten seconds of this clock."""
     loader = CountingLoader()

@@ -1,11 +1,16 @@
-"""Names of loaders: the built-in ones here, others through the entry points `fastbench.loaders`."""
+"""Names of loaders: the built-in ones here, others through the entry points `fastbench.loaders`.
+
+Whether one runs here is told by importing its module, and by asking its factory where that has a
+`why_not`. Nothing is opened for it: a pipeline costs seconds, and a device.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastbench.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
 from fastbench.loaders.base import Loader, LoaderSpec
@@ -15,11 +20,17 @@ __all__ = [
     "GENERAL_OPTIONS",
     "Entry",
     "Factory",
+    "Listed",
+    "check_name",
     "check_options",
     "installed",
+    "listing",
     "resolve",
+    "title",
+    "why_not",
 ]
 
+T = TypeVar("T")
 Factory = Callable[[LoaderSpec], Loader]
 GROUP: Final = "fastbench.loaders"
 GENERAL_OPTIONS: Final = ("prefetch", "num_threads")
@@ -119,36 +130,107 @@ BUILT_IN: Final = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A loader as `fastbench loaders` lists it.
+
+    A plug-in's summary is the first line of its factory's docstring; `decoder`, `device` and
+    `options` are the factory's attributes of these names, where it has them. `origin` says where a
+    plug-in comes from. `why_not` is None where the loader runs here; else it says what is missing
+    and, where that helps, what installs it.
+    """
+
+    name: str
+    summary: str
+    decoder: str | None = None
+    device: str | None = None
+    options: tuple[str, ...] = ()
+    origin: str | None = None
+    why_not: str | None = None
+
+
 def resolve(name: str) -> Factory:
     """The factory of a loader.
 
     Raises `UnknownNameError` for a name that nobody registered, `LoaderMissingError` where its
     module cannot be imported here.
     """
+    check_name(name)
+    try:
+        return _load(name)
+    except Exception as error:
+        why = _why_not_imported(error)
+        if name in BUILT_IN:
+            command = _installs(name)
+            remedy = f"Install it with {command}" if command else "Install its package"
+            raise LoaderMissingError(
+                f"The loader {name!r} cannot run here: {why}. "
+                f"{remedy}, or choose another with --loader."
+            ) from error
+        raise LoaderMissingError(
+            f"{title(name)} failed to import: {why}. Mend or uninstall its package."
+        ) from error
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError`, with the nearest name, for a loader that nobody registered."""
     if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].target.partition(":")
-        try:
-            factory: Factory = getattr(importlib.import_module(module), attribute)
-        except ImportError as error:
-            raise LoaderMissingError(
-                f"The loader {name!r} cannot run here: {error}. "
-                f"Install its package, or choose another with --loader."
-            ) from error
-        return factory
-    plug_ins = installed()
-    if name in plug_ins:
-        try:
-            plugged: Factory = plug_ins[name].load()
-        except Exception as error:
-            raise LoaderMissingError(
-                f"The plug-in loader {name!r} ({plug_ins[name].value}) failed to import: "
-                f"{type(error).__name__}: {error}. Mend or uninstall its package."
-            ) from error
-        return plugged
-    known = sorted({*BUILT_IN, *plug_ins})
-    raise UnknownNameError(
-        f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
-    )
+        return
+    known = sorted({*BUILT_IN, *installed()})
+    if name not in known:
+        raise UnknownNameError(
+            f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+        )
+
+
+def listing() -> list[Listed]:
+    """Every loader, sorted by name. To know whether one runs here its module is imported."""
+    listed = [
+        Listed(
+            name=name,
+            summary=entry.summary,
+            decoder=entry.decoder,
+            device=entry.device,
+            options=entry.options,
+            why_not=why_not(name),
+        )
+        for name, entry in BUILT_IN.items()
+    ]
+    for name, plug_in in installed().items():
+        if name in BUILT_IN:
+            reason = "a built-in loader has this name, and is run in its place: rename it"
+            listed.append(Listed(name=name, summary="", origin=_origin(plug_in), why_not=reason))
+        else:
+            listed.append(_list_plug_in(name, plug_in))
+    return sorted(listed, key=lambda loader: (loader.name, loader.origin or ""))
+
+
+def why_not(name: str) -> str | None:
+    """Why a loader cannot run here, or None: its package is tried, and nothing is opened.
+
+    A factory that needs more than its package has a static method `why_not() -> str | None`.
+    """
+    try:
+        factory = _load(name)
+    except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
+        command = _installs(name) if name in BUILT_IN else None
+        return _why_not_imported(error) + (f"; {command}" if command else "")
+    probe = getattr(factory, "why_not", None)
+    if probe is None:
+        return None
+    try:
+        reason: str | None = probe()
+    except Exception as error:  # noqa: BLE001
+        return f"its why_not() raised {type(error).__name__}: {_reason(error)}"
+    return reason
+
+
+def title(name: str) -> str:
+    """A loader at the head of a sentence; a plug-in with where it comes from."""
+    plug_in = None if name in BUILT_IN else installed().get(name)
+    if plug_in is None:
+        return f"The loader {name!r}"
+    return f"The plug-in loader {name!r} ({_origin(plug_in)})"
 
 
 def check_options(loader: str, names: Iterable[str]) -> None:
@@ -172,3 +254,60 @@ def installed() -> dict[str, Any]:
     import importlib.metadata
 
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _load(name: str) -> Factory:
+    """Import a loader's module; whatever that raises."""
+    if name not in BUILT_IN:
+        plugged: Factory = installed()[name].load()
+        return plugged
+    module, _, attribute = BUILT_IN[name].target.partition(":")
+    factory: Factory = getattr(importlib.import_module(module), attribute)
+    return factory
+
+
+def _list_plug_in(name: str, plug_in: Any) -> Listed:
+    reason = why_not(name)
+    factory: Any = None
+    with contextlib.suppress(Exception):  # `why_not` has said it
+        factory = plug_in.load()
+    docstring = (getattr(factory, "__doc__", None) or "").strip()
+    return Listed(
+        name=name,
+        summary=docstring.splitlines()[0].rstrip(".") if docstring else "",
+        decoder=_stated(factory, "decoder", str),
+        device=_stated(factory, "device", str),
+        options=_stated(factory, "options", tuple) or (),
+        origin=_origin(plug_in),
+        why_not=reason,
+    )
+
+
+def _stated(factory: Any, name: str, kind: type[T]) -> T | None:
+    """An attribute of a factory, where it has one of this kind: a class may call others so."""
+    value = getattr(factory, name, None)
+    return value if isinstance(value, kind) else None
+
+
+def _installs(name: str) -> str | None:
+    """What installs a built-in loader's package, where it is not always there."""
+    extra = BUILT_IN[name].extra
+    return f'pip install "fastbench[{extra}]"' if extra else None
+
+
+def _origin(plug_in: Any) -> str:
+    """`package.module:Factory, of distribution 1.0`."""
+    distribution = getattr(plug_in, "dist", None)
+    of = f", of {distribution.name} {distribution.version}" if distribution else ""
+    return f"{plug_in.value}{of}"
+
+
+def _why_not_imported(error: Exception) -> str:
+    """The error in words: what is missing speaks for itself, anything else says what it is."""
+    kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
+    return f"{kind}{_reason(error)}"
+
+
+def _reason(error: BaseException) -> str:
+    """An exception's first line, without its full stop."""
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")

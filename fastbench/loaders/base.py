@@ -5,7 +5,12 @@ batches that carry their samples' ids; labels stay with the harness, which looks
 so no loader can mislabel a sample. The harness also holds the ids of every epoch against the
 list: a sample lost, repeated or replaced fails the run.
 
-A plug-in registers its factory under the entry-point group `fastbench.loaders`.
+A plug-in registers its factory under the entry-point group `fastbench.loaders`; the package in
+`tests/example_plugin` is a complete one. `fastbench loaders check NAME` holds any loader to all
+that is said here. A factory may also have the attributes `decoder` and `device` (a few words, for
+`fastbench loaders`), `options` (the names of its own options) and the static methods `why_not()`
+(what is missing here for it to run, in words, or None) and `search_space(spec)` (settings that are
+worth trying, by name).
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -106,7 +111,9 @@ class Loader(Protocol):
 
     Epochs follow each other: a loader should prefetch across the boundary, so that the next
     `iter()` finds batches waiting. An epoch left early is finished, unseen, by the next `iter()`.
-    A batch stays valid until the next but one is asked for.
+    A batch stays valid until the next but one is asked for. A file that cannot be read raises, at
+    its batch, an error that names it; `errors.CorruptImageError` is made for that. Iterating a
+    closed loader raises.
 
     `reads_images` is False where the images do not come from the files (their predictions mean
     nothing); `settings` is what was really used, for the record; a loader that

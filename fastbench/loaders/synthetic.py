@@ -33,12 +33,16 @@ class SyntheticLoader:
             spec.device, getattr(torch, spec.dtype), memory_format=torch.channels_last
         )
         self._offsets_N = torch.arange(spec.batch_size, device=spec.device)
+        self._is_closed = False
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch: the same images under every id."""
         num_samples, size = len(self._spec.paths), self._spec.batch_size
         for start in range(0, num_samples, size):
+            if self._is_closed:
+                raise RuntimeError("the loader is closed")
             yield Batch(self._images_NCHW, self._offsets_N + start, min(size, num_samples - start))
 
     def close(self) -> None:
-        """Nothing to free but memory, which goes with the object."""
+        """Memory goes with the object, and there is nothing else to free."""
+        self._is_closed = True

@@ -36,6 +36,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.data.check import corrupt, find_corrupt
 from fastbench.data.jpeg import read_header
+from fastbench.device import why_no_gpu
 from fastbench.errors import LoaderError, LoaderMissingError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
@@ -108,6 +109,17 @@ class TorchvisionGpuLoader:
             self._producer = None
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._in_flight.drain()
+
+    @staticmethod
+    def why_not() -> str | None:
+        """What is missing here for it to run."""
+        if (reason := why_no_gpu()) is not None:
+            return reason
+        try:
+            _find_decoder(torch.device("cuda"))
+        except LoaderMissingError as error:
+            return str(error)
+        return None
 
     def _next(self) -> _Ready:
         if self._closed.is_set():

@@ -214,13 +214,15 @@ class Scores:
 
     `best[i]` has the at most five classes predicted for sample i, the likeliest first,
     `probabilities[i]` their softmax values, or is None where they were not asked for;
-    `times_seen[i]` is how often the sample came; `hits` has (top-1, top-5) for each epoch, or is
-    None without labels. What is kept by sample is of the last epoch.
+    `times_seen[i]` is how often the sample came, `places[i]` at which place of the epoch; `hits`
+    has (top-1, top-5) for each epoch, or is None without labels. What is kept by sample is of the
+    last epoch.
     """
 
     best: list[list[int]]
     probabilities: list[list[float]] | None
     times_seen: list[int]
+    places: list[int]
     hits: list[tuple[int, int]] | None
 
     @property
@@ -253,11 +255,14 @@ class Tally:
             torch.zeros((num_samples, NUM_BEST), device=device) if probabilities else None
         )
         self._seen_M = torch.zeros(num_samples, dtype=torch.int64, device=device)
+        self._places_M = torch.full((num_samples,), -1, device=device)
+        self._place = 0
         self._hits: list[torch.Tensor] = []
 
     def begin_epoch(self) -> None:
         """Count the following batches as a new epoch."""
         self._hits.append(torch.zeros(2, dtype=torch.int64, device=self._labels_M.device))
+        self._place = 0
 
     def add(self, logits: torch.Tensor, batch: Batch) -> None:
         """Score (N, classes) logits of a batch, of which `num_valid` rows count."""
@@ -274,6 +279,8 @@ class Tally:
                 probabilities_VC = logits[:num_valid].float().softmax(1)
                 self._probabilities_MK[ids_V, :num_best] = probabilities_VC.gather(1, best_VK)
             self._seen_M.index_add_(0, ids_V, torch.ones_like(ids_V))
+            place, self._place = self._place, self._place + num_valid
+            self._places_M[ids_V] = torch.arange(place, self._place, device=ids_V.device)
 
     def read(self) -> Scores:
         """Bring the counts to the host: the one read of a pass."""
@@ -283,5 +290,6 @@ class Tally:
             best=self._best_MK[:, : self._num_best].tolist(),
             probabilities=None if kept is None else kept[:, : self._num_best].tolist(),
             times_seen=self._seen_M.tolist(),
+            places=self._places_M.tolist(),
             hits=hits if self._has_labels else None,
         )

@@ -1,0 +1,641 @@
+"""Does a loader keep the contract of `loaders/base.py`? Every rule is tried, and gives one finding.
+
+The loader is opened as a run would open it, on real files, and then treated as runs seldom treat
+it: epochs are left early, it is closed in mid-epoch, opened with the list reversed, given a file
+that is cut off, opened and closed again and again while threads, processes and memory are counted.
+Pixels are compared in levels of 0..255, float32, on the host, by sample id.
+
+How far the images are from the reference's is told and not judged: a loader may have another
+filter on purpose, and a run shows what that costs.
+
+A call that hangs cannot be stopped from within its own process, so nothing here tries to: each rule
+says how long it may take, and `checking.py` runs all of this in a process that it can end.
+
+What it does not know: faults that need other images, more load or bad luck to show (a race), and,
+on a GPU, whether a batch is ready on the stream that the model runs on.
+
+Shape suffixes: N batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import itertools
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+import torch
+
+from fastbench.errors import FastbenchError
+from fastbench.findings import RuleFinding
+from fastbench.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
+from fastbench.loaders.checked import (
+    BrokenContractError,
+    Expected,
+    explained,
+    in_words,
+    make_loader,
+)
+from fastbench.parity import levels_of
+from fastbench.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from fastbench.loaders import Factory
+    from fastbench.loaders.base import Batch, Loader, LoaderSpec
+
+__all__ = ["RULES", "Rule", "SkippedError", "Subject", "hold"]
+
+SAME_LEVELS: Final = 0.01
+"""Images are the same up to here: float32 sums may come in another order in another batch."""
+CLOSE_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 5.0
+"""How long threads and processes may take to end after `close()`."""
+NUM_ROUNDS: Final = 4
+MEMORY_BYTES: Final = 64_000_000
+"""What the process may grow by in all rounds: allocators keep some of what is freed."""
+CUT_OFF: Final = "cut-off.jpg"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, and how it is tried.
+
+    `check` returns what it saw and raises `BrokenContractError` or `SkippedError`. It may take
+    `seconds`. Where a vital rule is broken, nothing else can be told. `reads` is for loaders that
+    read the images; what is not `judged` is told.
+    """
+
+    name: str
+    check: Callable[[Subject], str]
+    seconds: float = 60.0
+    vital: bool = False
+    reads: bool = False
+    judged: bool = True
+
+
+class SkippedError(Exception):
+    """A rule cannot be tried; the text is why."""
+
+
+@dataclass
+class Epoch:
+    """What came in one epoch, on the host: ids and images of the valid rows, and each fault."""
+
+    num_batches: int = 0
+    last_num_rows: int = 0
+    ids: list[int] = field(default_factory=list)
+    images: dict[int, torch.Tensor] = field(default_factory=dict)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the process holds after a loader was closed."""
+
+    num_threads: int
+    num_processes: int
+    num_bytes: int
+    num_device_bytes: int
+    python_threads: Counter[str]
+
+
+class Subject:
+    """The loader under trial: its factory, and the spec that it is opened with.
+
+    `spec` has paths of sound JPEGs whose names differ, and a batch size that does not divide their
+    number. `reference` is the factory that images are held against.
+    """
+
+    def __init__(self, factory: Factory, spec: LoaderSpec, reference: Factory) -> None:
+        self.factory = factory
+        self.reference = reference
+        # A loader that is not repeatable has to be told where pixels are compared.
+        self.spec = dataclasses.replace(spec, repeatable=True)
+        self._opened: Loader | None = None
+
+    @property
+    def loader(self) -> Loader:
+        """A loader that stays open from rule to rule."""
+        if self._opened is None:
+            self._opened = make_loader(self.factory, self.spec)
+        return self._opened
+
+    @cached_property
+    def reads_images(self) -> bool:
+        """Whether the images come from the files."""
+        return self.loader.reads_images
+
+    def close(self) -> None:
+        """Close the loader that stayed open."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            with self.watched("while it was closed"):
+                opened.close()
+
+    @contextlib.contextmanager
+    def open(self, **changes: object) -> Iterator[tuple[Loader, LoaderSpec]]:
+        """A loader of its own, with another spec; closed again."""
+        self.close()
+        spec = dataclasses.replace(self.spec, **changes)  # type: ignore[arg-type]
+        loader = make_loader(self.factory, spec)
+        try:
+            yield loader, spec
+        finally:
+            with self.watched("while it was closed"):
+                loader.close()
+
+    def watched(self, when: str) -> contextlib.AbstractContextManager[None]:
+        """What the loader raises within becomes a broken contract, in words."""
+        return explained(when, self.spec.batch_size)
+
+    def read(self, loader: Loader, spec: LoaderSpec | None = None) -> Epoch:
+        """One epoch; an endless one is left after two batches too many."""
+        spec = spec or self.spec
+        expected = Expected(spec)
+        epoch = Epoch()
+        with self.watched("in mid-epoch"):
+            for batch in itertools.islice(loader, spec.num_batches + 2):
+                faults = list(expected.faults(batch, min(epoch.num_batches, spec.num_batches - 1)))
+                if epoch.num_batches < spec.num_batches:
+                    epoch.faults += faults
+                epoch.num_batches += 1
+                if any(rule == "batch" for rule, _ in faults):
+                    break
+                _take_in(epoch, batch)
+        return epoch
+
+    @cached_property
+    def epochs(self) -> tuple[Epoch, Epoch]:
+        """The first two epochs of the loader that stays open."""
+        return self.read(self.loader), self.read(self.loader)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """What is held after each of some rounds of opening, reading and closing.
+
+        A round before them makes what is made once: pools, caches, a server of processes.
+        """
+        rounds: list[Round] = []
+        for _ in range(NUM_ROUNDS + 1):
+            with self.open() as (loader, _), self.watched("in mid-epoch"):
+                deque(itertools.islice(loader, self.spec.num_batches), maxlen=0)
+            del loader
+            rounds.append(_take_stock(rounds[0] if rounds else None))
+        return rounds
+
+
+def hold(
+    subject: Subject,
+    *,
+    after: str | None = None,
+    rules: Sequence[Rule] | None = None,
+    begin: Callable[[Rule], None] = lambda _: None,
+) -> Iterator[RuleFinding]:
+    """Try every rule, or those after one; `begin` is told before each. Close the subject after."""
+    rules = RULES if rules is None else rules
+    if after is not None:
+        rules = rules[[rule.name for rule in rules].index(after) + 1 :]
+    broken: str | None = None
+    for rule in rules:
+        begin(rule)
+        if broken is not None:
+            text = f'nothing can be told while "{broken}" fails'
+            yield RuleFinding(rule=rule.name, outcome="skipped", text=text)
+            continue
+        finding = _try(rule, subject)
+        if rule.vital and finding.outcome == "FAIL":
+            broken = rule.name
+        yield finding
+
+
+def _try(rule: Rule, subject: Subject) -> RuleFinding:
+    try:
+        if rule.reads and not subject.reads_images:
+            raise SkippedError("its images do not come from the files")
+        text = rule.check(subject)
+    except BrokenContractError as error:
+        return RuleFinding(rule=rule.name, outcome="FAIL", text=str(error))
+    except SkippedError as error:
+        return RuleFinding(rule=rule.name, outcome="skipped", text=str(error))
+    except FastbenchError as error:
+        return RuleFinding(rule=rule.name, outcome="FAIL", text=str(error))
+    except Exception as error:  # noqa: BLE001 - odd batches break our own arithmetic in odd ways
+        return RuleFinding(
+            rule=rule.name,
+            outcome="FAIL",
+            text=f"what it delivered cannot be handled: {in_words(error)}",
+        )
+    return RuleFinding(rule=rule.name, outcome="ok" if rule.judged else "told", text=text)
+
+
+def _opens(subject: Subject) -> str:
+    start = time.perf_counter()
+    loader = subject.loader
+    seconds = format_seconds(time.perf_counter() - start)
+    return f"in {seconds}; {'reads' if loader.reads_images else 'does not read'} the images"
+
+
+def _batches(subject: Subject) -> str:
+    for epoch in subject.epochs:
+        _raise_faults(epoch, "batch")
+        if epoch.num_batches == 0:
+            raise BrokenContractError("an epoch has no batches")
+    return f"{subject.spec.num_batches} an epoch, two epochs read"
+
+
+def _samples(subject: Subject) -> str:
+    wanted = range(len(subject.spec.paths))
+    for number, epoch in enumerate(subject.epochs, start=1):
+        missing = sorted(set(wanted) - set(epoch.ids))
+        repeated = sorted({i for i in epoch.ids if epoch.ids.count(i) > 1})
+        foreign = sorted(set(epoch.ids) - set(wanted))
+        for what, ids in (
+            ("does not have", missing),
+            ("has more than once", repeated),
+            ("has samples that are not in the list:", foreign),
+        ):
+            if ids:
+                raise BrokenContractError(
+                    f"epoch {number} {what} {_some(ids)} of {len(wanted)} samples"
+                )
+        if epoch.ids != list(wanted):
+            place = next(i for i in wanted if epoch.ids[i] != i)
+            raise BrokenContractError(
+                f"epoch {number} has sample {epoch.ids[place]} at place {place}"
+            )
+    return f"{len(wanted)} samples, two epochs"
+
+
+def _by_faults(rule: str, seen: Callable[[Subject], str]) -> Callable[[Subject], str]:
+    """A check that no batch has a fault of one rule."""
+
+    def check(subject: Subject) -> str:
+        for epoch in subject.epochs:
+            _raise_faults(epoch, rule)
+        return seen(subject)
+
+    return check
+
+
+def _seen_sizes(subject: Subject) -> str:
+    spec = subject.spec
+    left = Expected(spec).num_valid(spec.num_batches - 1)
+    padding = " and padding" if subject.epochs[0].last_num_rows > left else ""
+    return f"{spec.batch_size} rows, the last batch {left}{padding}"
+
+
+def _finite(subject: Subject) -> str:
+    for epoch in subject.epochs:
+        bad = [i for i, image in epoch.images.items() if not bool(torch.isfinite(image).all())]
+        if bad:
+            raise BrokenContractError(
+                f"the images of samples {_some(bad)} have values that are not finite"
+            )
+    images = subject.epochs[0].images.values()
+    low = min(float(image.min()) for image in images)
+    high = max(float(image.max()) for image in images)
+    return f"from {low:.2f} to {high:.2f}"
+
+
+def _second(subject: Subject) -> str:
+    first, second = subject.epochs
+    return _alike(subject, second.images, first.images, "in the second epoch")
+
+
+def _left_early(subject: Subject) -> str:
+    loader, wanted = subject.loader, subject.epochs[0]
+    with subject.watched("as an epoch was left early"):
+        left = iter(loader)
+        for _ in range(min(2, subject.spec.num_batches)):
+            next(left)
+    epoch = subject.read(loader)
+    del left
+    if epoch.ids != wanted.ids:
+        raise BrokenContractError(
+            f"after two batches were taken the next epoch has {len(epoch.ids)} samples, the first "
+            f"is {epoch.ids[0] if epoch.ids else 'none'}"
+        )
+    return _alike(subject, epoch.images, wanted.images, "in the epoch after it")
+
+
+def _stays_valid(subject: Subject) -> str:
+    """Hold a batch while the next is asked for, and look at it again."""
+    num_checked = 0
+    held: tuple[Batch, torch.Tensor, torch.Tensor] | None = None
+    with subject.watched("in mid-epoch"):
+        for position, batch in enumerate(
+            itertools.islice(subject.loader, subject.spec.num_batches)
+        ):
+            if held is not None:
+                time.sleep(0.01)  # whoever works ahead may write now
+                before, images_NCHW, ids_N = held
+                if not torch.equal(before.images_NCHW, images_NCHW) or not torch.equal(
+                    before.ids_N, ids_N
+                ):
+                    raise BrokenContractError(
+                        f"batch {position - 1} changed when batch {position} was asked for; it "
+                        f"has to stay until batch {position + 1} is"
+                    )
+                num_checked += 1
+            held = batch, batch.images_NCHW.clone(), batch.ids_N.clone()
+    if not num_checked:
+        raise SkippedError("an epoch has one batch")
+    return f"{num_checked} batches looked at twice"
+
+
+def _closes(subject: Subject) -> str:
+    loader = subject.loader
+    with subject.watched("in mid-epoch"):
+        under_way = iter(loader)
+        next(under_way)
+    start = time.perf_counter()
+    subject.close()
+    seconds = time.perf_counter() - start
+    if seconds > CLOSE_SECONDS:
+        raise BrokenContractError(f"took {format_seconds(seconds)}, more than {CLOSE_SECONDS:g} s")
+    with subject.watched("when it was closed a second time"):
+        loader.close()
+    return f"in mid-epoch in {format_seconds(seconds)}, and again"
+
+
+def _closed(subject: Subject) -> str:
+    """A new epoch of a closed loader, and one that was under way, raise and do not just end."""
+    loader = subject.loader
+    with subject.watched("in mid-epoch"):
+        under_way = iter(loader)
+        next(under_way)
+    subject.close()
+    said = ""
+    for what in ("an epoch that was under way", "a new epoch"):
+        try:
+            next(under_way)
+        except StopIteration:
+            raise BrokenContractError(
+                f"{what} just ends, as if there were no more samples"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - any will do
+            said = f"{type(error).__name__}: {error}"
+        else:
+            raise BrokenContractError(f"{what} still has batches")
+        with contextlib.suppress(Exception):  # to raise here is as good as to raise at the first
+            under_way = iter(loader)
+    return said
+
+
+def _no_prefetch(subject: Subject) -> str:
+    return _as_before(subject, "with prefetch=0", prefetch=0)
+
+
+def _one_thread(subject: Subject) -> str:
+    return _as_before(subject, "with num_threads=1", num_threads=1)
+
+
+def _as_before(subject: Subject, how: str, **changes: object) -> str:
+    wanted = subject.epochs[0]
+    with subject.open(**changes) as (loader, spec):
+        epoch = subject.read(loader, spec)
+    _raise_faults(epoch, None)
+    if epoch.ids != wanted.ids:
+        raise BrokenContractError(f"{how} an epoch has other samples or another order")
+    return _alike(subject, epoch.images, wanted.images, how)
+
+
+def _dtypes(subject: Subject) -> str:
+    """The values of the other dtypes are float32's, rounded once or twice."""
+    full = subject.epochs[0].images
+    for dtype, unit in (("float16", 2**-10), ("bfloat16", 2**-7)):
+        with subject.open(dtype=dtype, prefetch=0) as (loader, spec):
+            epoch = subject.read(loader, spec)
+        _raise_faults(epoch, None)
+        for sample, image in epoch.images.items():
+            off = (image - full[sample]).abs()
+            if not bool((off <= unit * full[sample].abs() + 1e-3).all()):
+                raise BrokenContractError(
+                    f"sample {sample} in {dtype} is up to {float(off.max()):.3g} from float32"
+                )
+    return "float32's values, rounded"
+
+
+def _belong(subject: Subject) -> str:
+    """With the list reversed each file has to give the pixels that it gave before."""
+    paths = subject.spec.paths
+    with subject.open(paths=tuple(reversed(paths))) as (loader, spec):
+        epoch = subject.read(loader, spec)
+    images = {len(paths) - 1 - sample: image for sample, image in epoch.images.items()}
+    return _alike(subject, images, subject.epochs[0].images, "where the list is reversed")
+
+
+def _broken_file(subject: Subject) -> str:
+    """A JPEG that ends in its middle, in the second batch."""
+    paths = list(subject.spec.paths)
+    place = min(subject.spec.batch_size + 1, len(paths) - 1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / CUT_OFF
+        data = Path(paths[place]).read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        paths[place] = str(path)
+        try:
+            with subject.open(paths=tuple(paths)) as (loader, spec):
+                deque(itertools.islice(loader, spec.num_batches), maxlen=0)
+        except FastbenchError as error:
+            text = str(error)
+        except Exception as error:  # noqa: BLE001 - it need not be one of ours
+            text = in_words(error)
+        else:
+            raise BrokenContractError(
+                "a file that ends in its middle is delivered as an image, without a word"
+            )
+    if CUT_OFF not in text:
+        raise BrokenContractError(f"the error does not name the file: {text}")
+    return _first_sentence(text)
+
+
+def _threads(subject: Subject) -> str:
+    before, *_, last = subject.rounds
+    if last.num_threads <= before.num_threads:
+        return f"{last.num_threads} before and after {NUM_ROUNDS} rounds"
+    names = sorted(last.python_threads - before.python_threads)
+    named = f", such as {names[0]!r}" if names else ""
+    raise BrokenContractError(
+        f"{last.num_threads - before.num_threads} more after {NUM_ROUNDS} rounds of opening and "
+        f"closing{named}"
+    )
+
+
+def _processes(subject: Subject) -> str:
+    before, *_, last = subject.rounds
+    if last.num_processes <= before.num_processes:
+        return f"{last.num_processes} before and after {NUM_ROUNDS} rounds"
+    raise BrokenContractError(
+        f"{last.num_processes - before.num_processes} child processes more after {NUM_ROUNDS} "
+        f"rounds of opening and closing"
+    )
+
+
+def _memory(subject: Subject) -> str:
+    before, *_, last = subject.rounds
+    grown = last.num_bytes - before.num_bytes
+    on_device = last.num_device_bytes - before.num_device_bytes
+    for where, growth in (("the process", grown), ("torch's memory on the device", on_device)):
+        if growth > MEMORY_BYTES:
+            raise BrokenContractError(
+                f"{where} grew by {format_bytes(growth)} in {NUM_ROUNDS} rounds of opening and "
+                f"closing (bound: {format_bytes(MEMORY_BYTES)})"
+            )
+    return f"{format_bytes(max(0, grown))} more after {NUM_ROUNDS} rounds"
+
+
+def _parity(subject: Subject) -> str:
+    """How far the images are from the reference's, with the words of the gates."""
+    subject.close()
+    spec = dataclasses.replace(subject.spec, prefetch=0, options={})
+    reference = subject.reference(spec)
+    try:
+        theirs = subject.read(reference, spec).images
+    finally:
+        reference.close()
+    images = subject.epochs[0].images
+    if not images.keys() <= theirs.keys():
+        raise SkippedError("it has other samples than the reference")
+    differences = [_levels(subject, image, theirs[i]) for i, image in images.items()]
+    most = max(float(difference.max()) for difference in differences)
+    means = [float(difference.double().mean()) for difference in differences]
+    mean, worst = sum(means) / len(means), max(means)
+    if mean >= MEAN_LEVELS or worst >= IMAGE_LEVELS:
+        verdict = "different"
+    else:
+        verdict = "exact" if most < EXACT_LEVELS else "equivalent"
+    return f"{verdict}: max {most:.2f}, mean {mean:.4f} levels"
+
+
+RULES: Final = (
+    Rule("opens", _opens, vital=True, seconds=120.0),
+    Rule("yields Batch objects", _batches, vital=True, seconds=120.0),
+    Rule("every sample once, in order", _samples),
+    Rule("static sizes, num_valid", _by_faults("sizes", _seen_sizes)),
+    Rule("ids", _by_faults("ids", lambda s: f"int64, on {s.spec.device}")),
+    Rule("shape", _by_faults("shape", lambda s: f"(N, 3, {s.spec.preprocess.crop}, ...)")),
+    Rule("memory layout", _by_faults("layout", lambda _: "channels_last strides")),
+    Rule("dtype", _by_faults("dtype", lambda s: s.spec.dtype)),
+    Rule("device", _by_faults("device", lambda s: s.spec.device)),
+    Rule("finite values", _finite),
+    Rule("second epoch as the first", _second),
+    Rule("epoch left early", _left_early),
+    Rule("a batch stays valid", _stays_valid),
+    Rule("close()", _closes, seconds=30.0),
+    Rule("closed is closed", _closed, seconds=30.0),
+    Rule("prefetch=0", _no_prefetch),
+    Rule("num_threads=1", _one_thread),
+    Rule("float16 and bfloat16", _dtypes),
+    Rule("ids belong to their images", _belong, reads=True),
+    Rule("a broken file is named", _broken_file, reads=True),
+    Rule("threads end", _threads, seconds=120.0),
+    Rule("processes end", _processes, seconds=120.0),
+    Rule("memory is freed", _memory, seconds=120.0),
+    Rule("parity", _parity, reads=True, judged=False),
+)
+
+
+def _take_in(epoch: Epoch, batch: Batch) -> None:
+    """Copy a batch to the host."""
+    valid = batch.num_valid
+    epoch.last_num_rows = len(batch.images_NCHW)
+    ids = batch.ids_N.detach().flatten()[:valid].to("cpu", torch.int64).tolist()
+    epoch.ids += ids
+    with contextlib.suppress(NotImplementedError):  # "meta": a device that no batch may be on
+        images = batch.images_NCHW[:valid].detach().to("cpu", torch.float32, copy=True)
+        epoch.images.update(zip(ids, images, strict=False))
+
+
+def _take_stock(before: Round | None) -> Round:
+    """What the process holds, after what is ending has had some time to end."""
+    process = psutil.Process()
+    deadline = time.monotonic() + SETTLE_SECONDS
+    last: Round | None = None
+    num_alike = 0
+    gc.collect()
+    while True:
+        stock = Round(
+            num_threads=process.num_threads(),
+            num_processes=sum(
+                child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+                for child in process.children(recursive=True)
+            ),
+            num_bytes=process.memory_info().rss,
+            num_device_bytes=torch.cuda.memory_allocated() if torch.cuda.is_available() else 0,
+            python_threads=Counter(thread.name for thread in threading.enumerate()),
+        )
+        alike = last is not None and (stock.num_threads, stock.num_processes) == (
+            last.num_threads,
+            last.num_processes,
+        )
+        num_alike = num_alike + 1 if alike else 0
+        is_back = before is not None and (
+            stock.num_threads <= before.num_threads and stock.num_processes <= before.num_processes
+        )
+        if is_back or (before is None and num_alike >= 5) or time.monotonic() > deadline:
+            return stock
+        last = stock
+        time.sleep(0.05)
+
+
+def _raise_faults(epoch: Epoch, rule: str | None) -> None:
+    for name, fault in epoch.faults:
+        if rule in (None, name):
+            raise BrokenContractError(fault)
+
+
+def _levels(subject: Subject, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """How far two normalised images (C, H, W) are apart, in levels."""
+    if a.shape != b.shape:
+        raise BrokenContractError(f"images are {tuple(a.shape)} and {tuple(b.shape)}")
+    if a.ndim != 3 or a.shape[0] != 3:
+        raise SkippedError(f"images of the shape {tuple(a.shape)} have no levels")
+    preprocess = subject.spec.preprocess
+    mine, theirs = (levels_of(image[None], preprocess)[0] for image in (a, b))
+    return (mine - theirs).abs()
+
+
+def _alike(
+    subject: Subject,
+    images: Mapping[int, torch.Tensor],
+    wanted: Mapping[int, torch.Tensor],
+    where: str,
+) -> str:
+    """Whether images are the same by sample; raises `BrokenContractError` where one is not."""
+    most = 0.0
+    for sample, image in wanted.items():
+        if sample not in images:
+            raise BrokenContractError(f"sample {sample} has no image {where}")
+        if torch.equal(images[sample], image):
+            continue
+        off = float(_levels(subject, images[sample], image).max())
+        if not off <= SAME_LEVELS:
+            raise BrokenContractError(
+                f"sample {sample} is another image {where}: {off:.2f} levels off"
+            )
+        most = max(most, off)
+    return f"the same pixels, within {most:.1g} levels" if most else "the same pixels"
+
+
+def _some(ids: Sequence[int]) -> str:
+    shown = ", ".join(map(str, ids[:5]))
+    return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
+
+
+def _first_sentence(text: str) -> str:
+    """Of an error that names the file: without the folder that it lay in, and the remedy."""
+    head, _, tail = text.partition(CUT_OFF)
+    before = head.rpartition(" ")[0]
+    return f"{before} {CUT_OFF}{tail.partition('. ')[0]}".strip()

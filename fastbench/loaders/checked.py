@@ -1,0 +1,305 @@
+"""Does a loader hand over what the contract says? Each batch is looked at as it passes.
+
+All that is looked at lies on the host: types, shapes, strides, dtypes, devices, and how many
+batches an epoch has. Nothing waits for a device, and it takes a few microseconds a batch, so every
+batch of every run is looked at. On a CPU the ids can be read too. On a GPU they cannot without
+waiting: there the tally notes at which place each sample came, and the runner looks at that after
+the pass.
+
+Whatever a loader raises leaves here as one sentence that names the loader, its cause kept.
+
+What it does not know: whether the pixels are right (see `parity.py`), and what only a hostile
+reader tries, such as closing a loader in mid-epoch (see `contract.py`).
+
+Shape suffixes: N batch, C channels, H height, W width, M samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+import fastbench
+from fastbench.device import as_ours
+from fastbench.errors import FastbenchError, LoaderError
+from fastbench.loaders import BUILT_IN, title
+from fastbench.loaders.base import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fastbench.loaders import Factory
+    from fastbench.loaders.base import Loader, LoaderSpec, Setting
+
+__all__ = [
+    "BrokenContractError",
+    "CheckedLoader",
+    "Expected",
+    "explained",
+    "in_words",
+    "make_loader",
+]
+
+_PACKAGE: Final = Path(fastbench.__file__).parent
+_MOST_CHARACTERS: Final = 200
+
+
+class BrokenContractError(Exception):
+    """A loader breaks the contract; the text goes on from the loader's name."""
+
+
+def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
+    """What a factory makes of a spec, once it has been seen to be a loader.
+
+    Raises `BrokenContractError` for a factory that does not take one `LoaderSpec`, that fails, or
+    that returns something else; an error of ours that it raises is passed on.
+    """
+    if not callable(factory):
+        raise BrokenContractError(
+            f"cannot be opened: a factory is called with a LoaderSpec, and this is {_kind(factory)}"
+        )
+    if (signature := _signature(factory)) is not None:
+        try:
+            signature.bind(spec)
+        except TypeError:
+            raise BrokenContractError(
+                f"cannot be opened: a factory takes one LoaderSpec, and this one takes {signature}"
+            ) from None
+    with explained("while it was opened", spec.batch_size):
+        loader = factory(spec)
+    if (fault := _not_a_loader(loader)) is not None:
+        with contextlib.suppress(Exception):  # what is no loader need not close like one
+            loader.close()
+        raise BrokenContractError(f"opens as {_kind(loader)}, which is no loader: {fault}")
+    return loader
+
+
+@contextlib.contextmanager
+def explained(when: str, batch_size: int) -> Iterator[None]:
+    """Turn whatever a loader raises into an error of ours, or into a `BrokenContractError`."""
+    try:
+        yield
+    except (FastbenchError, BrokenContractError):
+        raise
+    except Exception as error:
+        raise _explain(error, when, batch_size) from error
+
+
+def in_words(error: BaseException) -> str:
+    """`ValueError: no such thing (loader.py:12)`: an exception, and whose line raised it."""
+    text = " ".join(next(iter(str(error).splitlines()), "").split()).rstrip(".")
+    if len(text) > _MOST_CHARACTERS:
+        text = text[: _MOST_CHARACTERS - 3] + "..."
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # From where the harness called it on; and of that the loader's own code, not what it calls.
+    inside = itertools.dropwhile(
+        lambda frame: (
+            frame.filename in (__file__, contextlib.__file__)
+            or Path(frame.filename).parent == _PACKAGE
+        ),
+        traceback.extract_tb(error.__traceback__),
+    )
+    frames = [(Path(frame.filename), frame.lineno) for frame in inside]
+    own = [(path, line) for path, line in frames if path.parent == frames[0][0].parent]
+    return f"{told} ({own[-1][0].name}:{own[-1][1]})" if own else told
+
+
+class Expected:
+    """What batches have to be for one spec."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self.num_samples = len(spec.paths)
+        self.num_batches = spec.num_batches
+        self.size = spec.batch_size
+        self.crop = spec.preprocess.crop
+        self.dtype: torch.dtype = getattr(torch, spec.dtype)
+        self.device = torch.device(spec.device)
+
+    def num_valid(self, position: int) -> int:
+        """Samples in the batch at this position of an epoch."""
+        return min(self.size, self.num_samples - position * self.size)
+
+    def faults(self, batch: object, position: int) -> Iterator[tuple[str, str]]:
+        """What is wrong with the batch at a position: (the rule that it breaks, what was seen).
+
+        The rules are `batch`, `sizes`, `shape`, `layout`, `dtype`, `device` and `ids`. Of what is
+        no batch at all nothing else can be told.
+        """
+        if not isinstance(batch, Batch):
+            yield "batch", f"batch {position} is {_kind(batch)}, not a fastbench.loaders.base.Batch"
+            return
+        images, ids, num_valid = batch.images_NCHW, batch.ids_N, batch.num_valid
+        for what, value, kind in (
+            ("images_NCHW", images, torch.Tensor),
+            ("ids_N", ids, torch.Tensor),
+            ("num_valid", num_valid, int),
+        ):
+            if not isinstance(value, kind):
+                wanted = _article(kind.__name__)
+                yield "batch", f"{what} is {_kind(value)}, not {wanted} (batch {position})"
+                return
+        if images.is_inference():
+            yield (
+                "batch",
+                (
+                    "images are made under torch.inference_mode, for which torch.compile would "
+                    "compile the model again"
+                ),
+            )
+        num_rows = images.shape[0] if images.ndim else 0
+        valid = self.num_valid(position)
+        if num_valid != valid:
+            yield "sizes", f"num_valid is {num_valid} in batch {position}, where {valid} belong"
+        # The last batch may be padded or not.
+        if num_rows not in (self.size, valid):
+            wanted = f"{self.size}" if valid == self.size else f"{valid} or {self.size}"
+            yield "sizes", f"batch {position} has {num_rows} rows, not {wanted}"
+        if images.shape[1:] != (3, self.crop, self.crop):
+            yield "shape", f"images are {tuple(images.shape)}, not (N, 3, {self.crop}, {self.crop})"
+        elif not images.is_contiguous(memory_format=torch.channels_last):
+            yield "layout", f"images have strides {images.stride()}, which is not channels_last"
+        if images.dtype != self.dtype:
+            yield "dtype", f"images are {images.dtype}, not {self.dtype}"
+        if images.device != self.device:
+            yield "device", f"images are on {images.device}, not on {self.device}"
+        if ids.dtype != torch.int64:
+            yield "ids", f"ids are {ids.dtype}, not torch.int64"
+        if ids.shape != (num_rows,):
+            yield "ids", f"ids have the shape {tuple(ids.shape)}, not ({num_rows},)"
+        if ids.device != self.device:
+            yield "ids", f"ids are on {ids.device}, not on {self.device}"
+
+
+class CheckedLoader:
+    """A loader whose batches are looked at, and whose errors name it.
+
+    Iterating raises `LoaderError` where a batch is not what the spec asks for, or an epoch has
+    more or fewer than it should; what the loader raises is mapped alike.
+    """
+
+    def __init__(self, name: str, factory: Factory, spec: LoaderSpec) -> None:
+        self._name = name
+        self._batch_size = spec.batch_size
+        with _named(name):
+            self._loader = make_loader(factory, spec)
+        self._expected = Expected(spec)
+        self._ids_M = torch.arange(len(spec.paths)) if spec.device == "cpu" else None
+        self.reads_images: bool = self._loader.reads_images
+        self.settings: Mapping[str, Setting] = self._loader.settings
+        self.repeatable: bool = getattr(self._loader, "repeatable", True)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch of batches."""
+        expected = self._expected
+        with _named(self._name):
+            with explained("as an epoch began", self._batch_size):
+                batches = iter(self._loader)
+            for position in range(expected.num_batches):
+                batch = self._take(batches)
+                if batch is None:
+                    raise BrokenContractError(
+                        f"ended its epoch after {position} of {expected.num_batches} batches: "
+                        f"samples are lost"
+                    )
+                for _, fault in expected.faults(batch, position):
+                    raise BrokenContractError(f"breaks the contract: {fault}")
+                self._check_ids(batch, position)
+                yield batch
+                del batch
+            if self._take(batches) is not None:
+                raise BrokenContractError(
+                    f"goes on after the {expected.num_batches} batches of its epoch: samples are "
+                    f"repeated"
+                )
+
+    def close(self) -> None:
+        """Close the loader."""
+        with _named(self._name), explained("while it was closed", self._batch_size):
+            self._loader.close()
+
+    def _take(self, batches: Iterator[Batch]) -> Batch | None:
+        """The next batch, None at the epoch's end; without a `with`, for this is timed."""
+        try:
+            return next(batches)
+        except StopIteration:
+            return None
+        except FastbenchError:
+            raise
+        except Exception as error:
+            raise _explain(error, "in mid-epoch", self._batch_size) from error
+
+    def _check_ids(self, batch: Batch, position: int) -> None:
+        if self._ids_M is None:
+            return
+        start = position * self._expected.size
+        wanted = self._ids_M[start : start + batch.num_valid]
+        if torch.equal(batch.ids_N[: batch.num_valid], wanted):
+            return
+        ids = batch.ids_N[: batch.num_valid].tolist()
+        row = next(i for i, sample in enumerate(ids) if sample != start + i)
+        raise BrokenContractError(
+            f"delivered sample {ids[row]} where sample {start + row} belongs (batch {position}, "
+            f"row {row}): samples are lost, repeated or out of order"
+        )
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn a broken contract into a `LoaderError` about this loader."""
+    try:
+        yield
+    except BrokenContractError as error:
+        remedy = (
+            "Report this, or choose another with --loader."
+            if name in BUILT_IN
+            else f"Mend it or tell its author; `fastbench loaders check {name}` tries every rule."
+        )
+        raise LoaderError(f"{title(name)} {error}. {remedy}") from (error.__cause__ or error)
+
+
+def _explain(error: Exception, when: str, batch_size: int) -> FastbenchError | BrokenContractError:
+    """Torch's errors of memory and device as they are everywhere, any other as the loader's."""
+    ours = as_ours(error, "loading", batch_size)
+    return ours or BrokenContractError(f"failed {when}: {in_words(error)}")
+
+
+def _signature(factory: Any) -> inspect.Signature | None:
+    """What a factory takes; None for the few callables that do not tell."""
+    try:
+        return inspect.signature(factory)
+    except ValueError:
+        return None
+
+
+def _not_a_loader(made: Any) -> str | None:
+    """What a factory's result lacks to be a `Loader`."""
+    for method in ("__iter__", "close"):
+        if not callable(getattr(made, method, None)):
+            return f"it has no {method}()"
+    if not isinstance(getattr(made, "reads_images", None), bool):
+        return "it has no reads_images, which is True where the images come from the files"
+    settings = getattr(made, "settings", None)
+    if settings is None or not hasattr(settings, "items"):
+        return "it has no settings, a mapping for the record, which may be empty"
+    for key, value in settings.items():
+        if not isinstance(key, str) or not isinstance(value, str | int | float | bool | None):
+            return (
+                f"no record can hold its settings, of which {key!r} is {_kind(value)} and not a "
+                f"str, int, float, bool or None"
+            )
+    return None
+
+
+def _kind(value: object) -> str:
+    """`None`, `a Tensor`, `an ImageFolder`."""
+    return "None" if value is None else _article(type(value).__name__)
+
+
+def _article(word: str) -> str:
+    return f"{'an' if word[:1].lower() in 'aeiou' else 'a'} {word}"

@@ -1,0 +1,95 @@
+"""The loaders as a table, and what became of each rule that one was held to; from 80 columns up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastbench.loaders import GENERAL_OPTIONS
+from fastbench.units import format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.findings import RuleFinding
+    from fastbench.loaders import Listed
+
+__all__ = ["render_finding", "render_head", "render_list", "render_verdict"]
+
+_RULE_WIDTH: Final = 27
+_STYLES: Final = {"ok": "green", "FAIL": "bold red", "skipped": "dim", "told": "cyan"}
+
+
+def render_list(loaders: Sequence[Listed]) -> RenderableType:
+    """Name, whether it runs here, and in words what it does and what it lacks."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("loader", no_wrap=True)
+    table.add_column("here", no_wrap=True)
+    table.add_column("what it does", overflow="fold")
+    for loader in loaders:
+        runs = loader.why_not is None
+        table.add_row(
+            Text(loader.name, style="bold" if runs else "dim"),
+            Text("yes" if runs else "no", style="green" if runs else "red"),
+            _describe(loader),
+        )
+    general = " and ".join(GENERAL_OPTIONS)
+    return Group(
+        table,
+        Text(f"Every loader has the options {general} too: --loader-option NAME.OPTION=VALUE."),
+        Text("Hold one to the contract: fastbench loaders check NAME"),
+    )
+
+
+def render_head(name: str, num_images: int, batch_size: int) -> RenderableType:
+    """What is about to be tried."""
+    text = f"{name} held to the contract, on {num_images} images in batches of {batch_size}"
+    return Text(text, style="bold")
+
+
+def render_finding(finding: RuleFinding) -> RenderableType:
+    """One line a rule; what was seen is wrapped in a column of its own."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=max(map(len, _STYLES)))
+    grid.add_column(width=_RULE_WIDTH)
+    grid.add_column(overflow="fold")
+    style = _STYLES[finding.outcome]
+    grid.add_row(
+        Text(finding.outcome, style=style),
+        Text(finding.rule),
+        Text(finding.text, style="" if finding.outcome == "FAIL" else "dim"),
+    )
+    return grid
+
+
+def render_verdict(name: str, findings: Sequence[RuleFinding], seconds: float) -> RenderableType:
+    """How many rules held, in one sentence."""
+    counts = {
+        outcome: sum(finding.outcome == outcome for finding in findings) for outcome in _STYLES
+    }
+    rest = "".join(f", {counts[key]} {key}" for key in ("skipped", "told") if counts[key])
+    if counts["FAIL"]:
+        text = f"{name} breaks the contract: {counts['FAIL']} FAIL, {counts['ok']} ok{rest}"
+    else:
+        text = f"{name} keeps the contract: {counts['ok']} ok{rest}"
+    style = "bold red" if counts["FAIL"] else "bold green"
+    return Text(f"{text}, in {format_seconds(seconds)}.", style=style)
+
+
+def _describe(loader: Listed) -> Text:
+    lines = [Text(loader.summary)] if loader.summary else []
+    facts = {"device": loader.device, "decoder": loader.decoder}
+    if any(facts.values()):
+        told = " · ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
+        lines.append(Text(told, style="dim"))
+    if loader.options:
+        lines.append(Text(f"options: {', '.join(loader.options)}", style="dim"))
+    if loader.origin:
+        lines.append(Text(f"plug-in: {loader.origin}", style="dim"))
+    if loader.why_not:
+        lines.append(Text(f"not here: {loader.why_not}", style="red"))
+    return Text("\n").join(lines)
