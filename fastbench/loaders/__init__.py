@@ -15,9 +15,11 @@ __all__ = [
     "GENERAL_OPTIONS",
     "Entry",
     "Factory",
+    "check_name",
     "check_options",
     "installed",
     "resolve",
+    "why_not",
 ]
 
 Factory = Callable[[LoaderSpec], Loader]
@@ -145,10 +147,28 @@ def resolve(name: str) -> Factory:
                 f"{type(error).__name__}: {error}. Mend or uninstall its package."
             ) from error
         return plugged
-    known = sorted({*BUILT_IN, *plug_ins})
-    raise UnknownNameError(
-        f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
-    )
+    check_name(name)
+    raise AssertionError(name)
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError`, with the nearest name, for a loader that nobody registered."""
+    if name in BUILT_IN:
+        return
+    known = sorted({*BUILT_IN, *installed()})
+    if name not in known:
+        raise UnknownNameError(
+            f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+        )
+
+
+def why_not(name: str) -> str | None:
+    """Why a loader cannot run here, or None: its package is tried, and nothing is opened."""
+    try:
+        resolve(name)
+    except LoaderMissingError as error:
+        return str(error)
+    return None
 
 
 def check_options(loader: str, names: Iterable[str]) -> None:
