@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tell", "find_missing", "run_row"]
 
+MODULE: Final = "fastbench.apart"
+"""What the child runs."""
 GRACE_S: Final = 5.0
 """How long a child may take to end after Ctrl-C."""
 EXIT_S: Final = 30.0
@@ -113,7 +115,7 @@ class _Child:
         self._pipe, pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-X", "faulthandler", "-m", "fastbench.apart", str(pipe)],
+                [sys.executable, "-P", "-X", "faulthandler", "-m", MODULE, str(pipe)],
                 stdin=subprocess.PIPE,
                 stdout=self.output,
                 stderr=self.output,

@@ -56,8 +56,10 @@ def run_on(
         output = tmp_path / "records"
         code = cli.main(
             ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
-             "--quick" if quick else "--no-quick", "--device", device_, "--batch-size", "8",
-             "--min-seconds", "1", "--output", str(output), *argv]
+             "--quick" if quick else "--no-quick", "--device", device_,
+             *(() if "--batch-size" in argv else ("--batch-size", "8")),
+             "--min-seconds", "1", "--output", str(output), *argv],
+            apart=False,
         )  # fmt: skip
         return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 

@@ -45,6 +45,5 @@ def render(plan: Plan) -> RenderableType:
 def _sum(plan: Plan) -> str:
     num, left = len(plan.rows), len(plan.todo)
     rows = f"{num:,} row{'' if num == 1 else 's'}"
-    return (
-        f"{rows}: {num - left:,} finished, {left:,} to be measured." if plan.resumed else f"{rows}."
-    )
+    state = f": {num - left:,} finished, {left:,} to be measured" if plan.resumed else ""
+    return f"{rows}{state}."

@@ -135,8 +135,9 @@ class Progress:
 
     def _show(self, lower: RichProgress) -> None:
         if self._console.is_terminal:
-            self._live.update(Group(self._rows, lower) if self._row is not None else lower)
             self._live.start()
+            shown = Group(self._rows, lower) if self._row is not None else lower
+            self._live.update(shown, refresh=True)
 
 
 class _LeftColumn(ProgressColumn):
