@@ -91,7 +91,7 @@ class Session:
         """
         name = self._config.models[0]
         try:
-            bench = self._prepare(name, loaders)
+            bench = self._prepare(name)
         except FastbenchError as error:
             yield FailedRow(name, EVERY_LOADER, error)
             return
@@ -108,8 +108,8 @@ class Session:
                 manifest = self._workbench.manifest
                 self._predictions.add(record, manifest, bench.labels, bench.model, scores)
 
-    def _prepare(self, name: str, loaders: Sequence[str]) -> Bench:
-        """Load a model, map its labels, compile it, and get the reference's predictions."""
+    def _prepare(self, name: str) -> Bench:
+        """Load a model, map its labels, and compile it."""
         config, workbench = self._config, self._workbench
         workbench.say(f"{name}: loading the model" + (", compiling it" if config.compile else ""))
         start = time.perf_counter()
@@ -130,20 +130,24 @@ class Session:
         )
         bench.others = others
         bench.cost = count_cost(model)
-        # A float32 eager row of the reference is its own reference: no second pass is needed.
-        gives_them = workbench.is_float32_eager and config.reference in loaders
-        if config.reference != "none" and not gives_them:
-            bench.reference_predictions = self._find_reference(bench)
         return bench
 
-    def _find_reference(self, bench: Bench) -> list[int] | None:
-        """What the reference predicts in float32; made once, whichever row needs it first."""
+    def _find_reference(self, bench: Bench, notes: list[str]) -> list[int] | None:
+        """What the reference predicts in float32; made once, whichever row needs it first.
+
+        Where the reference fails, this row was measured all the same, and its notes say why it is
+        held against nothing.
+        """
         workbench, reference = self._workbench, self._config.reference
         depends_on = self._reference_depends_on(bench)
         found = references.find(workbench.folder, depends_on, len(workbench.manifest))
         if found is None:
             workbench.say(f"{bench.model.name} · {reference}: the reference's float32 predictions")
-            found = self._score_reference(bench)
+            try:
+                found = self._score_reference(bench)
+            except FastbenchError as error:
+                notes.append(f"no parity, for the reference failed: {error}")
+                return None
             if found is not None:
                 references.keep(workbench.folder, depends_on, found)
         return found
@@ -263,10 +267,15 @@ class Session:
         self, bench: Bench, name: str, predictions: list[int], notes: list[str]
     ) -> Parity | None:
         reference = self._config.reference
+        if reference == "none":
+            return None
+        # A float32 eager row of the reference is its own reference: no second pass is needed.
         is_reference = name == reference and self._workbench.is_float32_eager
         if is_reference:
             bench.reference_predictions = predictions
             references.keep(self._workbench.folder, self._reference_depends_on(bench), predictions)
+        elif bench.reference_predictions is None:
+            bench.reference_predictions = self._find_reference(bench, notes)
         if bench.reference_predictions is None:
             return None
         pixels = None
