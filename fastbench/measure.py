@@ -123,7 +123,8 @@ def plan_rows(
         if row.loader in missing or row.group in failed:
             continue
         left_s = seconds_left(seconds, len(todo) - number)
-        progress.row(number, len(todo), plan.title(row), left_s)
+        how = plan.how(row)
+        progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
         for measured in run(row.config, folder, progress, models):
             if isinstance(measured, Record):
@@ -138,7 +139,7 @@ def plan_rows(
             else:
                 if measured.loader == EVERY_LOADER:
                     failed.add(row.group)
-                yield dataclasses.replace(measured, how=tuple(plan.how(row)))
+                yield dataclasses.replace(measured, how=tuple(how))
         models = ()  # the first row has looked at their names
 
 

@@ -43,12 +43,12 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_about(seconds: float) -> str:
-    """A time to come, as it is guessed: `less than a minute`, `4 min`, `1 h 20 min`."""
+    """A time that is guessed: `less than a minute`, `about 4 min`, `about 1 h 20 min`."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
 
 
 def format_percent(share: float) -> str:

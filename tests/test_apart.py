@@ -166,7 +166,7 @@ def test_a_fault_after_the_row_does_not_lose_it(
     lines = [line for line in err.splitlines() if line.startswith("Row ")]
     assert lines == [
         "Row 1 of 2: sample · untidy",
-        "Row 2 of 2: sample · dali, about less than a minute left",
+        "Row 2 of 2: sample · dali, less than a minute left",
     ]
     # The first row's child looks at the names of all models before anything is measured.
     told = [line.split("|")[0] for line in (tmp_path / "out/started.txt").read_text().splitlines()]
@@ -295,7 +295,7 @@ def test_the_progress_in_a_terminal() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
     with Progress(console) as progress:
-        progress.row(2, 12, "sample · dali", 250.0)
+        progress.row(2, 12, "sample · dali · batch 8", 250.0, "batch 8")
         progress.say("sample · dali: measuring")
         progress.count("drawing the images")(3, 10)
         progress.note("A [line] that stays.")
@@ -303,15 +303,15 @@ def test_the_progress_in_a_terminal() -> None:
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     assert "2 of 12 rows" in shown
     assert "about 4 min left" in shown
-    assert "sample · dali: measuring" in shown
+    assert "sample · dali: measuring (batch 8)" in shown
     assert "drawing the images" in shown
     assert shown.count("A [line] that stays.") == 1
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "less than a minute"), (29, "less than a minute"), (31, "1 min"), (250, "4 min"),
-     (3600, "1 h 0 min"), (4800, "1 h 20 min")],
+    [(0, "less than a minute"), (29, "less than a minute"), (31, "about 1 min"), (250, "about 4 min"),
+     (3600, "about 1 h 0 min"), (4800, "about 1 h 20 min")],
 )  # fmt: skip
 def test_a_time_that_is_guessed(seconds: float, text: str) -> None:
     assert format_about(seconds) == text

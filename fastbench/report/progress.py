@@ -64,6 +64,7 @@ class Progress:
             console=self._console,
         )
         self._row: TaskID | None = None
+        self._how = ""
         self._noted: set[str] = set()
         self._live = Live(console=self._console, transient=True, refresh_per_second=REFRESHES_PER_S)
 
@@ -87,14 +88,20 @@ class Progress:
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def row(self, num_done: int, total: int, title: str, left_s: float | None) -> None:
-        """A row of several begins; `left_s` is how long it and the others may take, if known."""
+    def row(
+        self, num_done: int, total: int, title: str, left_s: float | None, how: str = ""
+    ) -> None:
+        """A row of several begins; `left_s` is how long it and the others may take, if known.
+
+        `how` is the part of the title that tells the row from others of its model and loader.
+        """
         if total == 1:
             return
         if not self._console.is_terminal:
-            left = "" if left_s is None else f", about {format_about(left_s)} left"
+            left = "" if left_s is None else f", {format_about(left_s)} left"
             self._print(f"Row {num_done + 1} of {total}: {title}{left}")
             return
+        self._how = f" ({how})" if how else ""
         if self._row is None:
             self._row = self._rows.add_task("", total=total)
         until = None if left_s is None else time.monotonic() + left_s
@@ -107,7 +114,7 @@ class Progress:
             return
         for task in self._status.task_ids:
             self._status.remove_task(task)
-        self._status.add_task(text, total=None)
+        self._status.add_task(text + self._how, total=None)
         self._show(self._status)
 
     def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
@@ -147,4 +154,4 @@ class _LeftColumn(ProgressColumn):
         until = task.fields.get("until")
         if until is None:
             return Text("")
-        return Text(f"about {format_about(max(0.0, until - time.monotonic()))} left")
+        return Text(f"{format_about(max(0.0, until - time.monotonic()))} left")
