@@ -111,6 +111,7 @@ def plan_rows(
     missing = find_missing(optional, progress) if optional else {}
     for loader, why in missing.items():
         progress.note(f"{loader} is left out: {why}")
+    todo = [row for row in todo if row.loader not in missing]
     models: Sequence[str] = tuple(dict.fromkeys(row.model for row in todo))
     failed: set[tuple[object, ...]] = set()
     seconds: list[float] = []
@@ -119,9 +120,9 @@ def plan_rows(
         if row.digest in plan.finished:
             yield plan.finished[row.digest]
             continue
-        number = todo.index(row)
         if row.loader in missing or row.group in failed:
             continue
+        number = todo.index(row)
         left_s = seconds_left(seconds, len(todo) - number)
         how = plan.how(row)
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
