@@ -324,8 +324,8 @@ def test_the_progress_in_a_terminal() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "less than a minute"), (29, "less than a minute"), (31, "about 1 min"), (250, "about 4 min"),
-     (3600, "about 1 h 0 min"), (4800, "about 1 h 20 min")],
+    [(0, "less than a minute"), (29, "less than a minute"), (31, "about 1 min"),
+     (250, "about 4 min"), (3600, "about 1 h 0 min"), (4800, "about 1 h 20 min")],
 )  # fmt: skip
 def test_a_time_that_is_guessed(seconds: float, text: str) -> None:
     assert format_about(seconds) == text
