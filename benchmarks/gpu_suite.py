@@ -117,9 +117,9 @@ class Suite:
         """The rows of one session; failures are kept and said."""
         try:
             workbench = Workbench(config, self.output, say=say, count=uncounted)
-            for row in Session(workbench).rows():
+            for row in Session(workbench).rows(config.loaders):
                 if isinstance(row, FailedRow):
-                    self.failed.append(f"{row.model} · {row.loader}: {row.error}")
+                    self.failed.append(str(row))
                     say(self.failed[-1])
                 else:
                     self.records.append(row)

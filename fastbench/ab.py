@@ -21,8 +21,8 @@ from fastbench.workbench import Bench, Workbench, open_loader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastbench.data.choice import Count
     from fastbench.loaders.base import Loader, LoaderSpec
-    from fastbench.workbench import Count
 
 __all__ = ["ab_rows", "num_queued"]
 

@@ -2,8 +2,8 @@
 
 Each field annotated with `Annotated[type, Knob(...)]` becomes one option: `batch_size: int | None`
 is `--batch-size N`, a bool is `--compile / --no-compile`, a tuple is an option that may be given
-again. argparse does the parsing: the libraries that read dataclasses take half a second to say
-`--help`, this takes a tenth.
+again, and so is any option that is named in `several`. argparse does the parsing: the libraries
+that read dataclasses take half a second to say `--help`, this takes a tenth.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, NoReturn, TypeVar
 from fastbench.errors import UsageError
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from fastbench.config import Knob
 
-__all__ = ["Parser", "add_options", "from_options"]
+__all__ = ["Parser", "add_options", "from_options", "given_options"]
 
 T = TypeVar("T")
 
@@ -35,15 +35,21 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(
-    parser: argparse.ArgumentParser, config_type: type[Any], only: Collection[str] | None = None
+    parser: argparse.ArgumentParser,
+    config_type: type[Any],
+    only: Collection[str] | None = None,
+    several: Collection[str] = (),
 ) -> None:
-    """Give `parser` one option for each field of the dataclass `config_type`, or for some."""
+    """Give `parser` one option for each field of the dataclass `config_type`, or for some.
+
+    Those in `several` may be given again, whatever their type.
+    """
     hints = typing.get_type_hints(config_type, include_extras=True)
     for field in dataclasses.fields(config_type):
         if only is not None and field.name not in only:
             continue
         kind, knob = typing.get_args(hints[field.name])
-        _add(parser, field.name, kind, knob, field.default)
+        _add(parser, field.name, kind, knob, field.default, field.name in several)
 
 
 def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
@@ -51,37 +57,64 @@ def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
 
     Raises `UsageError` where the dataclass refuses a value.
     """
-    fields = {field.name for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
-    given = {name: value for name, value in vars(namespace).items() if name in fields}
-    return config_type(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in given.items()
-        }
-    )
+    return config_type(**given_options(config_type, namespace))
+
+
+def given_options(config_type: type[Any], namespace: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, by field; a tuple where one may be given again."""
+    fields = {field.name for field in dataclasses.fields(config_type)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(namespace).items()
+        if name in fields
+    }
+
+
+class _BothWays(argparse.BooleanOptionalAction):
+    """`--compile --no-compile` is a list of both."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, [])
+        super().__call__(parser, namespace, values, option_string)
+        setattr(namespace, self.dest, [*before, getattr(namespace, self.dest)])
 
 
 def _add(
-    parser: argparse.ArgumentParser, name: str, kind: Any, knob: Knob, default: object
+    parser: argparse.ArgumentParser,
+    name: str,
+    kind: Any,
+    knob: Knob,
+    default: object,
+    several: bool,
 ) -> None:
     option = "--" + name.replace("_", "-")
     # An option that was not given stays out of the namespace: the dataclass has the default.
     shared: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": knob.help}
+    if several:
+        shared["help"] += "; repeatable"
     if kind is bool:
         shared["help"] += f" (default: {'on' if default else 'off'})"
-        parser.add_argument(option, action=argparse.BooleanOptionalAction, **shared)
+        action = _BothWays if several else argparse.BooleanOptionalAction
+        parser.add_argument(option, action=action, **shared)
         return
-    repeated = typing.get_origin(kind) is tuple
     if isinstance(kind, types.UnionType):  # int | None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    elif repeated:
-        kind = typing.get_args(kind)[0]
+    elif typing.get_origin(kind) is tuple:
+        kind, several = typing.get_args(kind)[0], True
+    if knob.bare is not None:
+        shared |= {"nargs": "?", "const": knob.bare}
     if "default:" not in knob.help and default not in (None, ()):
         shared["help"] += f" (default: {default})"
     parser.add_argument(
         option,
         type=kind,
-        action="append" if repeated else "store",
+        action="append" if several else "store",
         metavar=None if knob.choices else (knob.metavar or name.upper()),
         choices=knob.choices,
         **shared,

@@ -6,20 +6,21 @@ command line was wrong, 3 the predictions were, 130 interrupted (see `errors.py`
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastbench.arguments import Parser, add_options, from_options
+from fastbench.arguments import Parser, add_options, from_options, given_options
 from fastbench.checking import add_check, list_loaders
-from fastbench.config import RunConfig
+from fastbench.config import SWEPT, PlanOptions, RunConfig
 from fastbench.data.commands import Command, Make, add_commands
 from fastbench.errors import (
     EXIT_INTERRUPTED,
     FastbenchError,
     UsageError,
 )
-from fastbench.measure import ab_rows, complain, measure, parity_rows, rows, say
+from fastbench.measure import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.report.commands import add_options as add_report_options
 from fastbench.report.commands import report
 
@@ -50,10 +51,14 @@ PARITY_OPTIONS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code."""
+def main(argv: Sequence[str] | None = None, *, apart: bool = True) -> int:
+    """Run one command; return its exit code.
+
+    With `apart` False the rows of `fastbench run` share this process, as a test may want them to.
+    """
     try:
         arguments = _parser().parse_args(argv)
+        arguments.apart = apart
         code: int = arguments.command(arguments)
     except FastbenchError as error:
         complain(str(error))
@@ -84,7 +89,8 @@ def _parser() -> Parser:
         return sub
 
     run = command("run", _run, "measure throughput, latency and accuracy; one record a row")
-    add_options(run, RunConfig)
+    add_options(run, PlanOptions)
+    add_options(run, RunConfig, several=SWEPT)
     hold = command("parity", _parity, "hold a loader's images and predictions to the reference")
     add_options(hold, RunConfig, only=PARITY_OPTIONS)
     _add_compare(command("compare", _compare, "hold records B against A; fail on what got worse"))
@@ -168,8 +174,25 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    config = from_options(RunConfig, arguments)
-    return measure(config, ab_rows if config.ab else rows)
+    from fastbench.report.progress import Progress
+    from fastbench.sweep import make_plan, merge, single
+
+    given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
+    if (options := merge(given, how)).get("ab"):
+        if how.resume is not None or how.dry_run:
+            raise UsageError("--ab is one comparison. Leave out --resume and --dry-run.")
+        config = single(options)
+        return measure(config.output, functools.partial(ab_rows, config))
+    with Progress() as progress:
+        plan = make_plan(given, how, progress.count)
+    if how.dry_run:
+        from rich.console import Console
+
+        from fastbench.report.plan import render
+
+        Console().print(render(plan))
+        return 0
+    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart))
 
 
 def _parity(arguments: argparse.Namespace) -> int:
@@ -179,7 +202,7 @@ def _parity(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "There is nothing to compare: name a --loader and a --reference that differ."
         )
-    return measure(config, parity_rows)
+    return measure(config.output, functools.partial(parity_rows, config))
 
 
 def _compare(arguments: argparse.Namespace) -> int:

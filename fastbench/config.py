@@ -14,7 +14,17 @@ from typing import Annotated, Any, Final
 from fastbench.errors import UsageError, did_you_mean
 from fastbench.gates import MLPERF, PUBLISHED_TOLERANCE
 
-__all__ = ["COMPILE_MODES", "DEVICES_HELP", "DTYPES", "Knob", "RunConfig"]
+__all__ = [
+    "COMPILE_MODES",
+    "DEVICES_HELP",
+    "DTYPES",
+    "PRESETS",
+    "SWEPT",
+    "Knob",
+    "PlanOptions",
+    "RunConfig",
+    "parse_loader_option",
+]
 
 DTYPES: Final = ("auto", "float32", "float16", "bfloat16")
 COMPILE_MODES: Final = (
@@ -28,6 +38,10 @@ PASSES: Final = ("all", "end-to-end")
 ON_ERROR: Final = ("fail", "skip")
 AMONG: Final = ("all", "present")
 PAGE_CACHES: Final = ("warm", "cold")
+SWEPT: Final = ("dtype", "compile", "compile_mode", "batch_size")
+"""Options that may be given again, beside the model and the loader: every combination is a row."""
+PRESETS: Final = ("study", "imagenet-classics", "loaders", "precision", "batch-scaling")
+"""The files in `presets/`."""
 NOT_COMPARED: Final = frozenset(
     {
         *("ab", "latency_batch_size", "min_seconds", "on_error", "output", "page_cache"),
@@ -40,11 +54,15 @@ DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
 @dataclass(frozen=True)
 class Knob:
-    """What the command line says of one field: its help, and the word for its value."""
+    """What the command line says of one field: its help, and the word for its value.
+
+    `bare` is the value of an option that is given without one, where that means something.
+    """
 
     help: str
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
+    bare: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +94,13 @@ class RunConfig:
             "DEFAULT|NAME|FILE|none",
         ),
     ] = "DEFAULT"
-    loader: Annotated[tuple[str, ...], Knob("loader by name, repeatable (default: dali)")] = ()
+    loader: Annotated[
+        tuple[str, ...],
+        Knob(
+            "loader by name, repeatable; all: every one that runs here, for fastbench run "
+            "(default: dali)"
+        ),
+    ] = ()
     loader_option: Annotated[
         tuple[str, ...],
         Knob(
@@ -233,7 +257,7 @@ class RunConfig:
         if self.ab:
             self._check_ab()
         for text in self.loader_option:
-            loader, _ = _parse_option(text)
+            loader, _ = parse_loader_option(text)
             if loader not in self.loaders:
                 raise UsageError(
                     f"--loader-option {text} is for the loader {loader!r}, which is not run. "
@@ -305,12 +329,46 @@ class RunConfig:
 
     def options_of(self, loader: str) -> dict[str, str | int | float | bool]:
         """What `--loader-option` says of one loader; the last word on a name counts."""
-        parsed = map(_parse_option, self.loader_option)
+        parsed = map(parse_loader_option, self.loader_option)
         return dict(option for name, option in parsed if name == loader)
 
 
-def _parse_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
-    """`LOADER.NAME=VALUE` -> (loader, (name, value)); the value a number or a bool if it can be."""
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Where the rows of one `fastbench run` come from, and which of them are run.
+
+    None of it changes what a row measures, and no record has it.
+    """
+
+    preset: Annotated[
+        str | None,
+        Knob("a plan that comes with fastbench; other options override it", choices=PRESETS),
+    ] = None
+    config: Annotated[
+        str | None,
+        Knob(
+            "TOML file with options by name, a list where several values are meant; it overrides "
+            "the preset, and options given here override it",
+            "FILE",
+        ),
+    ] = None
+    resume: Annotated[
+        str | None,
+        Knob(
+            "go on with a run: rows that are finished are not measured again. DIR has its records "
+            "(default: --output, else the newest run); by itself it runs that run's plan",
+            "DIR",
+            bare="",
+        ),
+    ] = None
+    dry_run: Annotated[bool, Knob("print the rows that would be measured, and stop")] = False
+
+
+def parse_loader_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
+    """`LOADER.NAME=VALUE` -> (loader, (name, value)); the value a number or a bool if it can be.
+
+    Raises `UsageError` for another form.
+    """
     target, equals, written = text.partition("=")
     loader, _, name = target.rpartition(".")
     if not (equals and loader and name and written):

@@ -18,6 +18,7 @@ turns them into a line on stderr and an exit code.
     ├── DeviceError               exit 1   no such device, or it failed
     │   └── OutOfMemoryError      exit 1   the batch does not fit
     ├── CompileError              exit 1   torch.compile could not compile the model
+    ├── CrashError                exit 1   the process of a row died
     └── RecordError               exit 1   a record cannot be read
     Ctrl-C                        exit 130 (128 + SIGINT, as a shell reports it)
 
@@ -32,6 +33,7 @@ from typing import ClassVar
 __all__ = [
     "CompileError",
     "CorruptImageError",
+    "CrashError",
     "DataError",
     "DataNotFoundError",
     "DeviceError",
@@ -128,6 +130,10 @@ class OutOfMemoryError(DeviceError):
 
 class CompileError(FastbenchError):
     """torch.compile could not compile the model."""
+
+
+class CrashError(FastbenchError):
+    """The process in which a row was measured died, or ended without a result."""
 
 
 class RecordError(FastbenchError):

@@ -6,32 +6,49 @@ and shown, and the exit code tells the worst that happened (see `errors.py`).
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shlex
+import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastbench.errors import EXIT_INTERRUPTED, EXIT_WRONG, FastbenchError, OutputError
-from fastbench.results import AbRecord, FailedRow, ParityRecord, Record
+from fastbench import references
+from fastbench.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_WRONG,
+    FastbenchError,
+    LoaderMissingError,
+    OutputError,
+)
+from fastbench.options import write_options
+from fastbench.results import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
+from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.config import RunConfig
     from fastbench.report.progress import Progress
+    from fastbench.sweep import Plan
 
     AnyRecord = Record | ParityRecord | AbRecord
-    Rows = Callable[[RunConfig, Path, Progress], Iterator[AnyRecord | FailedRow]]
+    Rows = Callable[[Path, Progress], Iterator[AnyRecord | FailedRow]]
 
-__all__ = ["ab_rows", "complain", "measure", "parity_rows", "rows", "say"]
+__all__ = ["ab_rows", "complain", "measure", "parity_rows", "plan_rows", "say"]
 
 
-def measure(config: RunConfig, make_rows: Rows) -> int:
-    """Run row by row, keep what was measured whatever happens, and show it; the exit code."""
+def measure(output: str | None, make_rows: Rows) -> int:
+    """Run row by row, keep what was measured whatever happens, and show it; the exit code.
+
+    `output` is the folder for the records, None for a new one.
+    """
     # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
     # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    folder, is_new = _open_output(config.output)
+    folder, is_new = _open_output(output)
 
     from fastbench.report.progress import Progress
 
@@ -39,11 +56,10 @@ def measure(config: RunConfig, make_rows: Rows) -> int:
     complaints: list[str] = []
     code = 0
     with Progress() as progress:
-        progress.say("loading torch")
         try:
-            for row in make_rows(config, folder, progress):
+            for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):
-                    complaints.append(f"{row.model} · {row.loader}: {row.error}")
+                    complaints.append(str(row))
                     # A row that is missing outweighs one that is wrong.
                     code = row.error.exit_code if code in (0, EXIT_WRONG) else code
                     continue
@@ -57,36 +73,101 @@ def measure(config: RunConfig, make_rows: Rows) -> int:
             code = EXIT_INTERRUPTED
             num = len(records)
             kept = f"{num} finished row{' is' if num == 1 else 's are'} in {folder}"
-            complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.")
+            resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
+            goes_on = f" Go on with: {resume}" if (folder / PLAN_FILE).exists() else ""
+            complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
         except FastbenchError as error:
             code = error.exit_code
             complaints.append(str(error))
     if records:
         _show(records, folder)
-    elif is_new and not any(folder.iterdir()):
-        folder.rmdir()
+    elif is_new:
+        shutil.rmtree(folder / references.FOLDER, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
     for complaint in complaints:
         complain(complaint)
     return code
 
 
-def rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[Record | FailedRow]:
-    """The rows of `fastbench run`."""
-    from fastbench.report.predictions import PredictionsFile
-    from fastbench.session import Session
-    from fastbench.workbench import Workbench
+def plan_rows(
+    plan: Plan, apart: bool, folder: Path, progress: Progress
+) -> Iterator[Record | FailedRow]:
+    """The rows of `fastbench run`, where there are several each in a process of its own.
 
-    workbench = Workbench(config, folder, say=progress.say, count=progress.count)
-    file = PredictionsFile(Path(config.predictions).expanduser()) if config.predictions else None
-    if workbench.device.type == "cpu":
-        progress.note("No GPU is used: DALI and the model run on the CPU.")
-    yield from Session(workbench, file).rows()
+    `apart` False keeps all of them in this one: a row that crashes is then the end.
+    """
+    from fastbench.apart import find_missing, run_row
+
+    todo = plan.todo
+    if todo:
+        _check_predictions(plan)
+    run = run_row if apart and len(plan.rows) > 1 else _run_row_here
+    if plan.num_changed:
+        progress.note(f"{plan.num_changed} finished rows had other images: they are run again.")
+    optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
+    if optional:
+        progress.say("looking which loaders run here")
+    missing = find_missing(optional, progress) if optional else {}
+    for loader, why in missing.items():
+        progress.note(f"{loader} is left out: {why}")
+    todo = [row for row in todo if row.loader not in missing]
+    models: Sequence[str] = tuple(dict.fromkeys(row.model for row in todo))
+    failed: set[tuple[object, ...]] = set()
+    seconds: list[float] = []
+    written = False
+    for row in plan.rows:
+        if row.digest in plan.finished:
+            yield plan.finished[row.digest]
+            continue
+        if row.loader in missing or row.group in failed:
+            continue
+        number = todo.index(row)
+        left_s = seconds_left(seconds, len(todo) - number)
+        how = plan.how(row)
+        progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
+        start = time.monotonic()
+        for measured in run(row.config, folder, progress, models):
+            if isinstance(measured, Record):
+                seconds.append(time.monotonic() - start)
+                if not written:
+                    write_options(plan.options, folder / PLAN_FILE)
+                    written = True
+                yield measured
+            elif row.only_if_here and isinstance(measured.error, LoaderMissingError):
+                missing[row.loader] = str(measured.error)
+                progress.note(f"{row.loader} is left out: {measured.error}")
+            else:
+                if measured.loader == EVERY_LOADER:
+                    failed.add(row.group)
+                yield dataclasses.replace(measured, how=tuple(how))
+        models = ()  # the first row has looked at their names
+
+
+def _run_row_here(
+    config: RunConfig, folder: Path, progress: Progress, models: Sequence[str]
+) -> Iterator[Record | FailedRow]:
+    progress.say("loading torch")
+    from fastbench.session import measure_row
+
+    for row, _ in measure_row(config, folder, progress, models):
+        yield row
+
+
+def _check_predictions(plan: Plan) -> None:
+    """A run that goes on adds to the file of predictions; any other makes it."""
+    from fastbench.report.predictions import PredictionsFile
+
+    name = plan.options.get("predictions")
+    if name is not None and not plan.resumed:
+        PredictionsFile(Path(name).expanduser()).check()
 
 
 def parity_rows(
     config: RunConfig, folder: Path, progress: Progress
 ) -> Iterator[ParityRecord | FailedRow]:
     """The rows of `fastbench parity`."""
+    progress.say("loading torch")
     from fastbench import comparison
     from fastbench.workbench import Workbench
 
@@ -96,6 +177,7 @@ def parity_rows(
 
 def ab_rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[AbRecord | FailedRow]:
     """The rows of `fastbench run --ab`."""
+    progress.say("loading torch")
     from fastbench import ab
     from fastbench.workbench import Workbench
 
@@ -131,7 +213,7 @@ def _open_output(asked: str | None) -> tuple[Path, bool]:
     """Make the folder for the records now, not after an hour of measuring; and was it made?"""
     from datetime import datetime
 
-    default = Path("fastbench-results") / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    default = RESULTS / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
     folder = Path(asked).expanduser() if asked else default
     is_new = not folder.exists()
     try:

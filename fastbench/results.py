@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastbench.errors import FastbenchError
 
 __all__ = [
+    "EVERY_LOADER",
     "AbRecord",
     "FailedRow",
     "ParityRecord",
@@ -38,6 +39,8 @@ __all__ = [
     "ratio_of_pairs",
 ]
 
+EVERY_LOADER: Final = "every loader"
+"""The loader of a failed row that fails for its model, dtype, compilation or batch size."""
 BALANCED: Final = 1.1
 CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
@@ -178,11 +181,15 @@ class Record:
 
 @dataclass(frozen=True)
 class FailedRow:
-    """A row that could not be measured."""
+    """A row that could not be measured; `how` tells it from others of its model and loader."""
 
     model: str
     loader: str
     error: FastbenchError
+    how: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{' · '.join((self.model, self.loader, *self.how))}: {self.error}"
 
 
 def ratio_of_pairs(

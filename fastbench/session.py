@@ -1,78 +1,115 @@
-"""One `fastbench run`: a row a model and loader, each record on disk as soon as it is measured.
+"""A model behind one loader or some: a row each, its record on disk as soon as it is measured.
 
-A row that fails is reported and the next one runs. The reference's row comes first, so that the
-others can be held against it as they finish.
+A row that fails is reported and the next one runs. `fastbench run` measures each row in a process
+of its own (see `apart.py`), so that a session has one loader; where one has several, the model is
+loaded and compiled once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fastbench import parity, runner, tune
+import torch
+import torchvision
+
+from fastbench import parity, references, runner, tune
 from fastbench.clock import make_clock
 from fastbench.comparison import compare_some
 from fastbench.data.labels import BY_WNID
 from fastbench.device import mapped_errors
-from fastbench.errors import FastbenchError
+from fastbench.errors import FastbenchError, LoaderMissingError
 from fastbench.findings import Parity, Published
 from fastbench.loaders import resolve
+from fastbench.models import check_name
 from fastbench.models.classifier import forget_compiled
 from fastbench.models.cost import count_cost
-from fastbench.results import FailedRow, Record
+from fastbench.report.predictions import PredictionsFile
+from fastbench.results import EVERY_LOADER, FailedRow, Record
 from fastbench.row import make_record, run_passes
 from fastbench.storage import write_record
 from fastbench.workbench import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from fastbench.apart import Tell
+    from fastbench.config import RunConfig
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
     from fastbench.measurements import Ceiling, Trial
     from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Classifier, Scores
-    from fastbench.report.predictions import PredictionsFile
 
-__all__ = ["Session"]
+__all__ = ["Session", "measure_row"]
+
+
+def measure_row(
+    config: RunConfig, folder: Path, tell: Tell, models: Sequence[str]
+) -> Iterator[tuple[Record | FailedRow, Path | None]]:
+    """Measure the one row of a configuration with one model and one loader; and where it is stored.
+
+    Raises the `FastbenchError` that every other row of the run would meet too: of the data, the
+    device, the reference, or a name among `models`, those of all rows.
+    """
+    for name in models:
+        check_name(name)
+    try:
+        workbench = Workbench(config, folder, say=tell.say, count=tell.count)
+    except LoaderMissingError as error:
+        if config.reference != "none":
+            resolve(config.reference)  # without which there is no row at all
+        yield FailedRow(config.models[0], config.timed_loader, error), None
+        return
+    if workbench.device.type == "cpu":
+        tell.note("No GPU is used: DALI and the model run on the CPU.")
+    file = PredictionsFile(Path(config.predictions).expanduser()) if config.predictions else None
+    session = Session(workbench, file)
+    for row in session.rows([config.timed_loader]):
+        yield row, session.path
 
 
 class Session:
-    """The rows of one run; `predictions` takes what each of them predicts, image by image."""
+    """The rows of one model; `predictions` takes what each of them predicts, image by image.
+
+    `path` is where the last record was written.
+    """
 
     def __init__(self, workbench: Workbench, predictions: PredictionsFile | None = None) -> None:
         self._workbench = workbench
         self._config = workbench.config
         self._conditions = workbench.conditions
         self._predictions = predictions
+        self.path: Path | None = None
         self._tuned: dict[tuple[str, Preprocess, str], tuple[dict[str, Setting], list[Trial]]] = {}
 
-    def rows(self) -> Iterator[Record | FailedRow]:
-        """Measure row by row: every model, and for each every loader, the reference first.
+    def rows(self, loaders: Sequence[str]) -> Iterator[Record | FailedRow]:
+        """Measure the configuration's first model behind one loader after the other.
 
         A record is on disk when it is yielded. Raises `OutputError` where it cannot be written.
         """
-        for name in self._config.models:
+        name = self._config.models[0]
+        try:
+            bench = self._prepare(name)
+        except FastbenchError as error:
+            yield FailedRow(name, EVERY_LOADER, error)
+            return
+        for loader in loaders:
+            self._workbench.say(f"{name} · {loader}: measuring")
             try:
-                bench = self._prepare(name)
+                record, scores = self._measure(bench, loader)
             except FastbenchError as error:
-                yield FailedRow(name, "every loader", error)
+                yield FailedRow(name, loader, error)
                 continue
-            for loader in self._config.loaders:
-                self._workbench.say(f"{name} · {loader}: measuring")
-                try:
-                    record, scores = self._measure(bench, loader)
-                except FastbenchError as error:
-                    yield FailedRow(name, loader, error)
-                    continue
-                write_record(record, self._workbench.folder)
-                yield record
-                if self._predictions is not None and scores is not None:
-                    manifest = self._workbench.manifest
-                    self._predictions.add(record, manifest, bench.labels, bench.model, scores)
+            self.path = write_record(record, self._workbench.folder)
+            yield record
+            if self._predictions is not None and scores is not None:
+                manifest = self._workbench.manifest
+                self._predictions.add(record, manifest, bench.labels, bench.model, scores)
 
     def _prepare(self, name: str) -> Bench:
-        """Load a model, map its labels, compile it, and get the reference's predictions."""
+        """Load a model, map its labels, and compile it."""
         config, workbench = self._config, self._workbench
         workbench.say(f"{name}: loading the model" + (", compiling it" if config.compile else ""))
         start = time.perf_counter()
@@ -93,11 +130,38 @@ class Session:
         )
         bench.others = others
         bench.cost = count_cost(model)
-        # A float32 eager row of the reference is its own reference: no second pass is needed.
-        if config.reference != "none" and not workbench.is_float32_eager:
-            workbench.say(f"{name} · {config.reference}: the reference's predictions in float32")
-            bench.reference_predictions = self._score_reference(bench)
         return bench
+
+    def _find_reference(self, bench: Bench, notes: list[str]) -> list[int] | None:
+        """What the reference predicts in float32; made once, whichever row needs it first.
+
+        Where the reference fails, this row was measured all the same, and its notes say why it is
+        held against nothing.
+        """
+        workbench, reference = self._workbench, self._config.reference
+        depends_on = self._reference_depends_on(bench)
+        found = references.find(workbench.folder, depends_on, len(workbench.manifest))
+        if found is None:
+            workbench.say(f"{bench.model.name} · {reference}: the reference's float32 predictions")
+            try:
+                found = self._score_reference(bench)
+            except FastbenchError as error:
+                notes.append(f"no parity, for the reference failed: {error}")
+                return None
+            if found is not None:
+                references.keep(workbench.folder, depends_on, found)
+        return found
+
+    def _reference_depends_on(self, bench: Bench) -> dict[str, Any]:
+        config, workbench, model = self._config, self._workbench, bench.model
+        return {
+            "model": [model.name, model.weights, model.classes.outputs, config.seed],
+            "files": [references.stamp(name) for name in (config.weights, model.name)],
+            "data": [str(workbench.manifest.root), workbench.manifest.digest],
+            "preprocess": dataclasses.asdict(model.preprocess),
+            "loader": [config.reference, config.options_of(config.reference), config.resize],
+            "on": [str(workbench.device), torch.__version__, torchvision.__version__],
+        }
 
     def _model_ceiling(self, classifier: Classifier, model: LoadedModel) -> Ceiling:
         spec = self._workbench.spec(model)
@@ -204,9 +268,15 @@ class Session:
         self, bench: Bench, name: str, predictions: list[int], notes: list[str]
     ) -> Parity | None:
         reference = self._config.reference
+        if reference == "none":
+            return None
+        # A float32 eager row of the reference is its own reference: no second pass is needed.
         is_reference = name == reference and self._workbench.is_float32_eager
         if is_reference:
             bench.reference_predictions = predictions
+            references.keep(self._workbench.folder, self._reference_depends_on(bench), predictions)
+        elif bench.reference_predictions is None:
+            bench.reference_predictions = self._find_reference(bench, notes)
         if bench.reference_predictions is None:
             return None
         pixels = None

@@ -6,6 +6,7 @@ import math
 
 __all__ = [
     "NOT_AVAILABLE",
+    "format_about",
     "format_bytes",
     "format_milliseconds",
     "format_percent",
@@ -39,6 +40,15 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def format_about(seconds: float) -> str:
+    """A time that is guessed: `less than a minute`, `about 4 min`, `about 1 h 20 min`."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
 
 
 def format_percent(share: float) -> str:

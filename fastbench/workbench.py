@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fastbench import environment, runner, tune
 from fastbench.data import pagecache
+from fastbench.data.choice import Count, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
-from fastbench.data.manifest import Manifest, scan
 from fastbench.device import choose_device
-from fastbench.errors import UsageError
 from fastbench.loaders import Factory, check_options, resolve
 from fastbench.loaders.base import LoaderSpec
 from fastbench.loaders.checked import CheckedLoader
@@ -28,25 +26,19 @@ from fastbench.models.cost import Cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import torch
 
     from fastbench.config import RunConfig
+    from fastbench.data.manifest import Manifest
     from fastbench.loaders.base import Loader
     from fastbench.measurements import Ceiling
 
-__all__ = ["Bench", "Conditions", "Count", "Workbench", "open_loader"]
+__all__ = ["Bench", "Conditions", "Workbench", "open_loader"]
 
 DEFAULT_BATCH_SIZE = {"cuda": 256, "cpu": 32}
-NUM_SAMPLE_IMAGES = 1000
 MOSTLY_COLD = 0.05
-
-
-class Count(Protocol):
-    """Shows how far a count has come: told what is being done, it returns who is told the count."""
-
-    def __call__(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """`done` is said at the end; `{total}` and `{seconds}` are filled in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +111,7 @@ class Workbench:
         for name in config.models:
             check_name(name)
         on_gpu = self.device.type == "cuda"
-        manifest = _find_data(config, count)
+        manifest = find_images(config, count)
         page_cache, page_cache_share = _prepare_page_cache(config, manifest, count)
         self.conditions = Conditions(
             config=config,
@@ -222,29 +214,6 @@ class Workbench:
         return scores
 
 
-def _find_data(config: RunConfig, count: Count) -> Manifest:
-    only = _read_classes(Path(config.classes).expanduser()) if config.classes else None
-    if config.data == "sample":
-        from fastbench.data.sample import ensure_sample
-
-        source = ensure_sample(
-            max(NUM_SAMPLE_IMAGES, config.limit or 0),
-            on_progress=count(
-                "drawing the sample images",
-                "Drew {total:,} sample images in {seconds:.0f} s; they are kept for next time.",
-            ),
-        )
-    else:
-        source = Path(config.data)
-    return scan(
-        source,
-        limit=config.limit,
-        only=only,
-        skip=config.on_error == "skip",
-        on_progress=count("decoding every image once, to skip what is not sound"),
-    )
-
-
 def _prepare_page_cache(
     config: RunConfig, manifest: Manifest, count: Count
 ) -> tuple[str, float | None]:
@@ -257,19 +226,3 @@ def _prepare_page_cache(
     pagecache.forget(paths)
     left = pagecache.share_in_memory(paths)
     return "cold" if left is None or left < MOSTLY_COLD else "not cold", left
-
-
-def _read_classes(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(
-            f"The list of classes {path} cannot be read ({reason}). Give --classes a text file "
-            f"with a class folder a line."
-        ) from error
-    names = [line.strip() for line in lines]
-    names = [name for name in names if name and not name.startswith("#")]
-    if not names:
-        raise UsageError(f"{path} names no classes. Give --classes a file with one a line.")
-    return frozenset(names)

@@ -51,7 +51,8 @@ def run(data: Path, output: Path, *argv: str) -> int:
     return cli.main(
         ["run", "--data", str(data), "--model", "shufflenet_v2_x0_5", "--weights", "none",
          "--device", "cpu", "--quick", "--batch-size", "4", "--loader", "dali",
-         "--loader", "synthetic", "--output", str(output), *argv]
+         "--loader", "synthetic", "--output", str(output), *argv],
+        apart=False,
     )  # fmt: skip
 
 

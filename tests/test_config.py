@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from fastbench.arguments import Parser, add_options, from_options
-from fastbench.config import RunConfig
+from fastbench.config import PlanOptions, RunConfig
 from fastbench.errors import UsageError
 
 
@@ -22,6 +22,9 @@ def test_the_knobs() -> None:
         "dtype", "compile", "compile_mode", "batch_size", "num_threads", "limit", "classes",
         "among", "on_error", "min_seconds", "windows", "page_cache", "latency_batch_size",
         "passes", "quick", "seed", "tolerance", "running", "predictions", "ab", "output",
+    ]  # fmt: skip
+    assert [field.name for field in dataclasses.fields(PlanOptions)] == [
+        "preset", "config", "resume", "dry_run",
     ]  # fmt: skip
 
 

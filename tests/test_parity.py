@@ -98,6 +98,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
     def register(prepare: object) -> None:
         kind = type("Kind", (Faulty,), {"prepare": staticmethod(prepare)})
         resolve = loaders.resolve
+        monkeypatch.setattr("fastbench.loaders.check_name", lambda _: None)
         monkeypatch.setattr(
             "fastbench.workbench.resolve", lambda name: kind if name == "faulty" else resolve(name)
         )
@@ -181,7 +182,8 @@ def test_a_row_that_is_wrong_ends_the_run_with_3(
     faulty(shifted)
     code = cli.main(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
-         "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")]
+         "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")],
+        apart=False,
     )  # fmt: skip
     assert code == 3
     shown = " ".join(capsys.readouterr().out.split())

@@ -56,8 +56,10 @@ def run_on(
         output = tmp_path / "records"
         code = cli.main(
             ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
-             "--quick" if quick else "--no-quick", "--device", device_, "--batch-size", "8",
-             "--min-seconds", "1", "--output", str(output), *argv]
+             "--quick" if quick else "--no-quick", "--device", device_,
+             *(() if "--batch-size" in argv else ("--batch-size", "8")),
+             "--min-seconds", "1", "--output", str(output), *argv],
+            apart=False,
         )  # fmt: skip
         return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 
@@ -410,12 +412,13 @@ def test_an_output_folder_that_cannot_be(
 
 
 def test_ctrl_c_keeps_the_finished_rows(images: Path, checkpoint: Path, tmp_path: Path) -> None:
-    """A real process and a real signal, sent when the first record is there."""
+    """Real processes and a real signal, sent while the second row is measured."""
     output = tmp_path / "records"
     command = [
         sys.executable, "-m", "fastbench", "run", "--data", str(images), "--model", MODEL,
         "--weights", str(checkpoint), "--device", "cpu", "--output", str(output), "--loader",
         "synthetic", "--loader", "torchvision", "--reference", "none", "--min-seconds", "2",
+        "--windows", "1", "--passes", "end-to-end",
     ]  # fmt: skip
     with subprocess.Popen(
         command,
@@ -426,12 +429,17 @@ def test_ctrl_c_keeps_the_finished_rows(images: Path, checkpoint: Path, tmp_path
         # A test run in the background of a shell inherits an ignored SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        deadline = time.monotonic() + 100
-        while not list(output.glob("*.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        err = ""
+        while "torchvision: measuring" not in err:
+            line = process.stderr.readline()
+            assert line, err
+            err += line
         time.sleep(1.0)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        out, err = process.communicate()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the row is in another group
+        err += process.stderr.read()
+        out = process.stdout.read()
     assert process.returncode == 130, err
     assert f"Interrupted: 1 finished row is in {output}." in err
     assert "Traceback" not in err

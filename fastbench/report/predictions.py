@@ -2,12 +2,13 @@
 
 One line a row and image: the row (model, loader, dtype, torch.compile's mode), the file, the label
 and the five likeliest classes, all as the numbers of the model's outputs, and the softmax values of
-those five. A row is written when it is measured, so an interrupted run keeps the rows before.
+those five. A row is added when it is measured, so an interrupted run keeps the rows before.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from fastbench.errors import OutputError
@@ -34,14 +35,15 @@ COLUMNS: Final = (
 
 
 class PredictionsFile:
-    """A new CSV file at `path`.
-
-    Raises `OutputError` where it cannot be written, or is there already.
-    """
+    """A CSV file at `path`, which the first row makes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._append([COLUMNS], mode="x")
+
+    def check(self) -> None:
+        """Raise `OutputError` where the file cannot be written, or is there already."""
+        self._write([], mode="x")
+        self._path.unlink()
 
     def add(
         self,
@@ -51,12 +53,15 @@ class PredictionsFile:
         model: LoadedModel,
         scores: Scores,
     ) -> None:
-        """Write one row's predictions."""
+        """Add one row's predictions.
+
+        Raises `OutputError` where they cannot be written.
+        """
         output = model.classes.output
         row = [record.model, record.loader, record.dtype, record.compile_mode or ""]
         probabilities = scores.probabilities or [[] for _ in scores.best]
         missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
-        self._append(
+        lines = (
             [
                 *row,
                 name,
@@ -68,8 +73,9 @@ class PredictionsFile:
             ]
             for i, name in enumerate(manifest.names)
         )
+        self._write(lines if self._path.exists() else itertools.chain([COLUMNS], lines))
 
-    def _append(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
+    def _write(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
         try:
             # A file's name need not be text.
             with open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file:

@@ -1,33 +1,54 @@
-"""What is being done right now, on stderr: a spinner in a terminal, plain lines elsewhere."""
+"""What is being done right now, on stderr: two live lines in a terminal, plain lines elsewhere.
+
+Where several rows are measured, the upper line says how many are done, for how long, and about how
+long the others will take; the lower says what the row at hand is doing.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from fastbench.units import format_about
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from rich.progress import Task
+
 __all__ = ["Progress"]
+
+REFRESHES_PER_S = 4
+"""Few: on a small machine each takes from what is measured."""
 
 
 class Progress:
-    """A context manager; leaving it clears the spinner."""
+    """A context manager; leaving it clears the live lines."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._rows = RichProgress(
+            TextColumn("{task.completed} of {task.total} rows"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            _LeftColumn(),
+            console=self._console,
+        )
         self._bar = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -35,18 +56,17 @@ class Progress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
         )
         self._status = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
         )
-        self._running: RichProgress | None = None
+        self._row: TaskID | None = None
+        self._how = ""
+        self._noted: set[str] = set()
+        self._live = Live(console=self._console, transient=True, refresh_per_second=REFRESHES_PER_S)
 
     def __enter__(self) -> Progress:
         return self
@@ -57,22 +77,45 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop()
+        self._live.stop()
 
     def note(self, text: str) -> None:
-        """A line that stays."""
-        self._console.print(text, highlight=False)
+        """A line that stays; said once, though every row says it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def row(
+        self, num_done: int, total: int, title: str, left_s: float | None, how: str = ""
+    ) -> None:
+        """A row of several begins; `left_s` is how long it and the others may take, if known.
+
+        `how` is the part of the title that tells the row from others of its model and loader.
+        """
+        if total == 1:
+            return
+        if not self._console.is_terminal:
+            left = "" if left_s is None else f", {format_about(left_s)} left"
+            self._print(f"Row {num_done + 1} of {total}: {title}{left}")
+            return
+        self._how = f" ({how})" if how else ""
+        if self._row is None:
+            self._row = self._rows.add_task("", total=total)
+        until = None if left_s is None else time.monotonic() + left_s
+        self._rows.update(self._row, completed=num_done, until=until)
 
     def say(self, text: str) -> None:
         """What is being done now."""
         if not self._console.is_terminal:
-            self.note(text)
+            self._print(text)
             return
-        self._stop()
-        self._start(self._status)
         for task in self._status.task_ids:
             self._status.remove_task(task)
-        self._status.add_task(text, total=None)
+        self._status.add_task(text + self._how, total=None)
+        self._show(self._status)
 
     def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
         """Who is told (how many, of how many); the bar appears with the first call.
@@ -85,12 +128,11 @@ class Progress:
         def show(now: int, total: int) -> None:
             if not tasks:
                 since.append(time.perf_counter())
-                self._stop()
-                self._start(self._bar)
                 tasks.append(self._bar.add_task(doing, total=total))
+                self._show(self._bar)
             self._bar.update(tasks[0], completed=now, total=total)
             if now >= total:
-                self._stop()
+                self._show(self._status)
                 self._bar.remove_task(tasks.pop())
                 seconds = time.perf_counter() - since.pop()
                 if done:
@@ -98,11 +140,18 @@ class Progress:
 
         return show
 
-    def _start(self, bar: RichProgress) -> None:
-        self._running = bar
-        bar.start()
+    def _show(self, lower: RichProgress) -> None:
+        if self._console.is_terminal:
+            self._live.start()
+            shown = Group(self._rows, lower) if self._row is not None else lower
+            self._live.update(shown, refresh=True)
 
-    def _stop(self) -> None:
-        if self._running is not None:
-            self._running.stop()
-            self._running = None
+
+class _LeftColumn(ProgressColumn):
+    """About how long the rows will take that are not done; nothing before one is."""
+
+    def render(self, task: Task) -> Text:
+        until = task.fields.get("until")
+        if until is None:
+            return Text("")
+        return Text(f"{format_about(max(0.0, until - time.monotonic()))} left")

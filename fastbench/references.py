@@ -1,0 +1,58 @@
+"""The reference's float32 predictions, which every row is held against, kept beside the records.
+
+Each row is measured in a process of its own, and all rows of a model need the same list. Whoever
+has it first writes it: the reference's own row for nothing, where it runs in float32 and eagerly,
+any other by a pass apart. The name of the file is a digest of all that the predictions depend on.
+
+What it does not know: whether a model's or a loader's code was changed in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FOLDER", "find", "keep", "stamp"]
+
+FOLDER: Final = ".reference"
+"""Below the folder of the records. Its files have no suffix: they are no records."""
+
+
+def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[int] | None:
+    """The predictions by sample id, or None where they are not there."""
+    try:
+        stored = json.loads(_path(folder, depends_on).read_text())
+    except (OSError, ValueError):  # not there, or cut off
+        return None
+    return stored if isinstance(stored, list) and len(stored) == num_samples else None
+
+
+def keep(folder: Path, depends_on: Mapping[str, Any], predictions: list[int]) -> None:
+    """Write the predictions for other rows; where that fails, they make their own."""
+    path = _path(folder, depends_on)
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        part.write_text(json.dumps(predictions))
+        part.replace(path)
+
+
+def stamp(name: str) -> list[int] | None:
+    """Size and time of the file that a name of weights or of a model stands for, if it does."""
+    try:
+        found = Path(name).expanduser().stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _path(folder: Path, depends_on: Mapping[str, Any]) -> Path:
+    text = json.dumps(depends_on, sort_keys=True)
+    return folder / FOLDER / hashlib.sha256(text.encode()).hexdigest()[:32]

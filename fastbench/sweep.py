@@ -1,0 +1,352 @@
+"""From what was asked for to rows: models x dtypes x compilations x batch sizes x loaders.
+
+A row is one `RunConfig` with one model and one loader. The rows of a model are together, and in
+each group that differs in the loader alone the reference's comes first. A row's digest tells it in
+its record too, so that a run that was interrupted goes on: whatever a row's outcome depends on is
+in it, and where the records are written is not.
+
+What it does not know: whether the machine or its software changed since a row was measured. The
+records say so, and `fastbench compare` finds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench import loaders
+from fastbench.config import SWEPT, RunConfig, parse_loader_option
+from fastbench.data.choice import find_images
+from fastbench.errors import FastbenchError, RecordError, UsageError
+from fastbench.options import read_options, read_preset
+from fastbench.storage import read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fastbench.config import PlanOptions
+    from fastbench.results import Record
+
+__all__ = [
+    "PLAN_FILE",
+    "RESULTS",
+    "Plan",
+    "Row",
+    "digest_of",
+    "expand",
+    "make_plan",
+    "merge",
+    "seconds_left",
+    "single",
+]
+
+ALL: Final = "all"
+RESULTS: Final = Path("fastbench-results")
+"""Where the records go if nobody says otherwise: a folder a run."""
+PLAN_FILE: Final = "plan.toml"
+"""In a run's folder: its options, as a --config file has them."""
+NOT_OF_THE_ROW: Final = frozenset({"output", "predictions", "ab"})
+"""Options that change nothing in a row's record."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration: one model, one loader. `only_if_here`: it was not asked for by name."""
+
+    config: RunConfig
+    only_if_here: bool = False
+
+    @property
+    def model(self) -> str:
+        """The row's model."""
+        return self.config.model[0]
+
+    @property
+    def loader(self) -> str:
+        """The row's loader; the configuration's `loaders` have the reference as well."""
+        return self.config.timed_loader
+
+    @property
+    def digest(self) -> str:
+        """What the row is told by."""
+        return digest_of(dataclasses.asdict(self.config), self.model, self.loader)
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """What it shares with rows that differ in the loader alone."""
+        config = self.config
+        return self.model, *(getattr(config, name) for name in SWEPT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The rows of a run in their order, and the records of those that are finished, by digest.
+
+    `options` is what it was made of; `num_changed` rows were finished with other images.
+    """
+
+    options: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    output: str | None
+    finished: Mapping[str, Record]
+    resumed: bool
+    num_changed: int = 0
+
+    @property
+    def todo(self) -> list[Row]:
+        """The rows that are not finished."""
+        return [row for row in self.rows if row.digest not in self.finished]
+
+    def title(self, row: Row) -> str:
+        """The row's model and loader, and what else tells it from the others."""
+        return " · ".join((row.model, row.loader, *self.how(row)))
+
+    def how(self, row: Row) -> list[str]:
+        """What tells a row from the others beside its model and loader."""
+        varying = {name for name in SWEPT if len({getattr(r.config, name) for r in self.rows}) > 1}
+        config, told = row.config, []
+        if "dtype" in varying:
+            told.append(config.dtype)
+        if varying & {"compile", "compile_mode"}:
+            told.append(f"compile={config.compile_mode}" if config.compile else "eager")
+        if "batch_size" in varying:
+            told.append(f"batch {config.batch_size or 'auto'}")
+        return told
+
+
+def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
+    """The options of a run: the preset's, over them the file's, over them the command line's.
+
+    Raises `UsageError` for a file that says what cannot be.
+    """
+    return {
+        **(read_preset(how.preset) if how.preset else {}),
+        **(read_options(Path(how.config).expanduser()) if how.config else {}),
+        **given,
+    }
+
+
+def single(options: Mapping[str, Any]) -> RunConfig:
+    """The options as one configuration, for a command that runs no product.
+
+    Raises `UsageError` where one has several values.
+    """
+    for name in SWEPT:
+        if len(options.get(name, ())) > 1:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is given {len(options[name])} times, and --ab "
+                f"compares two configurations. Give it once."
+            )
+    return _first(options, options.get("loader", ()))
+
+
+def expand(options: Mapping[str, Any]) -> tuple[Row, ...]:
+    """The rows that options ask for.
+
+    Raises `UsageError` for a value that cannot be, `UnknownNameError` for a loader that there is
+    not.
+    """
+    asked = tuple(options.get("loader", ()))
+    named = tuple(name for name in asked if name != ALL)
+    every = (*loaders.BUILT_IN, *sorted(loaders.installed())) if ALL in asked else ()
+    whole = _first(options, (*named, *every))
+    values = {name: _values(options, name, whole) for name in SWEPT}
+    for name, several in values.items():
+        for value in several:
+            _replace(whole, name, value)
+    # Without compilation its mode is nothing that a row could differ in.
+    modes = tuple(
+        (compiled, mode)
+        for compiled in values["compile"]
+        for mode in (values["compile_mode"] if compiled else ("default",))
+    )
+    by_name = {*named, whole.reference, *(() if every else whole.loaders)}
+    rows = tuple(
+        Row(
+            _row_of(whole, model, loader, dtype, compiled, mode, batch_size),
+            only_if_here=loader not in by_name,
+        )
+        for model, dtype, (compiled, mode), batch_size, loader in itertools.product(
+            whole.models, values["dtype"], modes, values["batch_size"], whole.loaders
+        )
+    )
+    for name in whole.loaders:
+        loaders.check_name(name)
+        loaders.check_options(name, whole.options_of(name))
+    return rows
+
+
+def make_plan(
+    given: Mapping[str, Any], how: PlanOptions, count: Callable[..., Callable[[int, int], None]]
+) -> Plan:
+    """The rows, and with `--resume` those of them that are finished.
+
+    `--resume` by itself takes the plan of the run that it goes on with. `count` is shown how far
+    the images are looked through.
+
+    Raises `UsageError` for what cannot be, and where there is nothing to go on with.
+    """
+    output = _find_folder(how.resume, given.get("output"))
+    wanted = {name for name in given if name not in NOT_OF_THE_ROW}
+    if how.resume is not None and not (wanted or how.preset or how.config):
+        assert output is not None
+        path = Path(output).expanduser() / PLAN_FILE
+        if not path.is_file():
+            raise UsageError(
+                f"There is no {PLAN_FILE} in {output}, so no run to go on with. "
+                f"Name another folder, or give the run's options with --resume."
+            )
+        options = {**read_options(path), **given}
+    else:
+        options = merge(given, how)
+    output = output or options.get("output")
+    options = {name: value for name, value in options.items() if name != "output"}
+    rows = expand(options)
+    if how.resume is None:
+        return Plan(options=options, rows=rows, output=output, finished={}, resumed=False)
+    assert output is not None
+    finished = _find_finished(rows, Path(output).expanduser())
+    same = _with_the_same_images(finished, rows[0].config, count)
+    return Plan(
+        options=options,
+        rows=rows,
+        output=output,
+        finished=same,
+        resumed=True,
+        num_changed=len(finished) - len(same),
+    )
+
+
+def digest_of(config: Mapping[str, Any], model: str, loader: str) -> str:
+    """What a row's outcome depends on, from its configuration as a dict or as a record has it.
+
+    An option that the configuration lacks, as one of an older version, is at its default.
+    """
+    told: dict[str, Any] = {}
+    for field in dataclasses.fields(RunConfig):
+        value = config.get(field.name, field.default)
+        told[field.name] = float(value) if isinstance(field.default, float) else value
+    for name in NOT_OF_THE_ROW:
+        del told[name]
+    if not told["compile"]:
+        del told["compile_mode"]
+    concerned = {loader, told["reference"]}
+    parsed = map(parse_loader_option, told["loader_option"])
+    told["loader_option"] = {
+        f"{name}.{key}": value for name, (key, value) in parsed if name in concerned
+    }
+    told["model"], told["loader"] = model, loader
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def seconds_left(seconds: Sequence[float], num_left: int) -> float | None:
+    """How long so many rows take if they take as long as those that were measured, in the mean."""
+    return num_left * sum(seconds) / len(seconds) if seconds else None
+
+
+def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
+    """One configuration with the first of several values, and these loaders."""
+    firsts = {name: options[name][0] for name in SWEPT if name in options}
+    return RunConfig(**{**options, **firsts, "loader": names})
+
+
+def _values(options: Mapping[str, Any], name: str, whole: RunConfig) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(options.get(name, (getattr(whole, name),))))
+
+
+def _replace(config: RunConfig, name: str, value: object) -> RunConfig:
+    return dataclasses.replace(config, **{name: value})  # type: ignore[arg-type]
+
+
+def _row_of(
+    whole: RunConfig,
+    model: str,
+    loader: str,
+    dtype: str,
+    compiled: bool,
+    compile_mode: str,
+    batch_size: int | None,
+) -> RunConfig:
+    concerned = (loader, whole.reference)
+    return dataclasses.replace(
+        whole,
+        model=(model,),
+        loader=(loader,),
+        loader_option=tuple(
+            text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
+        ),
+        dtype=dtype,
+        compile=compiled,
+        compile_mode=compile_mode,
+        batch_size=batch_size,
+    )
+
+
+def _find_folder(resume: str | None, output: str | None) -> str | None:
+    """The folder of the records; with a bare `--resume` and no `--output` the newest that has a
+    plan.
+    """
+    if resume is None:
+        return output
+    if resume:
+        if output is not None and output != resume:
+            raise UsageError(
+                f"--resume names {resume} and --output {output}. A run goes on in its own folder: "
+                f"leave out one of them."
+            )
+        return resume
+    if output is not None:
+        return output
+    plans = sorted(RESULTS.glob(f"*/{PLAN_FILE}"), key=os.path.getmtime)
+    if not plans:
+        raise UsageError(
+            f"There is no run in {RESULTS} to go on with. Name its folder: --resume DIR"
+        )
+    return str(plans[-1].parent)
+
+
+def _find_finished(rows: Sequence[Row], folder: Path) -> dict[str, Record]:
+    """The records in a folder that are rows of a plan, by digest; the newest where there are more.
+
+    A record that contradicts itself is no measurement: its row is not finished.
+    """
+    wanted = {row.digest for row in rows}
+    found: dict[str, Record] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = read_record(path)
+        except RecordError:  # of another command, or cut off when its run was killed
+            continue
+        asked: list[str] = record.config.get("model") or []
+        model = asked[0] if len(asked) == 1 else record.model
+        digest = digest_of(record.config, model, record.loader)
+        if digest not in wanted or record.invalid:
+            continue
+        if digest not in found or found[digest].created <= record.created:
+            found[digest] = record
+    return found
+
+
+def _with_the_same_images(
+    finished: dict[str, Record],
+    config: RunConfig,
+    count: Callable[..., Callable[[int, int], None]],
+) -> dict[str, Record]:
+    """Those that were measured with the images that are there now, where that can be told."""
+    if not finished:
+        return finished
+    try:
+        images = find_images(config, count)
+    except FastbenchError:  # a row that is yet to be measured will say it
+        return finished
+    return {
+        digest: record
+        for digest, record in finished.items()
+        if record.data["digest"] == images.digest
+    }
