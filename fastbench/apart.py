@@ -223,7 +223,8 @@ def _crash(child: _Child, config: RunConfig, folder: Path) -> CrashError:
         with contextlib.suppress(OSError):  # the row has failed in any case
             path.write_bytes(output)
             where = f" Its output is in {path}."
-        child.tell.note("\n".join(f"  | {line}" for line in lines[-NUM_TAIL:]))
+        title = f"{config.model[0]} · {config.timed_loader} crashed, and wrote last:"
+        child.tell.note("\n".join((title, *(f"  | {line}" for line in lines[-NUM_TAIL:]))))
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:

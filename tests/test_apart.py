@@ -116,6 +116,7 @@ def test_a_crash_is_one_failed_row(
     assert log is not None
     assert "the last words" in Path(log[1]).read_text()
     assert "Fatal Python error: Segmentation fault" in Path(log[1]).read_text()
+    assert "sample · buggy crashed, and wrote last:" in shown.err
     assert "  | RuntimeError: a bug" in shown.err
     # What the row had started went with it.
     assert not is_running(int((tmp_path / "out/worker.pid").read_text()))

@@ -229,7 +229,8 @@ def run(tmp_path: Path, data: Path, *argv: str) -> tuple[int, list[Any]]:
     output = tmp_path / "records"
     code = cli.main(
         ["run", "--data", str(data), "--quick", "--limit", "16", "--device", "cpu",
-         "--batch-size", "4", "--output", str(output), *argv]
+         "--batch-size", "4", "--output", str(output), *argv],
+        apart=False,
     )  # fmt: skip
     return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 
