@@ -40,7 +40,7 @@ IMAGENET = Preprocess(
     std=(0.229, 0.224, 0.225),
 )
 
-ON_A_CPU = [name for name in BUILT_IN if name != "torchvision-gpu"]
+ON_A_CPU = [name for name in BUILT_IN if name not in ("dali-cpu", "torchvision-gpu")]
 
 
 def spec_of(manifest: Manifest, **changes: object) -> LoaderSpec:

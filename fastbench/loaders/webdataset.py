@@ -12,8 +12,10 @@ is how bytes come in: one file read from end to end in place of one opened for e
 Workers start on the next epoch when the last batch of one has been handed over; how far they get
 ahead at the boundary is WebDataset's own way, which ends an epoch in every worker.
 
-What it does not know: `--page-cache cold` evicts the files, not the shards made of them. The
-settings say how large the shards are and where they lie.
+What it does not know: `--page-cache cold` evicts the files, not the shards made of them; the
+settings say how large those are and where they lie. `batched` hands a batch over when it has the
+sample after it: one image is always decoded ahead, without prefetching too, and a damaged file may
+be named a batch early.
 """
 
 from __future__ import annotations
@@ -132,8 +134,12 @@ class WebdatasetLoader:
         return batch
 
     def _error(self, position: int, error: Exception) -> Exception:
-        size = self._spec.batch_size
-        culprit = find_corrupt(self._spec.paths[position * size : (position + 1) * size])
+        """Name the file, of the batch at `position` or of the same worker's next one."""
+        spec = self._spec
+        num_workers = spec.num_threads if spec.prefetch else 1
+        starts = (position * spec.batch_size, (position + num_workers) * spec.batch_size)
+        candidates = [i for start in starts for i in range(start, start + spec.batch_size)]
+        culprit = find_corrupt(spec.paths[i] for i in candidates if i < len(spec.paths))
         return culprit or LoaderError(
             f"WebDataset failed on batch {position}: {type(error).__name__}. "
             f"Run with --loader torchvision to tell whether an image is at fault."
