@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import multiprocessing
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,8 +19,7 @@ from conftest import draw
 from test_loaders import IMAGENET, few, ids_of, open_loader, pixels_of, presets, spec_of
 
 from fastbench.data.manifest import scan
-from fastbench.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
-from fastbench.loaders import resolve
+from fastbench.errors import CorruptImageError, LoaderError, UsageError
 from fastbench.loaders.base import Loader, LoaderSpec, Preprocess
 
 __all__ = ["few", "open_loader"]  # fixtures
@@ -220,15 +221,26 @@ def test_spdls_filters(images: Path, opened: Open) -> None:
         opened("spdl", dataclasses.replace(spec, preprocess=nearest))
 
 
-def test_spdl_without_ffmpeg_says_what_to_install(
-    images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spdl_without_ffmpeg_says_what_to_install() -> None:
+    """In a process of its own: SPDL looks for FFmpeg once."""
     pytest.importorskip("spdl.io")
-    import spdl.io.utils
-
-    def fail() -> None:
-        raise RuntimeError("Failed to import libspdl")
-
-    monkeypatch.setattr(spdl.io.utils, "get_ffmpeg_versions", fail)
-    with pytest.raises(LoaderMissingError, match="apt-get install ffmpeg"):
-        resolve("spdl")(spec_of(scan(images)))
+    code = (
+        "import importlib, test_loaders\n"
+        "from fastbench.loaders.spdl import SpdlLoader\n"
+        "find = importlib.import_module\n"
+        "def fail(name, package=None):\n"
+        "    if '_spdl_ffmpeg' in name: raise ImportError('libavcodec.so.59: cannot open')\n"
+        "    return find(name, package)\n"
+        "importlib.import_module = fail\n"
+        "SpdlLoader(test_loaders.LoaderSpec(paths=['a.jpg'], batch_size=1, device='cpu',\n"
+        "    preprocess=test_loaders.IMAGENET, dtype='float32', num_threads=1))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    assert "LoaderMissingError: The loader 'spdl' finds no FFmpeg" in done.stderr
+    assert "apt-get install ffmpeg" in done.stderr

@@ -69,7 +69,7 @@ class SpdlLoader:
     reads_images = True
 
     def __init__(self, spec: LoaderSpec) -> None:
-        flags = _flags(spec)
+        flags, ffmpeg = _flags(spec), _ffmpeg_version()
         self._spec = spec
         self._position = 0
         self._make = _Batches(spec, filter_graph(spec.preprocess, flags))
@@ -78,7 +78,7 @@ class SpdlLoader:
         self._pipeline: Any = None
         self.settings: Mapping[str, Setting] = {
             "spdl": metadata.version("spdl-io"),
-            "decoder": f"FFmpeg ({_ffmpeg_version()})",
+            "decoder": f"FFmpeg ({ffmpeg})",
             "filter": flags,
             "num_threads": spec.num_threads if spec.prefetch else 0,
             "prefetch": spec.prefetch,
