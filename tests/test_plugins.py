@@ -168,7 +168,8 @@ def run(
         code = cli.main(
             ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
              "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
-             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv]
+             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv],
+            apart=False,
         )  # fmt: skip
         said = capsys.readouterr().err
         assert "Traceback" not in said
