@@ -29,7 +29,7 @@ from fastbench import errors
 from fastbench.arguments import Parser, from_options
 from fastbench.config import DEVICES_HELP, RunConfig
 from fastbench.errors import FastbenchError, LoaderError, LoaderMissingError, UsageError
-from fastbench.findings import RuleFinding
+from fastbench.findings import OTHER_RULES, RuleFinding
 from fastbench.loaders import check_name, check_options, listing, title
 
 if TYPE_CHECKING:
@@ -159,11 +159,11 @@ def try_rules(request: Request, patience: float = 1.0) -> Iterator[RuleFinding]:
             return
         if lost["vital"]:
             text = f'nothing can be told while "{lost["begin"]}" fails'
-            yield RuleFinding(rule="the other rules", outcome="skipped", text=text)
+            yield RuleFinding(rule=OTHER_RULES, outcome="skipped", text=text)
             return
         after = lost["begin"]
     text = f"{MOST_PROCESSES} processes were lost to this loader"
-    yield RuleFinding(rule="the other rules", outcome="skipped", text=text)
+    yield RuleFinding(rule=OTHER_RULES, outcome="skipped", text=text)
 
 
 def _try_rules(

@@ -6,12 +6,13 @@ Counts are stored, shares and intervals are properties; the gates are in `gates.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from fastbench.gates import EXACT_LEVELS, judge_parity, judge_pixels
 from fastbench.stats import mcnemar_p, paired_difference_interval, wilson_interval
 
 __all__ = [
+    "OTHER_RULES",
     "Accuracy",
     "Confusion",
     "Parity",
@@ -180,6 +181,10 @@ class Parity:
         if self.only_row_correct is None or self.only_reference_correct is None:
             return None
         return (self.only_row_correct - self.only_reference_correct) / self.num_samples
+
+
+OTHER_RULES: Final = "the other rules"
+"""In place of a rule's name: of all that are left, where none of them can be tried."""
 
 
 @dataclass(frozen=True, kw_only=True)

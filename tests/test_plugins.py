@@ -129,9 +129,12 @@ def test_a_built_in_without_its_package_names_the_extra(monkeypatch: pytest.Monk
     assert reason.endswith('; pip install "fastbench[timm]"')
 
 
-def test_a_loader_for_a_gpu_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["dali-cpu", "torchvision-gpu"])
+def test_a_loader_for_a_gpu_says_that_there_is_none(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    reason = why_not("torchvision-gpu")
+    reason = why_not(name)
     assert reason is not None
     assert reason.startswith("it needs an NVIDIA GPU, and torch")
 
@@ -165,7 +168,8 @@ def run(
         code = cli.main(
             ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
              "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
-             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv]
+             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv],
+            apart=False,
         )  # fmt: skip
         said = capsys.readouterr().err
         assert "Traceback" not in said

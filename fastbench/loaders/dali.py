@@ -36,6 +36,7 @@ import torch
 from nvidia.dali import fn, math, pipeline_def, types
 
 from fastbench.data.check import find_corrupt
+from fastbench.device import why_no_gpu
 from fastbench.engines import jpeg_engines
 from fastbench.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
@@ -192,6 +193,11 @@ class DaliCpuLoader(DaliLoader):
                 "the CPU, where it would be 'dali' itself. Leave it out."
             )
         super().__init__(spec)
+
+    @staticmethod
+    def why_not() -> str | None:
+        """What is missing here for it to run."""
+        return why_no_gpu()
 
     def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
         return take_options(spec, self.name)

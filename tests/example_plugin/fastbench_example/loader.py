@@ -126,10 +126,10 @@ class PilThreads:
         p = self._spec.preprocess
         # The short side is `resize`; the long side is truncated.
         short = min(image.size)
-        size = tuple(p.resize * side // short for side in image.size)
-        resized = image.resize(size, self._filter)
+        width, height = (p.resize * side // short for side in image.size)
+        resized = image.resize((width, height), self._filter)
         # The middle; a half pixel goes to the even neighbour, as Python rounds.
-        left, top = (round((side - p.crop) / 2) for side in size)
+        left, top = (round((side - p.crop) / 2) for side in (width, height))
         middle = resized.crop((left, top, left + p.crop, top + p.crop))
         levels_HWC = torch.from_numpy(np.array(middle))
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (p.mean, p.std))
