@@ -3,7 +3,8 @@
 The evaluation job, JPEG file to normalised 224x224 float32 batch, by every CPU loader that runs
 here, by a plain `DataLoader` as torchvision's documentation writes it, and, as the limit, by
 libjpeg-turbo decoding the same files in as many threads and dropping the pixels. The peers do it
-their own way: timm's `create_loader`, SPDL's pipeline, WebDataset's.
+their own way: timm's `create_loader`, SPDL's pipeline, WebDataset's. OpenCV is there twice, with
+the filter that it recommends for shrinking and with `linear`, which does not antialias.
 
 All are opened at once and idle while another runs: after each window the one that ran is left to
 fill its queues. A round gives each one window, every other round in the reverse order, so that a
@@ -18,6 +19,7 @@ test); CPU seconds are of this process and its children.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 OURS = "torchvision-tensor"
 LIMIT = "decode alone"
 PLAIN = "plain DataLoader"
+COARSE = "opencv, linear"
+"""Without antialias: less work, and other predictions."""
 IDLE_S = 0.1
 IDLE_SHARE = 0.2
 NOT_TIMED = ("memory", "synthetic")
@@ -90,6 +94,10 @@ def main() -> None:
     )
     loaders, absent = open_all(spec)
     sources: dict[str, Iterator[int]] = {name: sizes_of(x) for name, x in loaders.items()}
+    if "opencv" in loaders:
+        linear = dataclasses.replace(spec, options={"filter": "linear"})
+        loaders[COARSE] = resolve("opencv")(linear)
+        sources[COARSE] = sizes_of(loaders[COARSE])
     sources[PLAIN] = plain_data_loader(spec)
     sources[LIMIT] = decode_alone(spec)
     rates, cpu_s = measure(sources, arguments.rounds, arguments.batches, spec)

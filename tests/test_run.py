@@ -417,8 +417,8 @@ def test_ctrl_c_keeps_the_finished_rows(images: Path, checkpoint: Path, tmp_path
     command = [
         sys.executable, "-m", "fastbench", "run", "--data", str(images), "--model", MODEL,
         "--weights", str(checkpoint), "--device", "cpu", "--output", str(output), "--loader",
-        "synthetic", "--loader", "torchvision", "--reference", "none", "--min-seconds", "2",
-        "--windows", "1", "--passes", "end-to-end",
+        "synthetic", "--loader", "torchvision", "--reference", "none", "--quick",
+        "--passes", "end-to-end",
     ]  # fmt: skip
     with subprocess.Popen(
         command,
@@ -436,7 +436,7 @@ def test_ctrl_c_keeps_the_finished_rows(images: Path, checkpoint: Path, tmp_path
             line = process.stderr.readline()
             assert line, err
             err += line
-        time.sleep(1.0)
+        time.sleep(0.5)  # its worker processes take seconds to start
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the row is in another group
         err += process.stderr.read()
         out = process.stdout.read()
