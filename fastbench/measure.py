@@ -207,6 +207,10 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
     say(f"Records: {folder}")
     if pictures:
         say(f"Accuracy: {', '.join(map(str, pictures))}")
+    if len({record.loader for record in timed}) > 2:
+        say(f"Loaders: {shlex.join(['fastbench', 'report', str(folder), '--columns', 'loaders'])}")
+    elif len(timed) > 1:
+        say(f"Tables, plots, a page: {shlex.join(['fastbench', 'report', str(folder)])}")
 
 
 def _open_output(asked: str | None) -> tuple[Path, bool]:
