@@ -42,7 +42,7 @@ class MemoryLoader(ThreadedLoader):
         super().__init__(
             spec,
             self._levels_MHWC.__getitem__,
-            {"decoder": "none while it is timed", "memory_bytes": self._levels_MHWC.nbytes},
+            {"decoder": "none", "memory_bytes": self._levels_MHWC.nbytes},
         )
 
     def close(self) -> None:

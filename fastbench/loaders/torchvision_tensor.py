@@ -45,7 +45,7 @@ class TensorLoader(ThreadedLoader):
         super().__init__(
             spec,
             make_levels_of(spec),
-            {"decoder": "libjpeg-turbo through torchvision" if _has_decoder() else "PIL"},
+            {"decoder": "libjpeg-turbo" if _has_decoder() else "PIL"},
         )
 
 
