@@ -140,7 +140,7 @@ def test_json_lines() -> None:
         {"columns": "gpus"},
         {"columns": "all"},
     ],
-    ids=str,
+    ids=["default", "by gpu", "across gpu", "loaders", "gpus", "all"],
 )
 def test_the_table_is_whole(width: int, view: dict[str, object]) -> None:
     for records in (some(), many()):
