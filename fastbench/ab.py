@@ -68,10 +68,9 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
             count(f"{name} · {loader}: pairs of windows"),
         )
         return AbRecord(
-            **describe_run(a.conditions, bench, loader),
+            **describe_run(a.conditions, bench, loader, opened.settings),
             dtype=a.conditions.dtype,
             compile_mode=a.conditions.compile_mode,
-            loader_settings=dict(opened.settings),
             changes=list(a.config.ab),
             other_config=dataclasses.asdict(b.config),
             other_loader_settings=dict(other_opened.settings),

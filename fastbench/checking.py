@@ -305,6 +305,7 @@ def _try(request: Request, after: str | None, tell: Any) -> None:
     from fastbench.environment import num_cores
     from fastbench.loaders import resolve, why_not
     from fastbench.loaders.base import LoaderSpec, Preprocess
+    from fastbench.subject import Subject
 
     device = choose_device(request.device)
     factory = resolve(request.name)
@@ -329,7 +330,7 @@ def _try(request: Request, after: str | None, tell: Any) -> None:
         num_threads=request.num_threads or min(MOST_THREADS, max(2, num_cores())),
         largest=manifest.largest,
     )
-    subject = contract.Subject(
+    subject = Subject(
         factory,
         tune.apply(spec, request.options),
         lambda its_spec: resolve("torchvision")(its_spec),  # its imports take a second

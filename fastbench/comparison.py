@@ -76,8 +76,7 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
         names = workbench.manifest.names
         found, pixels = _compare(workbench, bench, loader, spec, names, [], settings)
     return ParityRecord(
-        **describe_run(workbench.conditions, bench, loader),
-        loader_settings=settings,
+        **describe_run(workbench.conditions, bench, loader, settings),
         labels=labels.how,
         parity=parity.compare_predictions(
             found.predictions,

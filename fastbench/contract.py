@@ -3,7 +3,7 @@
 The loader is opened as a run would open it, on real files, and then treated as runs seldom treat
 it: epochs are left early, it is closed in mid-epoch, opened with the list reversed, given a file
 that is cut off, opened and closed again and again while threads, processes and memory are counted.
-Pixels are compared in levels of 0..255, float32, on the host, by sample id.
+`subject.py` has how it is opened, read and compared.
 
 How far the images are from the reference's is told and not judged: a loader may have another
 filter on purpose, and a run shows what that costs.
@@ -20,48 +20,32 @@ Shape suffixes: N batch, C channels, H height, W width.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import gc
 import itertools
 import tempfile
-import threading
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import psutil
 import torch
 
 from fastbench.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.findings import OTHER_RULES, RuleFinding
 from fastbench.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
-from fastbench.loaders.checked import (
-    BrokenContractError,
-    Expected,
-    explained,
-    in_words,
-    make_loader,
-)
-from fastbench.parity import levels_of
+from fastbench.loaders.checked import BrokenContractError, Expected, in_words
+from fastbench.subject import NUM_ROUNDS, SkippedError
 from fastbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from fastbench.loaders import Factory
-    from fastbench.loaders.base import Batch, Loader, LoaderSpec
+    from fastbench.loaders.base import Batch
+    from fastbench.subject import Subject
 
-__all__ = ["RULES", "Rule", "SkippedError", "Subject", "hold"]
+__all__ = ["RULES", "Rule", "hold"]
 
-SAME_LEVELS: Final = 0.01
-"""Images are the same up to here: float32 sums may come in another order in another batch."""
 CLOSE_SECONDS: Final = 10.0
-SETTLE_SECONDS: Final = 5.0
-"""How long threads and processes may take to end after `close()`."""
-NUM_ROUNDS: Final = 5
 MEMORY_BYTES: Final = 64_000_000
 """What the process may grow by in all rounds; an epoch of the check's images has 32 MB."""
 CUT_OFF: Final = "cut-off.jpg"
@@ -82,117 +66,6 @@ class Rule:
     vital: bool = False
     reads: bool = False
     judged: bool = True
-
-
-class SkippedError(Exception):
-    """A rule cannot be tried; the text is why."""
-
-
-@dataclass
-class Epoch:
-    """What came in one epoch, on the host: ids and images of the valid rows, and each fault."""
-
-    num_batches: int = 0
-    last_num_rows: int = 0
-    ids: list[int] = field(default_factory=list)
-    images: dict[int, torch.Tensor] = field(default_factory=dict)
-    faults: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Round:
-    """What the process holds after a loader was closed."""
-
-    num_threads: int
-    num_processes: int
-    num_bytes: int
-    num_device_bytes: int
-    python_threads: Counter[str]
-
-
-class Subject:
-    """The loader under trial: its factory, and the spec that it is opened with.
-
-    `spec` has paths of sound JPEGs whose names differ, and a batch size that does not divide their
-    number. `reference` is the factory that images are held against.
-    """
-
-    def __init__(self, factory: Factory, spec: LoaderSpec, reference: Factory) -> None:
-        self.factory = factory
-        self.reference = reference
-        # A loader that is not repeatable has to be told where pixels are compared.
-        self.spec = dataclasses.replace(spec, repeatable=True)
-        self._opened: Loader | None = None
-
-    @property
-    def loader(self) -> Loader:
-        """A loader that stays open from rule to rule."""
-        if self._opened is None:
-            self._opened = make_loader(self.factory, self.spec)
-        return self._opened
-
-    @cached_property
-    def reads_images(self) -> bool:
-        """Whether the images come from the files."""
-        return self.loader.reads_images
-
-    def close(self) -> None:
-        """Close the loader that stayed open."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            with self.watched("while it was closed"):
-                opened.close()
-
-    @contextlib.contextmanager
-    def open(self, **changes: object) -> Iterator[tuple[Loader, LoaderSpec]]:
-        """A loader of its own, with another spec; closed again."""
-        self.close()
-        spec = dataclasses.replace(self.spec, **changes)  # type: ignore[arg-type]
-        loader = make_loader(self.factory, spec)
-        try:
-            yield loader, spec
-        finally:
-            with self.watched("while it was closed"):
-                loader.close()
-
-    def watched(self, when: str) -> contextlib.AbstractContextManager[None]:
-        """What the loader raises within becomes a broken contract, in words."""
-        return explained(when, self.spec.batch_size)
-
-    def read(self, loader: Loader, spec: LoaderSpec | None = None) -> Epoch:
-        """One epoch; an endless one is left after two batches too many."""
-        spec = spec or self.spec
-        expected = Expected(spec)
-        epoch = Epoch()
-        with self.watched("in mid-epoch"):
-            for batch in itertools.islice(loader, spec.num_batches + 2):
-                faults = list(expected.faults(batch, min(epoch.num_batches, spec.num_batches - 1)))
-                if epoch.num_batches < spec.num_batches:
-                    epoch.faults += faults
-                epoch.num_batches += 1
-                if any(rule == "batch" for rule, _ in faults):
-                    break
-                _take_in(epoch, batch)
-        return epoch
-
-    @cached_property
-    def epochs(self) -> tuple[Epoch, Epoch]:
-        """The first two epochs of the loader that stays open."""
-        return self.read(self.loader), self.read(self.loader)
-
-    @cached_property
-    def rounds(self) -> list[Round]:
-        """What is held after each of some rounds of opening, reading and closing.
-
-        A round before them makes what is made once: pools, caches, a server of processes.
-        """
-        rounds: list[Round] = []
-        for _ in range(NUM_ROUNDS + 1):
-            with self.open() as (loader, _), self.watched("in mid-epoch"):
-                deque(itertools.islice(loader, self.spec.num_batches), maxlen=0)
-            del loader
-            rounds.append(_take_stock(rounds[0] if rounds else None))
-        return rounds
 
 
 def hold(
@@ -246,7 +119,7 @@ def _opens(subject: Subject) -> str:
 
 def _batches(subject: Subject) -> str:
     for epoch in subject.epochs:
-        _raise_faults(epoch, "batch")
+        epoch.raise_faults("batch")
         if epoch.num_batches == 0:
             raise BrokenContractError("an epoch has no batches")
     return f"{subject.spec.num_batches} an epoch, two epochs read"
@@ -280,7 +153,7 @@ def _by_faults(rule: str, seen: Callable[[Subject], str]) -> Callable[[Subject],
 
     def check(subject: Subject) -> str:
         for epoch in subject.epochs:
-            _raise_faults(epoch, rule)
+            epoch.raise_faults(rule)
         return seen(subject)
 
     return check
@@ -308,7 +181,7 @@ def _finite(subject: Subject) -> str:
 
 def _second(subject: Subject) -> str:
     first, second = subject.epochs
-    return _alike(subject, second.images, first.images, "in the second epoch")
+    return subject.alike(second.images, first.images, "in the second epoch")
 
 
 def _left_early(subject: Subject) -> str:
@@ -324,7 +197,7 @@ def _left_early(subject: Subject) -> str:
             f"after two batches were taken the next epoch has {len(epoch.ids)} samples, the first "
             f"is {epoch.ids[0] if epoch.ids else 'none'}"
         )
-    return _alike(subject, epoch.images, wanted.images, "in the epoch after it")
+    return subject.alike(epoch.images, wanted.images, "in the epoch after it")
 
 
 def _stays_valid(subject: Subject) -> str:
@@ -403,10 +276,10 @@ def _as_before(subject: Subject, how: str, **changes: object) -> str:
     wanted = subject.epochs[0]
     with subject.open(**changes) as (loader, spec):
         epoch = subject.read(loader, spec)
-    _raise_faults(epoch, None)
+    epoch.raise_faults()
     if epoch.ids != wanted.ids:
         raise BrokenContractError(f"{how} an epoch has other samples or another order")
-    return _alike(subject, epoch.images, wanted.images, how)
+    return subject.alike(epoch.images, wanted.images, how)
 
 
 def _dtypes(subject: Subject) -> str:
@@ -415,7 +288,7 @@ def _dtypes(subject: Subject) -> str:
     for dtype, unit in (("float16", 2**-10), ("bfloat16", 2**-7)):
         with subject.open(dtype=dtype, prefetch=0) as (loader, spec):
             epoch = subject.read(loader, spec)
-        _raise_faults(epoch, None)
+        epoch.raise_faults()
         for sample, image in epoch.images.items():
             off = (image - full[sample]).abs()
             if not bool((off <= unit * full[sample].abs() + 1e-3).all()):
@@ -431,7 +304,7 @@ def _belong(subject: Subject) -> str:
     with subject.open(paths=tuple(reversed(paths))) as (loader, spec):
         epoch = subject.read(loader, spec)
     images = {len(paths) - 1 - sample: image for sample, image in epoch.images.items()}
-    return _alike(subject, images, subject.epochs[0].images, "where the list is reversed")
+    return subject.alike(images, subject.epochs[0].images, "where the list is reversed")
 
 
 def _broken_file(subject: Subject) -> str:
@@ -500,17 +373,11 @@ def _memory(subject: Subject) -> str:
 
 def _parity(subject: Subject) -> str:
     """How far the images are from the reference's, with the words of the gates."""
-    subject.close()
-    spec = dataclasses.replace(subject.spec, prefetch=0, options={})
-    reference = subject.reference(spec)
-    try:
-        theirs = subject.read(reference, spec).images
-    finally:
-        reference.close()
+    theirs = subject.read_reference()
     images = subject.epochs[0].images
     if not images.keys() <= theirs.keys():
         raise SkippedError("it has other samples than the reference")
-    differences = [_levels(subject, image, theirs[i]) for i, image in images.items()]
+    differences = [subject.levels(image, theirs[i]) for i, image in images.items()]
     most = max(float(difference.max()) for difference in differences)
     means = [float(difference.double().mean()) for difference in differences]
     mean, worst = sum(means) / len(means), max(means)
@@ -547,88 +414,6 @@ RULES: Final = (
     Rule("memory is freed", _memory, seconds=120.0),
     Rule("parity", _parity, reads=True, judged=False),
 )
-
-
-def _take_in(epoch: Epoch, batch: Batch) -> None:
-    """Copy a batch to the host."""
-    valid = batch.num_valid
-    epoch.last_num_rows = len(batch.images_NCHW)
-    ids = batch.ids_N.detach().flatten()[:valid].to("cpu", torch.int64).tolist()
-    epoch.ids += ids
-    with contextlib.suppress(NotImplementedError):  # "meta": a device that no batch may be on
-        images = batch.images_NCHW[:valid].detach().to("cpu", torch.float32, copy=True)
-        epoch.images.update(zip(ids, images, strict=False))
-
-
-def _take_stock(before: Round | None) -> Round:
-    """What the process holds, after what is ending has had some time to end."""
-    process = psutil.Process()
-    deadline = time.monotonic() + SETTLE_SECONDS
-    last: Round | None = None
-    num_alike = 0
-    gc.collect()
-    while True:
-        stock = Round(
-            num_threads=process.num_threads(),
-            num_processes=sum(
-                child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-                for child in process.children(recursive=True)
-            ),
-            num_bytes=process.memory_info().rss,
-            num_device_bytes=torch.cuda.memory_allocated() if torch.cuda.is_available() else 0,
-            python_threads=Counter(thread.name for thread in threading.enumerate()),
-        )
-        alike = last is not None and (stock.num_threads, stock.num_processes) == (
-            last.num_threads,
-            last.num_processes,
-        )
-        num_alike = num_alike + 1 if alike else 0
-        is_back = before is not None and (
-            stock.num_threads <= before.num_threads and stock.num_processes <= before.num_processes
-        )
-        if is_back or (before is None and num_alike >= 5) or time.monotonic() > deadline:
-            return stock
-        last = stock
-        time.sleep(0.05)
-
-
-def _raise_faults(epoch: Epoch, rule: str | None) -> None:
-    for name, fault in epoch.faults:
-        if rule in (None, name):
-            raise BrokenContractError(fault)
-
-
-def _levels(subject: Subject, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """How far two normalised images (C, H, W) are apart, in levels."""
-    if a.shape != b.shape:
-        raise BrokenContractError(f"images are {tuple(a.shape)} and {tuple(b.shape)}")
-    if a.ndim != 3 or a.shape[0] != 3:
-        raise SkippedError(f"images of the shape {tuple(a.shape)} have no levels")
-    preprocess = subject.spec.preprocess
-    mine, theirs = (levels_of(image[None], preprocess)[0] for image in (a, b))
-    return (mine - theirs).abs()
-
-
-def _alike(
-    subject: Subject,
-    images: Mapping[int, torch.Tensor],
-    wanted: Mapping[int, torch.Tensor],
-    where: str,
-) -> str:
-    """Whether images are the same by sample; raises `BrokenContractError` where one is not."""
-    most = 0.0
-    for sample, image in wanted.items():
-        if sample not in images:
-            raise BrokenContractError(f"sample {sample} has no image {where}")
-        if torch.equal(images[sample], image):
-            continue
-        off = float(_levels(subject, images[sample], image).max())
-        if not off <= SAME_LEVELS:
-            raise BrokenContractError(
-                f"sample {sample} is another image {where}: {off:.2f} levels off"
-            )
-        most = max(most, off)
-    return f"the same pixels, within {most:.1g} levels" if most else "the same pixels"
 
 
 def _some(ids: Sequence[int]) -> str:

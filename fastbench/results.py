@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERY_LOADER",
     "AbRecord",
+    "Described",
     "FailedRow",
     "ParityRecord",
     "Record",
@@ -47,7 +48,35 @@ SERIAL: Final = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class Described:
+    """What every kind of record says of its run.
+
+    `schema_version` is of the file (`storage.py` has its history), `created` the UTC time in ISO
+    8601, `command` the command line. `loader` and `model` are their names, `weights` names what the
+    model was loaded with; `device` is torch's name of it, and it and `batch_size` are those of the
+    run where the configuration leaves the choice. `config` has every knob as it was set,
+    `environment` the machine and its software, `data` the images and how they lay in the page
+    cache, `preprocess` how an image becomes the model's input and where that was read.
+    `loader_settings` are what the loader itself tells of how it works.
+    """
+
+    schema_version: int
+    created: str
+    command: str
+    loader: str
+    model: str
+    weights: str
+    device: str
+    batch_size: int
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    preprocess: dict[str, Any]
+    loader_settings: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Described):
     """One row: a model behind a loader, measured and scored.
 
     `accuracy` is None without labels (`labels` says why, in words), `parity` without a reference;
@@ -58,22 +87,9 @@ class Record:
     are None where they cannot be counted. `notes` are doubts, for people.
     """
 
-    schema_version: int
-    created: str
-    command: str
-    loader: str
-    model: str
-    weights: str
-    device: str
     dtype: str
     compile_mode: str | None
-    batch_size: int
     num_threads: int
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    data: dict[str, Any]
-    preprocess: dict[str, Any]
-    loader_settings: dict[str, Any]
     labels: str
     tuning: list[Trial]
     warm_up: WarmUp
@@ -209,28 +225,15 @@ def ratio_of_pairs(
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbRecord:
+class AbRecord(Described):
     """Two configurations in turn: the throughputs of their windows, images/s, pair by pair.
 
     `changes` is what B has otherwise, as it was written; `config`, `dtype` and `compile_mode` are
     A's.
     """
 
-    schema_version: int
-    created: str
-    command: str
-    loader: str
-    model: str
-    weights: str
-    device: str
-    batch_size: int
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    data: dict[str, Any]
-    preprocess: dict[str, Any]
     dtype: str
     compile_mode: str | None
-    loader_settings: dict[str, Any]
     changes: list[str]
     other_config: dict[str, Any]
     other_loader_settings: dict[str, Any]
@@ -260,22 +263,9 @@ class AbRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParityRecord:
+class ParityRecord(Described):
     """One loader held against the reference in step, over all samples; nothing is timed."""
 
-    schema_version: int
-    created: str
-    command: str
-    loader: str
-    model: str
-    weights: str
-    device: str
-    batch_size: int
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    data: dict[str, Any]
-    preprocess: dict[str, Any]
-    loader_settings: dict[str, Any]
     labels: str
     parity: Parity
 

@@ -32,7 +32,7 @@ from fastbench.telemetry import Watch
 from fastbench.workbench import Bench, Conditions, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastbench.loaders import Factory
     from fastbench.loaders.base import LoaderSpec, Setting
@@ -136,11 +136,10 @@ def make_record(
     measured = passes.end_to_end
     num_recompiles = bench.classifier.num_graphs()[0] - bench.num_graphs
     return Record(
-        **describe_run(conditions, bench, loader),
+        **describe_run(conditions, bench, loader, passes.settings),
         dtype=conditions.dtype,
         compile_mode=conditions.compile_mode,
         num_threads=spec.num_threads,
-        loader_settings=passes.settings,
         labels=(bench.labels.how if passes.reads_images else "no labels: the images are not read"),
         tuning=tuning,
         warm_up=WarmUp(
@@ -183,8 +182,10 @@ def make_record(
     )
 
 
-def describe_run(conditions: Conditions, bench: Bench, loader: str) -> dict[str, Any]:
-    """What every kind of record says of its run, by the record's field."""
+def describe_run(
+    conditions: Conditions, bench: Bench, loader: str, settings: Mapping[str, Setting]
+) -> dict[str, Any]:
+    """The fields of `results.Described`, by name; `settings` are the opened loader's."""
     model = bench.model
     return {
         "schema_version": SCHEMA_VERSION,
@@ -202,6 +203,7 @@ def describe_run(conditions: Conditions, bench: Bench, loader: str) -> dict[str,
             **dataclasses.asdict(model.preprocess),
             "source": model.preprocess_source,
         },
+        "loader_settings": dict(settings),
     }
 
 

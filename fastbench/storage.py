@@ -18,7 +18,7 @@ import typing
 from typing import Any, Final, TypeVar
 
 from fastbench.errors import OutputError, RecordError
-from fastbench.results import AbRecord, ParityRecord, Record
+from fastbench.results import AbRecord, Described, ParityRecord, Record
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def write_ab_record(record: AbRecord, folder: Path) -> Path:
     return _write(record, folder, f"ab-{record.model}-{record.loader}")
 
 
-def _write(record: Record | ParityRecord | AbRecord, folder: Path, stem: str) -> Path:
+def _write(record: Described, folder: Path, stem: str) -> Path:
     text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
     stem = stem.replace("/", "_")
     try:

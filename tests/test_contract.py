@@ -24,6 +24,7 @@ from fastbench.errors import (
 )
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess
 from fastbench.loaders.checked import CheckedLoader, in_words
+from fastbench.subject import Subject
 
 NUM_SAMPLES = 11
 SPEC = LoaderSpec(
@@ -216,7 +217,7 @@ def findings_of(
     factory: Any, spec: LoaderSpec = SPEC, reference: Any = Right
 ) -> dict[str, tuple[str, str]]:
     """What every rule says."""
-    subject = contract.Subject(factory, spec, reference)
+    subject = Subject(factory, spec, reference)
     return {x.rule: (x.outcome, x.text) for x in contract.hold(subject)}
 
 
@@ -225,7 +226,7 @@ def finding_of(
 ) -> tuple[str, str]:
     """What one rule says; those on which the others depend are tried too."""
     rules = [x for x in contract.RULES if x.vital or x.name == rule]
-    subject = contract.Subject(factory, spec, reference)
+    subject = Subject(factory, spec, reference)
     return {x.rule: (x.outcome, x.text) for x in contract.hold(subject, rules=rules)}[rule]
 
 
@@ -235,7 +236,7 @@ def fails(found: dict[str, tuple[str, str]]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("fastbench.subject.SETTLE_SECONDS", 0.1)
 
 
 def test_who_keeps_the_contract_passes() -> None:

@@ -50,6 +50,7 @@ LAYERS = [
     ("fastbench.interleave", 2),
     ("fastbench.parity", 2),
     ("fastbench.contract", 2),
+    ("fastbench.subject", 2),
     ("fastbench.tune", 2),
     ("fastbench.apart", 3),
     ("fastbench.workbench", 3),
