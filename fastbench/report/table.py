@@ -64,9 +64,9 @@ def render(records: Sequence[Record]) -> RenderableType:
             _parity(record.parity),
         )
     return Group(
-        *(_conditions(records, varying), "", table, "", _facts(records), ""),
-        *_footnotes(records),
-        *_advice(records),
+        *(_conditions(records, varying), "", table, "", _facts(records, varying), ""),
+        *_footnotes(records, varying),
+        *_advice(records, varying),
     )
 
 
@@ -161,21 +161,29 @@ def _parity(parity: Parity | None) -> Text:
     return _lines(format_percent(parity.agreement), below)
 
 
-def _advice(records: Sequence[Record]) -> list[Text]:
+def _who(record: Record, varying: Sequence[str]) -> str:
+    """A row's name below the table: its model, its loader, and what else tells it apart."""
+    others = [_condition(record, name) for name in varying if name != "model"]
+    return " · ".join((record.model, record.loader, *others))
+
+
+def _advice(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     return [
-        Text.assemble(("→ ", "bold"), f"{record.model} · {record.loader}: {advice}.")
+        Text.assemble(("→ ", "bold"), f"{_who(record, varying)}: {advice}.")
         for record, advice in advise_all(records, MOST_ADVICE)
     ]
 
 
-def _facts(records: Sequence[Record]) -> Table:
+def _facts(records: Sequence[Record], varying: Sequence[str]) -> Table:
     """A paragraph a row: what limits it, how far its windows differ, and what it took."""
     several = len({record.model for record in records}) > 1
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(overflow="fold", max_width=_WIDEST_NAME)  # timm's names are up to 60 long
     facts.add_column()
     for record in records:
-        who = f"{record.model} · {record.loader}" if several else record.loader
+        who = _who(record, varying)
+        if not several:
+            who = who.removeprefix(f"{record.model} · ")
         facts.add_row(Text(who), Text(_facts_of(record), style="dim"))
     return facts
 
@@ -213,15 +221,15 @@ def _skipped(records: Sequence[Record]) -> list[str]:
     return [f"Skipped by every loader: {named}{rest}."]
 
 
-def _footnotes(records: Sequence[Record]) -> list[Text]:
+def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     notes = []
     with_accuracy = [record.accuracy for record in records if record.accuracy]
     if with_accuracy:
-        counts = ", ".join(
-            f"{record.loader} {record.accuracy.top1_correct} / {record.accuracy.top5_correct}"
-            for record in records
-            if record.accuracy
-        )
+        hits = [f"{one.top1_correct} / {one.top5_correct}" for one in with_accuracy]
+        names = [record.loader for record in records if record.accuracy]
+        counts = ", ".join(map(" ".join, zip(names, hits, strict=True)))
+        if len(hits) > 1 and len(set(hits)) == 1:
+            counts = f"{hits[0]} in every row"
         notes.append(f"Hits top-1 / top-5 of n={with_accuracy[0].num_samples:,}: {counts}.")
     notes.extend(_skipped(records))
     reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
@@ -237,7 +245,7 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
             f"Δ in percentage points."
         )
     for record in records:
-        who = f"{record.model} · {record.loader}"
+        who = _who(record, varying)
         notes.extend(f"{who}: INVALID: {reason}." for reason in record.invalid)
         if record.published and record.accuracy:
             difference = format_points(record.accuracy.top1 - record.published.top1)
@@ -258,7 +266,7 @@ def _footnotes(records: Sequence[Record]) -> list[Text]:
             f"{NOT_AVAILABLE} too few steps for a percentile (n={fewest}; {', '.join(short)}): "
             f"raise --min-seconds."
         )
-    notes.extend(f"{r.model} · {r.loader}: {note}." for r in records for note in r.notes)
+    notes.extend(f"{_who(r, varying)}: {note}." for r in records for note in r.notes)
     if any(record.config["quick"] for record in records):
         notes.append("Measured with --quick: a first look, not a result.")
     return [Text(note, style="dim") for note in notes]
