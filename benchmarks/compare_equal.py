@@ -22,7 +22,7 @@ from fastbench.storage import read_record
 
 RUN = (
     *("run", "--loader", "dali", "--reference", "none", "--passes", "end-to-end"),
-    *("--min-seconds", "2", "--limit", "320"),
+    *("--min-seconds", "1", "--limit", "160"),
 )
 
 
