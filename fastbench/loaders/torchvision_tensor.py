@@ -91,12 +91,19 @@ def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> torch.T
             [crop, crop],
         )
         return levels_CHW.permute(1, 2, 0).contiguous()
+    # Of equal lengths torch takes it that nothing is to be done, whatever the scale is.
+    bottom, right = (
+        end + (end == length != whole)
+        for end, length, whole in zip(
+            (top + crop, left + crop), (height, width), resized, strict=True
+        )
+    )
     # Added before the strides say that channels are last, the batch's dimension hides that.
     pixels_NCHW = pixels_CHW.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     levels_NCHW = resample(
-        pixels_NCHW, [top + crop, left + crop], False, resized[0] / height, resized[1] / width
+        pixels_NCHW, [bottom, right], False, resized[0] / height, resized[1] / width
     )
-    return levels_NCHW[0].permute(1, 2, 0)[top:, left:]
+    return levels_NCHW[0].permute(1, 2, 0)[top : top + crop, left : left + crop]
 
 
 def _has_decoder() -> bool:
