@@ -1,9 +1,11 @@
 """Loaders that decode in threads: the reference's pixels, in order, from buffers used in turn."""
 
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from fastbench.data.manifest import scan
 from fastbench.errors import CorruptImageError, OutOfMemoryError, UsageError
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
+from fastbench.loaders.files import read_file
 from fastbench.loaders.levels import Normalizer
 from fastbench.loaders.threads import ThreadedLoader
 from fastbench.loaders.torchvision import make_transform
@@ -196,3 +199,30 @@ def test_opencv_has_filters_by_name(images: Path, opened: list[Loader]) -> None:
     assert not torch.equal(linear, area)
     with pytest.raises(UsageError, match=r"opencv\.filter is 'linaer'\. Did you mean 'linear'"):
         resolve("opencv")(spec_of(manifest, options={"filter": "linaer"}))
+
+
+def test_a_thread_of_ours_starts_no_threads_of_torch(images: Path, opened: list[Loader]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        torch.zeros(1_000_000).add_(1)  # this thread's own helpers are there from here on
+        num_threads = len(os.listdir("/proc/self/task"))
+        spec = spec_of(scan(images))
+        opened.append(loader := resolve("torchvision-tensor")(spec))
+        assert sum(batch.num_valid for batch in loader) == len(spec.paths)
+        assert len(os.listdir("/proc/self/task")) == num_threads + spec.num_threads
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_file_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(bytes(range(256)) * 40)
+    assert read_file(str(path)).tobytes() == path.read_bytes()
+    readv = os.readv
+    monkeypatch.setattr(os, "readv", lambda file, data: readv(file, [data[0][:1000]]))
+    assert read_file(str(path)).tobytes() == path.read_bytes()
+    with pytest.raises(FileNotFoundError, match="nothing here"):
+        read_file(str(tmp_path / "nothing here"))

@@ -9,17 +9,15 @@ Shape suffixes: N batch, C channels, H height, W width; P = 3 * W, a row's value
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from fastbench.loaders.base import Preprocess
 
 __all__ = ["Normalizer", "copy_levels"]
-
-_MOST_VALUES: Final = 32_000
-"""For more in one operation torch starts threads of its own, from every thread that calls."""
 
 
 class Normalizer:
@@ -50,21 +48,14 @@ class Normalizer:
         return images_NHWC.to(self._dtype).permute(0, 3, 1, 2)
 
     def into(self, levels_HWC: torch.Tensor, image_HWC: torch.Tensor) -> None:
-        """(H, W, 3) uint8 levels into a contiguous image of the same shape, on the CPU, by the
-        calling thread alone.
+        """(H, W, 3) uint8 levels, their rows contiguous, into a contiguous image of the same shape,
+        on the CPU.
         """
-        for levels_HP, values_HP in zip(_pieces(levels_HWC), _pieces(image_HWC), strict=True):
-            torch.addcmul(self._shift_P, levels_HP, self._scale_P, out=values_HP)
+        height, width, channels = image_HWC.shape
+        levels_HP, values_HP = (x.view(height, width * channels) for x in (levels_HWC, image_HWC))
+        torch.addcmul(self._shift_P, levels_HP, self._scale_P, out=values_HP)
 
 
 def copy_levels(levels_HWC: torch.Tensor, target_HWC: torch.Tensor) -> None:
-    """Copy an image's levels, by the calling thread alone."""
-    for levels_HP, target_HP in zip(_pieces(levels_HWC), _pieces(target_HWC), strict=True):
-        target_HP.copy_(levels_HP)
-
-
-def _pieces(image_HWC: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Some rows each; a view of memory whose rows are contiguous."""
-    height, width, channels = image_HWC.shape
-    num_values = width * channels
-    return image_HWC.view(height, num_values).split(max(1, _MOST_VALUES // num_values))
+    """Copy an image's levels, by the calling thread alone; torch would start others."""
+    np.copyto(target_HWC.numpy(), levels_HWC.numpy())

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 import torch
 
 from fastbench.data.check import corrupt
 from fastbench.errors import UsageError, did_you_mean
 from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.files import read_file
 from fastbench.loaders.threads import ThreadedLoader
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], tor
     def levels_of(sample: int) -> torch.Tensor:
         path = paths[sample]
         try:
-            data = np.fromfile(path, np.uint8)
+            data = read_file(path)
             # The orientation stays as it is stored: the reference ignores EXIF.
             pixels_HWC = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except (OSError, cv2.error) as error:

@@ -61,12 +61,16 @@ class ThreadedLoader:
         self._closed = False
         self._num_asked = 0  # batches, over all epochs, that the consumer has asked for
         self._batch = self._row = 0  # the next image to be made
+        self._started = threading.Barrier(spec.num_threads + 1)
         self._threads = [
             threading.Thread(target=self._work, name=f"fastbench-decode-{i}", daemon=True)
             for i in range(spec.num_threads)
         ]
+        num_of_torch = torch.get_num_threads()
         for thread in self._threads:
             thread.start()
+        self._started.wait()
+        torch.set_num_threads(num_of_torch)  # for threads that are started from now on
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch of batches."""
@@ -115,6 +119,11 @@ class ThreadedLoader:
         return slot
 
     def _work(self) -> None:
+        # One image, one thread: torch would start others for it. Asked first, torch takes over
+        # what is set for all threads, once and not after what is set here for this one.
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        self._started.wait()
         while (taken := self._take()) is not None:
             slot, row, sample = taken
             error: Exception | None = None

@@ -24,6 +24,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.data.check import corrupt
 from fastbench.loaders.base import LoaderSpec, Preprocess, take_options
+from fastbench.loaders.files import read_file
 from fastbench.loaders.threads import ThreadedLoader
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def make_levels_of(spec: LoaderSpec) -> Callable[[int], torch.Tensor]:
     def levels_of(sample: int) -> torch.Tensor:
         path = paths[sample]
         try:
-            data = np.fromfile(path, np.uint8)
+            data = read_file(path)
             pixels_CHW = decode(data)
         except Exception:  # noqa: BLE001 - Pillow has the last word, and raises
             pixels_CHW = _decode_file_by_pillow(path)
