@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fastbench import parity, tune
-from fastbench.data.manifest import spread
+from fastbench.data.manifest import varied
 from fastbench.device import mapped_errors
 from fastbench.diagnose import name_cause
 from fastbench.errors import FastbenchError, LoaderError
@@ -34,10 +34,10 @@ NUM_COMPARED_QUICK = 32
 
 
 def compare_some(workbench: Workbench, bench: Bench, name: str, notes: list[str]) -> Pixels:
-    """The pixels of some samples, evenly spread: an image has 150,000 of them."""
+    """The pixels of some samples, of many sizes: an image has 150,000 of them."""
     manifest = workbench.manifest
     most = NUM_COMPARED_QUICK if workbench.config.quick else NUM_COMPARED
-    chosen = spread(len(manifest), most)
+    chosen = varied(manifest.sizes, most)
     paths = manifest.paths
     spec = dataclasses.replace(
         workbench.spec(bench.model), paths=[paths[i] for i in chosen], prefetch=0

@@ -10,7 +10,7 @@ from PIL import Image
 from fastbench.data.check import find_corrupt
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.labels import ClassSpace, among_present, map_labels
-from fastbench.data.manifest import scan
+from fastbench.data.manifest import scan, varied
 from fastbench.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
@@ -272,3 +272,19 @@ def test_class_names() -> None:
     assert ClassSpace(num_classes=2).name(1) == "1"
     assert named.keep([1]).name(0) == "bee"
     assert named.keep([1]).output(0) == 1
+
+
+def test_samples_to_compare_are_of_every_size() -> None:
+    sizes = [(500, 375)] * 1000
+    sizes[7], sizes[333], sizes[998] = (350, 240), (240, 350), (640, 480)
+    chosen = varied(sizes, 16)
+    assert len(chosen) == 16
+    assert chosen == sorted(set(chosen))
+    assert {7, 333, 998} <= set(chosen)
+    assert chosen[-1] - chosen[0] > 900  # and still spread over the whole set
+
+
+@pytest.mark.parametrize(("num", "limit"), [(0, 128), (1, 1), (3, 128), (10, 4), (300, 128)])
+def test_no_more_samples_are_compared_than_there_are(num: int, limit: int) -> None:
+    for sizes in ([(500, 375)] * num, [(500, i) for i in range(num)]):
+        assert len(set(varied(sizes, limit))) == min(num, limit)

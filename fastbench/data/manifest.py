@@ -159,6 +159,21 @@ def spread(num_samples: int, limit: int | None) -> list[int]:
     return [i * num_samples // limit for i in range(limit)]
 
 
+def varied(sizes: Sequence[tuple[int, int]], limit: int) -> list[int]:
+    """Indices of at most `limit` samples in order: half of them evenly spread, then one of each
+    other size as far as they go.
+
+    For faults of geometry, which show at certain sizes alone: most photographs have a common one.
+    """
+    chosen = set(spread(len(sizes), limit // 2))
+    seen = {sizes[i] for i in chosen}
+    others = sorted({size: i for i, size in enumerate(sizes) if size not in seen}.items())
+    chosen.update(others[i][1] for i in spread(len(others), limit - len(chosen)))
+    left = [i for i in range(len(sizes)) if i not in chosen]
+    chosen.update(left[i] for i in spread(len(left), limit - len(chosen)))
+    return sorted(chosen)
+
+
 def _check(
     listing: Listing,
     chosen: Sequence[int],
