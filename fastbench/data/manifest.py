@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-__all__ = ["Checked", "Manifest", "Skipped", "check_all", "scan", "spread"]
+__all__ = ["Checked", "Manifest", "Skipped", "check_all", "scan", "varied"]
 
 
 @dataclass(frozen=True, slots=True)
