@@ -6,10 +6,14 @@ Nothing is measured or read here.
 
 from __future__ import annotations
 
+import re
+import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +33,8 @@ from fastbench.units import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console, ConsoleOptions, RenderResult
+
     from fastbench.findings import Accuracy, Parity
     from fastbench.measurements import Throughput
     from fastbench.results import Record
@@ -39,7 +45,7 @@ __all__ = ["render"]
 def render(records: Sequence[Record]) -> RenderableType:
     """The table of some records, with its conditions and footnotes; fits 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("loader", overflow="fold")
+    table.add_column("loader")
     for header in (
         "images/s\nof ceiling",
         "step p50 ms\np90 / p99",
@@ -53,7 +59,7 @@ def render(records: Sequence[Record]) -> RenderableType:
     for record in records:
         accuracy = record.accuracy
         table.add_row(
-            _lines(record.loader, " ".join(_condition(record, name) for name in varying)),
+            _Name(record.loader, " ".join(_condition(record, name) for name in varying)),
             _throughput(record),
             _step_times(record.throughput),
             _lines(
@@ -72,6 +78,7 @@ def render(records: Sequence[Record]) -> RenderableType:
 
 _MOST_NAMED = 3
 _WIDEST_NAME = 32
+_BREAKS = re.compile(r"(\s+|(?<=[-=_/:.])(?=\w))")
 MOST_ADVICE = 3
 
 _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
@@ -118,6 +125,23 @@ def _size(record: Record) -> str:
     if record.num_macs is not None:
         sizes.append(f"{format_quantity(record.num_macs / 1e9)} GMACs an image")
     return f"{record.model}: {', '.join(sizes)}" if sizes else ""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What a row is told by. It breaks within words too, which rich does anywhere in them."""
+
+    above: str
+    below: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = max(map(len, (self.above, self.below)))
+        return Measurement(1, longest).clamp(max_width=options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wrapper = textwrap.TextWrapper(options.max_width)
+        wrapper.wordsep_re = _BREAKS
+        yield _lines(*("\n".join(wrapper.wrap(text)) for text in (self.above, self.below)))
 
 
 def _lines(above: str, below: str) -> Text:
@@ -167,6 +191,13 @@ def _who(record: Record, varying: Sequence[str]) -> str:
     return " · ".join((record.model, record.loader, *others))
 
 
+def _short(record: Record, records: Sequence[Record], varying: Sequence[str]) -> str:
+    """A row's name without the model, where there is but one."""
+    who = _who(record, varying)
+    several = len({record.model for record in records}) > 1
+    return who if several else who.removeprefix(f"{record.model} · ")
+
+
 def _advice(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     return [
         Text.assemble(("→ ", "bold"), f"{_who(record, varying)}: {advice}.")
@@ -176,15 +207,12 @@ def _advice(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
 
 def _facts(records: Sequence[Record], varying: Sequence[str]) -> Table:
     """A paragraph a row: what limits it, how far its windows differ, and what it took."""
-    several = len({record.model for record in records}) > 1
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(overflow="fold", max_width=_WIDEST_NAME)  # timm's names are up to 60 long
     facts.add_column()
     for record in records:
-        who = _who(record, varying)
-        if not several:
-            who = who.removeprefix(f"{record.model} · ")
-        facts.add_row(Text(who), Text(_facts_of(record), style="dim"))
+        who = Text(_short(record, records, varying))
+        facts.add_row(who, Text(_facts_of(record), style="dim"))
     return facts
 
 
@@ -223,14 +251,19 @@ def _skipped(records: Sequence[Record]) -> list[str]:
 
 def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     notes = []
-    with_accuracy = [record.accuracy for record in records if record.accuracy]
-    if with_accuracy:
-        hits = [f"{one.top1_correct} / {one.top5_correct}" for one in with_accuracy]
-        names = [record.loader for record in records if record.accuracy]
-        counts = ", ".join(map(" ".join, zip(names, hits, strict=True)))
-        if len(hits) > 1 and len(set(hits)) == 1:
-            counts = f"{hits[0]} in every row"
-        notes.append(f"Hits top-1 / top-5 of n={with_accuracy[0].num_samples:,}: {counts}.")
+    hits = {
+        _short(record, records, varying): f"{found.top1_correct} / {found.top5_correct}"
+        for record in records
+        if (found := record.accuracy)
+    }
+    if hits:
+        counts = ", ".join(map(" ".join, hits.items()))
+        if len(hits) > 1 and len(set(hits.values())) == 1:
+            counts = f"{next(iter(hits.values()))} in every row"
+        num = next(record.accuracy.num_samples for record in records if record.accuracy)
+        notes.append(f"Hits top-1 / top-5 of n={num:,}: {counts}.")
+    random = dict.fromkeys(r.model for r in records if r.weights == "none" and r.accuracy)
+    notes.extend(f"{model}: its weights are random, so its accuracy is chance." for model in random)
     notes.extend(_skipped(records))
     reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
     notes.extend(f"No accuracy: {reason.removeprefix('no labels: ')}." for reason in reasons)

@@ -1,0 +1,54 @@
+"""The table that `fastbench run` prints: it fits, and its rows are told apart."""
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+from test_results import make
+
+from fastbench.report import table
+from fastbench.results import Record
+
+
+def lines_of(*records: Record, width: int = 80) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, width=width).print(table.render(records))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+ROWS = [
+    make(loader=loader, dtype=dtype, compile_mode=mode)
+    for loader in ("torchvision", "torchvision-tensor")
+    for dtype, mode in (("float32", None), ("bfloat16", "max-autotune-no-cudagraphs"))
+]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_it_fits(width: int) -> None:
+    assert max(map(len, lines_of(*ROWS, width=width))) <= width
+
+
+def test_names_break_where_their_parts_end() -> None:
+    first_words = {line.split()[0] for line in lines_of(*ROWS) if line and line[0].isalpha()}
+    assert {"torchvision-", "tensor", "bfloat16", "compile=max-", "eager"} <= first_words
+    assert "torchvision-tens" not in first_words
+    wide = lines_of(*ROWS, width=120)
+    assert any(line.startswith("torchvision-tensor  ") for line in wide)
+
+
+def test_hits_are_of_rows_that_can_be_told_apart() -> None:
+    (first, *others), accuracy = ROWS, ROWS[0].accuracy
+    assert accuracy is not None
+    fewer = dataclasses.replace(accuracy, top1_correct=accuracy.top1_correct - 1)
+    text = " ".join(lines_of(dataclasses.replace(first, accuracy=fewer), *others, width=200))
+    hits = f"{fewer.top1_correct} / {accuracy.top5_correct}"
+    assert f"torchvision · float32 · eager {hits}" in text
+    assert text.count("torchvision · float32 · eager 9") == 1
+    assert "in every row" in " ".join(lines_of(*ROWS))
+
+
+def test_accuracy_by_random_weights_is_called_chance() -> None:
+    assert "chance" not in " ".join(lines_of(make()))
+    found = " ".join(lines_of(make(weights="none"), make(weights="none", loader="torchvision")))
+    assert found.count("sample: its weights are random, so its accuracy is chance.") == 1
