@@ -103,7 +103,9 @@ def list_loaders(_: argparse.Namespace) -> int:
 
     from fastbench.report.loaders import render_list
 
-    Console().print(render_list(listing()))
+    with Console(stderr=True).status("importing what each loader needs"):  # takes seconds
+        listed = listing()
+    Console().print(render_list(listed))
     return 0
 
 
