@@ -116,7 +116,7 @@ BUILT_IN: Final = {
     ),
     "torchvision-tensor": Entry(
         target="fastbench.loaders.torchvision_tensor:TensorLoader",
-        summary="the reference's arithmetic on uint8 tensors, in threads: a CPU's fastest way to its pixels",
+        summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
         decoder="libjpeg-turbo in torchvision",
         device="CPU",
     ),

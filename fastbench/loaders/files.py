@@ -17,9 +17,9 @@ def read_file(path: str) -> np.ndarray:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = np.empty(os.fstat(file).st_size, np.uint8)
-        num_read = os.readv(file, [data])
+        num_read = os.readv(file, [data.data])
         while num_read < len(data):  # a read ends at 2 GiB, or where a network file system likes
-            if (num := os.readv(file, [data[num_read:]])) == 0:
+            if (num := os.readv(file, [data.data[num_read:]])) == 0:
                 break
             num_read += num
     finally:
