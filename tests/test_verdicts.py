@@ -1,13 +1,14 @@
 """Did predictions get worse beyond chance? What records hold decides, and never in doubt."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from test_compare import DATA, run, text_of, written
 
-from fastbench import cli, stats
+from fastbench import cli, gates, stats, verdicts
 from fastbench.comparing import compare, compare_runs
-from fastbench.findings import Accuracy, Parity, PerClass
+from fastbench.findings import Accuracy, Parity, PerClass, Pixels, Published
 from fastbench.results import Record
 from fastbench.verdicts import worsening
 
@@ -39,6 +40,25 @@ def agreeing(
             "only_reference_correct": lost,
             "only_row_correct": won,
             "pixels": None,
+            **changes,
+        }  # type: ignore[arg-type]
+    )
+
+
+def pixels(**changes: object) -> Pixels:
+    """Of 100 images, as the reference's but for what is said."""
+    return Pixels(
+        **{
+            "num_samples": 100,
+            "max_levels": 30.0,
+            "mean_levels": 0.1,
+            "share_above_one": 0.0,
+            "worst_sample": "a.jpg",
+            "worst_mean_levels": 1.0,
+            "max_logits": 0.0,
+            "mean_logits": 0.0,
+            "num_agreeing": 100,
+            "cause": None,
             **changes,
         }  # type: ignore[arg-type]
     )
@@ -116,6 +136,30 @@ def test_a_gate_that_only_b_fails() -> None:
     (said,) = worsening(compare(row(hits(925), agreeing(990, 1, 1)), b))
     assert said.startswith("B fails a gate that A passes: 8 images are lost and 0 won")
     assert worsening(compare(b, b)) == []
+
+
+def test_a_gate_that_a_fails_hides_no_other() -> None:
+    """A's images are 12 levels off in one; B's too, and it loses 8 images and wins none."""
+    coarse = agreeing(990, 1, 1, pixels=pixels(worst_mean_levels=12.0))
+    worse = agreeing(990, 8, 0, pixels=pixels(worst_mean_levels=11.0, worst_sample="b.jpg"))
+    (said,) = worsening(compare(row(hits(925), coarse), row(hits(925), worse)))
+    assert said.startswith("B fails a gate that A passes: 8 images are lost and 0 won")
+    assert worsening(compare(row(hits(925), worse), row(hits(925), coarse))) == []
+
+
+def test_every_gate_has_another_name() -> None:
+    """It is the end of its sentence by which the gates of A and B are told apart."""
+    lost = dataclasses.replace(
+        agreeing(49_000, 400, 100, pixels=pixels(mean_levels=1.0, worst_mean_levels=12.0)),
+        num_samples=50_000,
+    )
+    lost = dataclasses.replace(lost, pixels=dataclasses.replace(lost.pixels, num_agreeing=50))
+    few = Accuracy(num_samples=50_000, top1_correct=30_000, top5_correct=40_000)
+    failures = [
+        *gates.judge_parity(lost),
+        *gates.judge_published(few, Published(top1=0.7, top5=0.9), "0.3"),
+    ]
+    assert len({verdicts._gate(failure) for failure in failures}) == len(failures) == 6
 
 
 def test_of_repeats_the_median_counts() -> None:
