@@ -33,7 +33,7 @@ from fastbench.stats import mcnemar_p, mcnemar_p_at_most
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.findings import Accuracy, Parity
+    from fastbench.findings import Accuracy, Parity, PerClass
     from fastbench.results import Record
     from fastbench.sets import SetComparison
 
@@ -241,9 +241,15 @@ def _less_agreement(a: Parity, b: Parity) -> list[str]:
 def _most_by_class(a: Accuracy, b: Accuracy) -> int:
     """The most images on which A and B can differ in being right, by their hits alone."""
     of_a, of_b = a.per_class, b.per_class
-    if of_a is None or of_b is None or of_a.num_samples != of_b.num_samples:
+    # Of two models, the same output may be another class.
+    if of_a is None or of_b is None or _classes(of_a) != _classes(of_b):
         return _most(a.num_samples, a.top1_correct, b.top1_correct)
     return sum(map(_most, of_a.num_samples, of_a.top1_correct, of_b.top1_correct))
+
+
+def _classes(found: PerClass) -> list[tuple[str, int]]:
+    """Each class's name and how many samples it has."""
+    return list(zip(found.names, found.num_samples, strict=True))
 
 
 def _most(num: int, hits_a: int, hits_b: int) -> int:
