@@ -10,8 +10,9 @@ only what is left and is unique on both sides:
 3. what people call a row (model, weights, loader, dtype, batch size, compile, kind of device): rows
    that differ in images or page cache, say, are paired too, and come out as unlike.
 
-Records of a side that agree in all of step 1 are repeats, one configuration run again. Names of
-files mean nothing: `fastbench run` numbers them as they come.
+Records of a side that agree in all of step 1 are repeats, one configuration run again; a copy of a
+record is no repeat, and counts once. Names of files mean nothing: `fastbench run` numbers them as
+they come.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from fastbench.errors import RecordError
 from fastbench.storage import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.results import Record
@@ -166,7 +167,17 @@ def _read(path: Path) -> list[Run]:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
         )
-    return sorted(found, key=lambda run: str(run.record.created))
+    return list(_without_copies(sorted(found, key=lambda run: str(run.record.created))))
+
+
+def _without_copies(runs: Iterable[Run]) -> Iterator[Run]:
+    """Each record once: of two runs not a single time is the same, and a copy does not scatter."""
+    seen: dict[str, list[Record]] = {}
+    for run in runs:
+        others = seen.setdefault(str(run.record.created), [])
+        if run.record not in others:
+            others.append(run.record)
+            yield run
 
 
 def _is_record(stored: Any) -> bool:

@@ -66,6 +66,14 @@ def test_repeats_are_together_in_the_order_in_which_they_were_made(tmp_path: Pat
     assert stems(pair_up(a, b)) == [(["first", "second", "third"], ["x", "y"])]
 
 
+def test_a_copy_of_a_record_is_no_repeat(tmp_path: Path) -> None:
+    """It would count as a run that does not scatter, and make the interval too narrow."""
+    a = folder_of(tmp_path / "a", x=run(100), y=run(104), z=run(9, model="m"))
+    b = folder_of(tmp_path / "b", x=run(100), y=run(104), z=run(9, model="m"))
+    folder_of(b / "copies", x=run(100), y=run(104))
+    assert stems(pair_up(a, b)) == [(["x", "y"], ["x", "y"]), (["z"], ["z"])]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
