@@ -152,9 +152,12 @@ class SetComparison:
             return "not comparable"
         if counts[SLOWER]:
             return f"{counts[SLOWER]:,} of {num:,} {rows} slower"
+        # Where none is slower, it is said of how many rows nobody knows.
+        open_ = counts[UNSURE] + counts[UNLIKE] + counts[INVALID]
+        rest = f", {open_:,} of {num:,} {rows} not judged" if open_ else ""
         if counts[FASTER]:
-            return f"{counts[FASTER]:,} of {num:,} {rows} faster, none slower"
-        return "no difference found" if counts[EQUAL] else "no interval, no verdict"
+            return f"{counts[FASTER]:,} of {num:,} {rows} faster, none slower{rest}"
+        return f"no difference found{rest}" if counts[EQUAL] else "no interval, no verdict"
 
     @property
     def summary(self) -> str:

@@ -193,6 +193,17 @@ def test_the_set_in_figures(tmp_path: Path) -> None:
     ]
 
 
+def test_no_headline_passes_over_what_is_not_judged(tmp_path: Path) -> None:
+    """A row of half the speed without an interval, and one of another page cache."""
+    cold = {**DATA, "page_cache": "cold"}
+    a = {"x": run(*SAME), "once": run(100, model="m"), "odd": run(*SAME, model="n")}
+    b = {"x": run(*SAME), "once": run(50, model="m"), "odd": run(*SLOW, model="n", data=cold)}
+    sides = folder_of(tmp_path / "a", **a), folder_of(tmp_path / "b", **b)
+    assert compared(*sides).headline == "no difference found, 2 of 3 rows not judged"
+    folder_of(sides[1], x=run(*FAST))
+    assert compared(*sides).headline == "1 of 3 rows faster, none slower, 2 of 3 rows not judged"
+
+
 def test_what_differs_is_said_once_and_in_front(tmp_path: Path) -> None:
     found = compared(*sets(tmp_path))
     differences = {x.name: (x.a, x.b) for x in found.differences if x.num_rows == 4}
