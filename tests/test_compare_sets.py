@@ -369,6 +369,17 @@ def test_markdown_of_a_large_set_fits_a_comment(tmp_path: Path) -> None:
     assert "850 more rows left out." in text
 
 
+def test_what_chance_does_to_many_rows_is_counted(tmp_path: Path) -> None:
+    a = folder_of(tmp_path / "a", x=run(*SAME), y=run(*SAME, model="m"), z=run(1, model="n"))
+    found = compared(a, a)
+    same, once = found.rows[0], found.rows[2]
+    for num, said in ((9, ""), (10, "0.5 of 10"), (30, "1.5 of 30"), (200, "10 of 200")):
+        # Rows without an interval look like nothing.
+        many = dataclasses.replace(found, rows=[same] * num + [once] * 5)
+        notes = " ".join(compare_set.notes_of(many, []))
+        assert f"by chance: {said} would." in notes if said else "by chance" not in notes
+
+
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = sets(tmp_path, new=run(5, model="new"))
     argv = ["compare", str(a), str(b), "--format", "json", "--fail-below", "0.95"]

@@ -24,7 +24,13 @@ from fastbench.comparing import (
 )
 from fastbench.report.compare_pair import hanging, table_of_differences
 from fastbench.sets import SetComparison, SharedDifference, counted, in_words
-from fastbench.units import NOT_AVAILABLE, format_percent, format_points, format_rate
+from fastbench.units import (
+    NOT_AVAILABLE,
+    format_percent,
+    format_points,
+    format_quantity,
+    format_rate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,10 +225,11 @@ def notes_of(found: SetComparison, columns: Sequence[str]) -> list[str]:
         notes.append("equal: no difference found; the interval says how large one may be.")
     if any(comparison.word == UNSURE for comparison in comparisons):
         notes.append("unsure: one window has no interval; measure with --windows 3 or more.")
-    if len(comparisons) >= 10:
+    num_judged = sum(comparison.word in (SLOWER, FASTER, EQUAL) for comparison in comparisons)
+    if num_judged >= 10:
         notes.append(
             f"At 95 % one row in twenty looks faster or slower by chance: "
-            f"{len(comparisons) / 20:.1g} of {len(comparisons)} would."
+            f"{format_quantity(num_judged / 20)} of {num_judged:,} would."
         )
     if "Δ top-1" in columns:
         notes.append("Δ top-1: B less A, in percentage points.")
