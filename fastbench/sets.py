@@ -54,12 +54,15 @@ _ALWAYS_NAMED: Final = (
 """Things of a configuration that are named wherever rows differ in them; the others only where
 rows could not be told apart else: the weights are others with every model."""
 
+_CALLED: Final = ("model", "loader")
 _MANY_VALUES: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One pair, compared; `label` says in what its configuration is not that of the other rows."""
+    """One pair, compared; `label` says in what its configuration is not that of the other rows,
+    and where that goes without saying what it is.
+    """
 
     pair: Pair
     comparison: Comparison
@@ -209,7 +212,11 @@ def compare_sets(found: Pairs, name_a: str, name_b: str) -> SetComparison:
         name_a=name_a,
         name_b=name_b,
         rows=[
-            Row(pair=pair, comparison=_compare(pair), label=in_words(pair.a[0], names))
+            Row(
+                pair=pair,
+                comparison=_compare(pair),
+                label=in_words(pair.a[0], names) or in_words(pair.a[0], _CALLED),
+            )
             for pair in found.pairs
         ],
         only_a=found.only_a,
@@ -253,7 +260,7 @@ def _telling(configurations: Sequence[dict[str, Any]]) -> list[str]:
     for name in every:
         if name not in names and num_kinds([*names, name]) > num_kinds(names):
             names.append(name)
-    return sorted(names, key=every.index) or ["model", "loader"]
+    return sorted(names, key=every.index) or list(_CALLED)
 
 
 def _word(name: str, value: Any) -> str:

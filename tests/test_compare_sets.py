@@ -193,6 +193,13 @@ def test_the_set_in_figures(tmp_path: Path) -> None:
     ]
 
 
+def test_every_row_has_a_label(tmp_path: Path) -> None:
+    """A warm page cache goes without saying, and is all that tells the first row."""
+    cold = run(*SAME, data={**DATA, "page_cache": "cold"})
+    a = folder_of(tmp_path / "a", x=run(*SAME), y=cold)
+    assert [row.label for row in compared(a, a).rows] == ["sample · dali", "cold page cache"]
+
+
 def test_no_headline_passes_over_what_is_not_judged(tmp_path: Path) -> None:
     """A row of half the speed without an interval, and one of another page cache."""
     cold = {**DATA, "page_cache": "cold"}
