@@ -25,6 +25,7 @@ __all__ = [
     "PREPROCESS",
     "Difference",
     "conditions",
+    "device_name",
     "environment_differences",
     "facts_of_environment",
     "setting_differences",
@@ -142,6 +143,17 @@ def facts_of_environment(record: Record) -> dict[str, Any]:
         **environment.get("packages", {}),
         "fastbench commit": commit[:_SHOWN_DIGITS] + plus + changes or None,
     }
+
+
+def device_name(record: Record) -> str | None:
+    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
+    kind, _, index = record.device.partition(":")
+    if kind == "cpu":
+        cpu: str | None = record.environment.get("cpu")
+        return cpu
+    names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
+    number = int(index) if index.isdecimal() else 0
+    return names[number] if number < len(names) else None
 
 
 def _values(facts: Sequence[dict[str, Any]], name: str) -> Any:

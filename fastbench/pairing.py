@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.differences import PREPROCESS, conditions
+from fastbench.differences import PREPROCESS, conditions, device_name
 from fastbench.errors import RecordError
 from fastbench.storage import build_record, other_kind, read_json
 
@@ -125,10 +125,6 @@ def pair_up(a: Path, b: Path) -> Pairs:
 
 def configuration(record: Record) -> dict[str, Any]:
     """What makes a record a repeat of another, by name; the last is the machine."""
-    kind, _, index = record.device.partition(":")
-    gpus = record.environment.get("gpus", [])
-    on_gpu = kind != "cpu" and gpus
-    machine = gpus[int(index or 0)]["name"] if on_gpu else record.environment.get("cpu")
     alike = conditions(record)
     return {
         "model": record.model,
@@ -137,7 +133,7 @@ def configuration(record: Record) -> dict[str, Any]:
         "dtype": record.dtype,
         "batch size": record.batch_size,
         "compile": record.compile_mode,
-        "device": kind,
+        "device": record.device.partition(":")[0],
         "threads": record.num_threads,
         "image set": alike["image set"] or record.data.get("num_samples"),
         "page cache": alike["page cache"],
@@ -147,7 +143,7 @@ def configuration(record: Record) -> dict[str, Any]:
             name: value for name, value in alike.items() if name.startswith(PREPROCESS)
         },
         "reference": alike["reference"],
-        _MACHINE: machine,
+        _MACHINE: device_name(record) or record.environment.get("cpu"),
     }
 
 

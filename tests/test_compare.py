@@ -235,6 +235,15 @@ def test_the_screen_is_whole(width: int) -> None:
         assert part in text, part
 
 
+def test_the_machine_is_the_device_that_the_model_ran_on() -> None:
+    two = {"cpu": "A CPU", "num_cores": 2, "gpus": [{"name": "GPU 0"}, {"name": "GPU 1"}]}
+    nameless = {"cpu": None, "num_cores": None, "gpus": []}
+    found = compare(run(100, environment=two, device="cuda:1"), run(100, environment=nameless))
+    a, b = text_of(found, 120).split("b.json")[:2]
+    assert "batch 32 · GPU 1 ·" in a
+    assert "batch 32 · – ·" in b
+
+
 def test_brackets_are_no_markup() -> None:
     found = compare(run(100), run(100, weights="[bold]x[/bold]", notes=["[red]"]))
     text = text_of(found, 80)

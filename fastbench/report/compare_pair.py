@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.comparing import Comparison, Figure, format_ratio
+from fastbench.differences import device_name
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -75,10 +76,9 @@ def _head(comparison: Comparison, name_a: str, name_b: str) -> Table:
 
 def _about(runs: Sequence[Record]) -> str:
     record = runs[0]
-    gpus, cpu = record.environment.get("gpus", []), record.environment.get("cpu")
-    machine = f"{cpu}, {record.environment.get('num_cores')} cores"
-    if record.device != "cpu" and gpus:
-        machine = gpus[0]["name"]
+    machine, cores = device_name(record) or NOT_AVAILABLE, record.environment.get("num_cores")
+    if record.device == "cpu" and cores:
+        machine += f", {cores} cores"
     compiled = ", compiled" if record.compile_mode else ""
     repeats = f" · {len(runs)} runs" if len(runs) > 1 else ""
     return (
