@@ -157,6 +157,15 @@ def test_figures_of_repeats_are_medians() -> None:
     )
 
 
+def test_steps_are_too_few_where_no_repeat_has_enough() -> None:
+    """The figure is there as soon as one run has it, whichever is the first."""
+    short, long = run(100), run(*SAME)  # of 32 and 96 steps
+    text = " ".join(text_of(compare_runs([short, long], [long, short]), 80).split())
+    assert "too few steps for a percentile (n=96 and 96; p99 needs 662)" in text
+    text = " ".join(text_of(compare_runs([short, short], [long]), 80).split())
+    assert "(n=32 and 96; p90 needs 64, p99 needs 662)" in text
+
+
 def test_a_repeat_that_is_invalid_makes_its_row_invalid() -> None:
     wrong = run(100, accuracy=Accuracy(num_samples=1000, top1_correct=9, top5_correct=8))
     found = compare_runs([run(100), run(101)], [run(100), wrong])

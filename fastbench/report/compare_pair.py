@@ -167,7 +167,11 @@ def footnotes(comparison: Comparison) -> list[str]:
     """What the figures mean, what is not in them, and the records' own doubts."""
     a, b = comparison.a, comparison.b
     notes = [*_about_the_ratio(comparison)]
-    steps = [len(record.throughput.step_times_s) for record in (a, b)]
+    # A figure is of the runs that have it: of repeats, one with enough steps will do.
+    steps = [
+        max(len(record.throughput.step_times_s) for record in runs)
+        for runs in (comparison.runs_a, comparison.runs_b)
+    ]
     short = [
         f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99) if min(steps) < MIN_SAMPLES[pct]
     ]
