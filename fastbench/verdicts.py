@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fastbench.results import Record
     from fastbench.sets import SetComparison
 
-__all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "slowdown", "worsening"]
+__all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "median_hits", "slowdown", "worsening"]
 
 EXIT_SLOWER: Final = 1
 EXIT_UNJUDGED: Final = UsageError.exit_code
@@ -127,7 +127,7 @@ def worsening(comparison: Comparison) -> list[str]:
     Of several runs a side, those with the median of hits and of agreement count.
     """
     found = []
-    a, b = _hits(comparison.runs_a), _hits(comparison.runs_b)
+    a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
     if a and b and _same_images(comparison, a[0].num_samples, b[0].num_samples):
         found += _fewer_hits(a, b)
     of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
@@ -178,7 +178,7 @@ def _judge(comparison: Comparison, gates: Gates) -> tuple[int, list[str]]:
 
 def _is_scored(comparison: Comparison) -> bool:
     """Whether the records hold what `worsening` looks at."""
-    a, b = _hits(comparison.runs_a), _hits(comparison.runs_b)
+    a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
     of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
     return bool(
         (a and b and _same_images(comparison, a[0].num_samples, b[0].num_samples))
@@ -191,7 +191,7 @@ def _same_images(comparison: Comparison, num_a: int, num_b: int) -> bool:
     return num_a == num_b and not differ
 
 
-def _hits(runs: Sequence[Record]) -> tuple[Accuracy, Parity | None] | None:
+def median_hits(runs: Sequence[Record]) -> tuple[Accuracy, Parity | None] | None:
     """Accuracy and parity of the run with the median of hits; None where no run is scored."""
     scored = [(run.accuracy, run.parity) for run in runs if run.accuracy is not None]
     if not scored:

@@ -166,6 +166,18 @@ def test_steps_are_too_few_where_no_repeat_has_enough() -> None:
     assert "(n=32 and 96; p90 needs 64, p99 needs 662)" in text
 
 
+def test_the_interval_of_top_1_is_of_the_median_run() -> None:
+    """80.00 % of 1,000 images is shown, and has the interval 77.41 to 82.36."""
+    accuracies = (
+        hits and Accuracy(num_samples=1000, top1_correct=hits, top5_correct=990)
+        for hits in (None, 900, 800, 700)
+    )
+    runs = [run(*SAME, accuracy=accuracy) for accuracy in accuracies]
+    text = " ".join(text_of(compare_runs(runs, runs), 80).split())
+    assert "top-1 % 80.00 80.00" in text
+    assert "Top-1, 95 %: A 77.41 to 82.36 (n=1,000), B 77.41 to 82.36 (n=1,000)." in text
+
+
 def test_a_repeat_that_is_invalid_makes_its_row_invalid() -> None:
     wrong = run(100, accuracy=Accuracy(num_samples=1000, top1_correct=9, top5_correct=8))
     found = compare_runs([run(100), run(101)], [run(100), wrong])

@@ -19,7 +19,7 @@ from fastbench.units import (
     format_points,
     format_rate,
 )
-from fastbench.verdicts import worsening
+from fastbench.verdicts import median_hits, worsening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,10 +181,10 @@ def footnotes(comparison: Comparison) -> list[str]:
             f"{', '.join(short)})."
         )
     known = [
-        f"{letter} {' to '.join(map(format_percent, record.accuracy.top1_interval))} "
-        f"(n={record.accuracy.num_samples:,})"
-        for letter, record in (("A", a), ("B", b))
-        if record.accuracy
+        f"{letter} {' to '.join(map(format_percent, scored[0].top1_interval))} "
+        f"(n={scored[0].num_samples:,})"
+        for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b))
+        if (scored := median_hits(runs))
     ]
     if known:
         notes.append(f"Top-1, 95 %: {', '.join(known)}.")
