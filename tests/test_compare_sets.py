@@ -395,6 +395,12 @@ def test_markdown_of_a_large_set_fits_a_comment(tmp_path: Path) -> None:
     text = compare_markdown.render(dataclasses.replace(found, rows=many), JUDGED)
     assert len(text) < 65_536
     assert "850 more rows left out." in text
+    # Names of models and weights may be paths.
+    long = [dataclasses.replace(row, label=f"{'folder_' * 60}{row.label}") for row in many]
+    reasons = [f"{'folder_' * 60}{i}.json: too slow" for i in range(100)]
+    text = compare_markdown.render(dataclasses.replace(found, rows=long), Judgement(1, reasons, []))
+    assert 20_000 < len(text) < 65_536
+    assert text.count("<details>") == text.count("</details>") == 2
 
 
 def test_what_chance_does_to_many_rows_is_counted(tmp_path: Path) -> None:

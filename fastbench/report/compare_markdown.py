@@ -7,6 +7,7 @@ a short table, everything else is folded. It fits GitHub's limit of 65,536 chara
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.comparing import EQUAL, FASTER, SLOWER, UNSURE
@@ -36,15 +37,34 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-MOST_SHOWN: Final = 12
-"""Rows in front; the others are folded."""
-MOST_FOLDED: Final = 150
-MOST_NAMED: Final = 20
-"""Lines of a list; what is more is counted."""
+LIMIT: Final = 65_536
+"""Characters of a comment on GitHub."""
+
+
+@dataclass(frozen=True)
+class Most:
+    """How much is listed; what is more is counted: rows in front, folded rows, lines of a list."""
+
+    shown: int = 12
+    folded: int = 150
+    named: int = 20
+
+    @property
+    def half(self) -> Most:
+        """Half as much, but something of each."""
+        return Most(*(-(-number // 2) for number in (self.shown, self.folded, self.named)))
 
 
 def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> str:
     """The comparison of two sets, or of a pair, as GitHub's Markdown."""
+    most = Most()
+    # Labels and paths may be of any length.
+    while len(text := _render(found, judgement, sort, most)) > LIMIT and most != most.half:
+        most = most.half
+    return text
+
+
+def _render(found: SetComparison, judgement: Judgement, sort: str, most: Most) -> str:
     rows = found.sorted_rows(sort)
     columns = used_columns(rows, COLUMNS)
     telling = [row for row in rows if row.comparison.word != EQUAL or row.worse] or rows
@@ -52,26 +72,29 @@ def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> s
     parts = [
         f"### fastbench: {_text(_title(found))}",
         f"**{_text(found.summary)}.** A is {_code(found.name_a)}, B is {_code(found.name_b)}.",
-        _failure(judgement),
-        _rows(telling[:MOST_SHOWN], shown),
-        _counted_rest(len(rows) - len(telling[:MOST_SHOWN])),
-        _list(alarms(rows)),
-        _differences(found),
+        _failure(judgement, most),
+        _rows(telling[: most.shown], shown),
+        _counted_rest(len(rows) - len(telling[: most.shown])),
+        _list(alarms(rows), most),
+        _differences(found, most),
         _list(
-            f"Only in {letter}: {lone_in_words(each)}"
-            for letter, lone in (("A", found.only_a), ("B", found.only_b))
-            for each in lone
+            (
+                f"Only in {letter}: {lone_in_words(each)}"
+                for letter, lone in (("A", found.only_a), ("B", found.only_b))
+                for each in lone
+            ),
+            most,
         ),
     ]
     if len(rows) == 1:
         parts.append(_folded("All figures", _figures(rows[0])))
         notes = [*footnotes(rows[0].comparison), *(f"{text}." for text in found.mixed)]
     else:
-        all_rows = _rows(rows[:MOST_FOLDED], columns)
-        left_out = _counted_rest(len(rows) - MOST_FOLDED, "left out")
+        all_rows = _rows(rows[: most.folded], columns)
+        left_out = _counted_rest(len(rows) - most.folded, "left out")
         parts.append(_folded(f"All {len(rows)} rows", f"{all_rows}\n\n{left_out}".strip()))
         notes = notes_of(found, columns)
-    parts.append(_folded("Conditions", _conditions(found, notes)))
+    parts.append(_folded("Conditions", _conditions(found, notes, most)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -84,10 +107,10 @@ def _title(found: SetComparison) -> str:
     return f"{title}; predictions got worse" if row.worse else title
 
 
-def _failure(judgement: Judgement) -> str:
+def _failure(judgement: Judgement, most: Most) -> str:
     if not judgement.code:
         return ""
-    return f"**It fails (exit code {judgement.code}):**\n\n{_list(judgement.reasons)}"
+    return f"**It fails (exit code {judgement.code}):**\n\n{_list(judgement.reasons, most)}"
 
 
 def _rows(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -110,15 +133,15 @@ def _figures(row: Row) -> str:
     return _table(["measured", "A", "B", "B against A"], body, left=("measured",))
 
 
-def _differences(found: SetComparison) -> str:
+def _differences(found: SetComparison, most: Most) -> str:
     differences = named_differences(found)
     if not differences:
         return "Nothing differs in configuration and environment."
     body = [
         [_cell(name), _cell(format_value(a)), _cell(format_value(b))]
-        for name, a, b in differences[:MOST_NAMED]
+        for name, a, b in differences[: most.named]
     ]
-    rest = _counted_rest(len(differences) - MOST_NAMED, "left out", "difference")
+    rest = _counted_rest(len(differences) - most.named, "left out", "difference")
     return "\n\n".join(filter(None, (_table(["what differs", "A", "B"], body), rest)))
 
 
@@ -127,22 +150,22 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[st
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
 
 
-def _conditions(found: SetComparison, notes: Sequence[str]) -> str:
+def _conditions(found: SetComparison, notes: Sequence[str], most: Most) -> str:
     shared = " · ".join(found.shared)
     return _list(
         [
             *([shared] if shared else []),
             *(f"{letter}: {span_of(found, letter.lower())}." for letter in "AB"),
             *notes,
-        ]
+        ],
+        most,
     )
 
 
-def _list(texts: Iterable[str]) -> str:
-    """A list; what is beyond `MOST_NAMED` is counted."""
+def _list(texts: Iterable[str], most: Most) -> str:
     lines = [_text(text) for text in texts]
-    if len(lines) > MOST_NAMED:
-        lines = [*lines[:MOST_NAMED], f"and {len(lines) - MOST_NAMED} more"]
+    if len(lines) > most.named:
+        lines = [*lines[: most.named], f"and {len(lines) - most.named} more"]
     return "\n".join(f"- {line}" for line in lines)
 
 
