@@ -387,6 +387,14 @@ def test_markdown_of_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "what differs from run to run" in text
 
 
+def test_markdown_of_names_that_look_like_it() -> None:
+    """A code span ends at as many backquotes as it begins with, and a line at any end of one."""
+    assert compare_markdown._code("before") == "`before`"
+    assert compare_markdown._code("`a`` b") == "``` `a`` b ```"
+    assert compare_markdown._code("a\rb") == "`a b`"
+    assert compare_markdown._text("a\r\n| b\r# c") == r"a \| b \# c"
+
+
 def test_markdown_of_a_large_set_fits_a_comment(tmp_path: Path) -> None:
     a = folder_of(tmp_path / "a", x=run(*SAME), y=run(*SAME, model="m"))
     found = compared(a, a)

@@ -7,6 +7,7 @@ a short table, everything else is folded. It fits GitHub's limit of 65,536 chara
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -182,7 +183,7 @@ def _text(text: str) -> str:
     """As it is: what a record holds is no HTML and no Markdown."""
     for mark in ("\\", "`", "*", "_", "[", "]", "|", "#", "~"):
         text = text.replace(mark, f"\\{mark}")
-    return html.escape(text, quote=False).replace("\n", " ")
+    return _one_line(html.escape(text, quote=False))
 
 
 def _cell(text: str) -> str:
@@ -191,5 +192,10 @@ def _cell(text: str) -> str:
 
 def _code(text: str) -> str:
     """A path, in a code span that no backquote in it can end."""
-    fence = "``" if "`" in text else "`"
-    return f"{fence}{text}{fence}".replace("\n", " ")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    room = " " if len(fence) > 1 else ""  # which the span takes off again
+    return _one_line(f"{fence}{room}{text}{room}{fence}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
