@@ -29,6 +29,7 @@ __all__ = [
     "environment_differences",
     "facts_of_environment",
     "setting_differences",
+    "short_commit",
     "split_conditions",
 ]
 
@@ -125,9 +126,8 @@ def facts_of_environment(record: Record) -> dict[str, Any]:
     """What a record was measured on, by name; None where it does not know."""
     environment = record.environment
     gpus = [gpu["name"] for gpu in environment.get("gpus", [])]
-    memory, git = environment.get("memory_bytes"), environment.get("git")
+    memory = environment.get("memory_bytes")
     gpu: GpuTelemetry | None = record.telemetry.gpu if record.telemetry else None
-    commit, plus, changes = (git or "").partition("+")
     return {
         "GPU": ", ".join(gpus) or None,
         "GPU power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
@@ -141,8 +141,14 @@ def facts_of_environment(record: Record) -> dict[str, Any]:
         "Python": environment.get("python"),
         "OMP_WAIT_POLICY": environment.get("omp_wait_policy"),
         **environment.get("packages", {}),
-        "fastbench commit": commit[:_SHOWN_DIGITS] + plus + changes or None,
+        "fastbench commit": short_commit(record),
     }
+
+
+def short_commit(record: Record) -> str | None:
+    """The first digits of the commit that fastbench ran from, and whether it had been edited."""
+    commit, plus, changes = (record.environment.get("git") or "").partition("+")
+    return commit[:_SHOWN_DIGITS] + plus + changes or None
 
 
 def device_name(record: Record) -> str | None:

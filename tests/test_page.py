@@ -188,6 +188,16 @@ def test_what_is_said_of_a_row(sheet: Sheet) -> None:
         assert doubt in data["rows"][advice["row"]]["doubts"]
 
 
+def test_a_commit_that_was_edited_is_not_the_commit(tmp_path: Path) -> None:
+    folder = write_made_up(tmp_path / "records", 1)
+    (path,) = folder.iterdir()
+    record = json.loads(path.read_text())
+    record["environment"]["git"] = "0123456789" * 4 + "+changes"
+    path.write_text(json.dumps(record))
+    (row,) = content.describe(sheet_of(folder))["rows"]
+    assert "commit 0123456789+changes" in dict(row["facts"])["software"]
+
+
 def test_columns_are_whole(sheet: Sheet) -> None:
     data = content.describe(sheet)
     names = [column["name"] for column in data["columns"]]

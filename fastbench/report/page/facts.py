@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.differences import short_commit
 from fastbench.units import (
     NOT_AVAILABLE,
     format_bytes,
@@ -155,7 +156,7 @@ def _software(row: Row) -> str:
         "driver": environment.get("driver"),
         "CUDA": environment.get("cuda"),
         "Python": environment.get("python"),
-        "commit": (environment.get("git") or "")[:_DIGEST_DIGITS] or None,
+        "commit": short_commit(row.record),
     }
     return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
 
