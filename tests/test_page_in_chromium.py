@@ -397,6 +397,40 @@ def test_500_records_are_quick(
     assert chrome.messages == []
 
 
+BEST = """[...document.querySelectorAll('tr[data-row]')].filter(
+    (row) => row.cells[shownColumns().indexOf(columns.get('images/s'))].classList.contains('best')
+).map((row) => Number(row.dataset.row))"""
+
+
+def test_the_best_is_that_of_all_rows_rendered_or_not(
+    browser: tuple[chromium.Browser, Path], files: dict[int, Path]
+) -> None:
+    chrome, _ = browser
+    chrome.messages.clear()
+    chrome.size(*DESKTOP)
+    chrome.open(files[500])
+    values = chrome.run("columns.get('images/s').values")
+    ranked = chrome.run("every.filter((row) => data.rows[row].isRanked)")
+    best = max(ranked, key=values.__getitem__)
+    assert best not in [int(row) for row in chrome.run("[...built.keys()]")]
+    assert chrome.run(BEST) == []
+    chrome.click("#more")
+    assert chrome.run(BEST) == [best]
+    assert chrome.messages == []
+
+
+def test_what_reads_alike_is_equally_good(opened: chromium.Browser) -> None:
+    (best,) = opened.run(BEST)
+    ranked = opened.run("every.filter((row) => data.rows[row].isRanked)")
+    other = next(row for row in ranked if row != best)
+    opened.run(
+        f"""(() => {{ const {{values, texts}} = columns.get('images/s');
+              values[{other}] = values[{best}] - 1e-9; texts[{other}] = texts[{best}];
+              markBest(); }})()"""
+    )
+    assert sorted(opened.run(BEST)) == sorted((best, other))
+
+
 ACTIONS = {
     "sort": "sortBy(columns.get('images/s'))",
     "filter": "state.words = ['resnet50']; update()",

@@ -267,16 +267,17 @@ function flagsOf(row) {
 
 function markBest() {
   for (const element of body.querySelectorAll(".best")) element.classList.remove("best");
-  const ranked = state.visible.filter((row) => data.rows[row].isRanked && built.has(row));
-  if (ranked.length < 2) return;
+  // Of all that the filters leave, whether they are rendered yet or not; and by what people read, as
+  // in every other format of a report.
+  const ranked = state.visible.filter((row) => data.rows[row].isRanked);
   shownColumns().forEach((column, position) => {
+    if (!column.best || !isNumber(column)) return;
     const found = ranked.filter((row) => valueOf(column, row) !== null);
-    if (!column.best || !isNumber(column) || found.length < 2) return;
-    const values = found.map((row) => valueOf(column, row));
-    const best = column.best === "max" ? Math.max(...values) : Math.min(...values);
-    if (values.every((value) => value === best)) return;
+    if (new Set(found.map((row) => textOf(column, row))).size < 2) return;
+    const sign = column.best === "max" ? 1 : -1;
+    const best = found.reduce((a, b) => (sign * (valueOf(column, b) - valueOf(column, a)) > 0 ? b : a));
     for (const row of found) {
-      if (valueOf(column, row) === best) built.get(row).cells[position].classList.add("best");
+      if (textOf(column, row) === textOf(column, best)) built.get(row)?.cells[position].classList.add("best");
     }
   });
 }
