@@ -219,6 +219,18 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def tap(self, x: float, y: float) -> None:
+        """A finger on the screen for a moment, and the click that the browser makes of it."""
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self.run("void (clicked = new Promise((done) => addEventListener('click', done)))")
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.run("clicked.then(() => null)")
+
+    def frame(self) -> None:
+        """Wait until what was changed is drawn."""
+        self.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
     def screenshot(self, path: Path, *, full: bool = False) -> None:
         """Save a PNG of the screen, or of the whole page."""
         taken = self.call("Page.captureScreenshot", captureBeyondViewport=full)

@@ -171,6 +171,28 @@ def test_pointing_at_a_point_shows_the_record(opened: chromium.Browser) -> None:
     assert "how it ran" in opened.text("[data-detail='4']")
 
 
+@pytest.mark.parametrize("beside", [0, 9])
+def test_a_second_tap_goes_to_the_record(opened: chromium.Browser, beside: int) -> None:
+    """Also one that is a finger's breadth beside the mark, which is 9 pixels wide."""
+    opened.size(*PHONE)
+    opened.frame()
+    row = opened.run(ALONE)
+    point = f".point[data-row='{row}']"
+    x, y = opened.place(point)
+    opened.tap(x, y + beside)
+    assert not opened.run("document.querySelector('#tip').hidden")
+    assert opened.text("#tip strong") == opened.run(f"data.rows[{row}].title")
+    assert opened.run("document.querySelectorAll('.detail').length") == 0
+    x, y = opened.place(point)
+    opened.tap(x, y + beside)
+    assert opened.run("document.querySelector('.detail').dataset.detail") == str(row)
+
+
+ALONE = """points.map(({x, y, row}) => [row, Math.min(...points.filter((p) => p.row !== row)
+    .map((p) => (p.x - x) ** 2 + (p.y - y) ** 2))]).sort((a, b) => b[1] - a[1])[0][0]"""
+"""The row whose point is farthest from all others."""
+
+
 def test_keys_go_through_the_points(opened: chromium.Browser) -> None:
     assert opened.run("document.querySelectorAll('.point[tabindex=\"0\"]').length") == 1
     opened.focus(".point[tabindex='0']")
@@ -361,7 +383,7 @@ def test_nothing_hangs_over_the_edge(
     assert chrome.run(width) == chrome.run("document.documentElement.clientWidth")
     for i in range(chrome.run("document.querySelectorAll('details.menu').length")):
         chrome.run(f"document.querySelectorAll('details.menu')[{i}].open = true")
-        chrome.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        chrome.frame()
         assert chrome.run(width) == chrome.run("document.documentElement.clientWidth")
         left, right = chrome.run(
             f"(() => {{ const b = document.querySelectorAll('.menu .choices')[{i}]"

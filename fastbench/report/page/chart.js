@@ -10,6 +10,7 @@ const tip = make("div", { id: "tip", "aria-hidden": "true", hidden: true });
 const axes = { x: null, y: null, logX: false, group: null };
 let points = []; // of the chart as drawn: {row, x, y, element}, in order of x
 let active = null;
+let tapped = null; // the row that a finger's last tap showed
 
 const SHAPES = [
   (r) => `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
@@ -311,11 +312,12 @@ function listen() {
   });
   chart.addEventListener("click", (event) => {
     const point = nearest(event);
-    // A finger has no hover: its first tap shows the record, the second goes to it.
-    const isShown = event.pointerType !== "touch" || point?.row === Number(tip.dataset.tapped);
+    // A finger has no hover: its first tap shows the record, the second goes to it. In between it
+    // was lifted, which is told as a pointer that leaves.
+    const isShown = event.pointerType !== "touch" || point?.row === tapped;
+    tapped = isShown ? null : (point?.row ?? null);
     if (!point) return;
     showTip(point.row);
-    tip.dataset.tapped = point.row;
     if (isShown) goTo(point.row);
   });
   chart.addEventListener("keydown", onKey);
@@ -398,7 +400,6 @@ function setActive(row) {
 
 function hideTip() {
   tip.hidden = true;
-  delete tip.dataset.tapped;
   for (const point of points) point.element?.classList.remove("active");
   built.get(active)?.classList.remove("active");
 }
