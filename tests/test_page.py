@@ -198,6 +198,22 @@ def test_a_commit_that_was_edited_is_not_the_commit(tmp_path: Path) -> None:
     assert "commit 0123456789+changes" in dict(row["facts"])["software"]
 
 
+def test_rows_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    folder = write_made_up(tmp_path / "records", 1)
+    (path,) = folder.iterdir()
+    record = json.loads(path.read_text())
+    record["num_threads"] = 2
+    (folder / "two.json").write_text(json.dumps(record))
+    record["data"]["page_cache"] = "cold"
+    (folder / "cold.json").write_text(json.dumps(record))
+    titles = [row["title"] for row in content.describe(sheet_of(folder))["rows"]]
+    assert titles == [
+        "resnet18 · torchvision · 16 threads · page cache warm",
+        "resnet18 · torchvision · 2 threads · page cache cold",
+        "resnet18 · torchvision · 2 threads · page cache warm",
+    ]
+
+
 def test_columns_are_whole(sheet: Sheet) -> None:
     data = content.describe(sheet)
     names = [column["name"] for column in data["columns"]]

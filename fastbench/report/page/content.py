@@ -55,6 +55,8 @@ _FACETS: Final = (
     *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
     *("images", "page-cache", "bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
+_ELSE: Final = ("threads", "page-cache", "decoder", "images", "digest")
+"""What rows are called by as well where they could not be told apart else."""
 _CHOICES: Final = range(2, 61)
 """How many values a facet may have to choose from."""
 
@@ -123,6 +125,10 @@ def _num_values(name: str, rows: Sequence[Row]) -> int:
     return len({row.value(COLUMNS[name]) for row in rows})
 
 
+def _num_kinds(names: Sequence[str], rows: Sequence[Row]) -> int:
+    return len({tuple(row.value(COLUMNS[name]) for name in names) for row in rows})
+
+
 def _first_doubts(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
     """The doubts of all rows, the gravest first, each once with the first row that has it.
 
@@ -139,11 +145,13 @@ def _doubt(advice: Advice) -> dict[str, str]:
 
 def _titles(rows: Sequence[Row]) -> list[str]:
     """What each row is called: model, loader, and what else of the configuration differs."""
-    columns = [
-        COLUMNS[name]
-        for name in CONFIGURATION
-        if name in ("model", "loader") or _num_values(name, rows) > 1
+    names = [
+        name for name in CONFIGURATION if name in ("model", "loader") or _num_values(name, rows) > 1
     ]
+    for name in _ELSE:
+        if _num_kinds([*names, name], rows) > _num_kinds(names, rows):
+            names.append(name)
+    columns = [COLUMNS[name] for name in names]
     return [
         " · ".join(
             words
