@@ -214,6 +214,24 @@ def test_rows_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_one_of_a_thing_is_no_several(tmp_path: Path) -> None:
+    folder = write_made_up(tmp_path / "records", 1, num_steps=1)
+    (path,) = folder.iterdir()
+    record = json.loads(path.read_text())
+    record |= {"num_threads": 1, "tuning": [{"settings": {}, "images_per_s": 1.0}]}
+    record["environment"]["num_cores"] = record["data"]["num_classes"] = 1
+    path.write_text(json.dumps(record))
+    (row,) = content.describe(sheet_of(folder))["rows"]
+    facts = dict(row["facts"])
+    for topic, said in (
+        ("configuration", ", 1 thread"),
+        ("images", ", 1 class,"),
+        ("machine", ", 1 core,"),
+        ("loader", "; 1 setting tried"),
+    ):
+        assert said in facts[topic] + ",", topic
+
+
 def test_columns_are_whole(sheet: Sheet) -> None:
     data = content.describe(sheet)
     names = [column["name"] for column in data["columns"]]

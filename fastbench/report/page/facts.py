@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.differences import short_commit
+from fastbench.sets import counted
 from fastbench.units import (
     NOT_AVAILABLE,
     format_bytes,
@@ -45,7 +46,8 @@ def _how_it_ran(record: Record) -> str:
     facts = [record.verdict] if record.verdict else []
     rates = ", ".join(map(format_rate, throughput.rates))
     facts.append(f"{'windows' if len(throughput.rates) > 1 else 'one window'} of {rates} images/s")
-    facts.append(f"{len(throughput.step_times_s):,} steps in {format_seconds(throughput.wall_s)}")
+    steps = counted(len(throughput.step_times_s), "step")
+    facts.append(f"{steps} in {format_seconds(throughput.wall_s)}")
     if throughput.stall_share is not None:
         facts.append(f"{100 * throughput.stall_share:.0f} % of the time waiting for the loader")
     facts.append(
@@ -108,7 +110,7 @@ def _configuration(record: Record) -> str:
         record.dtype,
         f"batch {record.batch_size}",
         f"compile={record.compile_mode}" if record.compile_mode else "eager",
-        f"{record.num_threads} threads",
+        counted(record.num_threads, "thread"),
         *([f"preprocessing: {resized}"] if resized else []),
         *(["--quick"] if record.config.get("quick") else []),
     ]
@@ -116,17 +118,17 @@ def _configuration(record: Record) -> str:
 
 
 def _settings(record: Record) -> str:
-    tried = f"; {len(record.tuning)} settings tried" if record.tuning else ""
+    tried = f"; {counted(len(record.tuning), 'setting')} tried" if record.tuning else ""
     return ", ".join(filter(None, (record.loader, _listed(record.loader_settings)))) + tried
 
 
 def _images(record: Record) -> str:
     data = record.data
-    parts = [f"{data['num_samples']:,} JPEGs"]
+    parts = [counted(data["num_samples"], "JPEG")]
     if num_bytes := data.get("num_bytes"):
         parts.append(f"{format_bytes(num_bytes / data['num_samples'])} each")
     if classes := data.get("num_classes"):
-        parts.append(f"{classes:,} classes")
+        parts.append("1 class" if classes == 1 else f"{classes:,} classes")
     if digest := data.get("digest"):
         parts.append(f"digest {digest[:_DIGEST_DIGITS]}")
     if state := data.get("page_cache"):
@@ -142,7 +144,7 @@ def _machine(row: Row) -> str:
     parts = [
         row.device if row.record.device != "cpu" else None,
         environment.get("cpu"),
-        f"{cores} cores" if cores else None,
+        counted(cores, "core") if cores else None,
         format_bytes(memory) if memory else None,
         environment.get("os"),
     ]
