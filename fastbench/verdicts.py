@@ -100,7 +100,8 @@ def _without_partner(found: SetComparison) -> list[str]:
         for lone in only
     ]
     rest = len(missing) - _NAMED
-    more = [f"{rest} more rows without a partner: see the report."] if rest > 0 else []
+    rows = "row" if rest == 1 else "rows"
+    more = [f"{rest} more {rows} without a partner: see the report."] if rest > 0 else []
     return [*missing[:_NAMED], *more]
 
 

@@ -40,9 +40,9 @@ def compare_files(
 ) -> tuple[int, list[str]]:
     """Show the comparison of two files or folders; the exit code, and what to complain of.
 
-    The codes are those of `verdicts.py`. With `output` the comparison goes to that file, and one
-    line of it to stdout. Raises `RecordError` as `pair_up` does, and for a record whose figures
-    cannot be; `OutputError` where the file cannot be written.
+    The codes are those of `verdicts.py`. With `output` the comparison goes to that file, and its
+    summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a record
+    whose figures cannot be; `OutputError` where the file cannot be written.
     """
     found = compare_sets(pair_up(a, b), str(a), str(b))
     judgement = judge(found, gates)
