@@ -311,6 +311,34 @@ def test_what_is_damaged_or_gone(tmp_path: Path) -> None:
         page.render(sheet_of(folder))
 
 
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_colours_stand_out_from_what_is_behind_them(scheme: int) -> None:
+    """Text by 4.5 to 1, what is drawn by 3 to 1: WCAG 2.2, 1.4.3 and 1.4.11. Light, and dark."""
+    found = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", page._part("page.css"))
+    colours = {name: both[scheme] for name, *both in found}
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares]
+        return sum(x * y for x, y in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def contrast(a: str, b: str) -> float:
+        low, high = sorted(luminance(colours[name]) for name in (a, b))
+        return (high + 0.05) / (low + 0.05)
+
+    for behind in ("paper", "raised", "hover"):
+        for text in ("ink", "quiet", "accent", "bad", "doubt"):
+            assert contrast(text, behind) >= 4.5, (text, behind)
+    assert contrast("bad", "bad-paper") >= 4.5
+    for behind in ("paper", "hover"):  # where the mouse is over a row
+        for bar in ("loader", "model", "together"):
+            assert contrast(bar, behind) >= 3, (bar, behind)
+    groups = [name for name in colours if name.startswith("group-")]
+    assert len(groups) == 8
+    for group in groups:
+        assert contrast(group, "paper") >= 3, group
+
+
 def test_the_parts_of_the_script_hold_no_end_of_one() -> None:
     for name in page._SCRIPT:
         assert not re.search(r"</script|<!--", page._part(name), re.IGNORECASE)
