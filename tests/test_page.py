@@ -172,6 +172,21 @@ def test_rows_are_marked(sheet: Sheet) -> None:
     }
 
 
+def test_a_column_in_sight_is_a_reason_too(records: Path) -> None:
+    """Where the digest is a column there is no footnote on it, and the row is not ranked."""
+    sheet = sheet_of(records, columns="default,digest")
+    rows = content.describe(sheet)["rows"]
+    (row,) = (row for row in rows if any("image set" in why for why in row["unranked"]))
+    assert not row["isRanked"]
+    assert row["unranked"] == [
+        "image set 1,000 images, digest ffffffffff (others: 1,000 images, digest 3f1b1c3f9e); "
+        "not ranked with the others"
+    ]
+    for row in rows:
+        assert row["isRanked"] == (row["status"] == "ok" and not row["unranked"] + row["marks"])
+    assert not any(row["unranked"] for row in content.describe(sheet_of(records))["rows"])
+
+
 def test_what_is_said_of_a_row(sheet: Sheet) -> None:
     data = content.describe(sheet)
     invalid = next(row for row in data["rows"] if row["status"] == "INVALID")

@@ -272,6 +272,13 @@ def test_unlike_rows_are_flagged(opened: chromium.Browser) -> None:
     assert flags[-1].startswith("unlike 3 rows: the footnotes a, b, c")
 
 
+def test_a_row_that_is_not_ranked_says_why(opened: chromium.Browser) -> None:
+    why = "image set 250 images (others: 1,000 images); not ranked with the others"
+    opened.run(f"data.rows[4].unranked.push({json.dumps(why)}); showTip(4); toggle(4)")
+    assert why in opened.text("#tip")
+    assert f"not ranked{why}" in opened.text("[data-detail='4']")
+
+
 def test_columns_are_chosen(opened: chromium.Browser) -> None:
     assert "cores" not in opened.texts("thead th")
     opened.click("#chooser summary")

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from fastbench.report.column import Column
     from fastbench.report.rows import Row
 
-__all__ = ["IN_SIGHT", "Footnote", "facts", "footnotes", "is_comparable", "usual", "what_is_common"]
+__all__ = [
+    "IN_SIGHT",
+    "Footnote",
+    "facts",
+    "footnotes",
+    "is_comparable",
+    "usual",
+    "what_is_common",
+    "why_not_comparable",
+]
 
 IN_SIGHT: Final = {
     "device": "device",
@@ -111,7 +120,16 @@ def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def is_comparable(its: dict[str, Any], common: dict[str, Any]) -> bool:
     """Whether a row may be ranked among those that `common` is usual of."""
-    return not any(_stands_apart(its[name], common[name]) for name in COMPARABLE)
+    return not why_not_comparable(its, common)
+
+
+def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]:
+    """In what a row may not be ranked among those that `common` is usual of, in words."""
+    return [
+        _say(name, its[name], common[name])
+        for name in COMPARABLE
+        if _stands_apart(its[name], common[name])
+    ]
 
 
 def footnotes(

@@ -374,6 +374,7 @@ function showTip(row) {
     list,
     textOf(columns.get("pipeline"), row),
     ...flags,
+    ...about.unranked.map((why) => make("div", { class: "doubt" }, why)),
     ...marks.map((note) => make("div", { class: "doubt" }, `${note.mark}: ${note.text}`)),
   );
   tip.hidden = false;

@@ -22,7 +22,7 @@ from fastbench.report.columns import COLUMNS
 from fastbench.report.contrast import CONFIGURATION
 from fastbench.report.page.facts import facts_of
 from fastbench.report.rows import INVALID, OK
-from fastbench.report.unlike import facts, is_comparable, usual
+from fastbench.report.unlike import facts, is_comparable, usual, why_not_comparable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
                 "title": title,
                 **about,
                 "isRanked": _is_ranked(line, its, common),
+                "unranked": _why_unranked(line, its, common),
                 "marks": [note.mark for note in line.footnotes],
             }
             for title, (_, about), line, its in zip(
@@ -119,6 +120,12 @@ def _cell(row: Row, column: Column) -> Cell:
 
 def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
     return line.row.status == OK and is_comparable(its, common)
+
+
+def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> list[str]:
+    """Why a row is not ranked, where a column in sight stands in place of the footnote."""
+    noted = {note.text for note in line.footnotes}
+    return [why for why in why_not_comparable(its, common) if why not in noted]
 
 
 def _num_values(name: str, rows: Sequence[Row]) -> int:

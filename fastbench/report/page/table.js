@@ -323,6 +323,7 @@ function detailOf(row) {
     for (const mark of about.marks) {
       add(`unlike ${mark}`, data.footnotes.find((note) => note.mark === mark).text, "doubt");
     }
+    for (const why of about.unranked) add("not ranked", why, "doubt");
     for (const { doubt, remedy } of about.doubts) add("doubt", `${doubt}. Try: ${remedy}.`);
     for (const [name, text] of about.facts) add(name, text);
     const cell = make("td", { colspan: shownColumns().length + 1 }, make("div", {}, list));
