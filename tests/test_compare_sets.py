@@ -18,7 +18,7 @@ from fastbench.comparing import compare_runs
 from fastbench.findings import Accuracy
 from fastbench.measurements import GpuTelemetry, Telemetry
 from fastbench.pairing import pair_up
-from fastbench.report import compare_markdown, compare_set
+from fastbench.report import compare_markdown, compare_pair, compare_set
 from fastbench.results import Record
 from fastbench.sets import SetComparison, compare_sets
 from fastbench.verdicts import Gates, Judgement, judge
@@ -288,6 +288,26 @@ def test_the_table_is_whole(tmp_path: Path, width: int) -> None:
     assert ("A images/s" in text) == (width == 120)
     row = next(line for line in text.splitlines() if line.startswith("alexnet"))
     assert len(row.rstrip()) > 60
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70])
+def test_a_narrow_screen_has_fewer_figures_and_cuts_none(tmp_path: Path, width: int) -> None:
+    found = compared(*sets(tmp_path))
+    text = shown(found, width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    for row in found.rows:
+        line = next(x for x in text.splitlines() if x.startswith(row.label))
+        assert f"{row.comparison.ratio:.3f}x" in line
+        assert row.comparison.word in line
+    assert ("images/J" in text) == (width == 70)
+    pair = io.StringIO()
+    comparison = found.rows[0].comparison
+    Console(file=pair, width=width).print(compare_pair.render(comparison, "a", "b", width))
+    assert "…" not in pair.getvalue()
+    words = " ".join(pair.getvalue().split())
+    for part in ("images/s", "images per", "B against A", "W", "1.33x"):
+        assert part in words, part
 
 
 def test_predictions_that_got_worse_are_seen(tmp_path: Path) -> None:

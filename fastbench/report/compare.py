@@ -79,7 +79,7 @@ def _screen(found: SetComparison, width: int, sort: str) -> RenderableType:
         for letter, only in (("A", found.only_a), ("B", found.only_b))
         for each in only
     ]
-    screen = compare_pair.render(row.comparison, _names(row.pair.a), _names(row.pair.b))
+    screen = compare_pair.render(row.comparison, _names(row.pair.a), _names(row.pair.b), width)
     return Group(*lone, *([""] if lone else []), screen)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -38,8 +38,14 @@ __all__ = [
 ]
 
 
-def render(comparison: Comparison, name_a: str, name_b: str) -> RenderableType:
-    """The comparison of two configurations, by the names of their files; fits 80 columns."""
+_WIDTH: Final = 80
+
+
+def render(comparison: Comparison, name_a: str, name_b: str, width: int = _WIDTH) -> RenderableType:
+    """The comparison of two configurations, by the names of their files; fits 80 columns.
+
+    On a narrower screen the units stand behind the names.
+    """
     parts: list[RenderableType] = [_head(comparison, name_a, name_b)]
     if comparison.invalid:
         parts += ["", *(hanging("!", reason, "bold red") for reason in comparison.invalid)]
@@ -50,7 +56,7 @@ def render(comparison: Comparison, name_a: str, name_b: str) -> RenderableType:
         parts += ["", _differences("what changed", comparison.changed)]
     elif not comparison.unlike:
         parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
-    parts += ["", _figures(comparison), ""]
+    parts += ["", _figures(comparison, is_narrow=width < _WIDTH), ""]
     parts += [hanging("·", note, "dim") for note in footnotes(comparison)]
     worse = [] if comparison.invalid or comparison.unlike else worsening(comparison)
     parts += [hanging("!", f"{each}.", "bold red") for each in worse]
@@ -120,14 +126,17 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _figures(comparison: Comparison) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("measured")
-    table.add_column("", style="dim")
+def _figures(comparison: Comparison, *, is_narrow: bool) -> Table:
+    gap = 1 if is_narrow else 2
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0))
+    table.add_column("measured", overflow="fold")
+    if not is_narrow:
+        table.add_column("", style="dim")
     for header in ("A", "B", "B against A"):
         table.add_column(header, justify="right", no_wrap=True)
     for figure in shown_figures(comparison):
-        table.add_row(*figure_cells(comparison, figure))
+        name, unit, *values = figure_cells(comparison, figure)
+        table.add_row(*([f"{name}, {unit}"] if is_narrow else [name, unit]), *values)
     return table
 
 

@@ -1,6 +1,7 @@
 """Two sets of `fastbench compare` as a screen: what differs, then a row a pair.
 
-A row is one line, in 80 columns too; wider screens have the throughputs as well.
+A row is one line, in 80 columns too; wider screens have the throughputs as well, and narrower ones
+fewer figures: no name and no figure is cut.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ COLUMNS: Final = (
     *("A images/s", "B images/s", "runs"),
 )
 _NARROW: Final = COLUMNS[:6]
+_DROPPED: Final = ("images/J", "agree %", "Δ top-1", "95 %")
+"""What goes first where a screen is narrower than 80 columns."""
+_LEAST_LABEL: Final = len("configuration")
 
 WORSE: Final = " !"
 REFERENCE: Final = "(ref)"
@@ -80,7 +84,7 @@ def render(found: SetComparison, width: int, sort: str = "ratio") -> RenderableT
     else:
         parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
     rows = found.sorted_rows(sort)
-    columns = used_columns(rows, COLUMNS if width >= WIDE else _NARROW)
+    columns = _fitting(rows, used_columns(rows, COLUMNS if width >= WIDE else _NARROW), width)
     parts += ["", Text(" · ".join(found.shared), style="bold"), _table(rows, columns), ""]
     parts += [hanging("!", text, "red") for text in alarms(rows)]
     for letter, lone in (("A", found.only_a), ("B", found.only_b)):
@@ -119,7 +123,7 @@ def named_differences(found: SetComparison) -> list[tuple[str, object, object]]:
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("configuration", overflow="fold")
+    table.add_column("configuration", overflow="fold", min_width=_LEAST_LABEL)
     for column in columns:
         table.add_column(column, justify="left" if column == "verdict" else "right", no_wrap=True)
     for row in rows:
@@ -148,6 +152,17 @@ def used_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
             else {x[column] for x in cells} - {NOT_AVAILABLE, REFERENCE}
         )
     ]
+
+
+def _fitting(rows: Sequence[Row], columns: list[str], width: int) -> list[str]:
+    """The columns for which there is room beside the labels, which may be folded."""
+    cells = [cells_of(row) for row in rows]
+    wide = {name: max(len(name), *(len(each[name]) for each in cells)) for name in columns}
+    for name in _DROPPED:
+        taken = sum(wide[each] + 1 for each in columns)
+        if _LEAST_LABEL + 1 + taken > width:
+            columns = [each for each in columns if each != name]
+    return columns
 
 
 def cells_of(row: Row) -> dict[str, str]:
