@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import random
 import re
 from pathlib import Path
@@ -347,6 +348,21 @@ def test_who_has_no_partner_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert cli.main([*argv, "--fail-below", "0.5", "--allow-unlike"]) == 0
     assert cli.main([*argv, "--require-all"]) == 2
     assert cli.main(["compare", str(a), str(a), "--require-all"]) == 0
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "json"])
+def test_a_name_that_is_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    rows = {"x": run(*SAME), "y": run(1, model="m")}
+    a, b = folder_of(folder, **rows), folder_of(tmp_path / "b", **rows)
+    argv = ["compare", str(a), str(b), "--format", form]
+    assert cli.main(argv) == 0
+    assert "\\udcff" in capsys.readouterr().out.replace("\\\\", "\\")
+    file = tmp_path / "out"
+    assert cli.main([*argv, "--output", str(file)]) == 0
+    assert "udcff" in file.read_text("utf-8")
 
 
 def test_many_without_a_partner_are_counted(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["compare_files"]
 
 _FILE_WIDTH: Final = 120
+_NO_TEXT: Final = "backslashreplace"
+"""A file's name need not be text: what is none is spelt out, as JSON has it."""
 
 
 def compare_files(
@@ -44,6 +46,8 @@ def compare_files(
     summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a record
     whose figures cannot be; `OutputError` where the file cannot be written.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_NO_TEXT)
     found = compare_sets(pair_up(a, b), str(a), str(b))
     judgement = judge(found, gates)
     code, complaints = judgement.code, judgement.complaints
@@ -89,7 +93,7 @@ def _names(runs: Sequence[Run]) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, "utf-8")
+        path.write_text(text, "utf-8", _NO_TEXT)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror}). Name another file with --output."
