@@ -74,6 +74,8 @@ def test_columns_that_were_asked_for_are_shown_as_they_are() -> None:
     sheet = sheet_of(run(100), run(90, dtype="float16"), columns="model,watts,dtype")
     assert names_of(sheet) == ["model", "watts", "dtype"]
     assert texts(sheet, "watts") == ["–", "–"]
+    again = sheet_of(run(100), columns="default,cost,model")  # the set alone would leave them out
+    assert {"cost", "model"} < {*names_of(again)}
     named = sheet_of(run(100), columns="loaders")
     assert names_of(named) == [
         "loader", "loader-ceiling", "images/s", "top-1", "agreement",
