@@ -218,6 +218,16 @@ def test_groups_with_ratios() -> None:
     assert texts(across, "ratio") == ["1.00x", "*1.25x*", "–", "1.00x"]
 
 
+def test_ratios_between_cpus() -> None:
+    def on(cpu: str, *gpus: str) -> dict[str, object]:
+        its = {"cpu": cpu, "num_cores": 2, "gpus": [{"name": name} for name in gpus]}
+        return {"environment": its, "device": "cuda:0" if gpus else "cpu"}
+
+    for gpus in ((), ("NVIDIA H200",)):
+        sheet = sheet_of(run(100, **on("A", *gpus)), run(150, **on("B", *gpus)), by=find("cpu"))
+        assert texts(sheet, "ratio") == ["1.00x", "1.50x"]
+
+
 def test_no_ratio_of_what_is_unlike() -> None:
     cold = {**DATA, "page_cache": "cold"}
     sheet = sheet_of(run(100), run(200, dtype="float16"), by=COLUMNS["dtype"])

@@ -33,9 +33,11 @@ CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch"
 
 def configuration(row: Row, contrast: Column) -> tuple[Value, ...]:
     """What a row has in common with the same configuration on the other sides."""
-    names = [name for name in (*CONFIGURATION, "images", "digest") if name != contrast.name]
-    if contrast.name != "device":  # of several machines, each against itself
-        names.append("cpu")
+    names = [name for name in (*CONFIGURATION, "images", "digest", "cpu") if name != contrast.name]
+    if contrast.name == "device":
+        names.remove("cpu")  # of several machines, each against itself
+    elif contrast.name == "cpu" and row.record.device == "cpu":
+        names.remove("device")  # which is the CPU
     return tuple(row.value(COLUMNS[name]) for name in names)
 
 
