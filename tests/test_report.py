@@ -262,6 +262,15 @@ def test_groups_of_numbers_are_in_order() -> None:
     assert [group.heading for group in sheet.groups] == ["batch 8", "batch 32", "batch 64"]
 
 
+def test_a_number_as_the_baseline() -> None:
+    records = [run(100, batch_size=size) for size in (64, 1024)]
+    for written in ("1024", "1,024"):
+        sheet = sheet_of(*records, by=COLUMNS["batch"], baseline=written)
+        assert [group.heading for group in sheet.groups] == ["batch 1,024", "batch 64"]
+    with pytest.raises(UnknownNameError, match="No record has '4' as the batch to be the baseline"):
+        sheet_of(*records, by=COLUMNS["batch"], baseline="4")
+
+
 def test_prices() -> None:
     records = [
         run(100, **on_gpu("NVIDIA H200", watts=100.0)),

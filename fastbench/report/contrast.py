@@ -48,11 +48,20 @@ def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[V
     """
     values: list[Any] = list(dict.fromkeys(row.value(contrast) for row in rows))
     numbers = [value for value in values if value is not None]
-    if numbers and all(isinstance(value, int | float) for value in numbers):
-        values = sorted(numbers) + [None] * (len(values) > len(numbers))
+    if not all(isinstance(value, int | float) for value in numbers):
+        numbers = []
+    if numbers:
+        values = sorted(numbers) + [None] * (None in values)
     if baseline is not None:
         known = {contrast.text(value): value for value in values}
-        (name, *_) = match(baseline, list(known), f"{contrast.heading} to be the baseline")
+        # 1024 is written 1,024 here, and 6 is no part of 64.
+        written = {str(value): contrast.text(value) for value in numbers}
+        name, *_ = match(
+            written.get(baseline.strip(), baseline),
+            list(known),
+            f"{contrast.heading} to be the baseline",
+            in_part=not written,
+        )
         values.remove(known[name])
         values.insert(0, known[name])
     return values
@@ -126,11 +135,12 @@ def with_prices(rows: Sequence[Row], prices: Mapping[str, float]) -> list[Row]:
     ]
 
 
-def match(name: str, known: Sequence[str], what: str) -> list[str]:
+def match(name: str, known: Sequence[str], what: str, *, in_part: bool = True) -> list[str]:
     """What a name stands for: the known name itself, else those that hold it; in any case."""
     asked = name.casefold()
     found = [each for each in known if each.casefold() == asked]
-    found = found or [each for each in known if asked in each.casefold()]
+    if in_part:
+        found = found or [each for each in known if asked in each.casefold()]
     if not found:
         listed = ", ".join(repr(each) for each in known[:5]) or "none"
         raise UnknownNameError(
