@@ -14,9 +14,11 @@ from fastbench.report.columns import COLUMNS, find
 from fastbench.report.contrast import parse_price
 from fastbench.report.rows import Row, read_rows
 from fastbench.report.sheet import Sheet, View, make_sheet
-from fastbench.results import Record
+from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
+RECORDS = Path(__file__).parents[1] / "benchmarks" / "records" / "imagenet-250"
+SYNTHETIC = RECORDS / "squeezenet1_0-synthetic-float32.json"
 
 
 def rows_of(*records: Record) -> list[Row]:
@@ -110,6 +112,19 @@ def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
     ]
     assert "c: different: pixels differ by 3.00 levels in the mean (gate: 0.5)." in sheet.remarks
     assert "d: INVALID: the steps take longer than the window." in sheet.remarks
+
+
+def test_a_loader_that_reads_no_images_is_not_the_best() -> None:
+    unread = {"accuracy": None, "parity": None, "labels": UNREAD}
+    records = [run(100), run(50, loader="torchvision"), run(900, loader="synthetic", **unread)]
+    sheet = sheet_of(*records, sort=COLUMNS["images/s"])
+    assert texts(sheet, "images/s") == ["*100*", "50.0", "900"]
+    assert [note.text for note in sheet.lines[2].footnotes] == [
+        "its loader does not read the images; not ranked with the others"
+    ]
+    assert sheet_of(*records[2:]).footnotes == []
+    (row,) = read_rows([SYNTHETIC]).rows
+    assert not row.record.reads_images
 
 
 def test_a_gate_that_did_not_pass() -> None:

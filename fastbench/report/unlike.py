@@ -5,8 +5,8 @@ model, loader, software) and how they were made (`--quick`, the version of the f
 and is neither a column nor a heading of the table is flagged on the rows that stand apart from the
 others: nothing is mixed silently.
 
-Rows are ranked against each other only on the same images, with the same page cache, and not a
-first look against a result.
+Rows are ranked against each other only on the same images, which their loaders read, with the same
+page cache, and not a first look against a result.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ IN_SIGHT: Final = {
 }
 """Which column shows a fact, by the fact's name; the others are shown by none."""
 
-COMPARABLE: Final = ("image set", "page cache", "--quick")
+COMPARABLE: Final = ("image set", "images are read", "page cache", "--quick")
 MOST_VALUES: Final = 3
 MOST_NAMED: Final = 6
 _LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
@@ -88,6 +88,7 @@ def facts(row: Row) -> dict[str, Any]:
         "torch": row.package("torch"),
         "DALI": row.package("nvidia-dali-cuda120", "nvidia-dali-cuda130"),
         "driver": record.environment.get("driver"),
+        "images are read": record.reads_images,
         "--quick": bool(record.config.get("quick")),
         "schema version": row.version,
     }
@@ -97,13 +98,15 @@ def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What most rows have, by the fact's name; the first of what is equally frequent.
 
     `--quick` is unusual wherever a row was measured without, and so is all else of such rows: they
-    have no say. The newest schema is the usual one.
+    have no say. So is a loader that reads no images where another reads them. The newest schema is
+    the usual one.
     """
     found: dict[str, Any] = {}
     voters = [its for its in every if not its["--quick"]] or every
     for name in every[0]:
         known = [its[name] for its in voters if its[name] is not None]
         found[name] = Counter(known).most_common(1)[0][0] if known else None
+    found["images are read"] = any(its["images are read"] for its in every)
     found["--quick"] = all(its["--quick"] for its in every)
     found["schema version"] = max(its["schema version"] for its in every)
     return found
@@ -195,6 +198,8 @@ def _stands_apart(value: Any, main: Any) -> bool:
 def _say(name: str, value: Any, main: Any) -> str:
     if name == "--quick":
         return "measured with --quick: a first look, not a result; not ranked with the others"
+    if name == "images are read":
+        return "its loader does not read the images; not ranked with the others"
     if name == "schema version":
         return f"a record of schema version {value}, which lacks what later ones have"
     if name == "preprocessing":
