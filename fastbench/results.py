@@ -116,6 +116,12 @@ class Record(Described):
         return self.labels != UNREAD
 
     @property
+    def decodes(self) -> bool:
+        """Whether JPEGs are read and decoded while the row is timed."""
+        decoder = str(self.loader_settings.get("decoder"))
+        return self.reads_images and not decoder.startswith("none")
+
+    @property
     def failures(self) -> list[str]:
         """The gates of parity and accuracy that the row does not pass, in words."""
         failures = list(self.parity.failures) if self.parity else []

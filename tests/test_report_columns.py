@@ -11,7 +11,7 @@ from fastbench.findings import Parity, Pixels
 from fastbench.measurements import Ceiling, GpuTelemetry, Telemetry
 from fastbench.report.columns import COLUMNS, SETS, choose, find, list_all
 from fastbench.report.rows import Row, read_rows
-from fastbench.results import Record
+from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -132,6 +132,12 @@ def test_what_columns_read() -> None:
     assert {name: value(name, record, price_per_h=3.6) for name in expected} == pytest.approx(
         expected
     )
+
+
+def test_no_jpeg_is_decoded_by_those_that_read_none_or_replay_them() -> None:
+    unread = run(100, labels=UNREAD, accuracy=None, parity=None)
+    replayed = run(100, loader_settings={"decoder": "none while it is timed"})
+    assert [value("jpeg", record) for record in (unread, replayed)] == [None, None]
 
 
 def test_how_columns_are_written() -> None:

@@ -230,8 +230,9 @@ def _facts_of(record: Record) -> str:
             facts.append(
                 f"{telemetry.watts:.0f} W, {format_rate(telemetry.images_per_joule)} images/J"
             )
-    num_bytes = record.data["num_bytes"] / record.data["num_samples"] * throughput.images_per_s
-    facts.append(f"{format_bytes(num_bytes)}/s of JPEG")
+    if record.decodes:
+        num_bytes = record.data["num_bytes"] / record.data["num_samples"] * throughput.images_per_s
+        facts.append(f"{format_bytes(num_bytes)}/s of JPEG")
     for latency in record.other_latencies:
         median = format_milliseconds(latency.median_s)
         facts.append(f"latency of a batch of {latency.batch_size}: {median} ms")
