@@ -164,6 +164,33 @@ def test_what_differs_and_is_not_shown_is_flagged() -> None:
     assert shown.footnotes == []
 
 
+def test_what_no_column_shows_is_flagged() -> None:
+    on_less = on_gpu("NVIDIA H200", watts=300.0)
+    telemetry = on_less["telemetry"]
+    less = dataclasses.replace(telemetry.gpu, power_limit_w=350.0)  # type: ignore[attr-defined]
+    on_less["telemetry"] = dataclasses.replace(telemetry, gpu=less)  # type: ignore[type-var]
+    on_less["environment"] = {**on_less["environment"], "num_cores": 8}  # type: ignore[dict-item]
+    every = {"quick": False, "among": "all", "resize": "fast"}
+    sheet = sheet_of(
+        run(100, config=every, **on_gpu("NVIDIA H200", watts=300.0)),
+        run(50, config=every, loader="b", **on_gpu("NVIDIA H200", watts=300.0)),
+        run(90, config={**every, "resize": "exact"}, loader="c", **on_less),
+        run(200, config={**every, "among": "present"}, loader="d"),
+        columns="loader,device,images/s",
+    )
+    assert [note.text for note in sheet.footnotes] == [
+        "power limit 350 W (others: 700 W)",
+        "cores 8 (others: 16)",
+        "cores 2 (others: 16)",
+        "--resize exact (others: fast)",
+        "--among present (others: all); not ranked with the others",
+    ]
+    assert texts(sheet, "images/s") == ["*100*", "50.0", "90.0", "200"]
+    alone = sheet_of(run(200, config={**every, "among": "present"}))
+    assert alone.footnotes == []
+    assert "among the classes that the images have" in alone.common[-1]
+
+
 def test_many_values_share_a_footnote() -> None:
     sheet = sheet_of(*(run(100, batch_size=2**i) for i in range(5)), columns="images/s")
     assert [note.text for note in sheet.footnotes] == [

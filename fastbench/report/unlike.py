@@ -5,8 +5,8 @@ model, loader, software) and how they were made (`--quick`, the version of the f
 and is neither a column nor a heading of the table is flagged on the rows that stand apart from the
 others: nothing is mixed silently.
 
-Rows are ranked against each other only on the same images, which their loaders read, with the same
-page cache, and not a first look against a result.
+Rows are ranked against each other only on the same images, which their loaders read, among the same
+classes, with the same page cache, and not a first look against a result.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ IN_SIGHT: Final = {
     "batch size": "batch",
     "compile": "compile",
     "threads": "threads",
+    "cores": "cores",
     "image set": "digest",
     "page cache": "page-cache",
     "torch": "torch",
@@ -44,7 +45,7 @@ IN_SIGHT: Final = {
 }
 """Which column shows a fact, by the fact's name; the others are shown by none."""
 
-COMPARABLE: Final = ("image set", "images are read", "page cache", "--quick")
+COMPARABLE: Final = ("image set", "images are read", "--among", "page cache", "--quick")
 MOST_VALUES: Final = 3
 MOST_NAMED: Final = 6
 _LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
@@ -75,9 +76,12 @@ def facts(row: Row) -> dict[str, Any]:
         if name.startswith(PREPROCESS)
     )
     cpu = record.environment.get("cpu")
+    gpu = record.telemetry.gpu if record.telemetry else None
     return {
         "device": row.device,
+        "power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
         "CPU": None if record.device == "cpu" else cpu,
+        "cores": record.environment.get("num_cores"),
         "model": record.model,
         "weights": record.weights,
         "loader": record.loader,
@@ -85,7 +89,10 @@ def facts(row: Row) -> dict[str, Any]:
         "threads": record.num_threads,
         **{name: value for name, value in known.items() if not name.startswith(PREPROCESS)},
         "preprocessing": preprocess or None,
+        "--resize": record.config.get("resize"),
+        "--among": record.config.get("among"),
         "torch": row.package("torch"),
+        "torchvision": row.package("torchvision"),
         "DALI": row.package("nvidia-dali-cuda120", "nvidia-dali-cuda130"),
         "driver": record.environment.get("driver"),
         "images are read": record.reads_images,
@@ -163,6 +170,8 @@ def what_is_common(
         if number == 1 and "date" not in shown:
             parts.append(_dates(rows))
         lines.append(" · ".join(parts))
+    if all(row.record.config.get("among") == "present" for row in rows):
+        lines.append("Predicted among the classes that the images have, not all of the model's.")
     if all(row.record.config.get("quick") for row in rows):
         lines.append("Measured with --quick: a first look, not a result.")
     return [line for line in lines if line]
