@@ -1,6 +1,7 @@
 """`fastbench report`: files and folders, good and damaged, and what it says of them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,19 @@ def test_output_goes_to_a_file_in_the_format_of_its_ending(
     argv = ["report", str(record), "--output", str(tmp_path / "gone" / "r.md")]
     assert cli.main(argv) == 2
     assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    path = str(written(folder, run(100)))
+    for name in ("table", "markdown", "csv", "latex", "html"):
+        argv = ["report", path, "--columns", "file,images/s", "--format", name]
+        assert cli.main(argv) == 0
+        assert "\\udcff" in capsys.readouterr().out.replace("\\textbackslash{}", "\\")
+        assert cli.main([*argv, "--output", str(tmp_path / "out")]) == 0
+    assert cli.main(["report", path, "--format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == path
+    assert cli.main(["report", path, "--plots", str(folder), "--plot", "loaders"]) == 0
 
 
 def test_the_help_on_columns(capsys: pytest.CaptureFixture[str]) -> None:
