@@ -1,10 +1,11 @@
 """A sheet of records: which columns, what is best, what is flagged, ratios and prices."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
-from test_compare import DATA, broken, run
+from test_compare import DATA, broken, run, timed
 from test_report_columns import on_gpu, parity, pixels
 from test_results import make
 
@@ -12,6 +13,7 @@ from fastbench.errors import UnknownNameError, UsageError
 from fastbench.measurements import Throughput
 from fastbench.report.columns import COLUMNS, find
 from fastbench.report.contrast import parse_price
+from fastbench.report.formats import to_jsonl
 from fastbench.report.rows import Row, read_rows
 from fastbench.report.sheet import Sheet, View, make_sheet
 from fastbench.results import UNREAD, Record
@@ -350,6 +352,15 @@ def test_a_record_without_time_is_invalid_and_shown() -> None:
     sheet = sheet_of(run(100), make(throughput=throughput, loader="x", data=DATA))
     assert texts(sheet, "images/s") == ["100", "–"]
     assert texts(sheet, "status") == ["ok", "INVALID"]
+
+
+def test_a_window_whose_time_is_no_number() -> None:
+    throughput = timed(100, 100, 100)
+    odd = dataclasses.replace(throughput.windows[0], wall_s=float("nan"))
+    throughput = dataclasses.replace(throughput, windows=[odd, *throughput.windows[1:]])
+    sheet = sheet_of(run(100), run(100, loader="x", throughput=throughput), is_data=True)
+    *_, line = to_jsonl(sheet).splitlines()
+    assert (json.loads(line)["status"], json.loads(line)["images/s low"]) == ("INVALID", None)
 
 
 def test_quick_rows_have_no_say_in_what_is_usual() -> None:

@@ -55,8 +55,11 @@ class Row:
         return self._values[column.name]
 
     def bounds(self, column: Column) -> Bounds:
-        """The range of a column's value; None where it has none."""
-        return column.bounds(self) if column.bounds and self.value(column) is not None else None
+        """The range of a column's value; None where it has none, or no finite one."""
+        if column.bounds is None or self.value(column) is None:
+            return None
+        bounds = column.bounds(self)
+        return bounds if bounds and all(map(math.isfinite, bounds)) else None
 
     def _read(self, column: Column) -> Value:
         try:
