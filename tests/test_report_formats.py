@@ -89,6 +89,8 @@ def test_latex() -> None:
         "50\\% \\& \\$\\_\\#\\{x\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{}" in text
     )
     assert "\\textsuperscript{a} page cache cold" in text
+    quick = to_latex(sheet_of(run(1), run(1, config={"quick": True})))
+    assert "measured with -{}-quick: a first look" in quick
     for rule in ("\\toprule", "\\midrule", "\\bottomrule"):
         assert text.count(rule) == 1
     braces = re.sub(r"\\[{}]", "", text)
