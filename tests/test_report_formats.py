@@ -185,6 +185,12 @@ def test_the_table_at_80_columns() -> None:
     ]
 
 
+def test_columns_are_in_the_order_in_which_they_were_named() -> None:
+    asked = "images/s,loader,top-1,model"
+    lines = text_of(sheet_of(run(100), columns=asked), 80).splitlines()
+    assert ["images/s", "loader", "top-1", "%", "model"] in [line.split() for line in lines]
+
+
 def test_wide_tables_are_stacked_and_cut_between_topics() -> None:
     text = text_of(sheet_of(*many()), 80)
     assert text.count("────") >= 2

@@ -101,16 +101,13 @@ def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
     """The table, or the tables that it is cut into, as what stands side by side in each."""
     labels = [i for i, column in enumerate(sheet.columns) if column.is_label]
     figures = [i for i, column in enumerate(sheet.columns) if not column.is_label]
-    flat = [_column(sheet, i, width) for i in (*labels, *figures)]
-    wide = [
-        _widened(sheet.columns[i].title, each)
-        for i, each in zip((*labels, *figures), flat, strict=True)
-    ]
+    flat = [_column(sheet, i, width) for i in range(len(sheet.columns))]
+    wide = [_widened(column.title, each) for column, each in zip(sheet.columns, flat, strict=True)]
     for stacks, gap in ((wide, _GAPS[0]), (flat, _GAPS[-1])):
         if _fits(stacks, width, gap):
             return [stacks]
     front = [_labels(sheet, labels, width)] if labels else []
-    made = {i: _column(sheet, i, width) for i in figures}
+    made = {i: flat[i] for i in figures}
     blocks: list[list[int]] = [[]]
     for i in figures:
         if blocks[-1] and not _fits([*front, *(made[j] for j in (*blocks[-1], i))], width):
