@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from rich.cells import cell_len
 from test_compare import DATA, broken, run
 from test_report import sheet_of
 from test_report_columns import on_gpu, parity, pixels
@@ -131,6 +132,13 @@ def test_json_lines() -> None:
     assert rows[4]["status"] == "INVALID"
 
 
+def test_a_table_of_wide_characters_keeps_its_width() -> None:
+    sheet = sheet_of(run(100, model="模型" * 30, loader="装载机" * 9), run(50), columns="all")
+    for width in (40, 80, 120):
+        wide = [line for line in text_of(sheet, width).splitlines() if cell_len(line) > width]
+        assert not [line for line in wide if "模" in line or "装" in line]
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize(
     "view",
@@ -211,6 +219,7 @@ def test_words_are_wrapped_whole() -> None:
         "augreg",
     ]
     assert wrap("abcdefgh", 3) == ["abc", "def", "gh"]
+    assert wrap("模型模型 模型", 6) == ["模型模", "型", "模型"]  # of two cells each
 
 
 def test_styles() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,7 @@ from fastbench.report.rows import INVALID, OK
 from fastbench.report.sheet import BEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -36,6 +35,9 @@ _GAPS: Final = (2, 1)
 _HEADING: Final = 2
 """Lines of a heading where there is room."""
 _SUPERSCRIPTS: Final = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+
+_BLANKS: Final = r"[ \t\n\r\f\v]+"
+"""Not the one that keeps `95 %` on one line."""
 
 _Part = tuple[str, str]
 """A line of a cell: its text and its style."""
@@ -230,19 +232,28 @@ def _side_by_side(stacks: list[_Stack], parts: list[_Part], gap: int) -> Text:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of whole words; a word that is wider is broken behind its own punctuation."""
-    words = [part for word in re.split(r"[ \t\n]+", text) for part in _broken(word, width)]
-    return textwrap.wrap(
-        " ".join(words), width, break_long_words=False, break_on_hyphens=False
-    ) or [""] * bool(text)
+    """Lines of whole words; a word that is wider is broken behind its own punctuation.
+
+    A width is in cells: a Chinese character has two.
+    """
+    words = [part for word in re.split(_BLANKS, text) for part in _broken(word, width)]
+    return _filled(words, width, " ") if any(words) else [""] * bool(text)
 
 
 def _broken(word: str, width: int) -> list[str]:
     if cell_len(word) <= width:
         return [word]
-    parts = [""]
-    for piece in re.findall(r"[^/_.:-]*[/_.:-]|[^/_.:-]+", word):
-        if parts[-1] and cell_len(parts[-1] + piece) > width:
-            parts.append("")
-        parts[-1] += piece
-    return [part[i : i + width] for part in parts for i in range(0, len(part), width)]
+    pieces = re.findall(r"[^/_.:-]*[/_.:-]|[^/_.:-]+", word)
+    return [line for part in _filled(pieces, width) for line in _filled(part, width)]
+
+
+def _filled(parts: Iterable[str], width: int, between: str = "") -> list[str]:
+    """Parts in as few lines as hold them in this order; one that is wider has its own."""
+    lines = [""]
+    for part in filter(None, parts):
+        longer = f"{lines[-1]}{between}{part}" if lines[-1] else part
+        if lines[-1] and cell_len(longer) > width:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return lines
