@@ -52,3 +52,14 @@ def test_accuracy_by_random_weights_is_called_chance() -> None:
     assert "chance" not in " ".join(lines_of(make()))
     found = " ".join(lines_of(make(weights="none"), make(weights="none", loader="torchvision")))
     assert found.count("sample: its weights are random, so its accuracy is chance.") == 1
+
+
+def text_of(*records: Record, width: int = 200) -> str:
+    return "\n".join(lines_of(*records, width=width))
+
+
+def test_the_ceiling_is_the_slower_of_two_whichever_it_was() -> None:
+    # Both rows are model-bound: the loader was looked at all the same.
+    said = "Of ceiling: end to end over the loader alone or the model alone, whichever is slower."
+    assert said in text_of(make(), make(loader="b"))
+    assert "Of ceiling: end to end over the model alone.\n" in text_of(make(loader_ceiling=None))

@@ -268,10 +268,11 @@ def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     notes.extend(_skipped(records))
     reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
     notes.extend(f"No accuracy: {reason.removeprefix('no labels: ')}." for reason in reasons)
-    bounds = {r.bound for r in records if r.bound}
-    if bounds:
-        alone = " or ".join(f"the {name} alone" for name in sorted(bounds))
-        notes.append(f"Of ceiling: end to end over {alone}, whichever is slower.")
+    ceilings = {name for record in records for name in record.ceilings}
+    if ceilings:
+        alone = " or ".join(f"the {name} alone" for name in sorted(ceilings))
+        slower = ", whichever is slower" if len(ceilings) > 1 else ""
+        notes.append(f"Of ceiling: end to end over {alone}{slower}.")
     reference = next((r.parity.reference for r in records if r.parity), None)
     if reference is not None:
         notes.append(
