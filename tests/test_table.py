@@ -63,3 +63,9 @@ def test_the_ceiling_is_the_slower_of_two_whichever_it_was() -> None:
     said = "Of ceiling: end to end over the loader alone or the model alone, whichever is slower."
     assert said in text_of(make(), make(loader="b"))
     assert "Of ceiling: end to end over the model alone.\n" in text_of(make(loader_ceiling=None))
+
+
+def test_the_device_is_that_of_the_run() -> None:
+    its = {"cpu": None, "num_cores": 2, "gpus": [{"name": "GPU A"}, {"name": "GPU B"}]}
+    assert "\nGPU B · 2 cores" in text_of(make(device="cuda:1", environment=its))
+    assert "\nunknown cpu · 2 cores" in text_of(make(environment=its))

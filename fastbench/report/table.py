@@ -19,6 +19,7 @@ from rich.text import Text
 
 from fastbench.advice import advise_all
 from fastbench.gates import FULL_SET, gate_in_words
+from fastbench.report.rows import device_of
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -104,9 +105,9 @@ def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
     """The lines above the table: the data, what every row has in common, and the models' sizes."""
     first = records[0]
     shared = [_condition(first, name) for name in _CONDITIONS if name not in varying]
-    data, gpus = first.data, first.environment["gpus"]
+    data = first.data
     mean = format_bytes(data["num_bytes"] / data["num_samples"])
-    machine = gpus[0]["name"] if first.device != "cpu" and gpus else first.environment["cpu"]
+    machine = device_of(first) or f"unknown {first.device.partition(':')[0]}"
     return Text.assemble(
         (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared)}\n", "bold"),
         (
