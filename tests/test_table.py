@@ -69,3 +69,12 @@ def test_the_device_is_that_of_the_run() -> None:
     its = {"cpu": None, "num_cores": 2, "gpus": [{"name": "GPU A"}, {"name": "GPU B"}]}
     assert "\nGPU B · 2 cores" in text_of(make(device="cuda:1", environment=its))
     assert "\nunknown cpu · 2 cores" in text_of(make(environment=its))
+
+
+def test_threads_of_a_loader_s_own_stand_at_its_row() -> None:
+    """As of --loader-option dali.num_threads=1."""
+    text = text_of(make(loader="torchvision"), make(num_threads=1))
+    assert "A CPU · 2 cores\n" in text
+    for part in ("torchvision · 2 threads", "dali · 1 threads"):
+        assert part in text
+    assert "A CPU · 2 cores · 2 threads\n" in text_of(make())

@@ -82,7 +82,7 @@ _WIDEST_NAME = 32
 _BREAKS = re.compile(r"(\s+|(?<=[-=_/:.])(?=\w))")
 MOST_ADVICE = 3
 
-_CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
+_CONDITIONS = ("model", "device", "dtype", "batch_size", "compile", "num_threads")
 
 
 def _condition(record: Record, name: str) -> str:
@@ -92,6 +92,8 @@ def _condition(record: Record, name: str) -> str:
         return (
             record.model if record.weights == "embedded" else f"{record.model} ({record.weights})"
         )
+    if name == "num_threads":
+        return f"{record.num_threads} threads"
     return f"batch {record.batch_size}" if name == "batch_size" else str(getattr(record, name))
 
 
@@ -104,16 +106,15 @@ def _varying(records: Sequence[Record]) -> list[str]:
 def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
     """The lines above the table: the data, what every row has in common, and the models' sizes."""
     first = records[0]
-    shared = [_condition(first, name) for name in _CONDITIONS if name not in varying]
+    shared = {name: _condition(first, name) for name in _CONDITIONS if name not in varying}
+    threads = shared.pop("num_threads", None)
     data = first.data
     mean = format_bytes(data["num_bytes"] / data["num_samples"])
     machine = device_of(first) or f"unknown {first.device.partition(':')[0]}"
+    where = [machine, f"{first.environment['num_cores']} cores", *([threads] if threads else [])]
     return Text.assemble(
-        (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared)}\n", "bold"),
-        (
-            f"{machine} · {first.environment['num_cores']} cores · {first.num_threads} threads",
-            "dim",
-        ),
+        (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared.values())}\n", "bold"),
+        (" · ".join(where), "dim"),
         *((f"\n{line}", "dim") for line in dict.fromkeys(map(_size, records)) if line),
     )
 
