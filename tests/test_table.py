@@ -78,3 +78,11 @@ def test_threads_of_a_loader_s_own_stand_at_its_row() -> None:
     for part in ("torchvision · 2 threads", "dali · 1 threads"):
         assert part in text
     assert "A CPU · 2 cores · 2 threads\n" in text_of(make())
+
+
+def test_an_invalid_row_is_no_reason_for_advice() -> None:
+    steps_s = [8.0 / 64] * 64
+    sound = dataclasses.replace(make().throughput, step_times_s=steps_s, is_settled=False)
+    broken = dataclasses.replace(sound, step_times_s=[2 * x for x in steps_s])
+    assert "→ sample · dali: the step time had not settled" in text_of(make(throughput=sound))
+    assert "→" not in text_of(make(throughput=broken))

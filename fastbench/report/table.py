@@ -201,9 +201,11 @@ def _short(record: Record, records: Sequence[Record], varying: Sequence[str]) ->
 
 
 def _advice(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
+    """The gravest doubts; an INVALID row's figures say nothing, and give reason for none."""
+    valid = [record for record in records if not record.invalid]
     return [
         Text.assemble(("→ ", "bold"), f"{_who(record, varying)}: {advice}.")
-        for record, advice in advise_all(records, MOST_ADVICE)
+        for record, advice in advise_all(valid, MOST_ADVICE)
     ]
 
 
