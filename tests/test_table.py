@@ -45,7 +45,9 @@ def test_hits_are_of_rows_that_can_be_told_apart() -> None:
     hits = f"{fewer.top1_correct} / {accuracy.top5_correct}"
     assert f"torchvision · float32 · eager {hits}" in text
     assert text.count("torchvision · float32 · eager 9") == 1
-    assert "in every row" in " ".join(lines_of(*ROWS))
+    assert "in every row." in " ".join(lines_of(*ROWS))
+    unread = make(loader="synthetic", accuracy=None, parity=None)
+    assert "in every row that is scored." in " ".join(lines_of(*ROWS, unread, width=200))
 
 
 def test_accuracy_by_random_weights_is_called_chance() -> None:

@@ -264,7 +264,8 @@ def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     if hits:
         counts = ", ".join(map(" ".join, hits.items()))
         if len(hits) > 1 and len(set(hits.values())) == 1:
-            counts = f"{next(iter(hits.values()))} in every row"
+            scored = "" if len(hits) == len(records) else " that is scored"
+            counts = f"{next(iter(hits.values()))} in every row{scored}"
         num = next(record.accuracy.num_samples for record in records if record.accuracy)
         notes.append(f"Hits top-1 / top-5 of n={num:,}: {counts}.")
     random = dict.fromkeys(r.model for r in records if r.weights == "none" and r.accuracy)
