@@ -1,5 +1,6 @@
 """`fastbench report`: files and folders, good and damaged, and what it says of them."""
 
+import errno
 import json
 import os
 import subprocess
@@ -94,6 +95,27 @@ def test_each_file_is_read_once(tmp_path: Path) -> None:
     second = written(tmp_path, run(100, created="2026-02-01T00:00:00+00:00"))
     assert [row.path for row in read_rows([tmp_path, first]).rows] == [second, first]
     assert [row.path for row in read_rows([first, tmp_path]).rows] == [first, second]
+
+
+def test_a_folder_that_cannot_be_read_is_complained_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, run(100))
+    closed = tmp_path / "closed"
+    written(closed, run(200))
+    scan = os.scandir
+
+    def refuse(folder: str | Path) -> object:
+        if Path(folder) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
+    found = read_rows([tmp_path])
+    assert [row.path for row in found.rows] == [path]
+    assert [text.split(")")[0] for text in found.complaints] == [
+        f"The folder {closed} cannot be read (Permission denied"
+    ]
 
 
 def test_report_imports_nothing_heavy() -> None:

@@ -18,7 +18,7 @@ from fastbench.errors import RecordError
 from fastbench.storage import SCHEMA_VERSION, build_record, other_kind, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from fastbench.report.column import Bounds, Column, Value
     from fastbench.results import Record
@@ -156,9 +156,16 @@ def read_rows(paths: Iterable[Path]) -> Found:
     complaints: list[str] = []
     passed_over: list[Path] = []
     seen: set[Path] = set()
+
+    def complain(error: OSError) -> None:
+        complaints.append(
+            f"The folder {error.filename} cannot be read ({error.strerror}). Records in it are "
+            f"missing here."
+        )
+
     for path in paths:
         num_files, its_rows = 0, []
-        for file in _files(path):
+        for file in _files(path, complain):
             num_files += 1
             if (resolved := file.resolve()) in seen:
                 continue
@@ -180,11 +187,11 @@ def read_rows(paths: Iterable[Path]) -> Found:
     return Found(rows=rows, complaints=complaints, passed_over=passed_over)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=on_error):
         folders.sort()
         yield from (Path(folder) / name for name in sorted(names) if name.endswith(".json"))
 
