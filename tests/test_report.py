@@ -284,6 +284,9 @@ def test_no_ratio_of_what_is_unlike() -> None:
             "There are no ratios: nothing was measured alike with more than one dtype."
         ]
     assert "ratio" not in names_of(sheet_of(run(100), by=COLUMNS["dtype"]))
+    quick = run(900, config={"quick": True})
+    sheet = sheet_of(run(100), quick, run(200, dtype="float16"), by=COLUMNS["dtype"])
+    assert texts(sheet, "ratio") == ["1.00x", "1.00x", "2.00x"]
 
 
 def test_windows_without_images() -> None:

@@ -4,7 +4,8 @@ A contrast is the column in which the sides differ, the baseline is one side. A 
 of the geometric means of the windows' throughputs, over all windows of the same configuration in
 the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
 model, weights, loader, dtype, batch size, compilation and images are equal but for the contrast
-itself; there is no ratio where the page cache or the preprocessing is unlike, or a record INVALID.
+itself; there is no ratio where the page cache or the preprocessing is unlike, where one of the two
+was measured with `--quick`, or a record is INVALID.
 
 What it does not know: how far a machine drifts between two runs, which is in no interval.
 """
@@ -94,7 +95,12 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
 
 
 def _is_like(a: Row, b: Row, contrast: Column) -> bool:
-    """Whether page cache and preprocessing are the same, as far as both records know them."""
+    """Whether page cache and preprocessing are the same, as far as both records know them.
+
+    And whether both are results, or both first looks.
+    """
+    if bool(a.record.config.get("quick")) != bool(b.record.config.get("quick")):
+        return False
     its, other = conditions(a.record), conditions(b.record)
     names = [name for name in its if name == "page cache" or name.startswith(PREPROCESS)]
     if contrast.name == "page-cache":
