@@ -331,6 +331,9 @@ def test_prices() -> None:
         "Prices of an hour: NVIDIA H200 $3.6, NVIDIA H100 80GB HBM3 $1.8; none was given for A CPU."
     ) in sheet.remarks
     assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1"
+    nowhere = run(100, environment={"cpu": None, "num_cores": 2, "gpus": []})
+    remarks = sheet_of(*records, nowhere, prices=prices).remarks
+    assert any(text.endswith("none was given for A CPU, an unknown device.") for text in remarks)
     with pytest.raises(UnknownNameError, match="Did you mean 'NVIDIA H200'"):
         sheet_of(*records, prices={"NVIDIA H20O": 1.0})
     assert parse_price("NVIDIA H200=$3.9") == ("NVIDIA H200", 3.9)

@@ -306,7 +306,7 @@ FIGURES: Final = (
     Column(
         name="macs",
         heading="GMACs",
-        meaning="multiplications and additions of the model for one image",
+        meaning="multiply-accumulates of the model for one image, in thousands of millions",
         topic=COST,
         unit="MACs",
         shown_unit="",
