@@ -164,7 +164,7 @@ def _of_gpu(shown: str, name: str) -> Reader:
 
 # What else a row may differ in, in the caption's order.
 _HOW: Final[dict[str, Reader]] = {
-    "host": lambda record: _cpu(record) if is_on_gpu(record) else "",
+    "host": lambda record: f"GPU host {_cpu(record)}" if is_on_gpu(record) else "",
     "power limit": _power_limit,
     "threads": lambda record: f"{record.num_threads} thread{'s' * (record.num_threads != 1)}",
     "preprocess": _preprocess,
