@@ -192,6 +192,15 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
     assert "hollow: fails a gate" in [x.get_text() for x in legend.get_texts()]
 
 
+def test_rows_predicted_among_other_classes_are_on_no_front() -> None:
+    present = row(900, top1=990, model="few classes", config={**real().config, "among": "present"})
+    records = [row(100, model="a"), row(300, model="b"), present]
+    figure = plots.draw("accuracy-throughput", records)
+    assert sorted(labels_of(figure)) == ["a", "b"]
+    said = "Left out, predicted among other classes: 1 of 3 rows."
+    assert said in caption_of(figure)
+
+
 def test_no_room_for_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy_throughput, "_MOST_LABELS", 5)
     records = many(20)

@@ -2,8 +2,9 @@
 
 On the front are the rows that no other beats in one without losing in the other. It joins measured
 values: where intervals overlap, another measurement may order the rows otherwise. A row that fails
-a gate of parity or accuracy is hollow and on no front. Rows of other images than most have another
-top-1, and INVALID rows have none: both are left out, and the caption says so.
+a gate of parity or accuracy is hollow and on no front. Rows of other images than most, or predicted
+among other classes (`--among`), have another top-1, and INVALID rows have none: they are left out,
+and the caption says so.
 """
 
 from __future__ import annotations
@@ -89,9 +90,13 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
         notes.append(f"Left out for want of labels: {missing} of {len(records):,} rows.")
     sets = Counter(map(captions.image_set, scored))
     most = sets.most_common(1)[0][0]
-    found = [record for record in scored if captions.image_set(record) == most]
-    if unlike := len(scored) - len(found):
+    alike = [record for record in scored if captions.image_set(record) == most]
+    if unlike := len(scored) - len(alike):
         notes.append(f"Left out, of other images: {unlike} of {len(records):,} rows.")
+    usual = Counter(map(captions.is_among_all, alike)).most_common(1)[0][0]
+    found = [record for record in alike if captions.is_among_all(record) == usual]
+    if unlike := len(alike) - len(found):
+        notes.append(f"Left out, predicted among other classes: {unlike} of {len(records):,} rows.")
     return found, notes
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "conditions",
     "configuration",
     "image_set",
+    "is_among_all",
     "is_on_gpu",
     "list_names",
     "machine",
@@ -94,8 +95,13 @@ def _compile(record: Record) -> str:
     return "eager" if mode is None else "compile" if mode == "default" else f"compile {mode}"
 
 
+def is_among_all(record: Record) -> bool:
+    """Whether predictions are among all the model's classes, not those present in the data."""
+    return record.config.get("among") != "present"
+
+
 def _among(record: Record) -> str:
-    return "among the classes present" if record.config.get("among") == "present" else "all classes"
+    return "all classes" if is_among_all(record) else "among the classes present"
 
 
 # What a row is called by, in this order.
