@@ -44,10 +44,10 @@ def many(num: int, *, spread: float = 2.0, long: bool = False) -> list[Record]:
     ]
 
 
-def batches() -> list[Record]:
+def batches(sizes: tuple[int, ...] = (1, 8, 64, 256)) -> list[Record]:
     return [
         row(50 * size**0.5, batch_size=size, loader=loader, latency=latency(size, 0.01 * size))
-        for size in (1, 8, 64, 256)
+        for size in sizes
         for loader in ("dali", "torchvision")
     ]
 
@@ -80,14 +80,16 @@ CASES: dict[str, list[Record]] = {
     "40 close together": many(40, spread=0.04),
     "long names": many(12, spread=1.2, long=True),
     "batches": batches(),
+    "close batches": batches((1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)),
+    "big batches": batches((960, 1000, 1024, 1100, 2000, 2048)),
     "gpus": on_gpus(),
     "unlike": unlike(),
 }
 SHOWN = {
-    "accuracy-throughput": set(CASES) - {"batches", "gpus"},
+    "accuracy-throughput": set(CASES) - {"batches", "close batches", "big batches", "gpus"},
     "loaders": {"real", "long names", "gpus", "unlike"},
     "latency": {"one", "long names"},
-    "batches": {"batches"},
+    "batches": {"batches", "close batches", "big batches"},
     "gpus": {"gpus"},
     "accuracy": {"unlike", "long names"},
 }

@@ -6,6 +6,7 @@ sizes; batch latency also of one record that probed other sizes (`--latency-batc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,11 +27,13 @@ __all__ = ["figure"]
 
 _PANEL: Final = (4.9, 3.6)  # inches
 _MOST_SERIES: Final = 14
-_MOST_TICKS: Final = 12
+_TICK_SIZE: Final = 9.0
 _NAME_SIZE: Final = 8.5
 _LEGEND_LINE: Final = 0.2  # inches
 _HANDLE: Final = 0.6
 _BESIDE: Final = 0.12  # of a doubling: how far the outermost line is from the batch size
+_ROOM: Final = 1.25  # times: from the outermost batch sizes to the axis's ends
+_BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and ticks
 
 
 @dataclass
@@ -142,7 +145,7 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
     made = style.new_figure(width, sum(heights))
     grid = made.add_gridspec(len(heights), len(panels), height_ratios=heights)
     for column, panel in enumerate(panels):
-        _draw_panel(made.add_subplot(grid[0, column]), panel)
+        _draw_panel(made.add_subplot(grid[0, column]), panel, width / len(panels) - _BESIDE_AXES)
     if len(names) > 1:
         below = made.add_subplot(grid[1, :])
         below.axis("off")
@@ -180,7 +183,21 @@ def _handle(i: int) -> Any:
     return Line2D([], [], **_look(i))
 
 
-def _draw_panel(axes: Axes, panel: _Panel) -> None:
+def _ticks(batches: Sequence[int], inches: float) -> list[int]:
+    """Batch sizes whose labels do not meet on an axis so wide: the ends, then the roundest."""
+
+    def meet(a: int, b: int) -> bool:
+        apart = inches * abs(math.log2(b / a)) / math.log2(_ROOM**2 * batches[-1] / batches[0])
+        return apart < 0.1 + sum(style.text_width(f"{x:,}", _TICK_SIZE) for x in (a, b)) / 2
+
+    kept: list[int] = []
+    for size in [batches[0], batches[-1], *sorted(batches, key=lambda size: -(size & -size))]:
+        if not any(meet(size, other) for other in kept):
+            kept.append(size)
+    return sorted(kept)
+
+
+def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     middle = (len(panel.samples) - 1) / 2
@@ -203,9 +220,8 @@ def _draw_panel(axes: Axes, panel: _Panel) -> None:
     style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
     batches = sorted({size for of_batch in panel.samples for size in of_batch})
     axes.set_xscale("log", base=2)
-    axes.set_xlim(batches[0] / 1.25, batches[-1] * 1.25)
-    every = -(-len(batches) // _MOST_TICKS)
-    axes.xaxis.set_major_locator(FixedLocator(batches[::every]))
+    axes.set_xlim(batches[0] / _ROOM, batches[-1] * _ROOM)
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(batches, inches)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
     axes.set_ylabel(panel.label)
