@@ -82,13 +82,14 @@ CASES: dict[str, list[Record]] = {
     "batches": batches(),
     "close batches": batches((1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)),
     "big batches": batches((960, 1000, 1024, 1100, 2000, 2048)),
+    "wide names": [row(loader="M" * 26), row(loader="b")],
     "gpus": on_gpus(),
     "unlike": unlike(),
 }
 SHOWN = {
     "accuracy-throughput": set(CASES) - {"batches", "close batches", "big batches", "gpus"},
     "loaders": {"real", "long names", "gpus", "unlike"},
-    "latency": {"one", "long names"},
+    "latency": {"one", "long names", "wide names"},
     "batches": {"batches", "close batches", "big batches"},
     "gpus": {"gpus"},
     "accuracy": {"unlike", "long names"},
