@@ -186,7 +186,7 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
     caption = caption_of(figure)
     assert "¹ 8 threads; unmarked rows: 2 threads." in caption
     assert "Left out as INVALID: contradicts_itself." in caption
-    assert "Left out for want of labels: 1 of 6 rows." in caption
+    assert "Left out, without accuracy: 1 of 6 rows." in caption
     assert "Left out, of other images: 1 of 6 rows." in caption
     hollow = [x for x in figure.axes[0].lines if x.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[400]]

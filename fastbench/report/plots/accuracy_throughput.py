@@ -87,7 +87,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     if not scored:
         raise style.NothingToShowError("No valid row has an accuracy. Run with labelled images.")
     if missing := len(sound) - len(scored):
-        notes.append(f"Left out for want of labels: {missing} of {len(records):,} rows.")
+        notes.append(f"Left out, without accuracy: {missing} of {len(records):,} rows.")
     sets = Counter(map(captions.image_set, scored))
     most = sets.most_common(1)[0][0]
     alike = [record for record in scored if captions.image_set(record) == most]
