@@ -195,6 +195,23 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
     assert "hollow: fails a gate" in [x.get_text() for x in legend.get_texts()]
 
 
+def test_a_first_look_and_a_cold_cache_are_on_no_front() -> None:
+    cold = {**real().data, "page_cache": "cold"}
+    figure = plots.draw(
+        "accuracy-throughput",
+        [
+            row(100, top1=950, model="slow"),
+            row(400, top1=940, model="fast"),
+            row(900, top1=960, model="quick", config={**real().config, "quick": True}),
+            row(80, top1=970, model="cold", data=cold),
+        ],
+    )
+    bold = [name for name, text in labels_of(figure).items() if text.get_weight() == "bold"]
+    assert {name.partition(",")[0] for name in bold} == {"slow", "fast"}
+    said = "Not held against the others, for their page cache or --quick: 2 of 4 points."
+    assert said in caption_of(figure)
+
+
 def test_rows_predicted_among_other_classes_are_on_no_front() -> None:
     present = row(900, top1=990, model="few classes", config={**real().config, "among": "present"})
     records = [row(100, model="a"), row(300, model="b"), present]

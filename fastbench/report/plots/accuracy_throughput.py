@@ -2,9 +2,10 @@
 
 On the front are the rows that no other beats in one without losing in the other. It joins measured
 values: where intervals overlap, another measurement may order the rows otherwise. A row that fails
-a gate of parity or accuracy is hollow and on no front. Rows of other images than most, or predicted
-among other classes (`--among`), have another top-1, and INVALID rows have none: they are left out,
-and the caption says so.
+a gate of parity or accuracy is hollow and on no front; nor is one that a table would not rank with
+the others, for its page cache or `--quick`. Rows of other images than most, or predicted among
+other classes (`--among`), have another top-1, and INVALID rows have none: they are left out, and
+the caption says so.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.report.plots import bars, captions, style
+from fastbench.report.rows import Row
+from fastbench.report.unlike import facts, is_comparable, usual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +72,11 @@ def figure(records: Sequence[Record]) -> Figure:
     meaning = "Bars: 95 % interval of top-1 (Wilson), and the spread of the windows' throughputs."
     if points.front and len(points.x) > 1:
         meaning += " Bold: on the Pareto front."
+    if num_apart := _is_ranked(comparable).count(False):
+        left_out.append(
+            f"Not held against the others, for their page cache or --quick: {num_apart} of "
+            f"{len(comparable):,} points."
+        )
     if bars.any_fails(comparable):
         meaning += f" {bars.FAILS_MEANING}"
     notes = [meaning, *left_out]
@@ -100,10 +109,18 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     return found, notes
 
 
+def _is_ranked(records: Sequence[Record]) -> list[bool]:
+    """Which rows a table of them would rank with the others, were their predictions right."""
+    every = [facts(Row(record=record, path=Path())) for record in records]
+    common = usual(every)
+    return [is_comparable(its, common) for its in every]
+
+
 def _points(records: list[Record], marks: Sequence[str]) -> _Points:
     x = [record.throughput.images_per_s for record in records]
     y = [100 * record.accuracy.top1 for record in records if record.accuracy]
-    sound = [i for i, record in enumerate(records) if not record.failures]
+    is_ranked = _is_ranked(records)
+    sound = [i for i, record in enumerate(records) if is_ranked[i] and not record.failures]
     front = [sound[i] for i in pareto_front([x[i] for i in sound], [y[i] for i in sound])]
     telling = captions.varying(records)
     # What the markers say need not be said at each of them, if it leaves something to be said.
