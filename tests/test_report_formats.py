@@ -139,7 +139,7 @@ def test_a_table_of_wide_characters_keeps_its_width() -> None:
         assert not [line for line in wide if "模" in line or "装" in line]
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
 @pytest.mark.parametrize(
     "view",
     [

@@ -94,7 +94,7 @@ def _entry(mark: str, text: str, style: str, indent: int, width: int) -> Iterato
     """A paragraph whose further lines are indented below its first word."""
     indent = max(indent, cell_len(mark) + 1)
     glued = text.replace(" %", "\N{NO-BREAK SPACE}%")  # `95 %` on one line
-    for number, part in enumerate(wrap(glued, max(20, width - indent))):
+    for number, part in enumerate(wrap(glued, max(12, width - indent))):
         part = part.replace("\N{NO-BREAK SPACE}", " ")
         yield Text((mark if number == 0 else "").ljust(indent) + part, style=style)
 
