@@ -2,11 +2,13 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from test_results import make
 
+from fastbench import measure
 from fastbench.report import table
 from fastbench.results import Record
 
@@ -88,3 +90,13 @@ def test_an_invalid_row_is_no_reason_for_advice() -> None:
     broken = dataclasses.replace(sound, step_times_s=[2 * x for x in steps_s])
     assert "→ sample · dali: the step time had not settled" in text_of(make(throughput=sound))
     assert "→" not in text_of(make(throughput=broken))
+
+
+def test_no_figure_is_cut_short_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    measure._show([make()], tmp_path)
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "90.5–93.8" in out

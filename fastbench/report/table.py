@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from fastbench.measurements import Throughput
     from fastbench.results import Record
 
-__all__ = ["render"]
+__all__ = ["NARROWEST", "render"]
+
+NARROWEST: Final = 80
+"""Columns without which figures would be cut short."""
 
 
 def render(records: Sequence[Record]) -> RenderableType:
