@@ -302,6 +302,23 @@ def test_a_later_row_replaces_an_earlier_one_of_the_same_batch_size() -> None:
     )
 
 
+def test_a_sweep_of_other_threads_is_another_line() -> None:
+    records = [
+        row(rate * size, batch_size=size, num_threads=num_threads)
+        for num_threads, rate in ((1, 10), (8, 50))
+        for size in (8, 16)
+    ]
+    figure = plots.draw("batches", records)
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["1 thread", "8 threads"]
+    lines = [list(x.get_ydata()) for x in figure.axes[0].lines if len(x.get_ydata()) == 2]
+    assert pytest.approx([80, 160]) in lines
+    assert pytest.approx([400, 800]) in lines
+    assert "thread" not in caption_of(figure)
+    assert "Left out" not in caption_of(figure)
+
+
 def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:
     lone = row(gpu=GPUS[0], model="alexnet", weights="V1")
     figure = plots.draw("gpus", [*on_gpus(), lone, row()])

@@ -68,7 +68,9 @@ def figure(records: Sequence[Record]) -> Figure:
             "No configuration has several batch sizes. Run with several --batch-size, or with "
             "--latency-batch-size."
         )
-    said = captions.conditions([r for s in shown for r in s.records], without=("batch",))
+    own_threads = ("threads",) if _have_own_threads(sound) else ()
+    drawn = [r for s in shown for r in s.records]
+    said = captions.conditions(drawn, without=("batch", *own_threads))
     made = _draw(panels, _marked_names(shown, said.marks))
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),
@@ -87,18 +89,26 @@ def figure(records: Sequence[Record]) -> Figure:
     return made
 
 
+def _have_own_threads(records: Sequence[Record]) -> bool:
+    """Whether the lines are told apart by their threads too: a sweep of each number is a line."""
+    return len({record.num_threads for record in records}) > 1
+
+
 def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     """The configurations, and how many records a later one of the same batch size replaces."""
-    found: dict[tuple[str, ...], _Series] = {}
+    found: dict[tuple[object, ...], _Series] = {}
     names = captions.parts(records, without=("batch",))
-    latest: dict[tuple[str, ...], Record] = {}
+    if _have_own_threads(records):
+        for record, name in zip(records, names, strict=True):
+            name.append(captions.threads(record))
+    latest: dict[tuple[object, ...], Record] = {}
     for record in sorted(records, key=lambda record: record.created):
-        latest[captions.configuration(record)] = record
+        latest[*captions.configuration(record), record.num_threads] = record
     kept = {id(record) for record in latest.values()}
     for record, name in zip(records, names, strict=True):
         if id(record) not in kept:
             continue
-        key = captions.configuration(record, ("batch",))
+        key = (*captions.configuration(record, ("batch",)), record.num_threads)
         series = found.setdefault(key, _Series(" · ".join(name) or record.model))
         series.records.append(record)
         series.rates[record.batch_size] = record.throughput.rates

@@ -36,6 +36,7 @@ __all__ = [
     "parts",
     "sound",
     "text_of",
+    "threads",
     "varying",
 ]
 
@@ -138,6 +139,11 @@ def _preprocess(record: Record) -> str:
     )
 
 
+def threads(record: Record) -> str:
+    """How many threads or worker processes the loader had, in words."""
+    return f"{record.num_threads} thread{'s' * (record.num_threads != 1)}"
+
+
 def _resize(record: Record) -> str:
     how = record.config.get("resize")
     return f"--resize {how}" if how else ""
@@ -172,7 +178,7 @@ def _of_gpu(shown: str, name: str) -> Reader:
 _HOW: Final[dict[str, Reader]] = {
     "host": lambda record: f"GPU host {_cpu(record)}" if is_on_gpu(record) else "",
     "power limit": _power_limit,
-    "threads": lambda record: f"{record.num_threads} thread{'s' * (record.num_threads != 1)}",
+    "threads": threads,
     "preprocess": _preprocess,
     "resize": _resize,
     "quick": _quick,
@@ -289,7 +295,11 @@ def conditions(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     first = records[0]
     noted = {name: read for name, read in _RATHER_NOTED.items() if name not in telling}
     noted |= _HOW | _SOFTWARE
-    how = {name: read for name, read in noted.items() if _differs(records, read)}
+    how = {
+        name: read
+        for name, read in noted.items()
+        if name not in without and _differs(records, read)
+    }
     own_preprocess = "preprocess" in how and not _differs_within(records, _preprocess)
     if own_preprocess:
         del how["preprocess"]
