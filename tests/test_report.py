@@ -16,6 +16,7 @@ from fastbench.report.contrast import parse_price
 from fastbench.report.formats import to_jsonl
 from fastbench.report.rows import Row, read_rows
 from fastbench.report.sheet import Sheet, View, make_sheet
+from fastbench.report.terminal import render
 from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,6 +70,14 @@ def test_what_is_constant_stands_above() -> None:
 def test_rows_that_look_alike_are_told_apart() -> None:
     later = "2026-02-02T03:04:05+00:00"
     assert names_of(sheet_of(run(100), run(90, created=later)))[:2] == ["loader", "date"]
+    repeats = [run(100), run(90, created="2026-01-02T03:04:35+00:00")]
+    sheet = sheet_of(*repeats, by=COLUMNS["date"])
+    assert [x.heading for x in sheet.groups] == ["2026-01-02 03:04:05", "2026-01-02 03:04:35"]
+    sheet = sheet_of(*repeats, columns="all")
+    for width in (40, 200):
+        table = "\n".join(line.plain for line in render(sheet, width))
+        assert "03:04:05" in table
+        assert "03:04:35" in table
     same = sheet_of(run(100), run(90))
     assert names_of(same)[:2] == ["loader", "file"]
     assert names_of(sheet_of(run(100), run(90, num_threads=4)))[:2] == ["loader", "threads"]
