@@ -195,6 +195,8 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
     from fastbench.report.study import write_study
 
     console = Console()
+    # On a narrower one rich would cut figures short: the terminal folds the lines instead.
+    console.width = max(table.NARROWEST, console.width)
     timed = [record for record in records if isinstance(record, Record)]
     if timed:
         console.print(table.render(timed))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERY_LOADER",
+    "UNREAD",
     "AbRecord",
     "Described",
     "FailedRow",
@@ -42,6 +43,8 @@ __all__ = [
 
 EVERY_LOADER: Final = "every loader"
 """The loader of a failed row that fails for its model, dtype, compilation or batch size."""
+UNREAD: Final = "no labels: the images are not read"
+"""What `labels` says of a row whose loader makes images of its own."""
 BALANCED: Final = 1.1
 CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
@@ -106,6 +109,17 @@ class Record(Described):
     other_latencies: list[Latency] = field(default_factory=list)
     num_parameters: int | None = None
     num_macs: int | None = None
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the loader reads the images; else the predictions mean nothing."""
+        return self.labels != UNREAD
+
+    @property
+    def decodes(self) -> bool:
+        """Whether JPEGs are read and decoded while the row is timed."""
+        decoder = str(self.loader_settings.get("decoder"))
+        return self.reads_images and not decoder.startswith("none")
 
     @property
     def failures(self) -> list[str]:

@@ -25,7 +25,7 @@ from fastbench.measurements import (
     Trial,
     WarmUp,
 )
-from fastbench.results import Record
+from fastbench.results import UNREAD, Record
 from fastbench.scoring import count_classes, count_confusions, running_values
 from fastbench.storage import SCHEMA_VERSION
 from fastbench.telemetry import Watch
@@ -140,7 +140,7 @@ def make_record(
         dtype=conditions.dtype,
         compile_mode=conditions.compile_mode,
         num_threads=spec.num_threads,
-        labels=(bench.labels.how if passes.reads_images else "no labels: the images are not read"),
+        labels=bench.labels.how if passes.reads_images else UNREAD,
         tuning=tuning,
         warm_up=WarmUp(
             model_load_s=bench.load_s,

@@ -72,6 +72,13 @@ def test_what_differs_beside_the_names_is_a_footnote_at_the_few() -> None:
     assert said.shared.endswith("torchvision 0.29.2, DALI 2.4.0 · 2026-11-24")
 
 
+def test_the_host_of_a_gpu_is_not_said_of_rows_on_a_cpu() -> None:
+    beside = row(gpu="G", environment={"cpu": "HOST", "num_cores": 16, "gpus": [{"name": "G"}]})
+    said = conditions([beside, row()])
+    assert said.shared.startswith("GPU host HOST, 16 cores · ")
+    assert names([beside, row()]) == [["G"], ["AMD EPYC, 2 cores"]]
+
+
 def test_rare_conditions_are_footnotes_and_do_not_lengthen_all_names() -> None:
     cold = row(model="cold", weights="V1", data={**real().data, "page_cache": "cold"})
     warm = [

@@ -44,10 +44,10 @@ def many(num: int, *, spread: float = 2.0, long: bool = False) -> list[Record]:
     ]
 
 
-def batches() -> list[Record]:
+def batches(sizes: tuple[int, ...] = (1, 8, 64, 256)) -> list[Record]:
     return [
         row(50 * size**0.5, batch_size=size, loader=loader, latency=latency(size, 0.01 * size))
-        for size in (1, 8, 64, 256)
+        for size in sizes
         for loader in ("dali", "torchvision")
     ]
 
@@ -80,14 +80,17 @@ CASES: dict[str, list[Record]] = {
     "40 close together": many(40, spread=0.04),
     "long names": many(12, spread=1.2, long=True),
     "batches": batches(),
+    "close batches": batches((1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)),
+    "big batches": batches((960, 1000, 1024, 1100, 2000, 2048)),
+    "wide names": [row(loader="M" * 26), row(loader="b")],
     "gpus": on_gpus(),
     "unlike": unlike(),
 }
 SHOWN = {
-    "accuracy-throughput": set(CASES) - {"batches", "gpus"},
+    "accuracy-throughput": set(CASES) - {"batches", "close batches", "big batches", "gpus"},
     "loaders": {"real", "long names", "gpus", "unlike"},
-    "latency": {"one", "long names"},
-    "batches": {"batches"},
+    "latency": {"one", "long names", "wide names"},
+    "batches": {"batches", "close batches", "big batches"},
     "gpus": {"gpus"},
     "accuracy": {"unlike", "long names"},
 }
@@ -183,13 +186,39 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
     caption = caption_of(figure)
     assert "¹ 8 threads; unmarked rows: 2 threads." in caption
     assert "Left out as INVALID: contradicts_itself." in caption
-    assert "Left out for want of labels: 1 of 6 rows." in caption
+    assert "Left out, without accuracy: 1 of 6 rows." in caption
     assert "Left out, of other images: 1 of 6 rows." in caption
     hollow = [x for x in figure.axes[0].lines if x.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[400]]
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert "hollow: fails a gate" in [x.get_text() for x in legend.get_texts()]
+
+
+def test_a_first_look_and_a_cold_cache_are_on_no_front() -> None:
+    cold = {**real().data, "page_cache": "cold"}
+    figure = plots.draw(
+        "accuracy-throughput",
+        [
+            row(100, top1=950, model="slow"),
+            row(400, top1=940, model="fast"),
+            row(900, top1=960, model="quick", config={**real().config, "quick": True}),
+            row(80, top1=970, model="cold", data=cold),
+        ],
+    )
+    bold = [name for name, text in labels_of(figure).items() if text.get_weight() == "bold"]
+    assert {name.partition(",")[0] for name in bold} == {"slow", "fast"}
+    said = "Not held against the others, for their page cache or --quick: 2 of 4 points."
+    assert said in caption_of(figure)
+
+
+def test_rows_predicted_among_other_classes_are_on_no_front() -> None:
+    present = row(900, top1=990, model="few classes", config={**real().config, "among": "present"})
+    records = [row(100, model="a"), row(300, model="b"), present]
+    figure = plots.draw("accuracy-throughput", records)
+    assert sorted(labels_of(figure)) == ["a", "b"]
+    said = "Left out, predicted among other classes: 1 of 3 rows."
+    assert said in caption_of(figure)
 
 
 def test_no_room_for_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +300,23 @@ def test_a_later_row_replaces_an_earlier_one_of_the_same_batch_size() -> None:
     assert "Left out: earlier rows of the same configuration and batch size (1)." in caption_of(
         figure
     )
+
+
+def test_a_sweep_of_other_threads_is_another_line() -> None:
+    records = [
+        row(rate * size, batch_size=size, num_threads=num_threads)
+        for num_threads, rate in ((1, 10), (8, 50))
+        for size in (8, 16)
+    ]
+    figure = plots.draw("batches", records)
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["1 thread", "8 threads"]
+    lines = [list(x.get_ydata()) for x in figure.axes[0].lines if len(x.get_ydata()) == 2]
+    assert pytest.approx([80, 160]) in lines
+    assert pytest.approx([400, 800]) in lines
+    assert "thread" not in caption_of(figure)
+    assert "Left out" not in caption_of(figure)
 
 
 def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:

@@ -1,10 +1,11 @@
 """A sheet of records: which columns, what is best, what is flagged, ratios and prices."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
-from test_compare import DATA, broken, run
+from test_compare import DATA, broken, run, timed
 from test_report_columns import on_gpu, parity, pixels
 from test_results import make
 
@@ -12,11 +13,15 @@ from fastbench.errors import UnknownNameError, UsageError
 from fastbench.measurements import Throughput
 from fastbench.report.columns import COLUMNS, find
 from fastbench.report.contrast import parse_price
+from fastbench.report.formats import to_jsonl
 from fastbench.report.rows import Row, read_rows
 from fastbench.report.sheet import Sheet, View, make_sheet
-from fastbench.results import Record
+from fastbench.report.terminal import render
+from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
+RECORDS = Path(__file__).parents[1] / "benchmarks" / "records" / "imagenet-250"
+SYNTHETIC = RECORDS / "squeezenet1_0-synthetic-float32.json"
 
 
 def rows_of(*records: Record) -> list[Row]:
@@ -65,6 +70,14 @@ def test_what_is_constant_stands_above() -> None:
 def test_rows_that_look_alike_are_told_apart() -> None:
     later = "2026-02-02T03:04:05+00:00"
     assert names_of(sheet_of(run(100), run(90, created=later)))[:2] == ["loader", "date"]
+    repeats = [run(100), run(90, created="2026-01-02T03:04:35+00:00")]
+    sheet = sheet_of(*repeats, by=COLUMNS["date"])
+    assert [x.heading for x in sheet.groups] == ["2026-01-02 03:04:05", "2026-01-02 03:04:35"]
+    sheet = sheet_of(*repeats, columns="all")
+    for width in (40, 200):
+        table = "\n".join(line.plain for line in render(sheet, width))
+        assert "03:04:05" in table
+        assert "03:04:35" in table
     same = sheet_of(run(100), run(90))
     assert names_of(same)[:2] == ["loader", "file"]
     assert names_of(sheet_of(run(100), run(90, num_threads=4)))[:2] == ["loader", "threads"]
@@ -74,6 +87,8 @@ def test_columns_that_were_asked_for_are_shown_as_they_are() -> None:
     sheet = sheet_of(run(100), run(90, dtype="float16"), columns="model,watts,dtype")
     assert names_of(sheet) == ["model", "watts", "dtype"]
     assert texts(sheet, "watts") == ["–", "–"]
+    again = sheet_of(run(100), columns="default,cost,model")  # the set alone would leave them out
+    assert {"cost", "model"} < {*names_of(again)}
     named = sheet_of(run(100), columns="loaders")
     assert names_of(named) == [
         "loader", "loader-ceiling", "images/s", "top-1", "agreement",
@@ -108,6 +123,19 @@ def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
     ]
     assert "c: different: pixels differ by 3.00 levels in the mean (gate: 0.5)." in sheet.remarks
     assert "d: INVALID: the steps take longer than the window." in sheet.remarks
+
+
+def test_a_loader_that_reads_no_images_is_not_the_best() -> None:
+    unread = {"accuracy": None, "parity": None, "labels": UNREAD}
+    records = [run(100), run(50, loader="torchvision"), run(900, loader="synthetic", **unread)]
+    sheet = sheet_of(*records, sort=COLUMNS["images/s"])
+    assert texts(sheet, "images/s") == ["*100*", "50.0", "900"]
+    assert [note.text for note in sheet.lines[2].footnotes] == [
+        "its loader does not read the images; not ranked with the others"
+    ]
+    assert sheet_of(*records[2:]).footnotes == []
+    (row,) = read_rows([SYNTHETIC]).rows
+    assert not row.record.reads_images
 
 
 def test_a_gate_that_did_not_pass() -> None:
@@ -145,6 +173,33 @@ def test_what_differs_and_is_not_shown_is_flagged() -> None:
     ]
     shown = sheet_of(run(100), run(100, batch_size=64), columns="batch,images/s")
     assert shown.footnotes == []
+
+
+def test_what_no_column_shows_is_flagged() -> None:
+    on_less = on_gpu("NVIDIA H200", watts=300.0)
+    telemetry = on_less["telemetry"]
+    less = dataclasses.replace(telemetry.gpu, power_limit_w=350.0)  # type: ignore[attr-defined]
+    on_less["telemetry"] = dataclasses.replace(telemetry, gpu=less)  # type: ignore[type-var]
+    on_less["environment"] = {**on_less["environment"], "num_cores": 8}  # type: ignore[dict-item]
+    every = {"quick": False, "among": "all", "resize": "fast"}
+    sheet = sheet_of(
+        run(100, config=every, **on_gpu("NVIDIA H200", watts=300.0)),
+        run(50, config=every, loader="b", **on_gpu("NVIDIA H200", watts=300.0)),
+        run(90, config={**every, "resize": "exact"}, loader="c", **on_less),
+        run(200, config={**every, "among": "present"}, loader="d"),
+        columns="loader,device,images/s",
+    )
+    assert [note.text for note in sheet.footnotes] == [
+        "power limit 350 W (others: 700 W)",
+        "cores 8 (others: 16)",
+        "cores 2 (others: 16)",
+        "--resize exact (others: fast)",
+        "--among present (others: all); not ranked with the others",
+    ]
+    assert texts(sheet, "images/s") == ["*100*", "50.0", "90.0", "200"]
+    alone = sheet_of(run(200, config={**every, "among": "present"}))
+    assert alone.footnotes == []
+    assert "among the classes that the images have" in alone.common[-1]
 
 
 def test_many_values_share_a_footnote() -> None:
@@ -216,6 +271,16 @@ def test_groups_with_ratios() -> None:
     assert texts(across, "ratio") == ["1.00x", "*1.25x*", "–", "1.00x"]
 
 
+def test_ratios_between_cpus() -> None:
+    def on(cpu: str, *gpus: str) -> dict[str, object]:
+        its = {"cpu": cpu, "num_cores": 2, "gpus": [{"name": name} for name in gpus]}
+        return {"environment": its, "device": "cuda:0" if gpus else "cpu"}
+
+    for gpus in ((), ("NVIDIA H200",)):
+        sheet = sheet_of(run(100, **on("A", *gpus)), run(150, **on("B", *gpus)), by=find("cpu"))
+        assert texts(sheet, "ratio") == ["1.00x", "1.50x"]
+
+
 def test_no_ratio_of_what_is_unlike() -> None:
     cold = {**DATA, "page_cache": "cold"}
     sheet = sheet_of(run(100), run(200, dtype="float16"), by=COLUMNS["dtype"])
@@ -228,6 +293,9 @@ def test_no_ratio_of_what_is_unlike() -> None:
             "There are no ratios: nothing was measured alike with more than one dtype."
         ]
     assert "ratio" not in names_of(sheet_of(run(100), by=COLUMNS["dtype"]))
+    quick = run(900, config={"quick": True})
+    sheet = sheet_of(run(100), quick, run(200, dtype="float16"), by=COLUMNS["dtype"])
+    assert texts(sheet, "ratio") == ["1.00x", "1.00x", "2.00x"]
 
 
 def test_windows_without_images() -> None:
@@ -250,6 +318,15 @@ def test_groups_of_numbers_are_in_order() -> None:
     assert [group.heading for group in sheet.groups] == ["batch 8", "batch 32", "batch 64"]
 
 
+def test_a_number_as_the_baseline() -> None:
+    records = [run(100, batch_size=size) for size in (64, 1024)]
+    for written in ("1024", "1,024"):
+        sheet = sheet_of(*records, by=COLUMNS["batch"], baseline=written)
+        assert [group.heading for group in sheet.groups] == ["batch 1,024", "batch 64"]
+    with pytest.raises(UnknownNameError, match="No record has '4' as the batch to be the baseline"):
+        sheet_of(*records, by=COLUMNS["batch"], baseline="4")
+
+
 def test_prices() -> None:
     records = [
         run(100, **on_gpu("NVIDIA H200", watts=100.0)),
@@ -263,6 +340,9 @@ def test_prices() -> None:
         "Prices of an hour: NVIDIA H200 $3.6, NVIDIA H100 80GB HBM3 $1.8; none was given for A CPU."
     ) in sheet.remarks
     assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1"
+    nowhere = run(100, environment={"cpu": None, "num_cores": 2, "gpus": []})
+    remarks = sheet_of(*records, nowhere, prices=prices).remarks
+    assert any(text.endswith("none was given for A CPU, an unknown device.") for text in remarks)
     with pytest.raises(UnknownNameError, match="Did you mean 'NVIDIA H200'"):
         sheet_of(*records, prices={"NVIDIA H20O": 1.0})
     assert parse_price("NVIDIA H200=$3.9") == ("NVIDIA H200", 3.9)
@@ -287,6 +367,15 @@ def test_a_record_without_time_is_invalid_and_shown() -> None:
     sheet = sheet_of(run(100), make(throughput=throughput, loader="x", data=DATA))
     assert texts(sheet, "images/s") == ["100", "–"]
     assert texts(sheet, "status") == ["ok", "INVALID"]
+
+
+def test_a_window_whose_time_is_no_number() -> None:
+    throughput = timed(100, 100, 100)
+    odd = dataclasses.replace(throughput.windows[0], wall_s=float("nan"))
+    throughput = dataclasses.replace(throughput, windows=[odd, *throughput.windows[1:]])
+    sheet = sheet_of(run(100), run(100, loader="x", throughput=throughput), is_data=True)
+    *_, line = to_jsonl(sheet).splitlines()
+    assert (json.loads(line)["status"], json.loads(line)["images/s low"]) == ("INVALID", None)
 
 
 def test_quick_rows_have_no_say_in_what_is_usual() -> None:

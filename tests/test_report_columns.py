@@ -11,7 +11,7 @@ from fastbench.findings import Parity, Pixels
 from fastbench.measurements import Ceiling, GpuTelemetry, Telemetry
 from fastbench.report.columns import COLUMNS, SETS, choose, find, list_all
 from fastbench.report.rows import Row, read_rows
-from fastbench.results import Record
+from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -134,6 +134,12 @@ def test_what_columns_read() -> None:
     )
 
 
+def test_no_jpeg_is_decoded_by_those_that_read_none_or_replay_them() -> None:
+    unread = run(100, labels=UNREAD, accuracy=None, parity=None)
+    replayed = run(100, loader_settings={"decoder": "none while it is timed"})
+    assert [value("jpeg", record) for record in (unread, replayed)] == [None, None]
+
+
 def test_how_columns_are_written() -> None:
     given = {
         "images/s": (1234.5, "1,234"),
@@ -147,7 +153,7 @@ def test_how_columns_are_written() -> None:
         "parity-mean": (0.00171, "0.00171"),
         "cost": (0.0428, "0.0428"),
         "ratio": (1.25, "1.25x"),
-        "date": ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04"),
+        "date": ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04:05"),
         "digest": ("a" * 64, "a" * 10),
         "model": (None, "–"),
     }

@@ -1,6 +1,8 @@
 """`fastbench report`: files and folders, good and damaged, and what it says of them."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +97,27 @@ def test_each_file_is_read_once(tmp_path: Path) -> None:
     assert [row.path for row in read_rows([first, tmp_path]).rows] == [first, second]
 
 
+def test_a_folder_that_cannot_be_read_is_complained_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, run(100))
+    closed = tmp_path / "closed"
+    written(closed, run(200))
+    scan = os.scandir
+
+    def refuse(folder: str | Path) -> object:
+        if Path(folder) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
+    found = read_rows([tmp_path])
+    assert [row.path for row in found.rows] == [path]
+    assert [text.split(")")[0] for text in found.complaints] == [
+        f"The folder {closed} cannot be read (Permission denied"
+    ]
+
+
 def test_report_imports_nothing_heavy() -> None:
     argv = ["report", str(GOLDEN), "--by", "gpu"]
     code = (
@@ -126,6 +149,19 @@ def test_output_goes_to_a_file_in_the_format_of_its_ending(
     argv = ["report", str(record), "--output", str(tmp_path / "gone" / "r.md")]
     assert cli.main(argv) == 2
     assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    path = str(written(folder, run(100)))
+    for name in ("table", "markdown", "csv", "latex", "html"):
+        argv = ["report", path, "--columns", "file,images/s", "--format", name]
+        assert cli.main(argv) == 0
+        assert "\\udcff" in capsys.readouterr().out.replace("\\textbackslash{}", "\\")
+        assert cli.main([*argv, "--output", str(tmp_path / "out")]) == 0
+    assert cli.main(["report", path, "--format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == path
+    assert cli.main(["report", path, "--plots", str(folder), "--plot", "loaders"]) == 0
 
 
 def test_the_help_on_columns(capsys: pytest.CaptureFixture[str]) -> None:

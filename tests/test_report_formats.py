@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from rich.cells import cell_len
 from test_compare import DATA, broken, run
 from test_report import sheet_of
 from test_report_columns import on_gpu, parity, pixels
@@ -89,6 +90,8 @@ def test_latex() -> None:
         "50\\% \\& \\$\\_\\#\\{x\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{}" in text
     )
     assert "\\textsuperscript{a} page cache cold" in text
+    quick = to_latex(sheet_of(run(1), run(1, config={"quick": True})))
+    assert "measured with -{}-quick: a first look" in quick
     for rule in ("\\toprule", "\\midrule", "\\bottomrule"):
         assert text.count(rule) == 1
     braces = re.sub(r"\\[{}]", "", text)
@@ -129,7 +132,14 @@ def test_json_lines() -> None:
     assert rows[4]["status"] == "INVALID"
 
 
-@pytest.mark.parametrize("width", [80, 120])
+def test_a_table_of_wide_characters_keeps_its_width() -> None:
+    sheet = sheet_of(run(100, model="模型" * 30, loader="装载机" * 9), run(50), columns="all")
+    for width in (40, 80, 120):
+        wide = [line for line in text_of(sheet, width).splitlines() if cell_len(line) > width]
+        assert not [line for line in wide if "模" in line or "装" in line]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
 @pytest.mark.parametrize(
     "view",
     [
@@ -183,6 +193,12 @@ def test_the_table_at_80_columns() -> None:
     ]
 
 
+def test_columns_are_in_the_order_in_which_they_were_named() -> None:
+    asked = "images/s,loader,top-1,model"
+    lines = text_of(sheet_of(run(100), columns=asked), 80).splitlines()
+    assert ["images/s", "loader", "top-1", "%", "model"] in [line.split() for line in lines]
+
+
 def test_wide_tables_are_stacked_and_cut_between_topics() -> None:
     text = text_of(sheet_of(*many()), 80)
     assert text.count("────") >= 2
@@ -203,6 +219,7 @@ def test_words_are_wrapped_whole() -> None:
         "augreg",
     ]
     assert wrap("abcdefgh", 3) == ["abc", "def", "gh"]
+    assert wrap("模型模型 模型", 6) == ["模型模", "型", "模型"]  # of two cells each
 
 
 def test_styles() -> None:

@@ -235,6 +235,7 @@ def test_the_table_says_why_something_is_missing() -> None:
         80,
     )
     assert "No accuracy: the images are not read." in text
+    assert "of JPEG" not in text
     assert "--quick" in text
     assert "p99 needs 662" in text
     assert "hits differ." in text

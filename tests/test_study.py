@@ -148,6 +148,19 @@ def test_doubts_are_repeated() -> None:
     assert "--quick" in text
 
 
+def test_a_row_that_does_not_count_says_so() -> None:
+    few = Accuracy(num_samples=50_000, top1_correct=26_000, top5_correct=39_533)
+    assert "\nFAIL        top-1 is 52.00 %, published 56.52 % (-4.52 points; gate: 0.3" in (
+        study.summary([alexnet(accuracy=few)])
+    )
+    more = dataclasses.replace(few, top1_correct=40_000)
+    assert "INVALID     40,000 hits of top-1 and 39,533 of top-5 among 50,000 samples\n" in (
+        study.summary([alexnet(accuracy=more)])
+    )
+    for word in ("FAIL", "INVALID"):
+        assert word not in study.summary([alexnet()])
+
+
 def test_the_gpu_is_the_machine_of_a_row_that_ran_on_it() -> None:
     environment = {"cpu": None, "num_cores": 16, "gpus": [{"name": "A GPU"}]}
     assert "A GPU, unknown CPU, 16 cores" in study.summary(

@@ -90,7 +90,9 @@ def choose(text: str) -> list[Choice]:
         else:
             found = [Choice(find(name, SETS), is_asked=True)]
         for choice in found:
-            choices.setdefault(choice.column.name, choice)
+            name = choice.column.name
+            if name not in choices or choice.is_asked:
+                choices[name] = choice
     if not choices:
         raise UnknownNameError(
             "--columns is empty. `fastbench report --columns help` lists the columns."

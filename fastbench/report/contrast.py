@@ -4,7 +4,8 @@ A contrast is the column in which the sides differ, the baseline is one side. A 
 of the geometric means of the windows' throughputs, over all windows of the same configuration in
 the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
 model, weights, loader, dtype, batch size, compilation and images are equal but for the contrast
-itself; there is no ratio where the page cache or the preprocessing is unlike, or a record INVALID.
+itself; there is no ratio where the page cache or the preprocessing is unlike, where one of the two
+was measured with `--quick`, or a record is INVALID.
 
 What it does not know: how far a machine drifts between two runs, which is in no interval.
 """
@@ -33,9 +34,11 @@ CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch"
 
 def configuration(row: Row, contrast: Column) -> tuple[Value, ...]:
     """What a row has in common with the same configuration on the other sides."""
-    names = [name for name in (*CONFIGURATION, "images", "digest") if name != contrast.name]
-    if contrast.name != "device":  # of several machines, each against itself
-        names.append("cpu")
+    names = [name for name in (*CONFIGURATION, "images", "digest", "cpu") if name != contrast.name]
+    if contrast.name == "device":
+        names.remove("cpu")  # of several machines, each against itself
+    elif contrast.name == "cpu" and row.record.device == "cpu":
+        names.remove("device")  # which is the CPU
     return tuple(row.value(COLUMNS[name]) for name in names)
 
 
@@ -46,11 +49,20 @@ def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[V
     """
     values: list[Any] = list(dict.fromkeys(row.value(contrast) for row in rows))
     numbers = [value for value in values if value is not None]
-    if numbers and all(isinstance(value, int | float) for value in numbers):
-        values = sorted(numbers) + [None] * (len(values) > len(numbers))
+    if not all(isinstance(value, int | float) for value in numbers):
+        numbers = []
+    if numbers:
+        values = sorted(numbers) + [None] * (None in values)
     if baseline is not None:
         known = {contrast.text(value): value for value in values}
-        (name, *_) = match(baseline, list(known), f"{contrast.heading} to be the baseline")
+        # 1024 is written 1,024 here, and 6 is no part of 64.
+        written = {str(value): contrast.text(value) for value in numbers}
+        name, *_ = match(
+            written.get(baseline.strip(), baseline),
+            list(known),
+            f"{contrast.heading} to be the baseline",
+            in_part=not written,
+        )
         values.remove(known[name])
         values.insert(0, known[name])
     return values
@@ -83,7 +95,12 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
 
 
 def _is_like(a: Row, b: Row, contrast: Column) -> bool:
-    """Whether page cache and preprocessing are the same, as far as both records know them."""
+    """Whether page cache and preprocessing are the same, as far as both records know them.
+
+    And whether both are results, or both first looks.
+    """
+    if bool(a.record.config.get("quick")) != bool(b.record.config.get("quick")):
+        return False
     its, other = conditions(a.record), conditions(b.record)
     names = [name for name in its if name == "page cache" or name.startswith(PREPROCESS)]
     if contrast.name == "page-cache":
@@ -124,11 +141,12 @@ def with_prices(rows: Sequence[Row], prices: Mapping[str, float]) -> list[Row]:
     ]
 
 
-def match(name: str, known: Sequence[str], what: str) -> list[str]:
+def match(name: str, known: Sequence[str], what: str, *, in_part: bool = True) -> list[str]:
     """What a name stands for: the known name itself, else those that hold it; in any case."""
     asked = name.casefold()
     found = [each for each in known if each.casefold() == asked]
-    found = found or [each for each in known if asked in each.casefold()]
+    if in_part:
+        found = found or [each for each in known if asked in each.casefold()]
     if not found:
         listed = ", ".join(repr(each) for each in known[:5]) or "none"
         raise UnknownNameError(

@@ -45,10 +45,11 @@ def _loader_cpu(row: Row) -> float | None:
 
 
 def _jpeg_bytes(row: Row) -> float | None:
-    num_bytes = row.record.data.get("num_bytes")
-    if num_bytes is None:
+    record = row.record
+    num_bytes = record.data.get("num_bytes")
+    if num_bytes is None or not record.decodes:
         return None
-    return num_bytes / row.record.data["num_samples"] * row.record.throughput.images_per_s
+    return num_bytes / record.data["num_samples"] * record.throughput.images_per_s
 
 
 def _peak(readings: list[int] | None) -> int | None:
@@ -305,7 +306,7 @@ FIGURES: Final = (
     Column(
         name="macs",
         heading="GMACs",
-        meaning="multiplications and additions of the model for one image",
+        meaning="multiply-accumulates of the model for one image, in thousands of millions",
         topic=COST,
         unit="MACs",
         shown_unit="",

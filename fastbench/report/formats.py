@@ -117,7 +117,9 @@ _LATEX: Final = {
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    """Text in which nothing is a command; two hyphens in a row would become a dash."""
+    parts = re.split("(?<=-)(?=-)", " ".join(text.split()))
+    return "{}".join("".join(_LATEX.get(x, x) for x in part) for part in parts)
 
 
 def _inline(cell: Cell, escape: Callable[[str], str], mark: Callable[[str], str]) -> str:

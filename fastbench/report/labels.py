@@ -24,6 +24,11 @@ def _counted(singular: str) -> Callable[[int], str]:
     return lambda number: f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
+def _time(created: str) -> str:
+    """To the second: rows that have the same configuration are told apart by it."""
+    return created[:19].replace("T", " ")
+
+
 RUN_LABELS: Final = (
     _label(
         "device",
@@ -134,8 +139,8 @@ MACHINE_LABELS: Final = (
         "when it was measured, UTC",
         lambda row: row.record.created,
         topic=FILE,
-        show=lambda value: value[:16].replace("T", " "),
-        words=lambda value: value[:10],
+        show=_time,
+        words=_time,
     ),
     _label("file", "the record's file", lambda row: str(row.path), topic=FILE),
 )

@@ -18,12 +18,12 @@ from fastbench.errors import RecordError
 from fastbench.storage import SCHEMA_VERSION, build_record, other_kind, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from fastbench.report.column import Bounds, Column, Value
     from fastbench.results import Record
 
-__all__ = ["DIFFERENT", "FAIL", "INVALID", "OK", "Found", "Row", "read_rows"]
+__all__ = ["DIFFERENT", "FAIL", "INVALID", "OK", "Found", "Row", "device_of", "read_rows"]
 
 OK: Final = "ok"
 INVALID: Final = "INVALID"
@@ -55,8 +55,11 @@ class Row:
         return self._values[column.name]
 
     def bounds(self, column: Column) -> Bounds:
-        """The range of a column's value; None where it has none."""
-        return column.bounds(self) if column.bounds and self.value(column) is not None else None
+        """The range of a column's value; None where it has none, or no finite one."""
+        if column.bounds is None or self.value(column) is None:
+            return None
+        bounds = column.bounds(self)
+        return bounds if bounds and all(map(math.isfinite, bounds)) else None
 
     def _read(self, column: Column) -> Value:
         try:
@@ -115,19 +118,24 @@ class Row:
 
     @property
     def device(self) -> str | None:
-        """The name of the GPU that the model ran on, or of the CPU where it ran there."""
-        kind, _, index = self.record.device.partition(":")
-        environment = self.record.environment
-        if kind == "cpu":
-            return environment.get("cpu")
-        names = [gpu["name"] for gpu in environment.get("gpus", [])]
-        number = int(index) if index.isdecimal() else 0
-        return names[number] if number < len(names) else None
+        """As `device_of`."""
+        return device_of(self.record)
 
     def package(self, *names: str) -> str | None:
         """The version of the first of these packages that was installed."""
         packages = self.record.environment.get("packages", {})
         return next((packages[name] for name in names if packages.get(name)), None)
+
+
+def device_of(record: Record) -> str | None:
+    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
+    kind, _, index = record.device.partition(":")
+    environment = record.environment
+    if kind == "cpu":
+        return environment.get("cpu")
+    names = [gpu["name"] for gpu in environment.get("gpus", [])]
+    number = int(index) if index.isdecimal() else 0
+    return names[number] if number < len(names) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +156,16 @@ def read_rows(paths: Iterable[Path]) -> Found:
     complaints: list[str] = []
     passed_over: list[Path] = []
     seen: set[Path] = set()
+
+    def complain(error: OSError) -> None:
+        complaints.append(
+            f"The folder {error.filename} cannot be read ({error.strerror}). Records in it are "
+            f"missing here."
+        )
+
     for path in paths:
         num_files, its_rows = 0, []
-        for file in _files(path):
+        for file in _files(path, complain):
             num_files += 1
             if (resolved := file.resolve()) in seen:
                 continue
@@ -172,11 +187,11 @@ def read_rows(paths: Iterable[Path]) -> Found:
     return Found(rows=rows, complaints=complaints, passed_over=passed_over)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=on_error):
         folders.sort()
         yield from (Path(folder) / name for name in sorted(names) if name.endswith(".json"))
 

@@ -127,7 +127,7 @@ SCORES: Final = (
         name="parity",
         heading="parity",
         meaning="exact (no pixel off by more than 1 level), equivalent (less than 0.5 in the mean, "
-        "and 98.5 % agree), or different: not ranked",
+        "and 98.5 % agree but for chance), or different: not ranked",
         topic=PREDICTIONS,
         read=lambda row: row.parity,
         align="left",

@@ -304,7 +304,7 @@ def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: Vie
     if view.prices:
         prices = {line.row.device: line.row.price_per_h for line in sheet.lines}
         said = [f"{name} ${price:g}" for name, price in prices.items() if price is not None]
-        without = [str(name) for name, price in prices.items() if price is None]
+        without = [name or "an unknown device" for name, price in prices.items() if price is None]
         remarks.append(
             f"Prices of an hour: {', '.join(said)}"
             + (f"; none was given for {', '.join(without)}." if without else ".")

@@ -150,8 +150,12 @@ def _block(record: Record) -> list[str]:
     else:
         lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
         lines += ["", *_table(record.accuracy, record.published), *_details(record.accuracy)]
-    for note in record.notes:
-        lines += _entry("note", note)
+    for name, found in (
+        ("INVALID", record.invalid),
+        ("FAIL", record.failures),
+        ("note", record.notes),
+    ):
+        lines += [line for text in found for line in _entry(name, text)]
     return lines
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -19,6 +19,7 @@ from rich.text import Text
 
 from fastbench.advice import advise_all
 from fastbench.gates import FULL_SET, gate_in_words
+from fastbench.report.rows import device_of
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from fastbench.measurements import Throughput
     from fastbench.results import Record
 
-__all__ = ["render"]
+__all__ = ["NARROWEST", "render"]
+
+NARROWEST: Final = 80
+"""Columns without which figures would be cut short."""
 
 
 def render(records: Sequence[Record]) -> RenderableType:
@@ -81,7 +85,7 @@ _WIDEST_NAME = 32
 _BREAKS = re.compile(r"(\s+|(?<=[-=_/:.])(?=\w))")
 MOST_ADVICE = 3
 
-_CONDITIONS = ("model", "device", "dtype", "batch_size", "compile")
+_CONDITIONS = ("model", "device", "dtype", "batch_size", "compile", "num_threads")
 
 
 def _condition(record: Record, name: str) -> str:
@@ -91,6 +95,8 @@ def _condition(record: Record, name: str) -> str:
         return (
             record.model if record.weights == "embedded" else f"{record.model} ({record.weights})"
         )
+    if name == "num_threads":
+        return f"{record.num_threads} threads"
     return f"batch {record.batch_size}" if name == "batch_size" else str(getattr(record, name))
 
 
@@ -103,16 +109,15 @@ def _varying(records: Sequence[Record]) -> list[str]:
 def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
     """The lines above the table: the data, what every row has in common, and the models' sizes."""
     first = records[0]
-    shared = [_condition(first, name) for name in _CONDITIONS if name not in varying]
-    data, gpus = first.data, first.environment["gpus"]
+    shared = {name: _condition(first, name) for name in _CONDITIONS if name not in varying}
+    threads = shared.pop("num_threads", None)
+    data = first.data
     mean = format_bytes(data["num_bytes"] / data["num_samples"])
-    machine = gpus[0]["name"] if first.device != "cpu" and gpus else first.environment["cpu"]
+    machine = device_of(first) or f"unknown {first.device.partition(':')[0]}"
+    where = [machine, f"{first.environment['num_cores']} cores", *([threads] if threads else [])]
     return Text.assemble(
-        (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared)}\n", "bold"),
-        (
-            f"{machine} · {first.environment['num_cores']} cores · {first.num_threads} threads",
-            "dim",
-        ),
+        (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared.values())}\n", "bold"),
+        (" · ".join(where), "dim"),
         *((f"\n{line}", "dim") for line in dict.fromkeys(map(_size, records)) if line),
     )
 
@@ -199,9 +204,11 @@ def _short(record: Record, records: Sequence[Record], varying: Sequence[str]) ->
 
 
 def _advice(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
+    """The gravest doubts; an INVALID row's figures say nothing, and give reason for none."""
+    valid = [record for record in records if not record.invalid]
     return [
         Text.assemble(("→ ", "bold"), f"{_who(record, varying)}: {advice}.")
-        for record, advice in advise_all(records, MOST_ADVICE)
+        for record, advice in advise_all(valid, MOST_ADVICE)
     ]
 
 
@@ -230,8 +237,9 @@ def _facts_of(record: Record) -> str:
             facts.append(
                 f"{telemetry.watts:.0f} W, {format_rate(telemetry.images_per_joule)} images/J"
             )
-    num_bytes = record.data["num_bytes"] / record.data["num_samples"] * throughput.images_per_s
-    facts.append(f"{format_bytes(num_bytes)}/s of JPEG")
+    if record.decodes:
+        num_bytes = record.data["num_bytes"] / record.data["num_samples"] * throughput.images_per_s
+        facts.append(f"{format_bytes(num_bytes)}/s of JPEG")
     for latency in record.other_latencies:
         median = format_milliseconds(latency.median_s)
         facts.append(f"latency of a batch of {latency.batch_size}: {median} ms")
@@ -259,7 +267,8 @@ def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     if hits:
         counts = ", ".join(map(" ".join, hits.items()))
         if len(hits) > 1 and len(set(hits.values())) == 1:
-            counts = f"{next(iter(hits.values()))} in every row"
+            scored = "" if len(hits) == len(records) else " that is scored"
+            counts = f"{next(iter(hits.values()))} in every row{scored}"
         num = next(record.accuracy.num_samples for record in records if record.accuracy)
         notes.append(f"Hits top-1 / top-5 of n={num:,}: {counts}.")
     random = dict.fromkeys(r.model for r in records if r.weights == "none" and r.accuracy)
@@ -267,10 +276,11 @@ def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     notes.extend(_skipped(records))
     reasons = dict.fromkeys(record.labels for record in records if record.accuracy is None)
     notes.extend(f"No accuracy: {reason.removeprefix('no labels: ')}." for reason in reasons)
-    bounds = {r.bound for r in records if r.bound}
-    if bounds:
-        alone = " or ".join(f"the {name} alone" for name in sorted(bounds))
-        notes.append(f"Of ceiling: end to end over {alone}, whichever is slower.")
+    ceilings = {name for record in records for name in record.ceilings}
+    if ceilings:
+        alone = " or ".join(f"the {name} alone" for name in sorted(ceilings))
+        slower = ", whichever is slower" if len(ceilings) > 1 else ""
+        notes.append(f"Of ceiling: end to end over {alone}{slower}.")
     reference = next((r.parity.reference for r in records if r.parity), None)
     if reference is not None:
         notes.append(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,7 @@ from fastbench.report.rows import INVALID, OK
 from fastbench.report.sheet import BEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -36,6 +35,9 @@ _GAPS: Final = (2, 1)
 _HEADING: Final = 2
 """Lines of a heading where there is room."""
 _SUPERSCRIPTS: Final = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+
+_BLANKS: Final = r"[ \t\n\r\f\v]+"
+"""Not the one that keeps `95 %` on one line."""
 
 _Part = tuple[str, str]
 """A line of a cell: its text and its style."""
@@ -92,7 +94,7 @@ def _entry(mark: str, text: str, style: str, indent: int, width: int) -> Iterato
     """A paragraph whose further lines are indented below its first word."""
     indent = max(indent, cell_len(mark) + 1)
     glued = text.replace(" %", "\N{NO-BREAK SPACE}%")  # `95 %` on one line
-    for number, part in enumerate(wrap(glued, max(20, width - indent))):
+    for number, part in enumerate(wrap(glued, max(12, width - indent))):
         part = part.replace("\N{NO-BREAK SPACE}", " ")
         yield Text((mark if number == 0 else "").ljust(indent) + part, style=style)
 
@@ -101,16 +103,13 @@ def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
     """The table, or the tables that it is cut into, as what stands side by side in each."""
     labels = [i for i, column in enumerate(sheet.columns) if column.is_label]
     figures = [i for i, column in enumerate(sheet.columns) if not column.is_label]
-    flat = [_column(sheet, i, width) for i in (*labels, *figures)]
-    wide = [
-        _widened(sheet.columns[i].title, each)
-        for i, each in zip((*labels, *figures), flat, strict=True)
-    ]
+    flat = [_column(sheet, i, width) for i in range(len(sheet.columns))]
+    wide = [_widened(column.title, each) for column, each in zip(sheet.columns, flat, strict=True)]
     for stacks, gap in ((wide, _GAPS[0]), (flat, _GAPS[-1])):
         if _fits(stacks, width, gap):
             return [stacks]
     front = [_labels(sheet, labels, width)] if labels else []
-    made = {i: _column(sheet, i, width) for i in figures}
+    made = {i: flat[i] for i in figures}
     blocks: list[list[int]] = [[]]
     for i in figures:
         if blocks[-1] and not _fits([*front, *(made[j] for j in (*blocks[-1], i))], width):
@@ -233,19 +232,28 @@ def _side_by_side(stacks: list[_Stack], parts: list[_Part], gap: int) -> Text:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of whole words; a word that is wider is broken behind its own punctuation."""
-    words = [part for word in re.split(r"[ \t\n]+", text) for part in _broken(word, width)]
-    return textwrap.wrap(
-        " ".join(words), width, break_long_words=False, break_on_hyphens=False
-    ) or [""] * bool(text)
+    """Lines of whole words; a word that is wider is broken behind its own punctuation.
+
+    A width is in cells: a Chinese character has two.
+    """
+    words = [part for word in re.split(_BLANKS, text) for part in _broken(word, width)]
+    return _filled(words, width, " ") if any(words) else [""] * bool(text)
 
 
 def _broken(word: str, width: int) -> list[str]:
     if cell_len(word) <= width:
         return [word]
-    parts = [""]
-    for piece in re.findall(r"[^/_.:-]*[/_.:-]|[^/_.:-]+", word):
-        if parts[-1] and cell_len(parts[-1] + piece) > width:
-            parts.append("")
-        parts[-1] += piece
-    return [part[i : i + width] for part in parts for i in range(0, len(part), width)]
+    pieces = re.findall(r"[^/_.:-]*[/_.:-]|[^/_.:-]+", word)
+    return [line for part in _filled(pieces, width) for line in _filled(part, width)]
+
+
+def _filled(parts: Iterable[str], width: int, between: str = "") -> list[str]:
+    """Parts in as few lines as hold them in this order; one that is wider has its own."""
+    lines = [""]
+    for part in filter(None, parts):
+        longer = f"{lines[-1]}{between}{part}" if lines[-1] else part
+        if lines[-1] and cell_len(longer) > width:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return lines

@@ -5,8 +5,8 @@ model, loader, software) and how they were made (`--quick`, the version of the f
 and is neither a column nor a heading of the table is flagged on the rows that stand apart from the
 others: nothing is mixed silently.
 
-Rows are ranked against each other only on the same images, with the same page cache, and not a
-first look against a result.
+Rows are ranked against each other only on the same images, which their loaders read, among the same
+classes, with the same page cache, and not a first look against a result.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ IN_SIGHT: Final = {
     "batch size": "batch",
     "compile": "compile",
     "threads": "threads",
+    "cores": "cores",
     "image set": "digest",
     "page cache": "page-cache",
     "torch": "torch",
@@ -53,7 +54,7 @@ IN_SIGHT: Final = {
 }
 """Which column shows a fact, by the fact's name; the others are shown by none."""
 
-COMPARABLE: Final = ("image set", "page cache", "--quick")
+COMPARABLE: Final = ("image set", "images are read", "--among", "page cache", "--quick")
 MOST_VALUES: Final = 3
 MOST_NAMED: Final = 6
 _LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
@@ -84,9 +85,12 @@ def facts(row: Row) -> dict[str, Any]:
         if name.startswith(PREPROCESS)
     )
     cpu = record.environment.get("cpu")
+    gpu = record.telemetry.gpu if record.telemetry else None
     return {
         "device": row.device,
+        "power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
         "CPU": None if record.device == "cpu" else cpu,
+        "cores": record.environment.get("num_cores"),
         "model": record.model,
         "weights": record.weights,
         "loader": record.loader,
@@ -94,9 +98,13 @@ def facts(row: Row) -> dict[str, Any]:
         "threads": record.num_threads,
         **{name: value for name, value in known.items() if not name.startswith(PREPROCESS)},
         "preprocessing": preprocess or None,
+        "--resize": record.config.get("resize"),
+        "--among": record.config.get("among"),
         "torch": row.package("torch"),
+        "torchvision": row.package("torchvision"),
         "DALI": row.package("nvidia-dali-cuda120", "nvidia-dali-cuda130"),
         "driver": record.environment.get("driver"),
+        "images are read": record.reads_images,
         "--quick": bool(record.config.get("quick")),
         "schema version": row.version,
     }
@@ -106,13 +114,15 @@ def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What most rows have, by the fact's name; the first of what is equally frequent.
 
     `--quick` is unusual wherever a row was measured without, and so is all else of such rows: they
-    have no say. The newest schema is the usual one.
+    have no say. So is a loader that reads no images where another reads them. The newest schema is
+    the usual one.
     """
     found: dict[str, Any] = {}
     voters = [its for its in every if not its["--quick"]] or every
     for name in every[0]:
         known = [its[name] for its in voters if its[name] is not None]
         found[name] = Counter(known).most_common(1)[0][0] if known else None
+    found["images are read"] = any(its["images are read"] for its in every)
     found["--quick"] = all(its["--quick"] for its in every)
     found["schema version"] = max(its["schema version"] for its in every)
     return found
@@ -178,6 +188,8 @@ def what_is_common(
         if number == 1 and "date" not in shown:
             parts.append(_dates(rows))
         lines.append(" · ".join(parts))
+    if all(row.record.config.get("among") == "present" for row in rows):
+        lines.append("Predicted among the classes that the images have, not all of the model's.")
     if all(row.record.config.get("quick") for row in rows):
         lines.append("Measured with --quick: a first look, not a result.")
     return [line for line in lines if line]
@@ -213,6 +225,8 @@ def _stands_apart(value: Any, main: Any) -> bool:
 def _say(name: str, value: Any, main: Any) -> str:
     if name == "--quick":
         return "measured with --quick: a first look, not a result; not ranked with the others"
+    if name == "images are read":
+        return "its loader does not read the images; not ranked with the others"
     if name == "schema version":
         return f"a record of schema version {value}, which lacks what later ones have"
     if name == "preprocessing":

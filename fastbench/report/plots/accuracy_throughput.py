@@ -2,8 +2,10 @@
 
 On the front are the rows that no other beats in one without losing in the other. It joins measured
 values: where intervals overlap, another measurement may order the rows otherwise. A row that fails
-a gate of parity or accuracy is hollow and on no front. Rows of other images than most have another
-top-1, and INVALID rows have none: both are left out, and the caption says so.
+a gate of parity or accuracy is hollow and on no front; nor is one that a table would not rank with
+the others, for its page cache or `--quick`. Rows of other images than most, or predicted among
+other classes (`--among`), have another top-1, and INVALID rows have none: they are left out, and
+the caption says so.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.report.plots import bars, captions, style
+from fastbench.report.rows import Row
+from fastbench.report.unlike import facts, is_comparable, usual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +72,11 @@ def figure(records: Sequence[Record]) -> Figure:
     meaning = "Bars: 95 % interval of top-1 (Wilson), and the spread of the windows' throughputs."
     if points.front and len(points.x) > 1:
         meaning += " Bold: on the Pareto front."
+    if num_apart := _is_ranked(comparable).count(False):
+        left_out.append(
+            f"Not held against the others, for their page cache or --quick: {num_apart} of "
+            f"{len(comparable):,} points."
+        )
     if bars.any_fails(comparable):
         meaning += f" {bars.FAILS_MEANING}"
     notes = [meaning, *left_out]
@@ -86,19 +96,31 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     if not scored:
         raise style.NothingToShowError("No valid row has an accuracy. Run with labelled images.")
     if missing := len(sound) - len(scored):
-        notes.append(f"Left out for want of labels: {missing} of {len(records):,} rows.")
+        notes.append(f"Left out, without accuracy: {missing} of {len(records):,} rows.")
     sets = Counter(map(captions.image_set, scored))
     most = sets.most_common(1)[0][0]
-    found = [record for record in scored if captions.image_set(record) == most]
-    if unlike := len(scored) - len(found):
+    alike = [record for record in scored if captions.image_set(record) == most]
+    if unlike := len(scored) - len(alike):
         notes.append(f"Left out, of other images: {unlike} of {len(records):,} rows.")
+    usual = Counter(map(captions.is_among_all, alike)).most_common(1)[0][0]
+    found = [record for record in alike if captions.is_among_all(record) == usual]
+    if unlike := len(alike) - len(found):
+        notes.append(f"Left out, predicted among other classes: {unlike} of {len(records):,} rows.")
     return found, notes
+
+
+def _is_ranked(records: Sequence[Record]) -> list[bool]:
+    """Which rows a table of them would rank with the others, were their predictions right."""
+    every = [facts(Row(record=record, path=Path())) for record in records]
+    common = usual(every)
+    return [is_comparable(its, common) for its in every]
 
 
 def _points(records: list[Record], marks: Sequence[str]) -> _Points:
     x = [record.throughput.images_per_s for record in records]
     y = [100 * record.accuracy.top1 for record in records if record.accuracy]
-    sound = [i for i, record in enumerate(records) if not record.failures]
+    is_ranked = _is_ranked(records)
+    sound = [i for i, record in enumerate(records) if is_ranked[i] and not record.failures]
     front = [sound[i] for i in pareto_front([x[i] for i in sound], [y[i] for i in sound])]
     telling = captions.varying(records)
     # What the markers say need not be said at each of them, if it leaves something to be said.

@@ -6,6 +6,7 @@ sizes; batch latency also of one record that probed other sizes (`--latency-batc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,11 +27,13 @@ __all__ = ["figure"]
 
 _PANEL: Final = (4.9, 3.6)  # inches
 _MOST_SERIES: Final = 14
-_MOST_TICKS: Final = 12
+_TICK_SIZE: Final = 9.0
 _NAME_SIZE: Final = 8.5
 _LEGEND_LINE: Final = 0.2  # inches
 _HANDLE: Final = 0.6
 _BESIDE: Final = 0.12  # of a doubling: how far the outermost line is from the batch size
+_ROOM: Final = 1.25  # times: from the outermost batch sizes to the axis's ends
+_BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and ticks
 
 
 @dataclass
@@ -65,7 +68,9 @@ def figure(records: Sequence[Record]) -> Figure:
             "No configuration has several batch sizes. Run with several --batch-size, or with "
             "--latency-batch-size."
         )
-    said = captions.conditions([r for s in shown for r in s.records], without=("batch",))
+    own_threads = ("threads",) if _have_own_threads(sound) else ()
+    drawn = [r for s in shown for r in s.records]
+    said = captions.conditions(drawn, without=("batch", *own_threads))
     made = _draw(panels, _marked_names(shown, said.marks))
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),
@@ -84,18 +89,26 @@ def figure(records: Sequence[Record]) -> Figure:
     return made
 
 
+def _have_own_threads(records: Sequence[Record]) -> bool:
+    """Whether the lines are told apart by their threads too: a sweep of each number is a line."""
+    return len({record.num_threads for record in records}) > 1
+
+
 def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     """The configurations, and how many records a later one of the same batch size replaces."""
-    found: dict[tuple[str, ...], _Series] = {}
+    found: dict[tuple[object, ...], _Series] = {}
     names = captions.parts(records, without=("batch",))
-    latest: dict[tuple[str, ...], Record] = {}
+    if _have_own_threads(records):
+        for record, name in zip(records, names, strict=True):
+            name.append(captions.threads(record))
+    latest: dict[tuple[object, ...], Record] = {}
     for record in sorted(records, key=lambda record: record.created):
-        latest[captions.configuration(record)] = record
+        latest[*captions.configuration(record), record.num_threads] = record
     kept = {id(record) for record in latest.values()}
     for record, name in zip(records, names, strict=True):
         if id(record) not in kept:
             continue
-        key = captions.configuration(record, ("batch",))
+        key = (*captions.configuration(record, ("batch",)), record.num_threads)
         series = found.setdefault(key, _Series(" · ".join(name) or record.model))
         series.records.append(record)
         series.rates[record.batch_size] = record.throughput.rates
@@ -142,7 +155,7 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
     made = style.new_figure(width, sum(heights))
     grid = made.add_gridspec(len(heights), len(panels), height_ratios=heights)
     for column, panel in enumerate(panels):
-        _draw_panel(made.add_subplot(grid[0, column]), panel)
+        _draw_panel(made.add_subplot(grid[0, column]), panel, width / len(panels) - _BESIDE_AXES)
     if len(names) > 1:
         below = made.add_subplot(grid[1, :])
         below.axis("off")
@@ -180,7 +193,21 @@ def _handle(i: int) -> Any:
     return Line2D([], [], **_look(i))
 
 
-def _draw_panel(axes: Axes, panel: _Panel) -> None:
+def _ticks(batches: Sequence[int], inches: float) -> list[int]:
+    """Batch sizes whose labels do not meet on an axis so wide: the ends, then the roundest."""
+
+    def meet(a: int, b: int) -> bool:
+        apart = inches * abs(math.log2(b / a)) / math.log2(_ROOM**2 * batches[-1] / batches[0])
+        return apart < 0.1 + sum(style.text_width(f"{x:,}", _TICK_SIZE) for x in (a, b)) / 2
+
+    kept: list[int] = []
+    for size in [batches[0], batches[-1], *sorted(batches, key=lambda size: -(size & -size))]:
+        if not any(meet(size, other) for other in kept):
+            kept.append(size)
+    return sorted(kept)
+
+
+def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     middle = (len(panel.samples) - 1) / 2
@@ -203,9 +230,8 @@ def _draw_panel(axes: Axes, panel: _Panel) -> None:
     style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
     batches = sorted({size for of_batch in panel.samples for size in of_batch})
     axes.set_xscale("log", base=2)
-    axes.set_xlim(batches[0] / 1.25, batches[-1] * 1.25)
-    every = -(-len(batches) // _MOST_TICKS)
-    axes.xaxis.set_major_locator(FixedLocator(batches[::every]))
+    axes.set_xlim(batches[0] / _ROOM, batches[-1] * _ROOM)
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(batches, inches)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
     axes.set_ylabel(panel.label)

@@ -28,6 +28,7 @@ __all__ = [
     "conditions",
     "configuration",
     "image_set",
+    "is_among_all",
     "is_on_gpu",
     "list_names",
     "machine",
@@ -35,6 +36,7 @@ __all__ = [
     "parts",
     "sound",
     "text_of",
+    "threads",
     "varying",
 ]
 
@@ -94,8 +96,13 @@ def _compile(record: Record) -> str:
     return "eager" if mode is None else "compile" if mode == "default" else f"compile {mode}"
 
 
+def is_among_all(record: Record) -> bool:
+    """Whether predictions are among all the model's classes, not those present in the data."""
+    return record.config.get("among") != "present"
+
+
 def _among(record: Record) -> str:
-    return "among the classes present" if record.config.get("among") == "present" else "all classes"
+    return "all classes" if is_among_all(record) else "among the classes present"
 
 
 # What a row is called by, in this order.
@@ -132,6 +139,11 @@ def _preprocess(record: Record) -> str:
     )
 
 
+def threads(record: Record) -> str:
+    """How many threads or worker processes the loader had, in words."""
+    return f"{record.num_threads} thread{'s' * (record.num_threads != 1)}"
+
+
 def _resize(record: Record) -> str:
     how = record.config.get("resize")
     return f"--resize {how}" if how else ""
@@ -164,9 +176,9 @@ def _of_gpu(shown: str, name: str) -> Reader:
 
 # What else a row may differ in, in the caption's order.
 _HOW: Final[dict[str, Reader]] = {
-    "host": lambda record: _cpu(record) if is_on_gpu(record) else "",
+    "host": lambda record: f"GPU host {_cpu(record)}" if is_on_gpu(record) else "",
     "power limit": _power_limit,
-    "threads": lambda record: f"{record.num_threads} thread{'s' * (record.num_threads != 1)}",
+    "threads": threads,
     "preprocess": _preprocess,
     "resize": _resize,
     "quick": _quick,
@@ -283,7 +295,11 @@ def conditions(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     first = records[0]
     noted = {name: read for name, read in _RATHER_NOTED.items() if name not in telling}
     noted |= _HOW | _SOFTWARE
-    how = {name: read for name, read in noted.items() if _differs(records, read)}
+    how = {
+        name: read
+        for name, read in noted.items()
+        if name not in without and _differs(records, read)
+    }
     own_preprocess = "preprocess" in how and not _differs_within(records, _preprocess)
     if own_preprocess:
         del how["preprocess"]

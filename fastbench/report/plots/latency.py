@@ -45,6 +45,7 @@ def figure(records: Sequence[Record]) -> Figure:
     ]
     panels = [panel for panel in panels if any(panel[1](record) for record in plan.records)]
     rows = lay_out(plan.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
+    taken = 0.0
     for axes, (label, samples_of) in zip(rows.panels, panels, strict=True):
         samples = [samples_of(record) for record in plan.records]
         for y, of_row in zip(rows.ys, samples, strict=True):
@@ -52,8 +53,8 @@ def figure(records: Sequence[Record]) -> Figure:
         everything = [1e3 * value for of_row in samples for value in of_row]
         style.scale_axis(axes, "x", min(everything), max(everything), from_zero=True)
         axes.set_xlabel(label)
-        add_columns(axes, rows.ys, _columns(samples))
-    _add_legend(rows.panels[0])
+        taken += add_columns(axes, rows.ys, _columns(samples))
+    _add_legend(rows.panels[0], (_WIDTH - rows.left - taken) / len(panels))
     needs = ", ".join(f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99))
     meaning = (
         "Batch latency: from asking for a batch to its predictions on the host, nothing else in "
@@ -119,7 +120,7 @@ def _columns(samples: Sequence[list[float]]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _add_legend(axes: Axes) -> None:
+def _add_legend(axes: Axes, width: float) -> None:
     from matplotlib.lines import Line2D
 
     dot = Line2D(
@@ -145,4 +146,4 @@ def _add_legend(axes: Axes) -> None:
         for half, width in _MARKS.values()
     ]
     labels = ["a sample", *(f"p{pct}" for pct in _MARKS)]
-    style.add_legend(axes, [dot, *ticks], labels, _WIDTH)
+    style.add_legend(axes, [dot, *ticks], labels, width)
