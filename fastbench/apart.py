@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from fastbench import errors
 from fastbench.config import RunConfig
-from fastbench.errors import EXIT_INTERRUPTED, CrashError, FastbenchError
+from fastbench.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 from fastbench.results import FailedRow, Record
 from fastbench.storage import read_record
 
@@ -246,6 +246,8 @@ def _ending(status: int) -> str:
 
 def _pack(error: FastbenchError) -> dict[str, Any]:
     """An error as JSON; one of a class that `errors` does not have is its nearest of those."""
+    if isinstance(error, CorruptImageError):  # which takes more than its text
+        return {"kind": "CorruptImageError", "args": [error.path, str(error.what), error.remedy]}
     kinds = (kind.__name__ for kind in type(error).__mro__)
     name = next(name for name in kinds if name in vars(errors))
     if name == type(error).__name__ and all(isinstance(part, str) for part in error.args):

@@ -95,7 +95,7 @@ class CorruptImageError(DataError):
 
     def __init__(self, path: object, what: str, remedy: str = REPLACE) -> None:
         # As they were given: an error that comes from another process is built again from them.
-        super().__init__(path, what, remedy)
+        super().__init__(str(path), what, remedy)
         self.path = str(path)
         self.what = what
         self.remedy = remedy

@@ -295,6 +295,13 @@ def test_every_error_comes_through() -> None:
         back = apart._unpack(json.loads(json.dumps(apart._pack(error))))
         assert (type(back), str(back), back.exit_code) == (kind, str(error), error.exit_code)
 
+    for image in (
+        CorruptImageError(Path("a") / "b.jpg", "is damaged", "Mend it."),
+        type("PlugInError", (CorruptImageError,), {})("a/b.jpg", "is damaged", "Mend it."),
+    ):
+        back = apart._unpack(json.loads(json.dumps(apart._pack(image))))
+        assert (type(back), str(back)) == (CorruptImageError, "a/b.jpg is damaged. Mend it.")
+
     class PlugInError(UnknownNameError):
         def __init__(self, number: int) -> None:
             super().__init__(number)
@@ -330,6 +337,18 @@ def test_the_progress_in_a_terminal() -> None:
 )  # fmt: skip
 def test_a_time_that_is_guessed(seconds: float, text: str) -> None:
     assert format_about(seconds) == text
+
+
+def test_a_bad_file_among_the_images_of_several_rows(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a real child, which lists the images: its sentence is the run's."""
+    (small / "n02123045/3.jpg").write_bytes(b"")
+    argv = ["--model", "sample", "--device", "cpu", "--output", str(tmp_path / "out")]
+    assert cli.main(["run", "--data", str(small), *argv]) == 1
+    (said,) = complaints(capsys.readouterr().err)
+    assert "3.jpg is empty (0 bytes). Replace or remove the file" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
