@@ -73,8 +73,13 @@ def run_row(
         "argv": sys.argv[1:],
     }
     with _Child(job, tell) as child:
-        child.listen()
         answers = child.answers
+        try:
+            child.listen()
+        except KeyboardInterrupt:
+            if "record" in answers:  # it had only to end
+                yield read_record(Path(answers["record"]))
+            raise
         if "record" in answers:
             if child.status:
                 tell.note(f"The row's process {_ending(child.status)} after it was measured.")

@@ -64,6 +64,9 @@ def measure(job: dict[str, Any], channel: Any) -> None:
     path = folder / f"{name}-{config.dtype}-{config.batch_size}.json"
     path.write_text(json.dumps(record))
     channel.send(record=str(path))
+    if name == "lingering":
+        (folder / "child.pid").write_text(str(os.getpid()))
+        time.sleep(60)
     if name == "untidy":
         os.kill(os.getpid(), signal.SIGSEGV)
 

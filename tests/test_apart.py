@@ -273,6 +273,23 @@ def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) 
     assert started(tmp_path) == ["sample dali auto", f"sample {kind} auto"]
 
 
+def test_ctrl_c_while_the_process_of_a_measured_row_ends(tmp_path: Path) -> None:
+    """Torch takes a second or more to end: the row is finished all the same."""
+    with start(tmp_path, "lingering", "dali") as process:
+        told = tmp_path / "out/child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        time.sleep(0.5)  # the parent has heard of the record
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "lingering" in out
+    folder = tmp_path / "out"
+    assert err.splitlines()[-1] == (
+        f"fastbench: Interrupted: 1 finished row is in {folder}. "
+        f"Go on with: fastbench run --resume {folder}"
+    )
+
+
 def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
     with start(tmp_path, "stubborn", "dali") as process:
         told = tmp_path / "out/child.pid"
