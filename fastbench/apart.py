@@ -81,7 +81,9 @@ def run_row(
                 yield read_record(Path(answers["record"]))
             raise
         if "record" in answers:
-            if child.status:
+            if child.is_late:
+                tell.note(f"The row's process did not end within {EXIT_S:g} s, and was killed.")
+            elif child.status:
                 tell.note(f"The row's process {_ending(child.status)} after it was measured.")
             yield read_record(Path(answers["record"]))
         elif "failed" in answers:
@@ -113,6 +115,8 @@ class _Child:
     answers: dict[str, Any] = field(default_factory=dict)
     status: int = 0
     """Its exit status as `subprocess` has it: negative for a signal."""
+    is_late: bool = False
+    """Whether it had answered and would not end."""
 
     def __enter__(self) -> _Child:
         self.output: IO[bytes] = tempfile.TemporaryFile()
@@ -168,6 +172,7 @@ class _Child:
                     break
                 elif not selector.get_map():
                     time.sleep(POLL_S)
+        self.is_late = not self._has_ended()
         self._end()
 
     def _hear(self, message: dict[str, Any]) -> None:

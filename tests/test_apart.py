@@ -176,6 +176,17 @@ def test_a_fault_after_the_row_does_not_lose_it(
     assert told == ["sample ", ""]
 
 
+def test_a_process_that_does_not_end_is_not_said_to_have_died(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apart, "EXIT_S", 0.5)
+    assert run(loaders=("lingering", "dali")) == 0
+    assert measured(tmp_path) == ["dali", "lingering"]
+    err = capsys.readouterr().err
+    assert "The row's process did not end within 0.5 s, and was killed." in err
+    assert "SIGKILL" not in err
+
+
 def test_loaders_that_are_not_here_are_left_out_of_all(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
