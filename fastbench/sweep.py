@@ -192,7 +192,8 @@ def make_plan(
 
     Raises `UsageError` for what cannot be, and where there is nothing to go on with.
     """
-    output = _find_folder(how.resume, given.get("output"))
+    options = merge(given, how)
+    output = _find_folder(how.resume, options.get("output"))
     wanted = {name for name in given if name not in NOT_OF_THE_ROW}
     if how.resume is not None and not (wanted or how.preset or how.config):
         assert output is not None
@@ -203,9 +204,6 @@ def make_plan(
                 f"Name another folder, or give the run's options with --resume."
             )
         options = {**read_options(path), **given}
-    else:
-        options = merge(given, how)
-    output = output or options.get("output")
     options = {name: value for name, value in options.items() if name != "output"}
     rows = expand(options)
     if how.resume is None:
@@ -295,7 +293,7 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
     if resume is None:
         return output
     if resume:
-        if output is not None and output != resume:
+        if output is not None and Path(output) != Path(resume):
             raise UsageError(
                 f"--resume names {resume} and --output {output}. A run goes on in its own folder: "
                 f"leave out one of them."

@@ -365,6 +365,26 @@ def test_resume_by_itself_takes_the_plan(
     assert len(plan("--model", "m1", "--output", "new", resume="").todo) == 2
 
 
+def test_resume_goes_on_where_the_file_says(
+    tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    newest = sweep.RESULTS / "1"
+    newest.mkdir(parents=True)
+    options.write_options(given("--model", "other"), newest / sweep.PLAN_FILE)
+    Path("out").mkdir()
+    write_record(record_of(sweep.expand(given("--model", "a"))[0]), Path("out"))
+    Path("plan.toml").write_text('model = "a"\noutput = "out"\n')
+    for resume in ("", "out", "out/"):
+        resumed = plan(config="plan.toml", resume=resume)
+        assert Path(resumed.output or "") == Path("out")
+        assert len(resumed.todo) == 1
+    assert plan(config="plan.toml").output == "out"
+    assert plan("--output", "there", config="plan.toml").output == "there"
+    with pytest.raises(UsageError, match=r"--resume names a and --output out"):
+        plan(config="plan.toml", resume="a")
+
+
 def test_what_tells_rows_apart() -> None:
     swept = plan("--compile", "--no-compile", "--batch-size", "8", "--dtype", "float16")
     assert [swept.title(row) for row in swept.rows[::2]] == [
