@@ -80,7 +80,9 @@ def measure(output: str | None, make_rows: Rows) -> int:
             code = error.exit_code
             complaints.append(str(error))
     if records:
-        _show(records, folder)
+        for unwritten in _show(records, folder):
+            complaints.append(str(unwritten))
+            code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
     elif is_new:
         shutil.rmtree(folder / references.FOLDER, ignore_errors=True)
         if not any(folder.iterdir()):
@@ -188,7 +190,8 @@ def ab_rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[AbR
     yield from ab.ab_rows(a, b, progress.count)
 
 
-def _show(records: list[AnyRecord], folder: Path) -> None:
+def _show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
+    """Print the rows and write the study; what could not be written."""
     from rich.console import Console
 
     from fastbench.report import ab, parity, table
@@ -198,7 +201,11 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
     timed = [record for record in records if isinstance(record, Record)]
     if timed:
         console.print(table.render(timed))
-    pictures = write_study(timed, folder)
+    pictures, errors = [], []
+    try:
+        pictures = write_study(timed, folder)
+    except OutputError as error:  # the rows that failed are yet to be told
+        errors.append(error)
     for record in records:
         if isinstance(record, ParityRecord):
             console.print(parity.render(record))
@@ -211,6 +218,7 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
         say(f"Loaders: {shlex.join(['fastbench', 'report', str(folder), '--columns', 'loaders'])}")
     elif len(timed) > 1:
         say(f"Tables, plots, a page: {shlex.join(['fastbench', 'report', str(folder)])}")
+    return errors
 
 
 def _open_output(asked: str | None) -> tuple[Path, bool]:

@@ -23,7 +23,7 @@ from test_invariants import sound
 
 from fastbench import apart, cli, errors, options
 from fastbench.data.sample import ensure_sample
-from fastbench.errors import CorruptImageError, UnknownNameError
+from fastbench.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.loaders import BUILT_IN
 from fastbench.report.progress import Progress
 from fastbench.storage import read_record, write_record
@@ -128,6 +128,22 @@ def test_our_own_errors_keep_their_class_and_their_words(
     assert run(loaders=("damaged", "dali")) == 1
     (said,) = complaints(capsys.readouterr().err)
     assert said.startswith("fastbench: sample · damaged: a.jpg is damaged. Replace or remove")
+
+
+def test_a_study_that_cannot_be_written_hides_no_failed_row(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("The accuracy study cannot be written. Free some space.")
+
+    monkeypatch.setattr("fastbench.report.study.write_study", full)
+    assert run(loaders=("damaged", "dali")) == 1
+    shown = capsys.readouterr()
+    row, study = complaints(shown.err)
+    assert row.startswith("fastbench: sample · damaged: a.jpg is damaged.")
+    assert study == "fastbench: The accuracy study cannot be written. Free some space."
+    assert f"Records: {tmp_path / 'out'}" in shown.out
+    assert run(loaders=("dali",)) == 2
 
 
 def test_what_fails_for_its_model_fails_once(
