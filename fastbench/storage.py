@@ -67,8 +67,7 @@ def _write(record: Described, folder: Path, stem: str) -> Path:
         while True:
             path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
             try:
-                with open(path, "x", encoding="utf-8") as file:
-                    file.write(text)
+                _write_new(path, text)
             except FileExistsError:
                 number += 1
             else:
@@ -78,6 +77,17 @@ def _write(record: Described, folder: Path, stem: str) -> Path:
             f"The record cannot be written to {folder} ({error.strerror}). "
             f"Free some space, or name another folder with --output."
         ) from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, as a whole or not at all."""
+    with open(path, "x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except BaseException:  # a full disk, or Ctrl-C
+            path.unlink(missing_ok=True)
+            raise
 
 
 def read_record(path: Path) -> Record:
