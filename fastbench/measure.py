@@ -132,10 +132,10 @@ def plan_rows(
         for measured in run(row.config, folder, progress, models):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
+                yield measured  # before anything else can fail
                 if not written:
                     write_options(plan.options, folder / PLAN_FILE)
                     written = True
-                yield measured
             elif row.only_if_here and isinstance(measured.error, LoaderMissingError):
                 missing[row.loader] = str(measured.error)
                 progress.note(f"{row.loader} is left out: {measured.error}")

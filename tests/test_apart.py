@@ -146,6 +146,17 @@ def test_a_study_that_cannot_be_written_hides_no_failed_row(
     assert run(loaders=("dali",)) == 2
 
 
+def test_a_plan_that_cannot_be_written_hides_no_row(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/plan.toml").mkdir(parents=True)
+    assert run(loaders=("synthetic", "dali")) == 2
+    shown = capsys.readouterr()
+    assert "The plan cannot be written to" in complaints(shown.err)[0]
+    assert "synthetic" in shown.out
+    assert measured(tmp_path) == ["synthetic"]
+
+
 def test_what_fails_for_its_model_fails_once(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
