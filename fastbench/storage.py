@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 4
+MOST_BYTES: Final = 200
+"""Of a record's name, where the system takes 255: a model may be named after a file of as many."""
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ def write_ab_record(record: AbRecord, folder: Path) -> Path:
 
 def _write(record: Described, folder: Path, stem: str) -> Path:
     text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
-    stem = stem.replace("/", "_")
+    stem = stem.replace("/", "_").encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
     try:
         number = 1
         while True:

@@ -106,6 +106,13 @@ def test_no_record_is_overwritten(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("model", ["m" * 250 + ".pt2", "é" * 125 + ".pt2", "\udcff.pt2"])
+def test_a_model_whose_name_is_as_long_as_a_files_may_be(model: str, tmp_path: Path) -> None:
+    paths = [write_record(make(model=model), tmp_path) for _ in range(2)]
+    assert len(set(paths)) == 2
+    assert all(read_record(path).model == model for path in paths)
+
+
 def test_a_record_holds_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_record(make(latency=Latency(batch_size=1, samples_s=[float("nan")])), tmp_path)
