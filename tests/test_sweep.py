@@ -110,6 +110,19 @@ def test_every_loader_that_runs_here() -> None:
         (["--batch-size", "8", "--batch-size", "0"], "--batch-size is 0"),
         (["--loader-option", "dali.prefetsch=1"], "no option 'prefetsch'. Did you mean 'prefetch'"),
         (["--loader-option", "opencv.filter=area"], "'opencv', which is not run"),
+        # Without threads, or with less than nothing ahead, a loader would be waited for for ever.
+        (
+            ["--loader-option", "dali.num_threads=0"],
+            "dali.num_threads is 0. Give a whole number of at least 1.",
+        ),
+        (
+            ["--loader-option", "dali.prefetch=-1"],
+            "dali.prefetch is -1. Give a whole number of at least 0.",
+        ),
+        (["--loader-option", "dali.prefetch=2.5"], "dali.prefetch is 2.5"),
+        (["--loader-option", "dali.prefetch=nan"], "dali.prefetch is nan"),
+        (["--loader-option", "dali.prefetch=true"], "dali.prefetch is True"),
+        (["--loader-option", "dali.prefetch=many"], "dali.prefetch is many"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_row(argv: list[str], said: str) -> None:
