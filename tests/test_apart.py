@@ -146,6 +146,20 @@ def test_a_study_that_cannot_be_written_hides_no_failed_row(
     assert run(loaders=("dali",)) == 2
 
 
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", b"o\\udcff"), ("ascii", b"each \\xb7 sample")]
+)
+def test_what_the_terminal_cannot_show_is_spelt_out(
+    encoding: str, shown: bytes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an hour of measuring it ended the run with a traceback."""
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding, write_through=True))
+    folder = str(tmp_path / "o\udcff")
+    assert run("--output", folder, loaders=("synthetic", "dali")) == 0
+    assert shown in screen.getvalue()
+
+
 def test_a_plan_that_cannot_be_written_hides_no_row(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
