@@ -197,7 +197,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         Console().print(render(plan))
         return 0
-    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart))
+    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart), plan)
 
 
 def _parity(arguments: argparse.Namespace) -> int:

@@ -22,8 +22,9 @@ from fastbench.errors import (
     FastbenchError,
     LoaderMissingError,
     OutputError,
+    UsageError,
 )
-from fastbench.options import write_options
+from fastbench.options import read_options, write_options
 from fastbench.results import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["ab_rows", "complain", "measure", "parity_rows", "plan_rows", "say"]
 
 
-def measure(output: str | None, make_rows: Rows) -> int:
+def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> int:
     """Run row by row, keep what was measured whatever happens, and show it; the exit code.
 
-    `output` is the folder for the records, None for a new one.
+    `output` is the folder for the records, None for a new one; `plan` is that of the rows, where
+    they have one.
     """
     # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
     # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
@@ -74,7 +76,7 @@ def measure(output: str | None, make_rows: Rows) -> int:
             num = len(records)
             kept = f"{num} finished row{' is' if num == 1 else 's are'} in {folder}"
             resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
-            goes_on = f" Go on with: {resume}" if (folder / PLAN_FILE).exists() else ""
+            goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
             complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
         except FastbenchError as error:
             code = error.exit_code
@@ -154,6 +156,14 @@ def _run_row_here(
 
     for row, _ in measure_row(config, folder, progress, models):
         yield row
+
+
+def _is_kept(plan: Plan, folder: Path) -> bool:
+    """Whether the folder's plan is this one, and not that of an earlier run."""
+    try:
+        return read_options(folder / PLAN_FILE) == plan.options
+    except UsageError:  # there is none
+        return False
 
 
 def _check_predictions(plan: Plan) -> None:

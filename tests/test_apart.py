@@ -342,6 +342,19 @@ def test_ctrl_c_while_the_process_of_a_measured_row_ends(tmp_path: Path) -> None
     )
 
 
+def test_ctrl_c_does_not_offer_the_plan_of_an_earlier_run(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    options.write_options({"model": ("other",)}, folder / "plan.toml")
+    with start(tmp_path, "slow", "dali") as process:
+        told = folder / "child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "fastbench: Interrupted: no row was finished."
+
+
 def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
     with start(tmp_path, "stubborn", "dali") as process:
         told = tmp_path / "out/child.pid"
