@@ -108,7 +108,11 @@ def plan_rows(
         _check_predictions(plan)
     run = run_row if apart and len(plan.rows) > 1 else _run_row_here
     if plan.num_changed:
-        progress.note(f"{plan.num_changed} finished rows had other images: they are run again.")
+        num = plan.num_changed
+        rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
+        progress.note(
+            f"{num} finished {rows} had other images, labels or weights: {again} run again."
+        )
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
     if optional:
         progress.say("looking which loaders run here")

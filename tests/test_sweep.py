@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,25 @@ def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -
     assert (resumed.finished, resumed.num_changed, len(resumed.todo)) == ({}, 1, 2)
     data.clear()  # they are gone: what was measured of them is not
     assert len(plan("--loader", "dali", resume=str(tmp_path)).finished) == 1
+
+
+@pytest.mark.parametrize("option", ["weights", "model", "data"])
+def test_a_file_that_was_changed_since_is_measured_again(
+    option: str, tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that measures each new checkpoint says the same each time."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("last.pt")
+    file.touch()
+    asked = ["--loader", "torchvision", f"--{option}", "last.pt"]
+    row = sweep.expand(given(*asked))[0]
+    Path("out").mkdir()
+    write_record(record_of(row, created="2026-01-02T03:04:05+00:00"), Path("out"))
+    os.utime(file, ns=(0, 1_767_323_045_900_000_000))  # in the second of the record
+    assert plan(*asked, resume="out").todo == []
+    os.utime(file, (0, 1_767_323_046))
+    resumed = plan(*asked, resume="out")
+    assert (len(resumed.todo), resumed.num_changed) == (1, 1)
 
 
 def test_resume_by_itself_takes_the_plan(
