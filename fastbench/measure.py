@@ -6,7 +6,9 @@ and shown, and the exit code tells the worst that happened (see `errors.py`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import shlex
 import shutil
@@ -237,14 +239,14 @@ def _show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
 
 def _open_output(asked: str | None) -> tuple[Path, bool]:
     """Make the folder for the records now, not after an hour of measuring; and was it made?"""
-    from datetime import datetime
-
-    default = RESULTS / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    folder = Path(asked).expanduser() if asked else default
-    is_new = not folder.exists()
+    folder = Path(asked).expanduser() if asked else RESULTS
+    is_new = not asked or not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".fastbench-probe"
+        if asked:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = _make_new_folder()
+        probe = folder / f".fastbench-probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -253,6 +255,19 @@ def _open_output(asked: str | None) -> tuple[Path, bool]:
             f"Name another with --output."
         ) from error
     return folder, is_new
+
+
+def _make_new_folder() -> Path:
+    """A folder named after the time, and of this run alone: two may start in the same second."""
+    from datetime import datetime
+
+    stem = f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    for number in itertools.count(1):
+        folder = RESULTS / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError
 
 
 def say(text: str) -> None:

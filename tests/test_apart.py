@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 from test_invariants import sound
 
-from fastbench import apart, cli, errors, options
+from fastbench import apart, cli, errors, measure, options
 from fastbench.data.sample import ensure_sample
 from fastbench.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.loaders import BUILT_IN
@@ -169,6 +169,16 @@ def test_a_plan_that_cannot_be_written_hides_no_row(
     assert "The plan cannot be written to" in complaints(shown.err)[0]
     assert "synthetic" in shown.out
     assert measured(tmp_path) == ["synthetic"]
+
+
+def test_two_runs_of_one_second_have_a_folder_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = [measure._open_output(None) for _ in range(5)]
+    assert len({folder for folder, _ in made}) == 5
+    assert all(is_new for _, is_new in made)
+    assert all(folder.parent == Path("fastbench-results") for folder, _ in made)
 
 
 def test_what_fails_for_its_model_fails_once(
