@@ -20,6 +20,9 @@ NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
+FASTEST_ON_CPU: Final = "torchvision-tensor"
+SLOWER_ON_CPU: Final = ("dali", "spdl", "timm", "torchvision", "webdataset")
+"""By `benchmarks/cpu_loaders.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +177,14 @@ def _contended(record: Record) -> _Said:
 def _loader_bound(record: Record) -> _Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
-    remedy = "--loader dali" if record.loader.startswith("torchvision") else "more --num-threads"
-    if record.device == "cpu" and record.loader == "dali":
+    if record.device != "cpu":
+        is_slower = record.loader.startswith("torchvision")
+        remedy = "--loader dali" if is_slower else "more --num-threads"
+    elif record.loader == FASTEST_ON_CPU:
         remedy = "a machine with a GPU, or more cores"
+    else:
+        is_slower = record.loader in SLOWER_ON_CPU
+        remedy = f"--loader {FASTEST_ON_CPU}" if is_slower else "more --num-threads"
     return f"loader-bound, the model alone is {record.headroom:.1f}x as fast", remedy
 
 

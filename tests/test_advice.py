@@ -197,9 +197,12 @@ def test_it_is_not_given_short_of_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"loader": "torchvision"}, "--loader dali"),
+        ({"loader": "torchvision", "device": "cuda:0"}, "--loader dali"),
         ({"loader": "torchvision-tensor", "device": "cuda:0"}, "--loader dali"),
-        ({"loader": "dali", "device": "cpu"}, "a machine with a GPU, or more cores"),
+        # What is the fastest on a CPU is not sent to a slower one.
+        ({"loader": "torchvision-tensor", "device": "cpu"}, "a machine with a GPU, or more cores"),
+        ({"loader": "torchvision", "device": "cpu"}, "--loader torchvision-tensor"),
+        ({"loader": "dali", "device": "cpu"}, "--loader torchvision-tensor"),
         ({"loader": "dali", "device": "cuda:0"}, "more --num-threads"),
         ({"loader": "other", "device": "cpu"}, "more --num-threads"),
     ],
