@@ -21,10 +21,11 @@ import pytest
 from rich.console import Console
 from test_invariants import sound
 
-from fastbench import apart, cli, errors, measure, options
+from fastbench import apart, cli, errors, measure, options, sweep
 from fastbench.data.sample import ensure_sample
 from fastbench.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.loaders import BUILT_IN
+from fastbench.report.plan import render
 from fastbench.report.progress import Progress
 from fastbench.storage import read_record, write_record
 from fastbench.units import format_about
@@ -312,6 +313,23 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
     ]
     assert "4 rows." in out
     assert not (tmp_path / "out").exists()
+
+
+def test_brackets_in_a_models_name_are_no_markup() -> None:
+    """A folder or a file may have them."""
+    name = "runs[old]/[/a].pt2"
+    rows = sweep.expand({"model": (name,), "loader": ("dali",), "reference": "none"})
+    plan = sweep.Plan(options={}, rows=rows, output=None, finished={}, resumed=False)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    console.print(render(plan))
+    with Progress(console) as progress:
+        progress.say(f"{name}: loading the model")
+        progress.count(f"{name}: pairs")(1, 2)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert f"{name}  dali" in shown
+    assert f"{name}: loading the model" in shown
+    assert f"{name}: pairs" in shown
 
 
 @pytest.mark.parametrize("kind", ["slow", "stubborn"])
