@@ -20,7 +20,7 @@ turns them into a line on stderr and an exit code.
     ├── CompileError              exit 1   torch.compile could not compile the model
     ├── CrashError                exit 1   the process of a row died
     └── RecordError               exit 1   a record cannot be read
-    Ctrl-C                        exit 130 (128 + SIGINT, as a shell reports it)
+    Ctrl-C, SIGTERM               exit 130 (128 + SIGINT, as a shell reports it)
 
 Exit code 3 is that of a run that worked and whose predictions are wrong: a gate of accuracy or
 parity did not pass (see `gates.py`), or a comparison found them worse (see `verdicts.py`).

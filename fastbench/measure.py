@@ -1,7 +1,7 @@
 """What the measuring commands share: an output folder, rows, and what becomes of them.
 
-Whatever ends a run (a row that fails, Ctrl-C, a full disk), the rows that were measured are on disk
-and shown, and the exit code tells the worst that happened (see `errors.py`).
+Whatever ends a run (a row that fails, Ctrl-C, SIGTERM, a full disk), the rows that were measured
+are on disk and shown, and the exit code tells the worst that happened (see `errors.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import itertools
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -59,7 +60,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     records: list[AnyRecord] = []
     complaints: list[str] = []
     code = 0
-    with Progress() as progress:
+    with Progress() as progress, _terminated_like_interrupted():
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):
@@ -94,6 +95,19 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     for complaint in complaints:
         complain(complaint)
     return code
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends rows as Ctrl-C does: a loader may have gigabytes of files to remove."""
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def plan_rows(

@@ -332,6 +332,19 @@ def test_brackets_in_a_models_name_are_no_markup() -> None:
     assert f"{name}: pairs" in shown
 
 
+def test_sigterm_is_like_ctrl_c(tmp_path: Path) -> None:
+    with start(tmp_path, "dali", "slow", "synthetic") as process:
+        told = tmp_path / "out/child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not is_running(int(told.read_text()))
+    assert "interrupted" in (tmp_path / "out/ended.txt").read_text()  # and not killed
+    assert "dali" in out
+    assert "Interrupted: 1 finished row is in" in err
+
+
 @pytest.mark.parametrize("kind", ["slow", "stubborn"])
 def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) -> None:
     with start(tmp_path, "dali", kind, "synthetic") as process:
