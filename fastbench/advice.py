@@ -20,6 +20,9 @@ NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
+FASTEST_ON_CPU: Final = "torchvision-tensor"
+SLOWER_ON_CPU: Final = ("dali", "spdl", "timm", "torchvision", "webdataset")
+"""By `benchmarks/cpu_loaders.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,17 @@ def advise_all(records: Sequence[Record], most: int) -> list[tuple[Record, Advic
 _Said = tuple[str, str] | None
 
 
+def _s(num: int) -> str:
+    return "" if num == 1 else "s"
+
+
 def _recompiled(record: Record) -> _Said:
     if not record.compilation or not record.compilation.num_recompiles:
         return None
+    num = record.compilation.num_recompiles
     return (
-        f"torch.compile made {record.compilation.num_recompiles} more graphs in the timed passes, "
-        f"so the throughput is too low",
+        f"torch.compile made {num} more graph{_s(num)} in the timed passes, so the throughput is "
+        f"too low",
         "set TORCH_LOGS=recompiles to see why, or --no-compile",
     )
 
@@ -72,9 +80,9 @@ def _ran_eagerly(record: Record) -> _Said:
 def _graph_breaks(record: Record) -> _Said:
     if not record.compilation or not record.compilation.num_graph_breaks:
         return None
+    num = record.compilation.num_graph_breaks
     return (
-        f"torch.compile broke the model into parts ({record.compilation.num_graph_breaks} graph "
-        f"breaks)",
+        f"torch.compile broke the model into parts ({num} graph break{_s(num)})",
         "set TORCH_LOGS=graph_breaks to see where",
     )
 
@@ -93,6 +101,8 @@ def _foreign_gpu(record: Record) -> _Said:
     gpu = record.telemetry.gpu if record.telemetry else None
     if gpu is None or not gpu.num_foreign_processes:
         return None
+    if gpu.num_foreign_processes == 1:
+        return "another process uses the GPU", "end it (nvidia-smi lists it), and run again"
     return (
         f"{gpu.num_foreign_processes} other processes use the GPU",
         "end them (nvidia-smi lists them), and run again",
@@ -165,7 +175,7 @@ def _contended(record: Record) -> _Said:
     return (
         f"loader and model take from each other: together they reach "
         f"{100 * (record.overlap_efficiency or 0):.0f} % of the slower one",
-        "fewer --num-threads"
+        ("fewer --num-threads" if record.num_threads > 1 else "more cores")
         if record.device == "cpu"
         else f"--loader-option {record.loader}.prefetch=4",
     )
@@ -174,9 +184,14 @@ def _contended(record: Record) -> _Said:
 def _loader_bound(record: Record) -> _Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
-    remedy = "--loader dali" if record.loader.startswith("torchvision") else "more --num-threads"
-    if record.device == "cpu" and record.loader == "dali":
+    if record.device != "cpu":
+        is_slower = record.loader.startswith("torchvision")
+        remedy = "--loader dali" if is_slower else "more --num-threads"
+    elif record.loader == FASTEST_ON_CPU:
         remedy = "a machine with a GPU, or more cores"
+    else:
+        is_slower = record.loader in SLOWER_ON_CPU
+        remedy = f"--loader {FASTEST_ON_CPU}" if is_slower else "more --num-threads"
     return f"loader-bound, the model alone is {record.headroom:.1f}x as fast", remedy
 
 

@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from fastbench import errors
 from fastbench.config import RunConfig
-from fastbench.errors import EXIT_INTERRUPTED, CrashError, FastbenchError
+from fastbench.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 from fastbench.results import FailedRow, Record
 from fastbench.storage import read_record
 
@@ -73,10 +73,17 @@ def run_row(
         "argv": sys.argv[1:],
     }
     with _Child(job, tell) as child:
-        child.listen()
         answers = child.answers
+        try:
+            child.listen()
+        except KeyboardInterrupt:
+            if "record" in answers:  # it had only to end
+                yield read_record(Path(answers["record"]))
+            raise
         if "record" in answers:
-            if child.status:
+            if child.is_late:
+                tell.note(f"The row's process did not end within {EXIT_S:g} s, and was killed.")
+            elif child.status:
                 tell.note(f"The row's process {_ending(child.status)} after it was measured.")
             yield read_record(Path(answers["record"]))
         elif "failed" in answers:
@@ -108,6 +115,8 @@ class _Child:
     answers: dict[str, Any] = field(default_factory=dict)
     status: int = 0
     """Its exit status as `subprocess` has it: negative for a signal."""
+    is_late: bool = False
+    """Whether it had answered and would not end."""
 
     def __enter__(self) -> _Child:
         self.output: IO[bytes] = tempfile.TemporaryFile()
@@ -163,6 +172,7 @@ class _Child:
                     break
                 elif not selector.get_map():
                     time.sleep(POLL_S)
+        self.is_late = not self._has_ended()
         self._end()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -246,6 +256,8 @@ def _ending(status: int) -> str:
 
 def _pack(error: FastbenchError) -> dict[str, Any]:
     """An error as JSON; one of a class that `errors` does not have is its nearest of those."""
+    if isinstance(error, CorruptImageError):  # which takes more than its text
+        return {"kind": "CorruptImageError", "args": [error.path, str(error.what), error.remedy]}
     kinds = (kind.__name__ for kind in type(error).__mro__)
     name = next(name for name in kinds if name in vars(errors))
     if name == type(error).__name__ and all(isinstance(part, str) for part in error.args):

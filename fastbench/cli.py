@@ -7,6 +7,7 @@ command line was wrong, 3 the predictions were, 130 interrupted (see `errors.py`
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,10 @@ def main(argv: Sequence[str] | None = None, *, apart: bool = True) -> int:
 
     With `apart` False the rows of `fastbench run` share this process, as a test may want them to.
     """
+    # A file's name need not be text, and a terminal's encoding may lack a character: what stdout
+    # cannot encode it spells out, as stderr does.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
         arguments.apart = apart
@@ -192,7 +197,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         Console().print(render(plan))
         return 0
-    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart))
+    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart), plan)
 
 
 def _parity(arguments: argparse.Namespace) -> int:

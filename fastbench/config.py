@@ -308,7 +308,14 @@ class RunConfig:
             kind = typing.get_args(hints[field])[0]
             changes[field] = _value_of(kind, field, written, changes.get(field, ()))
         try:
-            return dataclasses.replace(self, **changes, ab=())
+            other = dataclasses.replace(self, **{**changes, "loader_option": ()}, ab=())
+            # What is said of a loader holds for B too, but for what --ab says otherwise.
+            settings: dict[tuple[str, str], str] = {}
+            for text in (*self.loader_option, *changes.get("loader_option", ())):
+                loader, (name, _) = parse_loader_option(text)
+                if loader in other.loaders or text not in self.loader_option:
+                    settings[loader, name] = text
+            return dataclasses.replace(other, loader_option=tuple(settings.values()))
         except UsageError as error:
             raise UsageError(f"--ab, the second side: {error}") from error
 

@@ -28,7 +28,8 @@ def choose_device(asked: str) -> torch.device:
             f"There is no CUDA device for --device {asked}: torch {torch.__version__} sees no GPU. "
             f"Check the driver with nvidia-smi, or use --device cpu."
         )
-    index = torch.device("cuda" if asked == "auto" else asked).index or 0
+    # Not by torch, which reads cuda:300 as 44 and cuda:128 as -128, and refuses cuda:01.
+    index = int(asked.partition(":")[2] or 0)
     if index >= count:
         raise DeviceError(
             f"There is no CUDA device {index} for --device {asked}: torch sees {count}, "

@@ -20,7 +20,7 @@ turns them into a line on stderr and an exit code.
     ├── CompileError              exit 1   torch.compile could not compile the model
     ├── CrashError                exit 1   the process of a row died
     └── RecordError               exit 1   a record cannot be read
-    Ctrl-C                        exit 130 (128 + SIGINT, as a shell reports it)
+    Ctrl-C, SIGTERM               exit 130 (128 + SIGINT, as a shell reports it)
 
 Exit code 3 is that of a run that worked and whose predictions are wrong: a gate of accuracy or
 parity did not pass (see `gates.py`), or a comparison found them worse (see `verdicts.py`).
@@ -95,7 +95,7 @@ class CorruptImageError(DataError):
 
     def __init__(self, path: object, what: str, remedy: str = REPLACE) -> None:
         # As they were given: an error that comes from another process is built again from them.
-        super().__init__(path, what, remedy)
+        super().__init__(str(path), what, remedy)
         self.path = str(path)
         self.what = what
         self.remedy = remedy

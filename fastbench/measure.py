@@ -1,15 +1,18 @@
 """What the measuring commands share: an output folder, rows, and what becomes of them.
 
-Whatever ends a run (a row that fails, Ctrl-C, a full disk), the rows that were measured are on disk
-and shown, and the exit code tells the worst that happened (see `errors.py`).
+Whatever ends a run (a row that fails, Ctrl-C, SIGTERM, a full disk), the rows that were measured
+are on disk and shown, and the exit code tells the worst that happened (see `errors.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,8 +25,9 @@ from fastbench.errors import (
     FastbenchError,
     LoaderMissingError,
     OutputError,
+    UsageError,
 )
-from fastbench.options import write_options
+from fastbench.options import read_options, write_options
 from fastbench.results import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 
@@ -40,10 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["ab_rows", "complain", "measure", "parity_rows", "plan_rows", "say"]
 
 
-def measure(output: str | None, make_rows: Rows) -> int:
+def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> int:
     """Run row by row, keep what was measured whatever happens, and show it; the exit code.
 
-    `output` is the folder for the records, None for a new one.
+    `output` is the folder for the records, None for a new one; `plan` is that of the rows, where
+    they have one.
     """
     # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
     # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
@@ -55,7 +60,7 @@ def measure(output: str | None, make_rows: Rows) -> int:
     records: list[AnyRecord] = []
     complaints: list[str] = []
     code = 0
-    with Progress() as progress:
+    with Progress() as progress, _terminated_like_interrupted():
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):
@@ -74,13 +79,15 @@ def measure(output: str | None, make_rows: Rows) -> int:
             num = len(records)
             kept = f"{num} finished row{' is' if num == 1 else 's are'} in {folder}"
             resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
-            goes_on = f" Go on with: {resume}" if (folder / PLAN_FILE).exists() else ""
+            goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
             complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
         except FastbenchError as error:
             code = error.exit_code
             complaints.append(str(error))
     if records:
-        _show(records, folder)
+        for unwritten in _show(records, folder):
+            complaints.append(str(unwritten))
+            code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
     elif is_new:
         shutil.rmtree(folder / references.FOLDER, ignore_errors=True)
         if not any(folder.iterdir()):
@@ -88,6 +95,19 @@ def measure(output: str | None, make_rows: Rows) -> int:
     for complaint in complaints:
         complain(complaint)
     return code
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends rows as Ctrl-C does: a loader may have gigabytes of files to remove."""
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def plan_rows(
@@ -104,7 +124,11 @@ def plan_rows(
         _check_predictions(plan)
     run = run_row if apart and len(plan.rows) > 1 else _run_row_here
     if plan.num_changed:
-        progress.note(f"{plan.num_changed} finished rows had other images: they are run again.")
+        num = plan.num_changed
+        rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
+        progress.note(
+            f"{num} finished {rows} had other images, labels or weights: {again} run again."
+        )
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
     if optional:
         progress.say("looking which loaders run here")
@@ -130,10 +154,10 @@ def plan_rows(
         for measured in run(row.config, folder, progress, models):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
+                yield measured  # before anything else can fail
                 if not written:
                     write_options(plan.options, folder / PLAN_FILE)
                     written = True
-                yield measured
             elif row.only_if_here and isinstance(measured.error, LoaderMissingError):
                 missing[row.loader] = str(measured.error)
                 progress.note(f"{row.loader} is left out: {measured.error}")
@@ -152,6 +176,14 @@ def _run_row_here(
 
     for row, _ in measure_row(config, folder, progress, models):
         yield row
+
+
+def _is_kept(plan: Plan, folder: Path) -> bool:
+    """Whether the folder's plan is this one, and not that of an earlier run."""
+    try:
+        return read_options(folder / PLAN_FILE) == plan.options
+    except UsageError:  # there is none
+        return False
 
 
 def _check_predictions(plan: Plan) -> None:
@@ -188,7 +220,8 @@ def ab_rows(config: RunConfig, folder: Path, progress: Progress) -> Iterator[AbR
     yield from ab.ab_rows(a, b, progress.count)
 
 
-def _show(records: list[AnyRecord], folder: Path) -> None:
+def _show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
+    """Print the rows and write the study; what could not be written."""
     from rich.console import Console
 
     from fastbench.report import ab, parity, table
@@ -200,7 +233,11 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
     timed = [record for record in records if isinstance(record, Record)]
     if timed:
         console.print(table.render(timed))
-    pictures = write_study(timed, folder)
+    pictures, errors = [], []
+    try:
+        pictures = write_study(timed, folder)
+    except OutputError as error:  # the rows that failed are yet to be told
+        errors.append(error)
     for record in records:
         if isinstance(record, ParityRecord):
             console.print(parity.render(record))
@@ -213,18 +250,19 @@ def _show(records: list[AnyRecord], folder: Path) -> None:
         say(f"Loaders: {shlex.join(['fastbench', 'report', str(folder), '--columns', 'loaders'])}")
     elif len(timed) > 1:
         say(f"Tables, plots, a page: {shlex.join(['fastbench', 'report', str(folder)])}")
+    return errors
 
 
 def _open_output(asked: str | None) -> tuple[Path, bool]:
     """Make the folder for the records now, not after an hour of measuring; and was it made?"""
-    from datetime import datetime
-
-    default = RESULTS / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    folder = Path(asked).expanduser() if asked else default
-    is_new = not folder.exists()
+    folder = Path(asked).expanduser() if asked else RESULTS
+    is_new = not asked or not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".fastbench-probe"
+        if asked:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = _make_new_folder()
+        probe = folder / f".fastbench-probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -233,6 +271,19 @@ def _open_output(asked: str | None) -> tuple[Path, bool]:
             f"Name another with --output."
         ) from error
     return folder, is_new
+
+
+def _make_new_folder() -> Path:
+    """A folder named after the time, and of this run alone: two may start in the same second."""
+    from datetime import datetime
+
+    stem = f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    for number in itertools.count(1):
+        folder = RESULTS / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError
 
 
 def say(text: str) -> None:

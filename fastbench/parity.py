@@ -14,7 +14,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.errors import LoaderError
+from fastbench.errors import LoaderError, ModelError
 from fastbench.findings import Parity, Pixels
 from fastbench.gates import EXACT_LEVELS
 
@@ -125,7 +125,8 @@ def compare_in_step(
 ) -> Comparison:
     """Read one epoch of both loaders, batch by batch; float32, in the same order.
 
-    Raises `LoaderError` where the two do not deliver the same samples.
+    Raises `LoaderError` where the two do not deliver the same samples, or one no finite pixels,
+    `ModelError` for logits that are not finite: no record can hold them.
     """
     total = above = num_values = 0.0
     largest = largest_logit = logits = num_logits = 0.0
@@ -145,6 +146,12 @@ def compare_in_step(
             levels_of(batch.images_NCHW[:valid], preprocess) for batch in (ours, its)
         )
         difference = (levels - its_levels).abs()
+        for faulty, whose in ((levels, "loader"), (its_levels, "reference")):
+            if not faulty.isfinite().all():
+                raise LoaderError(
+                    f"The {whose} gives pixels that are no numbers (NaN or infinite). "
+                    f"Nothing can be compared; report this to its author."
+                )
         total += float(difference.double().sum())
         above += float((difference > EXACT_LEVELS).sum())
         num_values += difference.numel()
@@ -154,6 +161,11 @@ def compare_in_step(
             model(batch.images_NCHW)[:valid].float().clone() for batch in (ours, its)
         )
         logit_difference = (logits_NK - its_logits_NK).abs()
+        if not logit_difference.isfinite().all():
+            raise ModelError(
+                "The model gives logits that are no numbers (NaN or infinite) in float32. "
+                "Nothing can be compared; check its weights."
+            )
         largest_logit = max(largest_logit, float(logit_difference.max()))
         logits += float(logit_difference.double().sum())
         num_logits += logit_difference.numel()

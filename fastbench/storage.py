@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 4
+MOST_BYTES: Final = 200
+"""Of a record's name, where the system takes 255: a model may be named after a file of as many."""
 
 T = TypeVar("T")
 
@@ -61,14 +63,13 @@ def write_ab_record(record: AbRecord, folder: Path) -> Path:
 
 def _write(record: Described, folder: Path, stem: str) -> Path:
     text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
-    stem = stem.replace("/", "_")
+    stem = stem.replace("/", "_").encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
     try:
         number = 1
         while True:
             path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
             try:
-                with open(path, "x", encoding="utf-8") as file:
-                    file.write(text)
+                _write_new(path, text)
             except FileExistsError:
                 number += 1
             else:
@@ -78,6 +79,17 @@ def _write(record: Described, folder: Path, stem: str) -> Path:
             f"The record cannot be written to {folder} ({error.strerror}). "
             f"Free some space, or name another folder with --output."
         ) from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, as a whole or not at all."""
+    with open(path, "x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except BaseException:  # a full disk, or Ctrl-C
+            path.unlink(missing_ok=True)
+            raise
 
 
 def read_record(path: Path) -> Record:

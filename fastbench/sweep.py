@@ -3,7 +3,8 @@
 A row is one `RunConfig` with one model and one loader. The rows of a model are together, and in
 each group that differs in the loader alone the reference's comes first. A row's digest tells it in
 its record too, so that a run that was interrupted goes on: whatever a row's outcome depends on is
-in it, and where the records are written is not.
+in it, and where the records are written is not. Of the files that it names, a record that is older
+than one of them is not finished.
 
 What it does not know: whether the machine or its software changed since a row was measured. The
 records say so, and `fastbench compare` finds it.
@@ -17,6 +18,7 @@ import itertools
 import json
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,7 +90,8 @@ class Row:
 class Plan:
     """The rows of a run in their order, and the records of those that are finished, by digest.
 
-    `options` is what it was made of; `num_changed` rows were finished with other images.
+    `options` is what it was made of; `num_changed` rows were finished with other images, labels or
+    weights.
     """
 
     options: Mapping[str, Any]
@@ -192,7 +195,8 @@ def make_plan(
 
     Raises `UsageError` for what cannot be, and where there is nothing to go on with.
     """
-    output = _find_folder(how.resume, given.get("output"))
+    options = merge(given, how)
+    output = _find_folder(how.resume, options.get("output"))
     wanted = {name for name in given if name not in NOT_OF_THE_ROW}
     if how.resume is not None and not (wanted or how.preset or how.config):
         assert output is not None
@@ -203,9 +207,6 @@ def make_plan(
                 f"Name another folder, or give the run's options with --resume."
             )
         options = {**read_options(path), **given}
-    else:
-        options = merge(given, how)
-    output = output or options.get("output")
     options = {name: value for name, value in options.items() if name != "output"}
     rows = expand(options)
     if how.resume is None:
@@ -213,6 +214,7 @@ def make_plan(
     assert output is not None
     finished = _find_finished(rows, Path(output).expanduser())
     same = _with_the_same_images(finished, rows[0].config, count)
+    same = {digest: record for digest, record in same.items() if not _is_outdated(record)}
     return Plan(
         options=options,
         rows=rows,
@@ -295,7 +297,7 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
     if resume is None:
         return output
     if resume:
-        if output is not None and output != resume:
+        if output is not None and Path(output) != Path(resume):
             raise UsageError(
                 f"--resume names {resume} and --output {output}. A run goes on in its own folder: "
                 f"leave out one of them."
@@ -331,6 +333,15 @@ def _find_finished(rows: Sequence[Row], folder: Path) -> dict[str, Record]:
         if digest not in found or found[digest].created <= record.created:
             found[digest] = record
     return found
+
+
+def _is_outdated(record: Record) -> bool:
+    """Whether the file of the weights, of the model or of the labels was changed after the row."""
+    config = record.config
+    named = (config.get("weights"), *(config.get("model") or ()), config.get("data"))
+    files = [Path(name).expanduser() for name in named if name]
+    measured_s = datetime.fromisoformat(record.created).timestamp()
+    return any(file.is_file() and int(file.stat().st_mtime) > measured_s for file in files)
 
 
 def _with_the_same_images(

@@ -47,7 +47,11 @@ def measure(job: dict[str, Any], channel: Any) -> None:
         if name == "stubborn":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         (folder / "child.pid").write_text(str(os.getpid()))
-        time.sleep(60)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            (folder / "ended.txt").write_text("interrupted")
+            raise
     elif name in fail:
         error = apart._pack(fail[name])
         channel.send(failed={"model": config.model[0], "loader": name, "error": error})
@@ -64,6 +68,9 @@ def measure(job: dict[str, Any], channel: Any) -> None:
     path = folder / f"{name}-{config.dtype}-{config.batch_size}.json"
     path.write_text(json.dumps(record))
     channel.send(record=str(path))
+    if name == "lingering":
+        (folder / "child.pid").write_text(str(os.getpid()))
+        time.sleep(60)
     if name == "untidy":
         os.kill(os.getpid(), signal.SIGSEGV)
 

@@ -95,11 +95,20 @@ def limited(loader_s: float, model_s: float, **changes: object) -> Record:
 # Of each: records that ask for it and for nothing else, and what is said; records that do not.
 CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
     "recompiled": (
-        [(compiled(num_recompiles=2), "made 2 more graphs")],
+        [
+            (compiled(num_recompiles=2), "made 2 more graphs"),
+            (compiled(num_recompiles=1), "made 1 more graph in"),
+        ],
         [compiled(), quiet(compilation=None)],
     ),
     "ran-eagerly": ([(compiled(num_graphs=0), "made no graph")], [compiled()]),
-    "graph-breaks": ([(compiled(num_graph_breaks=3), "3 graph breaks")], [compiled()]),
+    "graph-breaks": (
+        [
+            (compiled(num_graph_breaks=n), s)
+            for n, s in ((3, "3 graph breaks)"), (1, "1 graph break)"))
+        ],
+        [compiled()],
+    ),
     "throttled": (
         [(on_gpu(throttle_reasons=["power", "heat"]), "lowered its clocks (power, heat)")],
         [
@@ -109,7 +118,10 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
         ],
     ),
     "foreign-gpu": (
-        [(on_gpu(num_foreign_processes=2), "2 other processes")],
+        [
+            (on_gpu(num_foreign_processes=2), "2 other processes use"),
+            (on_gpu(num_foreign_processes=1), "another process uses"),
+        ],
         [on_gpu(num_foreign_processes=None)],
     ),
     # A tenth of 0.6 s on 2 cores.
@@ -197,9 +209,12 @@ def test_it_is_not_given_short_of_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"loader": "torchvision"}, "--loader dali"),
+        ({"loader": "torchvision", "device": "cuda:0"}, "--loader dali"),
         ({"loader": "torchvision-tensor", "device": "cuda:0"}, "--loader dali"),
-        ({"loader": "dali", "device": "cpu"}, "a machine with a GPU, or more cores"),
+        # What is the fastest on a CPU is not sent to a slower one.
+        ({"loader": "torchvision-tensor", "device": "cpu"}, "a machine with a GPU, or more cores"),
+        ({"loader": "torchvision", "device": "cpu"}, "--loader torchvision-tensor"),
+        ({"loader": "dali", "device": "cpu"}, "--loader torchvision-tensor"),
         ({"loader": "dali", "device": "cuda:0"}, "more --num-threads"),
         ({"loader": "other", "device": "cpu"}, "more --num-threads"),
     ],
@@ -233,6 +248,11 @@ def test_what_to_try_when_the_model_is_slow(changes: dict[str, object], remedy: 
 def test_what_to_try_when_they_contend(device: str, remedy: str) -> None:
     (advice,) = advise(limited(0.1, 0.1, device=device))
     assert (advice.name, advice.remedy) == ("contended", remedy)
+
+
+def test_one_thread_is_not_to_be_fewer() -> None:
+    (advice,) = advise(limited(0.1, 0.1, device="cpu", num_threads=1))
+    assert (advice.name, advice.remedy) == ("contended", "more cores")
 
 
 def test_the_gravest_comes_first() -> None:

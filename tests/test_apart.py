@@ -21,10 +21,11 @@ import pytest
 from rich.console import Console
 from test_invariants import sound
 
-from fastbench import apart, cli, errors, options
+from fastbench import apart, cli, errors, measure, options, sweep
 from fastbench.data.sample import ensure_sample
-from fastbench.errors import CorruptImageError, UnknownNameError
+from fastbench.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.loaders import BUILT_IN
+from fastbench.report.plan import render
 from fastbench.report.progress import Progress
 from fastbench.storage import read_record, write_record
 from fastbench.units import format_about
@@ -130,6 +131,57 @@ def test_our_own_errors_keep_their_class_and_their_words(
     assert said.startswith("fastbench: sample · damaged: a.jpg is damaged. Replace or remove")
 
 
+def test_a_study_that_cannot_be_written_hides_no_failed_row(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("The accuracy study cannot be written. Free some space.")
+
+    monkeypatch.setattr("fastbench.report.study.write_study", full)
+    assert run(loaders=("damaged", "dali")) == 1
+    shown = capsys.readouterr()
+    row, study = complaints(shown.err)
+    assert row.startswith("fastbench: sample · damaged: a.jpg is damaged.")
+    assert study == "fastbench: The accuracy study cannot be written. Free some space."
+    assert f"Records: {tmp_path / 'out'}" in shown.out
+    assert run(loaders=("dali",)) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", b"o\\udcff"), ("ascii", b"each \\xb7 sample")]
+)
+def test_what_the_terminal_cannot_show_is_spelt_out(
+    encoding: str, shown: bytes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an hour of measuring it ended the run with a traceback."""
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding, write_through=True))
+    folder = str(tmp_path / "o\udcff")
+    assert run("--output", folder, loaders=("synthetic", "dali")) == 0
+    assert shown in screen.getvalue()
+
+
+def test_a_plan_that_cannot_be_written_hides_no_row(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/plan.toml").mkdir(parents=True)
+    assert run(loaders=("synthetic", "dali")) == 2
+    shown = capsys.readouterr()
+    assert "The plan cannot be written to" in complaints(shown.err)[0]
+    assert "synthetic" in shown.out
+    assert measured(tmp_path) == ["synthetic"]
+
+
+def test_two_runs_of_one_second_have_a_folder_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = [measure._open_output(None) for _ in range(5)]
+    assert len({folder for folder, _ in made}) == 5
+    assert all(is_new for _, is_new in made)
+    assert all(folder.parent == Path("fastbench-results") for folder, _ in made)
+
+
 def test_what_fails_for_its_model_fails_once(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +226,17 @@ def test_a_fault_after_the_row_does_not_lose_it(
     # The first row's child looks at the names of all models before anything is measured.
     told = [line.split("|")[0] for line in (tmp_path / "out/started.txt").read_text().splitlines()]
     assert told == ["sample ", ""]
+
+
+def test_a_process_that_does_not_end_is_not_said_to_have_died(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apart, "EXIT_S", 0.5)
+    assert run(loaders=("lingering", "dali")) == 0
+    assert measured(tmp_path) == ["dali", "lingering"]
+    err = capsys.readouterr().err
+    assert "The row's process did not end within 0.5 s, and was killed." in err
+    assert "SIGKILL" not in err
 
 
 def test_loaders_that_are_not_here_are_left_out_of_all(
@@ -252,6 +315,36 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_brackets_in_a_models_name_are_no_markup() -> None:
+    """A folder or a file may have them."""
+    name = "runs[old]/[/a].pt2"
+    rows = sweep.expand({"model": (name,), "loader": ("dali",), "reference": "none"})
+    plan = sweep.Plan(options={}, rows=rows, output=None, finished={}, resumed=False)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    console.print(render(plan))
+    with Progress(console) as progress:
+        progress.say(f"{name}: loading the model")
+        progress.count(f"{name}: pairs")(1, 2)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert f"{name}  dali" in shown
+    assert f"{name}: loading the model" in shown
+    assert f"{name}: pairs" in shown
+
+
+def test_sigterm_is_like_ctrl_c(tmp_path: Path) -> None:
+    with start(tmp_path, "dali", "slow", "synthetic") as process:
+        told = tmp_path / "out/child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not is_running(int(told.read_text()))
+    assert "interrupted" in (tmp_path / "out/ended.txt").read_text()  # and not killed
+    assert "dali" in out
+    assert "Interrupted: 1 finished row is in" in err
+
+
 @pytest.mark.parametrize("kind", ["slow", "stubborn"])
 def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) -> None:
     with start(tmp_path, "dali", kind, "synthetic") as process:
@@ -271,6 +364,36 @@ def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) 
         f"Go on with: fastbench run --resume {folder}"
     )
     assert started(tmp_path) == ["sample dali auto", f"sample {kind} auto"]
+
+
+def test_ctrl_c_while_the_process_of_a_measured_row_ends(tmp_path: Path) -> None:
+    """Torch takes a second or more to end: the row is finished all the same."""
+    with start(tmp_path, "lingering", "dali") as process:
+        told = tmp_path / "out/child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        time.sleep(0.5)  # the parent has heard of the record
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "lingering" in out
+    folder = tmp_path / "out"
+    assert err.splitlines()[-1] == (
+        f"fastbench: Interrupted: 1 finished row is in {folder}. "
+        f"Go on with: fastbench run --resume {folder}"
+    )
+
+
+def test_ctrl_c_does_not_offer_the_plan_of_an_earlier_run(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    options.write_options({"model": ("other",)}, folder / "plan.toml")
+    with start(tmp_path, "slow", "dali") as process:
+        told = folder / "child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "fastbench: Interrupted: no row was finished."
 
 
 def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
@@ -294,6 +417,13 @@ def test_every_error_comes_through() -> None:
         error = kind("a", "b", "c") if kind is CorruptImageError else kind("What. Next.")
         back = apart._unpack(json.loads(json.dumps(apart._pack(error))))
         assert (type(back), str(back), back.exit_code) == (kind, str(error), error.exit_code)
+
+    for image in (
+        CorruptImageError(Path("a") / "b.jpg", "is damaged", "Mend it."),
+        type("PlugInError", (CorruptImageError,), {})("a/b.jpg", "is damaged", "Mend it."),
+    ):
+        back = apart._unpack(json.loads(json.dumps(apart._pack(image))))
+        assert (type(back), str(back)) == (CorruptImageError, "a/b.jpg is damaged. Mend it.")
 
     class PlugInError(UnknownNameError):
         def __init__(self, number: int) -> None:
@@ -330,6 +460,18 @@ def test_the_progress_in_a_terminal() -> None:
 )  # fmt: skip
 def test_a_time_that_is_guessed(seconds: float, text: str) -> None:
     assert format_about(seconds) == text
+
+
+def test_a_bad_file_among_the_images_of_several_rows(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a real child, which lists the images: its sentence is the run's."""
+    (small / "n02123045/3.jpg").write_bytes(b"")
+    argv = ["--model", "sample", "--device", "cpu", "--output", str(tmp_path / "out")]
+    assert cli.main(["run", "--data", str(small), *argv]) == 1
+    (said,) = complaints(capsys.readouterr().err)
+    assert "3.jpg is empty (0 bytes). Replace or remove the file" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

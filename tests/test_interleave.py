@@ -139,8 +139,27 @@ def test_the_other_side(text: str, field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # The same but for one setting.
+        (["loader-option=dali.num_threads=2"], ["dali.prefetch=3", "dali.num_threads=2"]),
+        (["loader-option=dali.prefetch=5"], ["dali.prefetch=5"]),
+        # Another loader has no use for the settings of the first.
+        (["loader=spdl"], []),
+        (["loader=spdl", "loader-option=spdl.prefetch=1"], ["spdl.prefetch=1"]),
+        (["compile=true"], ["dali.prefetch=3"]),
+    ],
+)
+def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: list[str]) -> None:
+    config = RunConfig(loader=("dali",), loader_option=("dali.prefetch=3",), ab=tuple(changes))
+    assert list(config.other_side().loader_option) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("loader-option=spdl.prefetch=1", "--ab, the second side: --loader-option spdl.prefetch=1"),
+        ("loader-option=prefetch", "--ab, the second side: --loader-option is 'prefetch'"),
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
         *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),

@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 from fastbench import cli, loaders
-from fastbench.errors import LoaderError
+from fastbench.errors import LoaderError, ModelError
 from fastbench.findings import Accuracy, Parity, Pixels, Published
 from fastbench.gates import judge_parity, judge_pixels, judge_published
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -237,6 +237,24 @@ def test_differences_are_in_levels() -> None:
 def test_other_samples_cannot_be_compared(other: Iterator[Batch]) -> None:
     with pytest.raises(LoaderError, match="do not deliver the same samples"):
         compare_in_step(batches(([0, 1], 1.0), ([2], 1.0)), other, model, UNIT)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_told_whose_it_is(value: float) -> None:
+    """It cannot be in a record, and the row's process ended with a traceback."""
+
+    def broken(images_NCHW: torch.Tensor) -> torch.Tensor:
+        return model(images_NCHW) * value
+
+    def one(level: float) -> Iterator[Batch]:
+        return batches(([0], level))
+
+    with pytest.raises(ModelError, match="The model gives logits that are no numbers"):
+        compare_in_step(one(1.0), one(1.0), broken, UNIT)
+    with pytest.raises(LoaderError, match="The loader gives pixels that are no numbers"):
+        compare_in_step(one(value), one(1.0), model, UNIT)
+    with pytest.raises(LoaderError, match="The reference gives pixels that are no numbers"):
+        compare_in_step(one(1.0), one(value), model, UNIT)
 
 
 GOOD = Pixels(

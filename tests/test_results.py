@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,30 @@ def test_no_record_is_overwritten(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("model", ["m" * 250 + ".pt2", "é" * 125 + ".pt2", "\udcff.pt2"])
+def test_a_model_whose_name_is_as_long_as_a_files_may_be(model: str, tmp_path: Path) -> None:
+    paths = [write_record(make(model=model), tmp_path) for _ in range(2)]
+    assert len(set(paths)) == 2
+    assert all(read_record(path).model == model for path in paths)
+
+
 def test_a_record_holds_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_record(make(latency=Latency(batch_size=1, samples_s=[float("nan")])), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_keeps_no_half_of_a_record(tmp_path: Path) -> None:
+    """The file would be no JSON, and every later report would complain of it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = write_record(make(), tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written to .* \(File too large\)"):
+            write_record(make(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [whole]
 
 
 def test_a_folder_that_went_away(tmp_path: Path) -> None:

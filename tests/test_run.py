@@ -491,5 +491,7 @@ def test_choosing_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(choose(x)) for x in ("auto", "cpu", "cuda", "cuda:1")] == [
         "cuda:0", "cpu", "cuda:0", "cuda:1",
     ]  # fmt: skip
-    with pytest.raises(DeviceError, match=r"no CUDA device 2 .* torch sees 2"):
-        choose("cuda:2")
+    assert str(choose("cuda:01")) == "cuda:1"
+    for index in (2, 300):
+        with pytest.raises(DeviceError, match=rf"no CUDA device {index} .* torch sees 2"):
+            choose(f"cuda:{index}")

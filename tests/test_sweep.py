@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ def test_every_loader_that_runs_here() -> None:
         (["--batch-size", "8", "--batch-size", "0"], "--batch-size is 0"),
         (["--loader-option", "dali.prefetsch=1"], "no option 'prefetsch'. Did you mean 'prefetch'"),
         (["--loader-option", "opencv.filter=area"], "'opencv', which is not run"),
+        # Without threads, or with less than nothing ahead, a loader would be waited for for ever.
+        (
+            ["--loader-option", "dali.num_threads=0"],
+            "dali.num_threads is 0. Give a whole number of at least 1.",
+        ),
+        (
+            ["--loader-option", "dali.prefetch=-1"],
+            "dali.prefetch is -1. Give a whole number of at least 0.",
+        ),
+        (["--loader-option", "dali.prefetch=2.5"], "dali.prefetch is 2.5"),
+        (["--loader-option", "dali.prefetch=nan"], "dali.prefetch is nan"),
+        (["--loader-option", "dali.prefetch=true"], "dali.prefetch is True"),
+        (["--loader-option", "dali.prefetch=many"], "dali.prefetch is many"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_row(argv: list[str], said: str) -> None:
@@ -340,6 +354,25 @@ def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -
     assert len(plan("--loader", "dali", resume=str(tmp_path)).finished) == 1
 
 
+@pytest.mark.parametrize("option", ["weights", "model", "data"])
+def test_a_file_that_was_changed_since_is_measured_again(
+    option: str, tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that measures each new checkpoint says the same each time."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("last.pt")
+    file.touch()
+    asked = ["--loader", "torchvision", f"--{option}", "last.pt"]
+    row = sweep.expand(given(*asked))[0]
+    Path("out").mkdir()
+    write_record(record_of(row, created="2026-01-02T03:04:05+00:00"), Path("out"))
+    os.utime(file, ns=(0, 1_767_323_045_900_000_000))  # in the second of the record
+    assert plan(*asked, resume="out").todo == []
+    os.utime(file, (0, 1_767_323_046))
+    resumed = plan(*asked, resume="out")
+    assert (len(resumed.todo), resumed.num_changed) == (1, 1)
+
+
 def test_resume_by_itself_takes_the_plan(
     tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +396,26 @@ def test_resume_by_itself_takes_the_plan(
         plan("--output", "b", resume="a")
     # The options are the plan, and there is nothing yet: a script may always say --resume.
     assert len(plan("--model", "m1", "--output", "new", resume="").todo) == 2
+
+
+def test_resume_goes_on_where_the_file_says(
+    tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    newest = sweep.RESULTS / "1"
+    newest.mkdir(parents=True)
+    options.write_options(given("--model", "other"), newest / sweep.PLAN_FILE)
+    Path("out").mkdir()
+    write_record(record_of(sweep.expand(given("--model", "a"))[0]), Path("out"))
+    Path("plan.toml").write_text('model = "a"\noutput = "out"\n')
+    for resume in ("", "out", "out/"):
+        resumed = plan(config="plan.toml", resume=resume)
+        assert Path(resumed.output or "") == Path("out")
+        assert len(resumed.todo) == 1
+    assert plan(config="plan.toml").output == "out"
+    assert plan("--output", "there", config="plan.toml").output == "there"
+    with pytest.raises(UsageError, match=r"--resume names a and --output out"):
+        plan(config="plan.toml", resume="a")
 
 
 def test_what_tells_rows_apart() -> None:

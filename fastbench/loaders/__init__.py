@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from fastbench.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
-from fastbench.loaders.base import Loader, LoaderSpec
+from fastbench.loaders.base import Loader, LoaderSpec, Setting
 
 __all__ = [
     "BUILT_IN",
@@ -33,8 +33,8 @@ __all__ = [
 T = TypeVar("T")
 Factory = Callable[[LoaderSpec], Loader]
 GROUP: Final = "fastbench.loaders"
-GENERAL_OPTIONS: Final = ("prefetch", "num_threads")
-"""Settings that every loader has, as fields of its spec."""
+GENERAL_OPTIONS: Final = {"prefetch": 0, "num_threads": 1}
+"""Settings that every loader has, as fields of its spec, and the least that each may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,15 +233,23 @@ def title(name: str) -> str:
     return f"The plug-in loader {name!r} ({_origin(plug_in)})"
 
 
-def check_options(loader: str, names: Iterable[str]) -> None:
+def check_options(loader: str, options: Mapping[str, Setting]) -> None:
     """Raise `UsageError` for an option that a built-in loader does not have.
 
-    A plug-in checks its own, when it is opened.
+    The values of those that every loader has are checked too. A plug-in checks its own, when it is
+    opened.
     """
+    for name, least in GENERAL_OPTIONS.items():
+        value = options.get(name, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(
+                f"--loader-option {loader}.{name} is {value}. Give a whole number of at least "
+                f"{least}."
+            )
     if loader not in BUILT_IN:
         return
     known = [*GENERAL_OPTIONS, *BUILT_IN[loader].options]
-    for name in names:
+    for name in options:
         if name not in known:
             raise UsageError(
                 f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, known)} "

@@ -32,8 +32,8 @@ def render(plan: Plan) -> RenderableType:
             state = "finished"
         table.add_row(
             str(number),
-            row.model,
-            row.loader,
+            Text(row.model),  # the brackets in a file's name are no markup
+            Text(row.loader),
             config.dtype,
             config.compile_mode if config.compile else "eager",
             str(config.batch_size or "auto"),
