@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw
+from conftest import PlugIn, draw
 from PIL import Image, ImageOps
 from rich.console import Console
 from test_loaders import IMAGENET
@@ -339,3 +339,11 @@ def test_an_unlabelled_folder(tmp_path: Path) -> None:
     found = stored(tmp_path / "out")
     assert found["only_row_correct"] is None
     assert found["num_agreeing"] == 6
+
+
+def test_a_picture_of_a_loader_with_a_slash_in_its_name(
+    images: Path, tmp_path: Path, plug_in: PlugIn
+) -> None:
+    plug_in("mine/faulty", type("Kind", (Faulty,), {"prepare": staticmethod(swapped)}))
+    assert compare(images, tmp_path / "out", "--loader", "mine/faulty") == 3
+    assert (tmp_path / "out/parity-sample-mine_faulty.png").exists()
