@@ -173,6 +173,21 @@ def test_close_frees_all(
         next(iter(loader))
 
 
+@pytest.mark.parametrize("name", ["timm", "torchvision", "webdataset"])
+def test_workers_end_though_their_error_is_kept(name: str, images: Path, opened: Open) -> None:
+    before = set(multiprocessing.active_children())
+    loader = opened(name, spec_of(scan(images)))
+    stream = itertools.chain.from_iterable(itertools.repeat(loader))
+    next(stream)
+    (set(multiprocessing.active_children()) - before).pop().kill()
+    with pytest.raises(LoaderError, match="died") as kept:
+        deque(itertools.islice(stream, 50), maxlen=0)
+    loader.close()
+    del stream
+    assert set(multiprocessing.active_children()) <= before
+    assert kept.value.__cause__ is not None
+
+
 @pytest.mark.parametrize("name", ["timm", "webdataset"])
 def test_workers_that_died_are_one_sentence(name: str, images: Path, opened: Open) -> None:
     loader = opened(name, spec_of(scan(images)))

@@ -37,7 +37,12 @@ from timm.data.readers.reader import Reader
 from fastbench.data.check import find_corrupt
 from fastbench.errors import LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
-from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
+from fastbench.loaders.workers import (
+    interrupt_deferred,
+    without_frames,
+    worker_arguments,
+    worker_death,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,8 +116,7 @@ class TimmLoader:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            # Its frames hold the iterator, whose workers would outlive close().
-            error.__traceback__ = None
+            without_frames(error)
             # timm's iterators do not go on after an error: the next epoch has new ones.
             self._epoch = self._loader = None
             self._position = 0

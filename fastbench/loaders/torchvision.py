@@ -20,7 +20,12 @@ from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.data.check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
-from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
+from fastbench.loaders.workers import (
+    interrupt_deferred,
+    without_frames,
+    worker_arguments,
+    worker_death,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,6 +94,7 @@ class TorchvisionLoader:
         try:
             batch = next(self._stream)
         except Exception as error:
+            without_frames(error)
             if (death := worker_death(error, "torchvision")) is None:
                 raise
             raise death from error
