@@ -173,6 +173,14 @@ def test_close_frees_all(
         next(iter(loader))
 
 
+@pytest.mark.parametrize("name", ["timm", "webdataset"])
+def test_an_open_loader_has_its_workers(name: str, images: Path, opened: Open) -> None:
+    """Their start is no part of the first batch, and Ctrl-C is held back meanwhile."""
+    before = len(multiprocessing.active_children())
+    opened(name, spec_of(scan(images)))
+    assert len(multiprocessing.active_children()) == before + 2
+
+
 @pytest.mark.parametrize("name", ["timm", "torchvision", "webdataset"])
 def test_workers_end_though_their_error_is_kept(name: str, images: Path, opened: Open) -> None:
     before = set(multiprocessing.active_children())

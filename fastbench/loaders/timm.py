@@ -33,6 +33,7 @@ import torch
 from timm.data import ImageDataset, create_loader
 from timm.data.loader import MultiEpochsDataLoader
 from timm.data.readers.reader import Reader
+from torch.utils.data import DataLoader
 
 from fastbench.data.check import find_corrupt
 from fastbench.errors import LoaderError
@@ -170,10 +171,10 @@ def _open(spec: LoaderSpec) -> Any:
 def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
     """timm's DataLoader that runs on into the next epoch, like the one that `create_loader` made.
 
-    It starts its workers at once.
+    Its workers are started at once: newer versions of timm leave that to the first batch.
     """
     with interrupt_deferred():
-        return MultiEpochsDataLoader(
+        loader = MultiEpochsDataLoader(
             made.dataset,
             batch_size=made.batch_size,
             num_workers=made.num_workers,
@@ -182,6 +183,9 @@ def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
             persistent_workers=made.persistent_workers,
             **worker_arguments(prefetch, init=made.worker_init_fn),
         )
+        if loader.iterator is None:
+            loader.iterator = DataLoader.__iter__(loader)
+    return loader
 
 
 class _ListReader(Reader):  # type: ignore[misc]
