@@ -235,6 +235,7 @@ def test_what_the_command_line_gets_wrong(
 
 BAD_PLUG_INS = """
 import os, signal, time
+from fastbench.errors import LoaderMissingError
 from test_contract import Right, swap
 
 
@@ -253,6 +254,15 @@ class Crashing(Right):
 class Swapping(Right):
     def order(self):
         return swap(super().order())
+
+
+class NoLicence(LoaderMissingError):
+    pass
+
+
+class Licensed(Right):
+    def __init__(self, spec):
+        raise NoLicence("It needs a licence.")
 """
 
 
@@ -269,6 +279,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "crashing = bad_plug_ins:Crashing\n"
         "swapping = bad_plug_ins:Swapping\n"
         "gone = bad_plug_ins:Gone\n"
+        "licensed = bad_plug_ins:Licensed\n"
     )
     monkeypatch.syspath_prepend(str(Path(__file__).parent))  # test_contract, for the plug-ins
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -329,6 +340,8 @@ def test_what_keeps_a_loader_from_being_tried(
 ) -> None:
     with pytest.raises(LoaderMissingError, match=r"'gone' \(bad_plug_ins:Gone, of bad-plug-ins 1"):
         list(tried("gone"))
+    with pytest.raises(LoaderMissingError, match="It needs a licence"):  # by a class of its own
+        list(tried("licensed"))
 
 
 @pytest.fixture(scope="module")
