@@ -296,6 +296,10 @@ def test_the_gate_of_the_published_value() -> None:
     assert judge_published(near, published, "0.3") == []
     (failure,) = judge_published(far, published, "0.3")
     assert failure == "top-1 is 69.00 %, published 69.76 % (-0.76 points; gate: 0.3 points)"
+    for hits in (34_729, 35_029):  # 0.3 points below and above
+        at_the_gate = dataclasses.replace(near, top1_correct=hits)
+        assert judge_published(at_the_gate, published, "0.3") == []
+        assert judge_published(at_the_gate, published, "0.29") != []
     few = Accuracy(num_samples=250, top1_correct=100, top5_correct=200)
     assert judge_published(few, published, "0.3") == []
     assert judge_published(near, published, "mlperf") == []
