@@ -63,6 +63,12 @@ def test_timm_meets_every_preset(preprocess: Preprocess, few: Path, opened: Open
     assert (found - reference).abs().max() < 1e-3
 
 
+def test_timm_refuses_what_it_cannot_leave_out(few: Path, opened: Open) -> None:
+    preprocess = dataclasses.replace(IMAGENET, antialias=False)
+    with pytest.raises(LoaderError, match="cannot resize without antialias"):
+        opened("timm", spec_of(scan(few), preprocess=preprocess))
+
+
 def test_timm_resizes_to_every_size() -> None:
     """timm floors a quotient of floats; it must not come out one short."""
     pytest.importorskip("timm")

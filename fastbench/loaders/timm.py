@@ -70,6 +70,11 @@ class TimmLoader:
 
     def __init__(self, spec: LoaderSpec) -> None:
         take_options(spec, "timm")
+        if not spec.preprocess.antialias:
+            raise LoaderError(
+                "The loader 'timm' cannot resize without antialias, which this model's "
+                "preprocessing asks for: it resizes with Pillow. Use another loader."
+            )
         self._device = torch.device(spec.device)
         self._dtype: torch.dtype = getattr(torch, spec.dtype)
         num_workers = spec.num_threads if spec.prefetch else 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import Compose, PILToTensor
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
@@ -28,16 +29,16 @@ from fastbench.loaders.workers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from fastbench.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
 
-def make_transform(preprocess: Preprocess) -> ImageClassification:
+def make_transform(preprocess: Preprocess) -> Callable[[Image.Image], torch.Tensor]:
     """The transforms of torchvision's weights, rebuilt from the preprocessing read off them."""
-    return ImageClassification(
+    transform = ImageClassification(
         crop_size=preprocess.crop,
         resize_size=preprocess.resize,
         mean=preprocess.mean,
@@ -45,6 +46,8 @@ def make_transform(preprocess: Preprocess) -> ImageClassification:
         interpolation=InterpolationMode(preprocess.interpolation),
         antialias=preprocess.antialias,
     )
+    # Of Pillow's images torchvision cannot leave it out.
+    return transform if preprocess.antialias else Compose([PILToTensor(), transform])
 
 
 class TorchvisionLoader:
