@@ -295,7 +295,8 @@ def _work(writing: int) -> None:
         try:
             _try(Request(**request), after, tell)
         except FastbenchError as error:
-            tell(error=type(error).__name__, text=str(error))
+            kinds = (kind.__name__ for kind in type(error).__mro__)  # a plug-in may have its own
+            tell(error=next(kind for kind in kinds if kind in vars(errors)), text=str(error))
         else:
             tell(end=True)
 

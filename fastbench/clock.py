@@ -1,8 +1,10 @@
 """When was a batch done? Host time on a CPU, CUDA events on a GPU; the only room that synchronises.
 
-A window has one synchronisation before its start and one at its end. In between, `mark()` notes
-that a batch has been submitted; on a GPU it costs an event and waits only for the batch
-`MAX_IN_FLIGHT` before, so that the host cannot run away from the device.
+A window has one synchronisation before its start and one at its end: with the stream on which the
+model runs, not with all of the device. A loader works ahead on streams of its own, and to wait for
+that would end a window later than its last step, and begin the next with batches for free. In
+between, `mark()` notes that a batch has been submitted; on a GPU it costs an event and waits only
+for the batch `MAX_IN_FLIGHT` before, so that the host cannot run away from the device.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class Clock(Protocol):
     """One timed window: `start()`, a `mark()` a batch, `stop()`. All times in seconds."""
 
     def start(self) -> None:
-        """Wait until the device is idle and open the window."""
+        """Wait until all that was submitted is done, and open the window."""
         ...
 
     def mark(self) -> None:
@@ -34,7 +36,7 @@ class Clock(Protocol):
         ...
 
     def stop(self) -> float:
-        """Wait until the device is idle and return the window's wall seconds."""
+        """Wait until all that was submitted is done; the window's wall seconds."""
         ...
 
     def step_times(self) -> list[float]:
@@ -81,8 +83,8 @@ class CudaClock:
         self._start = 0.0
 
     def start(self) -> None:
-        """Wait for the device and open the window."""
-        torch.cuda.synchronize(self._device)
+        """Wait for the current stream, and open the window."""
+        torch.cuda.current_stream(self._device).synchronize()
         self._events = []
         self._start = time.perf_counter()
         self._record()
@@ -98,8 +100,8 @@ class CudaClock:
         return time.perf_counter() - self._start
 
     def stop(self) -> float:
-        """Wait for the device; wall seconds of the window."""
-        torch.cuda.synchronize(self._device)
+        """Wait for the current stream; wall seconds of the window."""
+        torch.cuda.current_stream(self._device).synchronize()
         return self.elapsed()
 
     def step_times(self) -> list[float]:

@@ -121,7 +121,8 @@ def _compare(
     if judge_pixels(pixels):
         worst = [(spec.paths[i], *found.worst_levels[i]) for i in found.worst]
         pixels = found.pixels(names, name_cause(worst, spec.preprocess))
-        path = workbench.folder / f"parity-{bench.model.name}-{name}.png"
+        stem = f"parity-{bench.model.name}-{name}".replace("/", "_")
+        path = workbench.folder / f"{stem}.png"
         mine, theirs = found.worst_levels[found.worst[0]]
         draw_difference(theirs, mine, path)
         notes.append(f"the image that differs most: {path}")

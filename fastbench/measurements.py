@@ -42,7 +42,7 @@ class WarmUp:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """One timed end-to-end window: whole epochs, the device synchronised at both ends.
+    """One timed end-to-end window: whole epochs, synchronised at both ends.
 
     `wait_s` is the time that the host spent asking the loader for batches.
     """

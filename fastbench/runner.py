@@ -8,8 +8,8 @@ median of their throughputs is the result, their spread says how far it can be t
 runs straight into each: stopping in between would fill the loader's queues and give the window
 batches for free. The first goes on until the step time has settled. A window is a whole number of
 epochs, so every sample is timed and scored equally often, though it may begin in the middle of one.
-The device is synchronised before and after it, never within; hits are counted on the device and
-read once at the end.
+The model's stream is synchronised before and after it, never within; hits are counted on the device
+and read once at the end.
 
 *Loader alone, model alone.* The same loader with nothing behind it, and the same model on one batch
 that lies on the device: the two ceilings that an end-to-end throughput cannot exceed.

@@ -247,7 +247,9 @@ class Session:
         space_of = getattr(factory, "search_space", None)
         if space_of is None or self._config.quick:
             return spec, []
-        fixed = self._config.options_of(name)
+        fixed = set(self._config.options_of(name))
+        if self._config.num_threads is not None:
+            fixed.add("num_threads")
         space = {key: values for key, values in space_of(spec).items() if key not in fixed}
         if not space:
             return spec, []

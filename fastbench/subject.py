@@ -229,7 +229,11 @@ def _take_stock(before: Round | None) -> Round:
                 for child in process.children(recursive=True)
             ),
             num_bytes=process.memory_info().rss,
-            num_device_bytes=torch.cuda.memory_allocated() if torch.cuda.is_available() else 0,
+            num_device_bytes=(
+                sum(map(torch.cuda.memory_allocated, range(torch.cuda.device_count())))
+                if torch.cuda.is_available()
+                else 0
+            ),
             python_threads=Counter(thread.name for thread in threading.enumerate()),
         )
         alike = last is not None and (stock.num_threads, stock.num_processes) == (

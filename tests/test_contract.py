@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import PlugIn, draw
 
-from fastbench import contract
+from fastbench import contract, subject
 from fastbench.errors import (
     CorruptImageError,
     LoaderError,
@@ -588,3 +588,12 @@ def test_an_endless_epoch_is_left() -> None:
 
     rule = "every sample once, in order"
     assert "more than once" in finding_of(rule, broken(__iter__=endless))[1]
+
+
+def test_memory_is_counted_on_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on torch's current one, which is the first, whatever --device says."""
+    allocated = [0, 7]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(allocated))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device=0: allocated[device])
+    assert subject._take_stock(None).num_device_bytes == 7

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw
+from conftest import PlugIn, draw
 from PIL import Image, ImageOps
 from rich.console import Console
 from test_loaders import IMAGENET
@@ -314,6 +314,10 @@ def test_the_gate_of_the_published_value() -> None:
     assert judge_published(near, published, "0.3") == []
     (failure,) = judge_published(far, published, "0.3")
     assert failure == "top-1 is 69.00 %, published 69.76 % (-0.76 points; gate: 0.3 points)"
+    for hits in (34_729, 35_029):  # 0.3 points below and above
+        at_the_gate = dataclasses.replace(near, top1_correct=hits)
+        assert judge_published(at_the_gate, published, "0.3") == []
+        assert judge_published(at_the_gate, published, "0.29") != []
     few = Accuracy(num_samples=250, top1_correct=100, top5_correct=200)
     assert judge_published(few, published, "0.3") == []
     assert judge_published(near, published, "mlperf") == []
@@ -357,3 +361,11 @@ def test_an_unlabelled_folder(tmp_path: Path) -> None:
     found = stored(tmp_path / "out")
     assert found["only_row_correct"] is None
     assert found["num_agreeing"] == 6
+
+
+def test_a_picture_of_a_loader_with_a_slash_in_its_name(
+    images: Path, tmp_path: Path, plug_in: PlugIn
+) -> None:
+    plug_in("mine/faulty", type("Kind", (Faulty,), {"prepare": staticmethod(swapped)}))
+    assert compare(images, tmp_path / "out", "--loader", "mine/faulty") == 3
+    assert (tmp_path / "out/parity-sample-mine_faulty.png").exists()

@@ -23,7 +23,7 @@ from fastbench.checking import Request, try_rules
 from fastbench.errors import LoaderMissingError, UnknownNameError
 from fastbench.findings import RuleFinding
 from fastbench.loaders import BUILT_IN, Listed, listing, resolve, why_not
-from fastbench.loaders.base import Batch
+from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.report.loaders import render_finding, render_list, render_verdict
 
 EXAMPLE = Path(__file__).with_name("example_plugin")
@@ -174,7 +174,8 @@ def run(
         said = capsys.readouterr().err
         assert "Traceback" not in said
         complaints = [line for line in said.splitlines() if line.startswith("fastbench: ")]
-        assert [path.stem.split("-")[1] for path in (tmp_path / "records").glob("*.json")] == (
+        stems = sorted(path.stem for path in (tmp_path / "records").glob("*.json"))
+        assert [stem.split("-")[1] for stem in stems] == (
             ["synthetic"] if complaints else [name, "synthetic"]
         )
         return code, complaints
@@ -213,6 +214,25 @@ def test_a_run_loses_one_row_to_a_faulty_plug_in(
     assert said in complaint
 
 
+class Searched(Right):
+    """Faster with more threads, or so it says."""
+
+    @staticmethod
+    def search_space(spec: LoaderSpec) -> dict[str, tuple[int, ...]]:
+        return {"num_threads": (spec.num_threads, 2 * spec.num_threads)}
+
+
+@pytest.mark.parametrize("given", ["--num-threads=3", "--loader-option=mine.num_threads=3"])
+def test_threads_that_were_given_are_not_searched_for(
+    given: str, plug_in: PlugIn, run: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    plug_in("mine", Searched)
+    run("mine", "--no-quick", "--min-seconds", "0", "--windows", "1", given)
+    (path,) = (tmp_path / "records").glob("*-mine-*.json")
+    record = json.loads(path.read_text())
+    assert (record["num_threads"], record["tuning"]) == (3, [])
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
@@ -235,6 +255,7 @@ def test_what_the_command_line_gets_wrong(
 
 BAD_PLUG_INS = """
 import os, signal, time
+from fastbench.errors import LoaderMissingError
 from test_contract import Right, swap
 
 
@@ -253,6 +274,15 @@ class Crashing(Right):
 class Swapping(Right):
     def order(self):
         return swap(super().order())
+
+
+class NoLicence(LoaderMissingError):
+    pass
+
+
+class Licensed(Right):
+    def __init__(self, spec):
+        raise NoLicence("It needs a licence.")
 """
 
 
@@ -269,6 +299,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "crashing = bad_plug_ins:Crashing\n"
         "swapping = bad_plug_ins:Swapping\n"
         "gone = bad_plug_ins:Gone\n"
+        "licensed = bad_plug_ins:Licensed\n"
     )
     monkeypatch.syspath_prepend(str(Path(__file__).parent))  # test_contract, for the plug-ins
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -329,6 +360,8 @@ def test_what_keeps_a_loader_from_being_tried(
 ) -> None:
     with pytest.raises(LoaderMissingError, match=r"'gone' \(bad_plug_ins:Gone, of bad-plug-ins 1"):
         list(tried("gone"))
+    with pytest.raises(LoaderMissingError, match="It needs a licence"):  # by a class of its own
+        list(tried("licensed"))
 
 
 @pytest.fixture(scope="module")

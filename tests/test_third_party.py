@@ -63,6 +63,12 @@ def test_timm_meets_every_preset(preprocess: Preprocess, few: Path, opened: Open
     assert (found - reference).abs().max() < 1e-3
 
 
+def test_timm_refuses_what_it_cannot_leave_out(few: Path, opened: Open) -> None:
+    preprocess = dataclasses.replace(IMAGENET, antialias=False)
+    with pytest.raises(LoaderError, match="cannot resize without antialias"):
+        opened("timm", spec_of(scan(few), preprocess=preprocess))
+
+
 def test_timm_resizes_to_every_size() -> None:
     """timm floors a quotient of floats; it must not come out one short."""
     pytest.importorskip("timm")
@@ -171,6 +177,29 @@ def test_close_frees_all(
     assert not list(tmp_path.glob("fastbench-*"))
     with pytest.raises(RuntimeError, match="closed"):
         next(iter(loader))
+
+
+@pytest.mark.parametrize("name", ["timm", "webdataset"])
+def test_an_open_loader_has_its_workers(name: str, images: Path, opened: Open) -> None:
+    """Their start is no part of the first batch, and Ctrl-C is held back meanwhile."""
+    before = len(multiprocessing.active_children())
+    opened(name, spec_of(scan(images)))
+    assert len(multiprocessing.active_children()) == before + 2
+
+
+@pytest.mark.parametrize("name", ["timm", "torchvision", "webdataset"])
+def test_workers_end_though_their_error_is_kept(name: str, images: Path, opened: Open) -> None:
+    before = set(multiprocessing.active_children())
+    loader = opened(name, spec_of(scan(images)))
+    stream = itertools.chain.from_iterable(itertools.repeat(loader))
+    next(stream)
+    (set(multiprocessing.active_children()) - before).pop().kill()
+    with pytest.raises(LoaderError, match="died") as kept:
+        deque(itertools.islice(stream, 50), maxlen=0)
+    loader.close()
+    del stream
+    assert set(multiprocessing.active_children()) <= before
+    assert kept.value.__cause__ is not None
 
 
 @pytest.mark.parametrize("name", ["timm", "webdataset"])

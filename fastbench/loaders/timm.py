@@ -33,11 +33,17 @@ import torch
 from timm.data import ImageDataset, create_loader
 from timm.data.loader import MultiEpochsDataLoader
 from timm.data.readers.reader import Reader
+from torch.utils.data import DataLoader
 
 from fastbench.data.check import find_corrupt
 from fastbench.errors import LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
-from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
+from fastbench.loaders.workers import (
+    interrupt_deferred,
+    without_frames,
+    worker_arguments,
+    worker_death,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +70,11 @@ class TimmLoader:
 
     def __init__(self, spec: LoaderSpec) -> None:
         take_options(spec, "timm")
+        if not spec.preprocess.antialias:
+            raise LoaderError(
+                "The loader 'timm' cannot resize without antialias, which this model's "
+                "preprocessing asks for: it resizes with Pillow. Use another loader."
+            )
         self._device = torch.device(spec.device)
         self._dtype: torch.dtype = getattr(torch, spec.dtype)
         num_workers = spec.num_threads if spec.prefetch else 0
@@ -111,8 +122,7 @@ class TimmLoader:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            # Its frames hold the iterator, whose workers would outlive close().
-            error.__traceback__ = None
+            without_frames(error)
             # timm's iterators do not go on after an error: the next epoch has new ones.
             self._epoch = self._loader = None
             self._position = 0
@@ -166,10 +176,10 @@ def _open(spec: LoaderSpec) -> Any:
 def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
     """timm's DataLoader that runs on into the next epoch, like the one that `create_loader` made.
 
-    It starts its workers at once.
+    Its workers are started at once: newer versions of timm leave that to the first batch.
     """
     with interrupt_deferred():
-        return MultiEpochsDataLoader(
+        loader = MultiEpochsDataLoader(
             made.dataset,
             batch_size=made.batch_size,
             num_workers=made.num_workers,
@@ -178,6 +188,9 @@ def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
             persistent_workers=made.persistent_workers,
             **worker_arguments(prefetch, init=made.worker_init_fn),
         )
+        if loader.iterator is None:
+            loader.iterator = DataLoader.__iter__(loader)
+    return loader
 
 
 class _ListReader(Reader):  # type: ignore[misc]

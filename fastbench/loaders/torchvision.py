@@ -15,24 +15,30 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import Compose, PILToTensor
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.data.check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
-from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
+from fastbench.loaders.workers import (
+    interrupt_deferred,
+    without_frames,
+    worker_arguments,
+    worker_death,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from fastbench.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
 
-def make_transform(preprocess: Preprocess) -> ImageClassification:
+def make_transform(preprocess: Preprocess) -> Callable[[Image.Image], torch.Tensor]:
     """The transforms of torchvision's weights, rebuilt from the preprocessing read off them."""
-    return ImageClassification(
+    transform = ImageClassification(
         crop_size=preprocess.crop,
         resize_size=preprocess.resize,
         mean=preprocess.mean,
@@ -40,6 +46,8 @@ def make_transform(preprocess: Preprocess) -> ImageClassification:
         interpolation=InterpolationMode(preprocess.interpolation),
         antialias=preprocess.antialias,
     )
+    # Of Pillow's images torchvision cannot leave it out.
+    return transform if preprocess.antialias else Compose([PILToTensor(), transform])
 
 
 class TorchvisionLoader:
@@ -89,6 +97,7 @@ class TorchvisionLoader:
         try:
             batch = next(self._stream)
         except Exception as error:
+            without_frames(error)
             if (death := worker_death(error, "torchvision")) is None:
                 raise
             raise death from error

@@ -13,7 +13,9 @@ decodes. It also takes what the fast decoder refuses: what the reference can rea
 
 from __future__ import annotations
 
+import functools
 import io
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,8 @@ _RESAMPLE = {
     "bilinear": torch.ops.aten._upsample_bilinear2d_aa.default,
     "bicubic": torch.ops.aten._upsample_bicubic2d_aa.default,
 }
+
+_BILINEAR = Image.Resampling.BILINEAR
 
 
 class TensorLoader(ThreadedLoader):
@@ -101,10 +105,27 @@ def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> torch.T
     )
     # Added before the strides say that channels are last, the batch's dimension hides that.
     pixels_NCHW = pixels_CHW.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
-    levels_NCHW = resample(
-        pixels_NCHW, [bottom, right], False, resized[0] / height, resized[1] / width
-    )
+    scales: list[float | None] = [resized[0] / height, resized[1] / width]
+    if resized[0] < height and height > _times_the_width() * width:
+        pixels_NCHW = resample(pixels_NCHW, [bottom, width], False, scales[0], None)
+        scales[0] = None
+    levels_NCHW = resample(pixels_NCHW, [bottom, right], False, *scales)
     return levels_NCHW[0].permute(1, 2, 0)[top : top + crop, left : left + crop]
+
+
+@functools.cache
+def _times_the_width() -> float:
+    """Pillow resizes the width first, and so rounds it first; but the height where that is to
+    shrink and more than so many times the width: 2 in Pillow 13, more or none in older ones.
+    """
+    rng = np.random.default_rng(0)
+    for times in (2, 100):
+        noise = Image.fromarray(rng.integers(0, 256, (8 * times + 1, 8), np.uint8))
+        size = (7, 7 * times)
+        height_first = noise.resize((8, size[1]), _BILINEAR).resize(size, _BILINEAR)
+        if noise.resize(size, _BILINEAR).tobytes() == height_first.tobytes():
+            return times
+    return math.inf
 
 
 def _has_decoder() -> bool:

@@ -32,7 +32,12 @@ from fastbench.data.check import corrupt, find_corrupt
 from fastbench.errors import LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.torchvision import make_transform
-from fastbench.loaders.workers import interrupt_deferred, worker_arguments, worker_death
+from fastbench.loaders.workers import (
+    interrupt_deferred,
+    without_frames,
+    worker_arguments,
+    worker_death,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,8 +126,7 @@ class WebdatasetLoader:
         try:
             batch = next(self._stream)
         except Exception as error:
-            # Its frames hold the iterator, whose workers would outlive close().
-            error.__traceback__ = None
+            without_frames(error)
             # The failed worker's pipeline has ended; the next epoch starts it again.
             self._stream, self._position = None, 0
             raise worker_death(error, "webdataset") or self._error(position, error) from error

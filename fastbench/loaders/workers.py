@@ -26,7 +26,13 @@ from fastbench.errors import LoaderError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["interrupt_deferred", "start_worker", "worker_arguments", "worker_death"]
+__all__ = [
+    "interrupt_deferred",
+    "start_worker",
+    "without_frames",
+    "worker_arguments",
+    "worker_death",
+]
 
 
 _WITH_WORKERS = ("torchvision", "timm", "webdataset")
@@ -81,6 +87,17 @@ def start_worker(worker: int, init: Callable[[int], None] | None = None) -> None
     warnings.filterwarnings("ignore", module="PIL")
     if init is not None:
         init(worker)
+
+
+def without_frames(error: BaseException) -> None:
+    """Take its frames from an error of a DataLoader's, and from those that it came from.
+
+    They hold the DataLoader's iterator, whose workers would outlive `close()`.
+    """
+    part: BaseException | None = error
+    while part is not None:
+        part.__traceback__ = None
+        part = part.__cause__ or part.__context__
 
 
 def worker_death(error: Exception, loader: str) -> LoaderError | None:

@@ -1,0 +1,74 @@
+"""The clock of a GPU times the stream that the model runs on, whatever else the device does."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fastbench import clock as clock_module
+from fastbench.clock import CudaClock
+
+
+class Gpu:
+    """A device that runs in made-up time: when each stream will have done what it was given."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.done = {"model": 0.0, "loader": 0.0}
+
+    def submit(self, stream: str, seconds: float) -> None:
+        self.done[stream] = max(self.now, self.done[stream]) + seconds
+
+    def wait(self, *streams: str) -> None:
+        self.now = max(self.now, *(self.done[stream] for stream in streams))
+
+    def synchronize(self, _: object) -> None:
+        self.wait(*self.done)
+
+    def current_stream(self, _: object) -> Any:
+        gpu = self
+
+        class Stream:
+            def synchronize(self) -> None:
+                gpu.wait("model")
+
+        return Stream()
+
+    def Event(self, *, enable_timing: bool) -> Any:  # noqa: N802
+        gpu = self
+
+        class Event:
+            def record(self, _: object) -> None:
+                self.at = max(gpu.now, gpu.done["model"])
+
+            def synchronize(self) -> None:
+                gpu.now = max(gpu.now, self.at)
+
+            def elapsed_time(self, end: Any) -> float:
+                return float(1e3 * (end.at - self.at))
+
+        return Event()
+
+
+def test_what_the_loader_makes_ahead_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loader that is slower than the model, and always one batch ahead on a stream of its own."""
+    gpu = Gpu()
+    monkeypatch.setattr(clock_module.torch, "cuda", gpu)
+    monkeypatch.setattr(clock_module.time, "perf_counter", lambda: gpu.now)
+    clock = CudaClock(torch.device("cuda", 0))
+
+    def step() -> None:
+        gpu.done["model"] = max(gpu.done["model"], gpu.done["loader"])  # its batch is there
+        gpu.submit("loader", 0.1)  # and the next is begun
+        gpu.submit("model", 0.02)
+        clock.mark()
+
+    gpu.submit("loader", 0.1)
+    for _ in range(6):
+        step()
+    clock.start()
+    for _ in range(10):
+        step()
+    wall_s = clock.stop()
+    assert sum(clock.step_times()) == pytest.approx(wall_s, rel=0.02)  # as invariants.py asks
+    assert wall_s == pytest.approx(10 * 0.1)
