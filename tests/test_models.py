@@ -137,6 +137,30 @@ def test_models_with_auxiliary_heads_give_plain_logits(name: str) -> None:
     assert classifier(torch.zeros(1, 3, size, size)).shape == (1, 1000)
 
 
+@pytest.mark.parametrize(
+    ("name", "first"), [("googlenet", "conv1"), ("inception_v3", "Conv2d_1a_3x3")]
+)
+def test_a_file_of_published_weights_is_given_the_same_input(
+    name: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = torchvision.models.get_model(name, weights=None, init_weights=False, aux_logits=True)
+    tensors = module.state_dict()
+    monkeypatch.setattr(
+        torchvision.models._api.WeightsEnum, "get_state_dict", lambda *_, **__: tensors
+    )
+    torch.save(tensors, tmp_path / "mine.pth")
+    seen = []
+    for weights in ("DEFAULT", str(tmp_path / "mine.pth"), "none"):
+        model = load_model(name, weights)
+        part = model.module.get_submodule(first)
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+        torch.manual_seed(0)
+        with torch.no_grad():
+            model.module.eval()(torch.randn(1, 3, model.preprocess.crop, model.preprocess.crop))
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])  # random weights cost what the published ones do
+
+
 def test_a_partial_batch_is_padded_and_not_changed() -> None:
     model = load_model(NAME, "none")
     classifier = Classifier(model.module, device="cpu", dtype="float32", batch_size=4)

@@ -153,7 +153,7 @@ def _with_random_weights(name: str, seed: int) -> LoadedModel:
     return LoadedModel(
         name=name,
         weights="none",
-        module=torchvision.models.get_model(name, weights=None, **_quiet(name, aux=False)),
+        module=torchvision.models.get_model(name, weights=None, **_options(name, aux=False)),
         preprocess=preprocess_of(entry.transforms()),
         preprocess_source=str(entry),
         classes=class_space(len(entry.meta["categories"]), None),
@@ -163,22 +163,28 @@ def _with_random_weights(name: str, seed: int) -> LoadedModel:
 def _build(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
     """The architecture, with as many outputs as the checkpoint has."""
     aux = any(key.startswith(("aux1.", "AuxLogits.")) for key in checkpoint.tensors)
-    module: torch.nn.Module = torchvision.models.get_model(name, weights=None, **_quiet(name, aux))
+    module: torch.nn.Module = torchvision.models.get_model(
+        name, weights=None, **_options(name, aux)
+    )
     head = _head_key(module)
     if head in checkpoint.tensors:
         num_classes = checkpoint.tensors[head].shape[0]
         if num_classes != _num_outputs(module):
             module = torchvision.models.get_model(
-                name, weights=None, num_classes=num_classes, **_quiet(name, aux)
+                name, weights=None, num_classes=num_classes, **_options(name, aux)
             )
     return module
 
 
-def _quiet(name: str, aux: bool) -> dict[str, Any]:
-    """GoogLeNet and Inception spend a minute on initial weights unless told not to."""
+def _options(name: str, aux: bool) -> dict[str, Any]:
+    """GoogLeNet and Inception spend a minute on initial weights unless told not to.
+
+    Their published weights want another normalisation, to which the model brings its input itself:
+    torchvision asks it to where torchvision loads the weights.
+    """
     if name not in ("googlenet", "inception_v3"):
         return {}
-    return {"init_weights": False, "aux_logits": aux}
+    return {"init_weights": False, "aux_logits": aux, "transform_input": True}
 
 
 def _head_key(module: torch.nn.Module) -> str:
