@@ -3,8 +3,10 @@
 import hashlib
 import json
 import urllib.error
+from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -95,6 +97,39 @@ def test_a_file_named_as_torchvisions_gets_its_preprocessing(tmp_path: Path) -> 
     for file, resize in (("resnet50-0676ba61.pth", 256), ("resnet50-11ad3fa6.pth", 232)):
         torch.save(tensors, tmp_path / file)
         assert load_model("resnet50", str(tmp_path / file)).preprocess.resize == resize
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed"),
+    [
+        ("mnasnet0_5", ()),  # asks for the version that was saved
+        ("densenet121", (("norm1.", "norm.1."), ("conv2.", "conv.2."))),
+        ("vit_b_32", ((".mlp.0.", ".mlp.linear_1."), (".mlp.3.", ".mlp.linear_2."))),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_file_of_an_older_torchvision(
+    name: str, renamed: tuple[tuple[str, str], ...], prefix: str, tmp_path: Path
+) -> None:
+    tensors = torchvision.models.get_model(name, weights=None).state_dict()
+    saved: Any = OrderedDict()
+    for key, value in tensors.items():
+        for new, old in renamed:
+            if "denselayer" in key or ".mlp." in key:
+                key = key.replace(new, old)
+        saved[prefix + key] = value
+    if not renamed:
+        saved._metadata = {prefix.removesuffix("."): {"version": 2}}
+    torch.save(saved, tmp_path / "a.pth")
+    loaded = load_model(name, str(tmp_path / "a.pth")).module.state_dict()
+    (tmp_path / "a.pth").unlink()  # pytest would keep its 350 MB
+    assert all(torch.equal(loaded[key], value) for key, value in tensors.items())
+
+
+def test_a_file_that_does_not_say_its_version(tmp_path: Path) -> None:
+    save_file(state(name="mnasnet0_5"), tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"do not fit the model mnasnet0_5 \(version should be"):
+        load_model("mnasnet0_5", str(tmp_path / "a.safetensors"))
 
 
 def test_another_models_checkpoint(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +28,17 @@ _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A file's tensors by name, and its metadata."""
+    """A file's tensors by name, and its metadata.
+
+    `versions` is what torch noted of each module when it was saved, by the module's name, None
+    where the file has nothing of it: modules read by it what an older version of them called its
+    tensors.
+    """
 
     path: Path
     tensors: dict[str, torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Any] | None = None
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -65,13 +72,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise _unreadable(path, error) from error
-    tensors = _tensors(loaded)
+    state = _state(loaded)
+    tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise WeightsError(
             f"{path} holds no tensors by name (it is a {type(loaded).__name__}). "
             f"Save the model's state_dict() and name that file."
         )
-    return Checkpoint(path=path, tensors=tensors)
+    return _stripped(path, tensors, versions=getattr(state, "_metadata", None))
 
 
 def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> None:
@@ -80,17 +88,24 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
     Raises `WeightsError`, with the first names that do not fit, for another model's checkpoint.
     """
     wanted = module.state_dict()
+    tensors: Any = OrderedDict(checkpoint.tensors)
+    differing = [
+        key for key, value in tensors.items() if key in wanted and value.shape != wanted[key].shape
+    ]
+    for key in differing:
+        del tensors[key]
+    if checkpoint.versions is not None:
+        tensors._metadata = checkpoint.versions
+    try:
+        missing, unexpected = module.load_state_dict(tensors, strict=False)
+    except (RuntimeError, ValueError) as error:  # ValueError: torchvision's MNASNet
+        raise WeightsError(
+            f"The weights {checkpoint.path} do not fit the model {name} "
+            f"({' '.join(str(error).split())}). Name the model that they belong to with --model."
+        ) from error
     # BatchNorm's step counters are not used in inference, and old checkpoints lack them.
     missing = [
-        key
-        for key in wanted
-        if key not in checkpoint.tensors and not key.endswith("num_batches_tracked")
-    ]
-    unexpected = [key for key in checkpoint.tensors if key not in wanted]
-    differing = [
-        key
-        for key, tensor in checkpoint.tensors.items()
-        if key in wanted and tensor.shape != wanted[key].shape
+        key for key in missing if key not in differing and not key.endswith("num_batches_tracked")
     ]
     if missing or unexpected or differing:
         problems = [
@@ -106,7 +121,6 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
             f"The weights {checkpoint.path} do not fit the model {name}: tensors "
             f"{', '.join(problems)}. Name the model that they belong to with --model."
         )
-    module.load_state_dict(checkpoint.tensors, strict=False)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -118,7 +132,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
-    return Checkpoint(path=path, tensors=_stripped(tensors), metadata=metadata)
+    return _stripped(path, tensors, metadata=metadata)
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsError:
@@ -129,18 +143,41 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
     )
 
 
-def _tensors(loaded: object) -> dict[str, torch.Tensor]:
+def _state(loaded: object) -> Mapping[str, Any]:
+    """The state dict in what was saved."""
     if not isinstance(loaded, Mapping):
         return {}
     for wrapper in _WRAPPERS:
         if isinstance(loaded.get(wrapper), Mapping):
-            return _tensors(loaded[wrapper])
-    return _stripped({k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)})
+            return _state(loaded[wrapper])
+    return loaded
 
 
-def _stripped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _stripped(
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    versions: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """Names without what DataParallel and torch.compile put before every one of them."""
+    prefix = _prefix(list(tensors))
+    return Checkpoint(
+        path=path,
+        tensors={key.removeprefix(prefix): value for key, value in tensors.items()},
+        metadata=metadata or {},
+        versions=versions
+        and {
+            f"{key}.".removeprefix(prefix).removesuffix("."): value
+            for key, value in versions.items()
+            if f"{key}.".startswith(prefix)
+        },
+    )
+
+
+def _prefix(names: list[str]) -> str:
+    """What stands before every one of the names."""
     for prefix in _PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return _stripped({key.removeprefix(prefix): value for key, value in tensors.items()})
-    return tensors
+        if names and all(name.startswith(prefix) for name in names):
+            return prefix + _prefix([name.removeprefix(prefix) for name in names])
+    return ""

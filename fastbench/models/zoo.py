@@ -10,6 +10,7 @@ given. The record says where that came from.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -106,7 +107,7 @@ def _load_published(name: str, weights: str) -> LoadedModel:
 
 
 def _load_file(name: str, path: Path) -> LoadedModel:
-    checkpoint = read_checkpoint(path)
+    checkpoint = _renamed(read_checkpoint(path), name)
     module = _build(name, checkpoint)
     load_into(module, checkpoint, name)
     official = _published_as(name, path)
@@ -158,6 +159,15 @@ def _with_random_weights(name: str, seed: int) -> LoadedModel:
         preprocess_source=str(entry),
         classes=class_space(len(entry.meta["categories"]), None),
     )
+
+
+def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """The published files of DenseNet write `norm.1` for `norm1`, and so on."""
+    if not name.startswith("densenet"):
+        return checkpoint
+    pattern = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+    tensors = {pattern.sub(r"\1\2", key): value for key, value in checkpoint.tensors.items()}
+    return dataclasses.replace(checkpoint, tensors=tensors)
 
 
 def _build(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
