@@ -58,6 +58,14 @@ class FloatOnly(Net):
     def forward(self, x):
         return super().forward(x) @ torch.eye(3)
 
+class Held(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = Net()
+
+    def forward(self, x):
+        return self.model(x)
+
 net = Net()
 number = 3
 """
@@ -111,6 +119,15 @@ def test_a_callable_with_a_checkpoint(here: Path) -> None:
     save_file({"other": torch.zeros(3)}, here / "b.safetensors")
     text = said(load_model, "nets:small", "b.safetensors")
     assert "b.safetensors do not fit the model nets:small: tensors 4 missing" in text
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+def test_a_checkpoint_of_a_model_that_holds_another(here: Path, prefix: str) -> None:
+    state = load_model("nets:Held", seed=5).module.state_dict()
+    assert "model.head.weight" in state
+    torch.save({prefix + key: value for key, value in state.items()}, here / "a.pth")
+    loaded = load_model("nets:Held", "a.pth").module.state_dict()
+    assert torch.equal(loaded["model.head.weight"], state["model.head.weight"])
 
 
 @pytest.mark.parametrize(

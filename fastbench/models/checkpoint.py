@@ -88,14 +88,18 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
     Raises `WeightsError`, with the first names that do not fit, for another model's checkpoint.
     """
     wanted = module.state_dict()
-    tensors: Any = OrderedDict(checkpoint.tensors)
+    # A model that holds another one has a prefix before each of its own names, too.
+    prefix = _prefix(list(wanted))
+    tensors: Any = OrderedDict((prefix + key, value) for key, value in checkpoint.tensors.items())
     differing = [
         key for key, value in tensors.items() if key in wanted and value.shape != wanted[key].shape
     ]
     for key in differing:
         del tensors[key]
     if checkpoint.versions is not None:
-        tensors._metadata = checkpoint.versions
+        tensors._metadata = {
+            (prefix + key).removesuffix("."): value for key, value in checkpoint.versions.items()
+        }
     try:
         missing, unexpected = module.load_state_dict(tensors, strict=False)
     except (RuntimeError, ValueError) as error:  # ValueError: torchvision's MNASNet
