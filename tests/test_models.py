@@ -99,6 +99,14 @@ def test_a_file_named_as_torchvisions_gets_its_preprocessing(tmp_path: Path) -> 
         assert load_model("resnet50", str(tmp_path / file)).preprocess.resize == resize
 
 
+def test_a_checkpoint_of_averaged_weights(tmp_path: Path) -> None:
+    module = torchvision.models.get_model(NAME, weights=None)
+    averaged = torch.optim.swa_utils.AveragedModel(module, use_buffers=True)
+    torch.save({"model_ema": averaged.state_dict()}, tmp_path / "a.pth")
+    loaded = load_model(NAME, str(tmp_path / "a.pth")).module.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in module.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("name", "renamed"),
     [

@@ -24,6 +24,8 @@ __all__ = ["Checkpoint", "is_file_name", "load_into", "read_checkpoint"]
 
 _WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "model_ema", "module")
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
+_NUM_AVERAGED: Final = "n_averaged"
+"""The counter of torch's `AveragedModel`, which is no tensor of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise _unreadable(path, error) from error
     state = _state(loaded)
-    tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        key: value
+        for key, value in state.items()
+        if isinstance(value, torch.Tensor) and key != _NUM_AVERAGED
+    }
     if not tensors:
         raise WeightsError(
             f"{path} holds no tensors by name (it is a {type(loaded).__name__}). "
