@@ -92,6 +92,28 @@ def test_a_checkpoint_with_classes_of_its_own(tmp_path: Path) -> None:
     assert (model.preprocess.crop, model.preprocess.mean) == (48, (0.5, 0.5, 0.5))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", "a, b, c"),
+        ("classes", '{"a": 0, "b": 1, "c": 2}'),
+        ("classes", '["a", "b"]'),
+        ("classes", "[1, 2, 3]"),
+        ("preprocess", "imagenet"),
+        ("preprocess", "[224]"),
+        ("preprocess", '{"crop": 224}'),
+        ("preprocess", '{"crop": 48, "resize": 64, "interpolation": "nearest", "antialias": true, '
+                       '"mean": [0, 0, 0], "std": [1, 1, 1]}'),
+        ("preprocess", '{"crop": 48, "resize": 64, "interpolation": "bicubic", "antialias": true, '
+                       '"mean": [0.5], "std": [0.2]}'),
+    ],
+)  # fmt: skip
+def test_metadata_that_say_something_else(tmp_path: Path, key: str, value: str) -> None:
+    save_file(state(3), tmp_path / "a.safetensors", {"format": "pt", key: value})
+    with pytest.raises(WeightsError, match=rf"The {key} in the metadata of .*a\.safetensors "):
+        load_model(NAME, str(tmp_path / "a.safetensors"))
+
+
 def test_a_file_named_as_torchvisions_gets_its_preprocessing(tmp_path: Path) -> None:
     tensors = state(name="resnet50")
     for file, resize in (("resnet50-0676ba61.pth", 256), ("resnet50-11ad3fa6.pth", 232)):

@@ -19,6 +19,7 @@ import torch
 
 from fastbench.errors import WeightsError
 from fastbench.loaders.base import Preprocess
+from fastbench.models.base import INTERPOLATIONS, triple
 
 __all__ = ["Checkpoint", "is_file_name", "load_into", "read_checkpoint"]
 
@@ -42,18 +43,53 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, Any] | None = None
 
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The class names that the file states, by index."""
-        return tuple(json.loads(self.metadata["classes"])) if "classes" in self.metadata else None
+    def classes(self, num_outputs: int) -> tuple[str, ...] | None:
+        """The class names that the file states, by index.
+
+        Raises `WeightsError` where they are not a name for each of the model's outputs.
+        """
+        if "classes" not in self.metadata:
+            return None
+        names = self._stated("classes")
+        if (
+            not isinstance(names, list)
+            or not all(isinstance(name, str) for name in names)
+            or len(names) != num_outputs
+        ):
+            raise WeightsError(
+                f"The classes in the metadata of {self.path} are not a name for each of the "
+                f"model's {num_outputs:,} outputs. Save a JSON list of these names, or none."
+            )
+        return tuple(names)
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """The preprocessing that the file states."""
+        """The preprocessing that the file states.
+
+        Raises `WeightsError` where it is none, or one that the loaders do not have.
+        """
         if "preprocess" not in self.metadata:
             return None
-        stated: dict[str, Any] = json.loads(self.metadata["preprocess"])
-        return Preprocess(**{**stated, "mean": tuple(stated["mean"]), "std": tuple(stated["std"])})
+        stated = self._stated("preprocess")
+        try:
+            triples = {key: triple(stated[key]) for key in ("mean", "std")}
+            preprocess = Preprocess(**{**stated, **triples})
+        except (KeyError, TypeError, ValueError):
+            preprocess = None
+        if preprocess is None or preprocess.interpolation not in INTERPOLATIONS:
+            raise WeightsError(
+                f"The preprocess in the metadata of {self.path} is not one that the loaders have. "
+                f"Save a JSON object with the fields of fastbench.loaders.base.Preprocess, its "
+                f"interpolation {' or '.join(INTERPOLATIONS)}, or none."
+            )
+        return preprocess
+
+    def _stated(self, key: str) -> Any:
+        """A value of the metadata, which is JSON; None where it is not."""
+        try:
+            return json.loads(self.metadata[key])
+        except ValueError:
+            return None
 
 
 def is_file_name(weights: str) -> bool:

@@ -22,7 +22,7 @@ import torch
 from fastbench.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import TIMM
-from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line
+from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line, triple
 from fastbench.models.checkpoint import is_file_name, load_into, read_checkpoint
 
 __all__ = ["check_name", "load_model", "preprocess_of"]
@@ -133,8 +133,8 @@ def _express(config: dict[str, Any], name: str) -> Preprocess:
         crop=height,
         interpolation=config["interpolation"],
         antialias=True,  # Pillow's filters always are
-        mean=_triple(config["mean"]),
-        std=_triple(config["std"]),
+        mean=triple(config["mean"]),
+        std=triple(config["std"]),
     )
 
 
@@ -201,8 +201,3 @@ def _timm(name: str) -> Any:
             f"timm that fits torch {torch.__version__} and its torchvision."
         ) from error
     return timm
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

@@ -24,7 +24,7 @@ from fastbench.data.labels import ClassSpace
 from fastbench.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import SAMPLE, known_names, torchvision_names
-from fastbench.models.base import LoadedModel, class_space
+from fastbench.models.base import LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 
 __all__ = ["check_name", "load_model", "preprocess_of"]
@@ -68,8 +68,8 @@ def preprocess_of(transforms: Any) -> Preprocess:
         crop=crop,
         interpolation=transforms.interpolation.value,
         antialias=bool(transforms.antialias),
-        mean=_triple(transforms.mean),
-        std=_triple(transforms.std),
+        mean=triple(transforms.mean),
+        std=triple(transforms.std),
     )
 
 
@@ -113,7 +113,7 @@ def _load_file(name: str, path: Path) -> LoadedModel:
     official = _published_as(name, path)
     entry = official or _weights_for_file(name, path)
     num_classes = _num_outputs(module)
-    names = checkpoint.classes
+    names = checkpoint.classes(num_classes)
     return LoadedModel(
         name=name,
         weights=official.name if official else path.name,
@@ -136,6 +136,7 @@ def _load_sample(weights: str, seed: int) -> LoadedModel:
         raise WeightsError(f"{SAMPLE_FILE} lacks its preprocessing. Reinstall fastbench.")
     torch.manual_seed(seed)
     module = _build(checkpoint.metadata["architecture"], checkpoint)
+    num_classes = _num_outputs(module)
     if weights == "DEFAULT":
         load_into(module, checkpoint, SAMPLE)
     return LoadedModel(
@@ -144,7 +145,7 @@ def _load_sample(weights: str, seed: int) -> LoadedModel:
         module=module,
         preprocess=checkpoint.preprocess,
         preprocess_source=SAMPLE_FILE.name,
-        classes=class_space(_num_outputs(module), checkpoint.classes),
+        classes=class_space(num_classes, checkpoint.classes(num_classes)),
     )
 
 
@@ -240,8 +241,3 @@ def _weights_for_file(name: str, path: Path) -> Any:
 def _published(entry: Any) -> tuple[float, float] | None:
     metrics = entry.meta.get("_metrics", {}).get("ImageNet-1K")
     return (metrics["acc@1"] / 100, metrics["acc@5"] / 100) if metrics else None
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
