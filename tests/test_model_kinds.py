@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,21 @@ def test_a_callable_with_a_checkpoint(here: Path) -> None:
     save_file({"other": torch.zeros(3)}, here / "b.safetensors")
     text = said(load_model, "nets:small", "b.safetensors")
     assert "b.safetensors do not fit the model nets:small: tensors 4 missing" in text
+
+
+@pytest.mark.parametrize("name", ["small", "stated"])
+def test_a_checkpoint_that_states_its_preprocessing(here: Path, name: str) -> None:
+    preprocess = {
+        "resize": 96, "crop": 80, "interpolation": "bilinear", "antialias": True,
+        "mean": [0.4] * 3, "std": [0.3] * 3,
+    }  # fmt: skip
+    metadata = {"classes": '["x", "y", "z"]', "preprocess": json.dumps(preprocess)}
+    state = load_model(f"nets:{name}").module.state_dict()
+    save_file(state, here / "a.safetensors", metadata)
+    model = load_model(f"nets:{name}", "a.safetensors")
+    assert (model.preprocess.resize, model.preprocess.mean) == (96, (0.4,) * 3)
+    assert model.preprocess_source == "a.safetensors"
+    assert model.classes.names == ("x", "y", "z")
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
