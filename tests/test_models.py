@@ -121,6 +121,15 @@ def test_a_file_named_as_torchvisions_gets_its_preprocessing(tmp_path: Path) -> 
         assert load_model("resnet50", str(tmp_path / file)).preprocess.resize == resize
 
 
+@pytest.mark.parametrize("file", ["model_best.pth.tar", "last.ckpt", "a.PTH"])
+def test_a_checkpoint_whatever_its_ending(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"state_dict": state()}, tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    assert load_model(NAME, file).weights == file
+
+
 def test_a_checkpoint_of_averaged_weights(tmp_path: Path) -> None:
     module = torchvision.models.get_model(NAME, weights=None)
     averaged = torch.optim.swa_utils.AveragedModel(module, use_buffers=True)
@@ -175,6 +184,13 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         (tmp_path / name).write_text("hello, this is not a checkpoint")
         with pytest.raises(WeightsError, match=rf"{name} is not a checkpoint that can be read"):
             load_model(NAME, str(tmp_path / name))
+    # Pickles that end too early, and a whole module, which is code.
+    for content in (b"}u.", b"]e.", b"R.", b"\x85.", b"\x80\x04\x95", b"cnets\nNet\n."):
+        (tmp_path / "damaged.pth").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"damaged\.pth is not a checkpoint") as caught:
+            load_model(NAME, str(tmp_path / "damaged.pth"))
+        assert "\x1b" not in str(caught.value)  # torch's own words have bold face
+        assert "weights_only" not in str(caught.value)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         load_model(NAME, str(tmp_path / "list.pth"))

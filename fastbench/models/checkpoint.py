@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,13 @@ class Checkpoint:
 
 def is_file_name(weights: str) -> bool:
     """Whether what `--weights` says is a file rather than a name of weights."""
-    return os.sep in weights or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin")
+    path = Path(weights)
+    # Others are files where they are there, such as the usual model_best.pth.tar.
+    return (
+        os.sep in weights
+        or path.suffix in (".pth", ".pt", ".safetensors", ".bin")
+        or (path.suffix != "" and path.is_file())
+    )
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -107,8 +114,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle's protocols
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own words are of its options, and in bold.
+        raise _unreadable(path, "it holds more than tensors, or no pickle at all") from error
+    except Exception as error:  # a damaged pickle can end in any
         raise _unreadable(path, error) from error
     state = _state(loaded)
     tensors = {
@@ -181,10 +193,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
     return _stripped(path, tensors, metadata=metadata)
 
 
-def _unreadable(path: Path, error: Exception) -> WeightsError:
-    reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+def _unreadable(path: Path, reason: Exception | str) -> WeightsError:
+    text = str(reason).strip().split("\n")[0].rstrip(".") or type(reason).__name__
     return WeightsError(
-        f"{path} is not a checkpoint that can be read ({reason}). "
+        f"{path} is not a checkpoint that can be read ({text}). "
         f"Save the model's state_dict() with torch.save or safetensors."
     )
 
