@@ -170,6 +170,61 @@ def test_a_checkpoint_without_names_counts_folders_as_it_was_trained() -> None:
     assert map_labels(("dogs", "cats"), ClassSpace(num_classes=3)).indices is None
 
 
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[int], Path]:
+    """Class folders `1`, `2` and so on, of an image each."""
+
+    def make(num: int) -> Path:
+        for i in range(1, num + 1):
+            draw(tmp_path / "tree" / str(i) / "a.jpg", (40, 40))
+        return tmp_path / "tree"
+
+    return make
+
+
+def test_folders_are_numbered_whether_or_not_a_limit_leaves_them_an_image(
+    folders: Callable[[int], Path], tmp_path: Path
+) -> None:
+    tree, ten = folders(10), ClassSpace(num_classes=10)
+    whole = scan(tree)
+    labels = map_labels(whole.words, ten, whole.word_sets).indices
+    assert labels is not None
+    by_name = dict(zip(whole.names, labels, strict=True))
+    assert by_name["10/a.jpg"] == 1  # as ImageFolder sorts them
+    few = tmp_path / "few"
+    few.write_text("10\n3\n")
+    for part in (scan(tree, limit=3), scan(tree, limit=9), scan(tree, only=["3", "10"])):
+        found = map_labels(part.words, ten, part.word_sets)
+        assert found.indices == tuple(by_name[name] for name in part.names)
+        assert found.how == "mapped by sorted folder order"
+
+
+def test_a_limit_makes_no_numbering(folders: Callable[[int], Path]) -> None:
+    part = scan(folders(12), limit=10)
+    assert map_labels(part.words, ClassSpace(num_classes=10), part.word_sets).indices is None
+    asked = [str(i) for i in range(3, 13)]
+    part = scan(folders(12), only=asked, limit=4)
+    indices = map_labels(part.words, ClassSpace(num_classes=10), part.word_sets).indices
+    assert indices == tuple(sorted(asked).index(word) for word in part.words if word)
+
+
+def test_a_folder_that_is_left_out_has_no_say(folders: Callable[[int], Path]) -> None:
+    tree = folders(2)
+    draw(tree / "notes/a.jpg", (40, 40))
+    part = scan(tree, only=["1", "2"])
+    assert map_labels(part.words, ClassSpace(num_classes=7), part.word_sets).indices == (1, 2)
+
+
+def test_a_lists_numbers_are_indices_or_nothing(folders: Callable[[int], Path]) -> None:
+    tree = folders(10)
+    (tree / "list").write_text("".join(f"{i}/a.jpg {i}\n" for i in range(1, 11)))
+    for limit in (None, 9, 1):
+        manifest = scan(tree / "list", limit=limit)
+        labels = map_labels(manifest.words, ClassSpace(num_classes=10), manifest.word_sets)
+        assert labels.indices is None  # they begin at 1, and are not sorted as text
+        assert labels.how == "no labels: classes such as '10' are not classes of this model"
+
+
 def test_a_flat_folder_has_no_labels() -> None:
     assert map_labels((None, None), IMAGENET).indices is None
 

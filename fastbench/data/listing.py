@@ -29,11 +29,15 @@ _ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """`names[i]` is file i's path below `root`, `words[i]` what it is labelled with, or None."""
+    """`names[i]` is file i's path below `root`, `words[i]` what it is labelled with, or None.
+
+    `is_tree` says whether the words are class folders.
+    """
 
     root: Path
     names: tuple[str, ...]
     words: tuple[str | None, ...]
+    is_tree: bool = False
 
 
 def list_images(source: Path) -> Listing:
@@ -61,7 +65,7 @@ def _from_folder(root: Path) -> Listing:
             f"{root} has images both inside class folders and beside them (for example {loose}). "
             f"Move them into class folders, or give --data a folder of one kind."
         )
-    return Listing(root=root, names=tuple(names), words=words)
+    return Listing(root=root, names=tuple(names), words=words, is_tree=True)
 
 
 def _jpegs_below(root: Path) -> Iterable[str]:
