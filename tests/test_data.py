@@ -7,7 +7,9 @@ import pytest
 from conftest import draw
 from PIL import Image
 
+from fastbench.config import RunConfig
 from fastbench.data.check import find_corrupt
+from fastbench.data.choice import find_images
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.labels import ClassSpace, among_present, map_labels
 from fastbench.data.manifest import scan, varied
@@ -266,6 +268,21 @@ def test_blanks_in_a_list(line: str, name: str, word: str | None, tmp_path: Path
 
 def test_a_list_may_begin_with_a_byte_order_mark(listed: Callable[[str], Path]) -> None:
     assert scan(listed("\ufeffn01440764/0.jpg 0\n")).names == ("n01440764/0.jpg",)
+
+
+def test_a_list_ends_its_lines_at_line_feeds_alone(tmp_path: Path) -> None:
+    names = ["a\u2028b.jpg", "a\x85b.jpg", "a\x0cb.jpg"]
+    for name in names:
+        draw(tmp_path / name, (40, 40))
+    (tmp_path / "list").write_bytes("".join(f"{name}\t7\r\n" for name in names).encode())
+    assert scan(tmp_path / "list").names == tuple(names)
+
+
+def test_a_list_of_classes_from_another_editor(small: Path, tmp_path: Path) -> None:
+    (small / "n02123045").rename(small / "a\u2028b")
+    (tmp_path / "classes").write_bytes("\ufeffa\u2028b\r\n".encode())
+    config = RunConfig(data=str(small), classes=str(tmp_path / "classes"))
+    assert find_images(config, lambda *_: lambda *_: None).classes == ("a\u2028b",)
 
 
 def test_class_names_of_imagenet_without_names_of_its_own() -> None:

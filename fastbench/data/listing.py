@@ -140,7 +140,8 @@ def _lines_of(path: Path) -> list[str]:
             f"{path} is neither a folder nor a list of files. "
             f"Give --data the folder that holds the images."
         )
-    lines = (line.strip() for line in text.splitlines())
+    # At these alone: names may hold what else Unicode calls the end of a line.
+    lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line and not line.startswith("#")]
 
 
