@@ -107,6 +107,16 @@ def test_a_truncated_jpeg(small: Path) -> None:
         scan(small)
 
 
+def test_a_height_that_is_left_open(small: Path) -> None:
+    path = small / "n02123045/3.jpg"
+    data = bytearray(path.read_bytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 7] = b"\0\0"
+    path.write_bytes(data)
+    with pytest.raises(CorruptImageError, match=r"3\.jpg cannot be decoded"):
+        scan(small)
+
+
 def test_bytes_after_the_end_are_harmless(small: Path) -> None:
     path = small / "n02123045/3.jpg"
     path.write_bytes(path.read_bytes() + b"camera notes")
