@@ -49,6 +49,15 @@ def test_hidden_files_and_folders_are_not_data(small: Path) -> None:
     assert len(scan(small)) == 5
 
 
+def test_linked_folders_are_data_but_for_those_that_lead_back(small: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere/a.jpg", (40, 40))
+    (small / "n02123046").symlink_to(tmp_path / "elsewhere")
+    (small / "n02123045/again").symlink_to(".")
+    (small / "n02123045/up").symlink_to("..")
+    assert len(scan(small)) == 6
+    assert scan(small).classes == ("n01440764", "n02123045", "n02123046")
+
+
 def test_a_flat_folder_has_no_classes(small: Path) -> None:
     manifest = scan(small / "n01440764")
     assert manifest.words == (None, None, None)

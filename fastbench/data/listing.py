@@ -70,12 +70,23 @@ def _from_folder(root: Path) -> Listing:
 
 def _jpegs_below(root: Path) -> Iterable[str]:
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and not _leads_back(os.path.join(folder, name))
+        ]
         below = os.path.relpath(folder, root)
         prefix = "" if below == "." else below.replace(os.sep, "/") + "/"
         for name in files:
             if _has_jpegs_name(name) and not name.startswith("."):
                 yield prefix + name
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether a folder is a link to one that it lies in, which would be walked without an end."""
+    return os.path.islink(folder) and f"{os.path.realpath(os.path.dirname(folder))}/".startswith(
+        os.path.join(os.path.realpath(folder), "")
+    )
 
 
 def _has_jpegs_name(name: str) -> bool:
