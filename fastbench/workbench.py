@@ -135,7 +135,7 @@ class Workbench:
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' classes in its space."""
         model = load_model(name, self.config.weights, seed=self.config.seed)
-        labels = map_labels(self.manifest.words, model.classes)
+        labels = map_labels(self.manifest.words, model.classes, self.manifest.word_sets)
         if self.config.among == "present":
             labels, classes = among_present(labels, model.classes)
             model = keep_outputs(model, classes)

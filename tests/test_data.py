@@ -7,7 +7,9 @@ import pytest
 from conftest import draw
 from PIL import Image
 
+from fastbench.config import RunConfig
 from fastbench.data.check import find_corrupt
+from fastbench.data.choice import find_images
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.labels import ClassSpace, among_present, map_labels
 from fastbench.data.manifest import scan, varied
@@ -45,6 +47,15 @@ def test_hidden_files_and_folders_are_not_data(small: Path) -> None:
     (small / ".cache").mkdir()
     (small / ".cache/thumb.jpg").write_bytes(b"thumbnail")
     assert len(scan(small)) == 5
+
+
+def test_linked_folders_are_data_but_for_those_that_lead_back(small: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere/a.jpg", (40, 40))
+    (small / "n02123046").symlink_to(tmp_path / "elsewhere")
+    (small / "n02123045/again").symlink_to(".")
+    (small / "n02123045/up").symlink_to("..")
+    assert len(scan(small)) == 6
+    assert scan(small).classes == ("n01440764", "n02123045", "n02123046")
 
 
 def test_a_flat_folder_has_no_classes(small: Path) -> None:
@@ -102,6 +113,16 @@ def test_a_truncated_jpeg(small: Path) -> None:
     path = small / "n02123045/3.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(CorruptImageError, match=r"3\.jpg cannot be decoded .*truncated"):
+        scan(small)
+
+
+def test_a_height_that_is_left_open(small: Path) -> None:
+    path = small / "n02123045/3.jpg"
+    data = bytearray(path.read_bytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 7] = b"\0\0"
+    path.write_bytes(data)
+    with pytest.raises(CorruptImageError, match=r"3\.jpg cannot be decoded"):
         scan(small)
 
 
@@ -170,6 +191,61 @@ def test_a_checkpoint_without_names_counts_folders_as_it_was_trained() -> None:
     assert map_labels(("dogs", "cats"), ClassSpace(num_classes=3)).indices is None
 
 
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[int], Path]:
+    """Class folders `1`, `2` and so on, of an image each."""
+
+    def make(num: int) -> Path:
+        for i in range(1, num + 1):
+            draw(tmp_path / "tree" / str(i) / "a.jpg", (40, 40))
+        return tmp_path / "tree"
+
+    return make
+
+
+def test_folders_are_numbered_whether_or_not_a_limit_leaves_them_an_image(
+    folders: Callable[[int], Path], tmp_path: Path
+) -> None:
+    tree, ten = folders(10), ClassSpace(num_classes=10)
+    whole = scan(tree)
+    labels = map_labels(whole.words, ten, whole.word_sets).indices
+    assert labels is not None
+    by_name = dict(zip(whole.names, labels, strict=True))
+    assert by_name["10/a.jpg"] == 1  # as ImageFolder sorts them
+    few = tmp_path / "few"
+    few.write_text("10\n3\n")
+    for part in (scan(tree, limit=3), scan(tree, limit=9), scan(tree, only=["3", "10"])):
+        found = map_labels(part.words, ten, part.word_sets)
+        assert found.indices == tuple(by_name[name] for name in part.names)
+        assert found.how == "mapped by sorted folder order"
+
+
+def test_a_limit_makes_no_numbering(folders: Callable[[int], Path]) -> None:
+    part = scan(folders(12), limit=10)
+    assert map_labels(part.words, ClassSpace(num_classes=10), part.word_sets).indices is None
+    asked = [str(i) for i in range(3, 13)]
+    part = scan(folders(12), only=asked, limit=4)
+    indices = map_labels(part.words, ClassSpace(num_classes=10), part.word_sets).indices
+    assert indices == tuple(sorted(asked).index(word) for word in part.words if word)
+
+
+def test_a_folder_that_is_left_out_has_no_say(folders: Callable[[int], Path]) -> None:
+    tree = folders(2)
+    draw(tree / "notes/a.jpg", (40, 40))
+    part = scan(tree, only=["1", "2"])
+    assert map_labels(part.words, ClassSpace(num_classes=7), part.word_sets).indices == (1, 2)
+
+
+def test_a_lists_numbers_are_indices_or_nothing(folders: Callable[[int], Path]) -> None:
+    tree = folders(10)
+    (tree / "list").write_text("".join(f"{i}/a.jpg {i}\n" for i in range(1, 11)))
+    for limit in (None, 9, 1):
+        manifest = scan(tree / "list", limit=limit)
+        labels = map_labels(manifest.words, ClassSpace(num_classes=10), manifest.word_sets)
+        assert labels.indices is None  # they begin at 1, and are not sorted as text
+        assert labels.how == "no labels: classes such as '10' are not classes of this model"
+
+
 def test_a_flat_folder_has_no_labels() -> None:
     assert map_labels((None, None), IMAGENET).indices is None
 
@@ -211,6 +287,21 @@ def test_blanks_in_a_list(line: str, name: str, word: str | None, tmp_path: Path
 
 def test_a_list_may_begin_with_a_byte_order_mark(listed: Callable[[str], Path]) -> None:
     assert scan(listed("\ufeffn01440764/0.jpg 0\n")).names == ("n01440764/0.jpg",)
+
+
+def test_a_list_ends_its_lines_at_line_feeds_alone(tmp_path: Path) -> None:
+    names = ["a\u2028b.jpg", "a\x85b.jpg", "a\x0cb.jpg"]
+    for name in names:
+        draw(tmp_path / name, (40, 40))
+    (tmp_path / "list").write_bytes("".join(f"{name}\t7\r\n" for name in names).encode())
+    assert scan(tmp_path / "list").names == tuple(names)
+
+
+def test_a_list_of_classes_from_another_editor(small: Path, tmp_path: Path) -> None:
+    (small / "n02123045").rename(small / "a\u2028b")
+    (tmp_path / "classes").write_bytes("\ufeffa\u2028b\r\n".encode())
+    config = RunConfig(data=str(small), classes=str(tmp_path / "classes"))
+    assert find_images(config, lambda *_: lambda *_: None).classes == ("a\u2028b",)
 
 
 def test_class_names_of_imagenet_without_names_of_its_own() -> None:

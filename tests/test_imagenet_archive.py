@@ -466,6 +466,7 @@ def test_a_damaged_image_is_named(
     with pytest.raises(CorruptImageError, match=rf"00000004\.JPEG.* {message}") as caught:
         unpack_imagenet(output, devkit=devkit, **sources)
     assert str(sources[source]) in str(caught.value)
+    assert str(caught.value).endswith(" Copy or download it again.")  # nothing is skipped here
     # The sound ones before it are kept; the damaged one and a marker are not there.
     assert set(contents(output)) == {class_path(i) for i in (1, 2, 3)}
     assert not (output / MARKER).exists()

@@ -51,6 +51,7 @@ def test_fill_bytes_before_a_marker(tmp_path: Path) -> None:
         (b"\xff\xd8\xff\xe0\x00\x00" + bytes(20), "damaged"),
         (b"\xff\xd8\xff\xda\x00\x08" + bytes(20), "without a frame header"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x00\x03" + bytes(20), "0 wide"),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x10\x03" + bytes(20), "0 high"),
     ],
 )
 def test_what_is_no_header(data: bytes, reason: str) -> None:

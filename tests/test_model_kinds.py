@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,14 @@ class FloatOnly(Net):
     def forward(self, x):
         return super().forward(x) @ torch.eye(3)
 
+class Held(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = Net()
+
+    def forward(self, x):
+        return self.model(x)
+
 net = Net()
 number = 3
 """
@@ -111,6 +120,30 @@ def test_a_callable_with_a_checkpoint(here: Path) -> None:
     save_file({"other": torch.zeros(3)}, here / "b.safetensors")
     text = said(load_model, "nets:small", "b.safetensors")
     assert "b.safetensors do not fit the model nets:small: tensors 4 missing" in text
+
+
+@pytest.mark.parametrize("name", ["small", "stated"])
+def test_a_checkpoint_that_states_its_preprocessing(here: Path, name: str) -> None:
+    preprocess = {
+        "resize": 96, "crop": 80, "interpolation": "bilinear", "antialias": True,
+        "mean": [0.4] * 3, "std": [0.3] * 3,
+    }  # fmt: skip
+    metadata = {"classes": '["x", "y", "z"]', "preprocess": json.dumps(preprocess)}
+    state = load_model(f"nets:{name}").module.state_dict()
+    save_file(state, here / "a.safetensors", metadata)
+    model = load_model(f"nets:{name}", "a.safetensors")
+    assert (model.preprocess.resize, model.preprocess.mean) == (96, (0.4,) * 3)
+    assert model.preprocess_source == "a.safetensors"
+    assert model.classes.names == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+def test_a_checkpoint_of_a_model_that_holds_another(here: Path, prefix: str) -> None:
+    state = load_model("nets:Held", seed=5).module.state_dict()
+    assert "model.head.weight" in state
+    torch.save({prefix + key: value for key, value in state.items()}, here / "a.pth")
+    loaded = load_model("nets:Held", "a.pth").module.state_dict()
+    assert torch.equal(loaded["model.head.weight"], state["model.head.weight"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """timm's models: its names, its preprocessing, its weights."""
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fastbench.errors import ModelError, UnknownNameError, WeightsError
 from fastbench.models import check_name, load_model
@@ -126,6 +128,19 @@ def test_a_local_file(timm: Any, tmp_path: Path, num_classes: int) -> None:
     assert all(torch.equal(tensor, loaded[key]) for key, tensor in state.items())
     with pytest.raises(WeightsError, match=r"do not fit the model timm:test_vit"):
         load_model("timm:test_vit", str(tmp_path / "mine.pth"))
+
+
+def test_a_local_file_that_states_its_preprocessing(timm: Any, tmp_path: Path) -> None:
+    preprocess = {
+        "resize": 96, "crop": 80, "interpolation": "bilinear", "antialias": True,
+        "mean": [0.4] * 3, "std": [0.3] * 3,
+    }  # fmt: skip
+    metadata = {"classes": '["x", "y"]', "preprocess": json.dumps(preprocess)}
+    state = timm.create_model("test_resnet", num_classes=2).state_dict()
+    save_file(state, tmp_path / "mine.safetensors", metadata)
+    model = load_model(NAME, str(tmp_path / "mine.safetensors"))
+    assert (model.preprocess.crop, model.preprocess_source) == (80, "mine.safetensors")
+    assert model.classes.names == ("x", "y")
 
 
 def test_without_a_network(timm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

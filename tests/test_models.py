@@ -3,8 +3,10 @@
 import hashlib
 import json
 import urllib.error
+from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -90,11 +92,83 @@ def test_a_checkpoint_with_classes_of_its_own(tmp_path: Path) -> None:
     assert (model.preprocess.crop, model.preprocess.mean) == (48, (0.5, 0.5, 0.5))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", "a, b, c"),
+        ("classes", '{"a": 0, "b": 1, "c": 2}'),
+        ("classes", '["a", "b"]'),
+        ("classes", "[1, 2, 3]"),
+        ("preprocess", "imagenet"),
+        ("preprocess", "[224]"),
+        ("preprocess", '{"crop": 224}'),
+        ("preprocess", '{"crop": 48, "resize": 64, "interpolation": "nearest", "antialias": true, '
+                       '"mean": [0, 0, 0], "std": [1, 1, 1]}'),
+        ("preprocess", '{"crop": 48, "resize": 64, "interpolation": "bicubic", "antialias": true, '
+                       '"mean": [0.5], "std": [0.2]}'),
+    ],
+)  # fmt: skip
+def test_metadata_that_say_something_else(tmp_path: Path, key: str, value: str) -> None:
+    save_file(state(3), tmp_path / "a.safetensors", {"format": "pt", key: value})
+    with pytest.raises(WeightsError, match=rf"The {key} in the metadata of .*a\.safetensors "):
+        load_model(NAME, str(tmp_path / "a.safetensors"))
+
+
 def test_a_file_named_as_torchvisions_gets_its_preprocessing(tmp_path: Path) -> None:
     tensors = state(name="resnet50")
     for file, resize in (("resnet50-0676ba61.pth", 256), ("resnet50-11ad3fa6.pth", 232)):
         torch.save(tensors, tmp_path / file)
         assert load_model("resnet50", str(tmp_path / file)).preprocess.resize == resize
+
+
+@pytest.mark.parametrize("file", ["model_best.pth.tar", "last.ckpt", "a.PTH"])
+def test_a_checkpoint_whatever_its_ending(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"state_dict": state()}, tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    assert load_model(NAME, file).weights == file
+
+
+def test_a_checkpoint_of_averaged_weights(tmp_path: Path) -> None:
+    module = torchvision.models.get_model(NAME, weights=None)
+    averaged = torch.optim.swa_utils.AveragedModel(module, use_buffers=True)
+    torch.save({"model_ema": averaged.state_dict()}, tmp_path / "a.pth")
+    loaded = load_model(NAME, str(tmp_path / "a.pth")).module.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed"),
+    [
+        ("mnasnet0_5", ()),  # asks for the version that was saved
+        ("densenet121", (("norm1.", "norm.1."), ("conv2.", "conv.2."))),
+        ("vit_b_32", ((".mlp.0.", ".mlp.linear_1."), (".mlp.3.", ".mlp.linear_2."))),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_file_of_an_older_torchvision(
+    name: str, renamed: tuple[tuple[str, str], ...], prefix: str, tmp_path: Path
+) -> None:
+    tensors = torchvision.models.get_model(name, weights=None).state_dict()
+    saved: Any = OrderedDict()
+    for key, value in tensors.items():
+        for new, old in renamed:
+            if "denselayer" in key or ".mlp." in key:
+                key = key.replace(new, old)
+        saved[prefix + key] = value
+    if not renamed:
+        saved._metadata = {prefix.removesuffix("."): {"version": 2}}
+    torch.save(saved, tmp_path / "a.pth")
+    loaded = load_model(name, str(tmp_path / "a.pth")).module.state_dict()
+    (tmp_path / "a.pth").unlink()  # pytest would keep its 350 MB
+    assert all(torch.equal(loaded[key], value) for key, value in tensors.items())
+
+
+def test_a_file_that_does_not_say_its_version(tmp_path: Path) -> None:
+    save_file(state(name="mnasnet0_5"), tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"do not fit the model mnasnet0_5 \(version should be"):
+        load_model("mnasnet0_5", str(tmp_path / "a.safetensors"))
 
 
 def test_another_models_checkpoint(tmp_path: Path) -> None:
@@ -110,6 +184,13 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         (tmp_path / name).write_text("hello, this is not a checkpoint")
         with pytest.raises(WeightsError, match=rf"{name} is not a checkpoint that can be read"):
             load_model(NAME, str(tmp_path / name))
+    # Pickles that end too early, and a whole module, which is code.
+    for content in (b"}u.", b"]e.", b"R.", b"\x85.", b"\x80\x04\x95", b"cnets\nNet\n."):
+        (tmp_path / "damaged.pth").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"damaged\.pth is not a checkpoint") as caught:
+            load_model(NAME, str(tmp_path / "damaged.pth"))
+        assert "\x1b" not in str(caught.value)  # torch's own words have bold face
+        assert "weights_only" not in str(caught.value)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         load_model(NAME, str(tmp_path / "list.pth"))
@@ -135,6 +216,30 @@ def test_models_with_auxiliary_heads_give_plain_logits(name: str) -> None:
     classifier = Classifier(model.module, device="cpu", dtype="float32", batch_size=1)
     size = model.preprocess.crop
     assert classifier(torch.zeros(1, 3, size, size)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("googlenet", "conv1"), ("inception_v3", "Conv2d_1a_3x3")]
+)
+def test_a_file_of_published_weights_is_given_the_same_input(
+    name: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = torchvision.models.get_model(name, weights=None, init_weights=False, aux_logits=True)
+    tensors = module.state_dict()
+    monkeypatch.setattr(
+        torchvision.models._api.WeightsEnum, "get_state_dict", lambda *_, **__: tensors
+    )
+    torch.save(tensors, tmp_path / "mine.pth")
+    seen = []
+    for weights in ("DEFAULT", str(tmp_path / "mine.pth"), "none"):
+        model = load_model(name, weights)
+        part = model.module.get_submodule(first)
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+        torch.manual_seed(0)
+        with torch.no_grad():
+            model.module.eval()(torch.randn(1, 3, model.preprocess.crop, model.preprocess.crop))
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])  # random weights cost what the published ones do
 
 
 def test_a_partial_batch_is_padded_and_not_changed() -> None:

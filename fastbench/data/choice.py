@@ -54,7 +54,7 @@ def find_images(config: RunConfig, count: Count) -> Manifest:
 
 def _read_classes(path: Path) -> frozenset[str]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(

@@ -71,8 +71,11 @@ def read_header(file: BinaryIO) -> JpegHeader:
             if len(data) < here + 10:
                 raise ValueError("the file ends before its frame header")
             precision, height, width, components = struct.unpack_from(">BHHB", data, here + 4)
-            if width == 0 or components not in (1, 3, 4):
-                raise ValueError(f"the frame is {width} wide with {components} components")
+            # A height of 0 stands for one that follows the image data, which no decoder here reads.
+            if width == 0 or height == 0 or components not in (1, 3, 4):
+                raise ValueError(
+                    f"the frame is {width} wide and {height} high with {components} components"
+                )
             return JpegHeader(
                 width=width,
                 height=height,

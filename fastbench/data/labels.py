@@ -18,7 +18,7 @@ from fastbench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BY_WNID", "ClassSpace", "Labels", "among_present", "map_labels"]
+__all__ = ["BY_WNID", "ClassSpace", "Labels", "WordSets", "among_present", "map_labels"]
 
 BY_WNID: Final = "mapped by ImageNet wnid"
 
@@ -71,8 +71,24 @@ class Labels:
     how: str
 
 
-def map_labels(words: tuple[str | None, ...], classes: ClassSpace) -> Labels:
+@dataclass(frozen=True, kw_only=True)
+class WordSets:
+    """All words that a data set labels with, and those that were asked for, each sorted.
+
+    How classes are numbered follows from them: a limit may leave some without a sample.
+    """
+
+    every: tuple[str, ...]
+    asked: tuple[str, ...]
+    are_folders: bool
+
+
+def map_labels(
+    words: tuple[str | None, ...], classes: ClassSpace, sets: WordSets | None = None
+) -> Labels:
     """Map what each sample is labelled with (its class folder, or a list's word) to its class.
+
+    `sets` says what else the data set labels with; None where `words` are all of it.
 
     Raises `DataError` where some are classes of the model and others are not: scoring the rest in
     silence would change the denominator.
@@ -80,7 +96,9 @@ def map_labels(words: tuple[str | None, ...], classes: ClassSpace) -> Labels:
     present = sorted({word for word in words if word is not None})
     if not present:
         return Labels(indices=None, how="no labels: the images have no class folders")
-    known, how = _known(present, classes)
+    if sets is None:
+        sets = WordSets(every=tuple(present), asked=tuple(present), are_folders=True)
+    known, how = _known(present, classes, sets)
     unknown = [word for word in present if word not in known]
     if unknown and len(unknown) < len(present):
         raise DataError(
@@ -89,9 +107,11 @@ def map_labels(words: tuple[str | None, ...], classes: ClassSpace) -> Labels:
             f"leave it out: --classes FILE names those to use."
         )
     if unknown:
+        # Of numbers, the one that shows that they are not this model's.
+        shown = next((word for word in sets.asked if not _is_index(word, classes)), present[0])
         return Labels(
             indices=None,
-            how=f"no labels: classes such as {present[0]!r} are not classes of this model",
+            how=f"no labels: classes such as {shown!r} are not classes of this model",
         )
     return Labels(indices=tuple(known[word] for word in words if word is not None), how=how)
 
@@ -113,7 +133,7 @@ def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpa
     return Labels(indices=indices, how=how), classes.keep(kept)
 
 
-def _known(present: list[str], classes: ClassSpace) -> tuple[dict[str, int], str]:
+def _known(present: list[str], classes: ClassSpace, sets: WordSets) -> tuple[dict[str, int], str]:
     """The first rule under which any class is known: wnid, class name, index, sorted order."""
     if classes.is_imagenet and any(WNID.fullmatch(word) for word in present):
         return wnid_index(), BY_WNID
@@ -124,9 +144,17 @@ def _known(present: list[str], classes: ClassSpace) -> tuple[dict[str, int], str
         by_name = {name: i for i, name in enumerate(names) if times[name] == 1}
         if any(word in by_name for word in present):
             return by_name, "mapped by class name"
-    if all(word.isdecimal() and int(word) < classes.num_classes for word in present):
+    if all(_is_index(word, classes) for word in sets.asked):
         return {word: int(word) for word in present}, "mapped by class index"
-    if classes.names is None and not classes.is_imagenet and len(present) == classes.num_classes:
-        # How ImageFolder numbered them when this checkpoint was trained.
-        return {word: i for i, word in enumerate(present)}, "mapped by sorted folder order"
+    # A list's numbers are indices, though they may be those of other classes.
+    is_numbered = sets.are_folders or not all(word.isdecimal() for word in sets.asked)
+    if classes.names is None and not classes.is_imagenet and is_numbered:
+        for folders in (sets.every, sets.asked):
+            if len(folders) == classes.num_classes:
+                # How ImageFolder numbered them when this checkpoint was trained.
+                return {word: i for i, word in enumerate(folders)}, "mapped by sorted folder order"
     return {}, "unknown"
+
+
+def _is_index(word: str, classes: ClassSpace) -> bool:
+    return word.isdecimal() and int(word) < classes.num_classes

@@ -29,11 +29,15 @@ _ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """`names[i]` is file i's path below `root`, `words[i]` what it is labelled with, or None."""
+    """`names[i]` is file i's path below `root`, `words[i]` what it is labelled with, or None.
+
+    `is_tree` says whether the words are class folders.
+    """
 
     root: Path
     names: tuple[str, ...]
     words: tuple[str | None, ...]
+    is_tree: bool = False
 
 
 def list_images(source: Path) -> Listing:
@@ -61,17 +65,28 @@ def _from_folder(root: Path) -> Listing:
             f"{root} has images both inside class folders and beside them (for example {loose}). "
             f"Move them into class folders, or give --data a folder of one kind."
         )
-    return Listing(root=root, names=tuple(names), words=words)
+    return Listing(root=root, names=tuple(names), words=words, is_tree=True)
 
 
 def _jpegs_below(root: Path) -> Iterable[str]:
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and not _leads_back(os.path.join(folder, name))
+        ]
         below = os.path.relpath(folder, root)
         prefix = "" if below == "." else below.replace(os.sep, "/") + "/"
         for name in files:
             if _has_jpegs_name(name) and not name.startswith("."):
                 yield prefix + name
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether a folder is a link to one that it lies in, which would be walked without an end."""
+    return os.path.islink(folder) and f"{os.path.realpath(os.path.dirname(folder))}/".startswith(
+        os.path.join(os.path.realpath(folder), "")
+    )
 
 
 def _has_jpegs_name(name: str) -> bool:
@@ -136,7 +151,8 @@ def _lines_of(path: Path) -> list[str]:
             f"{path} is neither a folder nor a list of files. "
             f"Give --data the folder that holds the images."
         )
-    lines = (line.strip() for line in text.splitlines())
+    # At these alone: names may hold what else Unicode calls the end of a line.
+    lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line and not line.startswith("#")]
 
 

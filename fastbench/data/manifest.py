@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastbench.data.check import Frame, check_frame
+from fastbench.data.labels import WordSets
 from fastbench.data.listing import Listing, list_images
 from fastbench.data.verify import verify
 from fastbench.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
 __all__ = ["Checked", "Manifest", "Skipped", "check_all", "scan", "varied"]
@@ -45,7 +46,8 @@ class Manifest:
     `names[i]` is the path of sample i below `root` with forward slashes, `words[i]` what it is
     labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
     size, `sizes[i]` its (width, height) in pixels. `skipped` has the files that are left out for
-    being no sound JPEGs. `digest` is the SHA-256 over names and file sizes, in hex.
+    being no sound JPEGs. `digest` is the SHA-256 over names and file sizes, in hex. `word_sets`
+    has all words of the data set, whether or not the run has a sample of each.
     """
 
     root: Path
@@ -55,6 +57,7 @@ class Manifest:
     sizes: tuple[tuple[int, int], ...]
     skipped: tuple[Skipped, ...]
     digest: str
+    word_sets: WordSets | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,7 +82,7 @@ class Manifest:
     @property
     def classes(self) -> tuple[str, ...]:
         """The words that samples are labelled with, sorted; empty without labels."""
-        return tuple(sorted({word for word in self.words if word is not None}))
+        return _sorted_words(self.words)
 
 
 def scan(
@@ -108,9 +111,11 @@ def scan(
     """
     listing = list_images(source.expanduser())
     chosen = list(range(len(listing.names)))
+    every = asked = _sorted_words(listing.words)
     if only is not None:
-        _check_only(only, listing.words)
+        _check_only(only, every)
         chosen = [i for i in chosen if listing.words[i] in only]
+        asked = _sorted_words(listing.words[i] for i in chosen)
     chosen = [chosen[i] for i in spread(len(chosen), limit)]
     frames, refused = _check(listing, chosen, skip=skip, afresh=False, on_progress=on_progress)
     if not frames:
@@ -130,6 +135,7 @@ def scan(
         sizes=tuple(frame.size for frame in frames.values()),
         skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
         digest=digest.hexdigest(),
+        word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
     )
 
 
@@ -202,12 +208,15 @@ def _check(
     return frames, dict(sorted(refused.items()))
 
 
-def _check_only(only: Collection[str], words: tuple[str | None, ...]) -> None:
-    present = sorted({word for word in words if word is not None})
+def _check_only(only: Collection[str], present: tuple[str, ...]) -> None:
     for word in sorted(only):
         if word not in present:
             where = f"{len(present)} classes, such as {present[0]}" if present else "no classes"
             raise UsageError(
                 f"--classes names {word!r}, which the data does not have."
-                f"{did_you_mean(word, present)} It has {where}."
+                f"{did_you_mean(word, list(present))} It has {where}."
             )
+
+
+def _sorted_words(words: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({word for word in words if word is not None}))

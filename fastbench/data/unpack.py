@@ -43,6 +43,7 @@ __all__ = ["Entry", "fill", "list_members", "open_tar", "read_member", "reading"
 _MARKER_VERSION: Final = 1
 _TEMPORARY: Final = re.compile(r"\.(.+)\.\d+\.tmp")
 _TAR_BLOCK: Final = 512
+_COPY_AGAIN: Final = "Copy or download it again."
 _CHUNK: Final = 1 << 20
 # What a small file takes at least on the usual file systems.
 _DISK_BLOCK: Final = 4096
@@ -157,7 +158,7 @@ def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
         raise DataError(f"{entry.origin} changed while it was read. Run again when it is at rest.")
     if head != START_OF_IMAGE:
         what = "is not a JPEG file" if size else "is empty (0 bytes)"
-        raise CorruptImageError(entry.origin, what, "Copy or download it again.")
+        raise CorruptImageError(entry.origin, what, _COPY_AGAIN)
     file.seek(-len(END_OF_IMAGE), os.SEEK_END)
     if file.read() == END_OF_IMAGE:
         return
@@ -169,7 +170,9 @@ def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
             image.load()
     # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
-        raise corrupt(entry.origin, error) from error
+        raise CorruptImageError(
+            entry.origin, corrupt(entry.origin, error).what, _COPY_AGAIN
+        ) from error
 
 
 # The output: what is there, and what is missing?

@@ -23,7 +23,7 @@ from fastbench.loaders.base import Preprocess
 from fastbench.models.classifier import Among, check_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "IMAGENET",
@@ -34,6 +34,7 @@ __all__ = [
     "first_line",
     "keep_outputs",
     "num_outputs",
+    "triple",
     "usual_preprocess",
 ]
 
@@ -174,6 +175,12 @@ def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int =
             f"({first_line(error)}). Mend it, or give it a preprocess with another crop."
         ) from error
     return check_logits(logits, name, num_images).shape[1]
+
+
+def triple(values: Iterable[float]) -> tuple[float, float, float]:
+    """A value for each of the colours."""
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
 
 
 def first_line(error: BaseException) -> str:

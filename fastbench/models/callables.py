@@ -2,7 +2,8 @@
 
 The callable is called without arguments, after torch's seed was set, and returns a
 `torch.nn.Module` or a `Model`. Modules are looked for in the current folder first, as
-`python -m` does. What a callable returns carries its own weights; `--weights FILE` loads others.
+`python -m` does. What a callable returns carries its own weights; `--weights FILE` loads others,
+and the preprocessing and classes that the file states come before those of the `Model`.
 
 What it does not know: how many classes a model has. It runs the model on one blank image to see.
 """
@@ -76,12 +77,15 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
             f"torch.nn.Module, or a fastbench.models.base.Model."
         )
-    path = None if weights == "DEFAULT" else Path(weights).expanduser()
-    if path is not None:
-        load_into(module, read_checkpoint(path), name)
+    checkpoint = None
+    if weights != "DEFAULT":
+        checkpoint = read_checkpoint(Path(weights).expanduser())
+        load_into(module, checkpoint, name)
     module = module.eval().to("cpu", torch.float32)
     preprocess, source = usual_preprocess()
-    if model is not None and model.preprocess is not None:
+    if checkpoint is not None and checkpoint.preprocess is not None:
+        preprocess, source = checkpoint.preprocess, checkpoint.path.name
+    elif model is not None and model.preprocess is not None:
         preprocess, source = model.preprocess, name
     names = None if model is None or model.classes is None else tuple(model.classes)
     num_classes = num_outputs(module, name, preprocess.crop)
@@ -90,9 +94,11 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"The model {name} names {len(names):,} classes and has {num_classes:,} outputs. "
             f"Give its Model a name for each output, in their order, or none."
         )
+    if checkpoint is not None:
+        names = checkpoint.classes(num_classes) or names
     return LoadedModel(
         name=name,
-        weights=OWN if path is None else path.name,
+        weights=OWN if checkpoint is None else checkpoint.path.name,
         module=module,
         preprocess=preprocess,
         preprocess_source=source,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,38 +20,88 @@ import torch
 
 from fastbench.errors import WeightsError
 from fastbench.loaders.base import Preprocess
+from fastbench.models.base import INTERPOLATIONS, triple
 
 __all__ = ["Checkpoint", "is_file_name", "load_into", "read_checkpoint"]
 
 _WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "model_ema", "module")
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
+_NUM_AVERAGED: Final = "n_averaged"
+"""The counter of torch's `AveragedModel`, which is no tensor of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A file's tensors by name, and its metadata."""
+    """A file's tensors by name, and its metadata.
+
+    `versions` is what torch noted of each module when it was saved, by the module's name, None
+    where the file has nothing of it: modules read by it what an older version of them called its
+    tensors.
+    """
 
     path: Path
     tensors: dict[str, torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Any] | None = None
 
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The class names that the file states, by index."""
-        return tuple(json.loads(self.metadata["classes"])) if "classes" in self.metadata else None
+    def classes(self, num_outputs: int) -> tuple[str, ...] | None:
+        """The class names that the file states, by index.
+
+        Raises `WeightsError` where they are not a name for each of the model's outputs.
+        """
+        if "classes" not in self.metadata:
+            return None
+        names = self._stated("classes")
+        if (
+            not isinstance(names, list)
+            or not all(isinstance(name, str) for name in names)
+            or len(names) != num_outputs
+        ):
+            raise WeightsError(
+                f"The classes in the metadata of {self.path} are not a name for each of the "
+                f"model's {num_outputs:,} outputs. Save a JSON list of these names, or none."
+            )
+        return tuple(names)
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """The preprocessing that the file states."""
+        """The preprocessing that the file states.
+
+        Raises `WeightsError` where it is none, or one that the loaders do not have.
+        """
         if "preprocess" not in self.metadata:
             return None
-        stated: dict[str, Any] = json.loads(self.metadata["preprocess"])
-        return Preprocess(**{**stated, "mean": tuple(stated["mean"]), "std": tuple(stated["std"])})
+        stated = self._stated("preprocess")
+        try:
+            triples = {key: triple(stated[key]) for key in ("mean", "std")}
+            preprocess = Preprocess(**{**stated, **triples})
+        except (KeyError, TypeError, ValueError):
+            preprocess = None
+        if preprocess is None or preprocess.interpolation not in INTERPOLATIONS:
+            raise WeightsError(
+                f"The preprocess in the metadata of {self.path} is not one that the loaders have. "
+                f"Save a JSON object with the fields of fastbench.loaders.base.Preprocess, its "
+                f"interpolation {' or '.join(INTERPOLATIONS)}, or none."
+            )
+        return preprocess
+
+    def _stated(self, key: str) -> Any:
+        """A value of the metadata, which is JSON; None where it is not."""
+        try:
+            return json.loads(self.metadata[key])
+        except ValueError:
+            return None
 
 
 def is_file_name(weights: str) -> bool:
     """Whether what `--weights` says is a file rather than a name of weights."""
-    return os.sep in weights or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin")
+    path = Path(weights)
+    # Others are files where they are there, such as the usual model_best.pth.tar.
+    return (
+        os.sep in weights
+        or path.suffix in (".pth", ".pt", ".safetensors", ".bin")
+        or (path.suffix != "" and path.is_file())
+    )
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -62,16 +114,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle's protocols
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own words are of its options, and in bold.
+        raise _unreadable(path, "it holds more than tensors, or no pickle at all") from error
+    except Exception as error:  # a damaged pickle can end in any
         raise _unreadable(path, error) from error
-    tensors = _tensors(loaded)
+    state = _state(loaded)
+    tensors = {
+        key: value
+        for key, value in state.items()
+        if isinstance(value, torch.Tensor) and key != _NUM_AVERAGED
+    }
     if not tensors:
         raise WeightsError(
             f"{path} holds no tensors by name (it is a {type(loaded).__name__}). "
             f"Save the model's state_dict() and name that file."
         )
-    return Checkpoint(path=path, tensors=tensors)
+    return _stripped(path, tensors, versions=getattr(state, "_metadata", None))
 
 
 def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> None:
@@ -80,17 +142,28 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
     Raises `WeightsError`, with the first names that do not fit, for another model's checkpoint.
     """
     wanted = module.state_dict()
+    # A model that holds another one has a prefix before each of its own names, too.
+    prefix = _prefix(list(wanted))
+    tensors: Any = OrderedDict((prefix + key, value) for key, value in checkpoint.tensors.items())
+    differing = [
+        key for key, value in tensors.items() if key in wanted and value.shape != wanted[key].shape
+    ]
+    for key in differing:
+        del tensors[key]
+    if checkpoint.versions is not None:
+        tensors._metadata = {
+            (prefix + key).removesuffix("."): value for key, value in checkpoint.versions.items()
+        }
+    try:
+        missing, unexpected = module.load_state_dict(tensors, strict=False)
+    except (RuntimeError, ValueError) as error:  # ValueError: torchvision's MNASNet
+        raise WeightsError(
+            f"The weights {checkpoint.path} do not fit the model {name} "
+            f"({' '.join(str(error).split())}). Name the model that they belong to with --model."
+        ) from error
     # BatchNorm's step counters are not used in inference, and old checkpoints lack them.
     missing = [
-        key
-        for key in wanted
-        if key not in checkpoint.tensors and not key.endswith("num_batches_tracked")
-    ]
-    unexpected = [key for key in checkpoint.tensors if key not in wanted]
-    differing = [
-        key
-        for key, tensor in checkpoint.tensors.items()
-        if key in wanted and tensor.shape != wanted[key].shape
+        key for key in missing if key not in differing and not key.endswith("num_batches_tracked")
     ]
     if missing or unexpected or differing:
         problems = [
@@ -106,7 +179,6 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
             f"The weights {checkpoint.path} do not fit the model {name}: tensors "
             f"{', '.join(problems)}. Name the model that they belong to with --model."
         )
-    module.load_state_dict(checkpoint.tensors, strict=False)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -118,29 +190,52 @@ def _read_safetensors(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
-    return Checkpoint(path=path, tensors=_stripped(tensors), metadata=metadata)
+    return _stripped(path, tensors, metadata=metadata)
 
 
-def _unreadable(path: Path, error: Exception) -> WeightsError:
-    reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+def _unreadable(path: Path, reason: Exception | str) -> WeightsError:
+    text = str(reason).strip().split("\n")[0].rstrip(".") or type(reason).__name__
     return WeightsError(
-        f"{path} is not a checkpoint that can be read ({reason}). "
+        f"{path} is not a checkpoint that can be read ({text}). "
         f"Save the model's state_dict() with torch.save or safetensors."
     )
 
 
-def _tensors(loaded: object) -> dict[str, torch.Tensor]:
+def _state(loaded: object) -> Mapping[str, Any]:
+    """The state dict in what was saved."""
     if not isinstance(loaded, Mapping):
         return {}
     for wrapper in _WRAPPERS:
         if isinstance(loaded.get(wrapper), Mapping):
-            return _tensors(loaded[wrapper])
-    return _stripped({k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)})
+            return _state(loaded[wrapper])
+    return loaded
 
 
-def _stripped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _stripped(
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    versions: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """Names without what DataParallel and torch.compile put before every one of them."""
+    prefix = _prefix(list(tensors))
+    return Checkpoint(
+        path=path,
+        tensors={key.removeprefix(prefix): value for key, value in tensors.items()},
+        metadata=metadata or {},
+        versions=versions
+        and {
+            f"{key}.".removeprefix(prefix).removesuffix("."): value
+            for key, value in versions.items()
+            if f"{key}.".startswith(prefix)
+        },
+    )
+
+
+def _prefix(names: list[str]) -> str:
+    """What stands before every one of the names."""
     for prefix in _PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return _stripped({key.removeprefix(prefix): value for key, value in tensors.items()})
-    return tensors
+        if names and all(name.startswith(prefix) for name in names):
+            return prefix + _prefix([name.removeprefix(prefix) for name in names])
+    return ""

@@ -4,7 +4,7 @@ A name is an architecture with or without a tag that says which weights: `resnet
 `resnet50.a1_in1k`. The preprocessing is that of timm's own evaluation transform at the size that
 timm's model cards use, `input_size` (not `test_input_size`, which some weights have as well):
 the short side is resized to floor(size / crop_pct), the middle cut out. What `Preprocess` cannot
-express is refused, and never approximated.
+express is refused, and never approximated. A file of weights may state its own.
 
 What it does not know: an accuracy to hold these weights to. timm publishes its results in tables
 of its own, not with the weights.
@@ -22,8 +22,8 @@ import torch
 from fastbench.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import TIMM
-from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line
-from fastbench.models.checkpoint import is_file_name, load_into, read_checkpoint
+from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line, triple
+from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 
 __all__ = ["check_name", "load_model", "preprocess_of"]
 
@@ -74,11 +74,12 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"classifier, or with --weights a file that has one."
         )
     torch.manual_seed(seed)
+    checkpoint = None
     if weights == "none":
         module, loaded = _create(name), "none"
     elif is_file_name(weights):
-        path = Path(weights).expanduser()
-        module, loaded = _with_file(name, path), path.name
+        checkpoint = read_checkpoint(Path(weights).expanduser())
+        module, loaded = _with_file(name, checkpoint), checkpoint.path.name
     elif weights == "DEFAULT":
         module = _with_published(name)
         loaded = module.pretrained_cfg.get("tag") or "pretrained"
@@ -89,13 +90,17 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"name, such as --model {TIMM}{architecture}.{weights}. Give --weights DEFAULT, none, "
             f"or a .pth or .safetensors file."
         )
+    stated = checkpoint.preprocess if checkpoint else None
+    timms = f"timm {_timm(name).__version__}, {_configured(module)}"
     return LoadedModel(
         name=name,
         weights=loaded,
         module=module,
-        preprocess=preprocess_of(module, name),
-        preprocess_source=f"timm {_timm(name).__version__}, {_configured(module)}",
-        classes=class_space(module.num_classes, None),
+        preprocess=stated or preprocess_of(module, name),
+        preprocess_source=loaded if stated else timms,
+        classes=class_space(
+            module.num_classes, checkpoint.classes(module.num_classes) if checkpoint else None
+        ),
     )
 
 
@@ -133,8 +138,8 @@ def _express(config: dict[str, Any], name: str) -> Preprocess:
         crop=height,
         interpolation=config["interpolation"],
         antialias=True,  # Pillow's filters always are
-        mean=_triple(config["mean"]),
-        std=_triple(config["std"]),
+        mean=triple(config["mean"]),
+        std=triple(config["std"]),
     )
 
 
@@ -154,9 +159,8 @@ def _with_published(name: str) -> Any:
         ) from error
 
 
-def _with_file(name: str, path: Path) -> Any:
+def _with_file(name: str, checkpoint: Checkpoint) -> Any:
     """The architecture with as many outputs as the checkpoint has, and its tensors."""
-    checkpoint = read_checkpoint(path)
     module = _create(name)
     # Models with two heads have two of these names, of the same size.
     heads = module.pretrained_cfg.get("classifier") or ()
@@ -201,8 +205,3 @@ def _timm(name: str) -> Any:
             f"timm that fits torch {torch.__version__} and its torchvision."
         ) from error
     return timm
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

@@ -10,6 +10,7 @@ given. The record says where that came from.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -23,7 +24,7 @@ from fastbench.data.labels import ClassSpace
 from fastbench.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import SAMPLE, known_names, torchvision_names
-from fastbench.models.base import LoadedModel, class_space
+from fastbench.models.base import LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 
 __all__ = ["check_name", "load_model", "preprocess_of"]
@@ -67,8 +68,8 @@ def preprocess_of(transforms: Any) -> Preprocess:
         crop=crop,
         interpolation=transforms.interpolation.value,
         antialias=bool(transforms.antialias),
-        mean=_triple(transforms.mean),
-        std=_triple(transforms.std),
+        mean=triple(transforms.mean),
+        std=triple(transforms.std),
     )
 
 
@@ -106,13 +107,13 @@ def _load_published(name: str, weights: str) -> LoadedModel:
 
 
 def _load_file(name: str, path: Path) -> LoadedModel:
-    checkpoint = read_checkpoint(path)
+    checkpoint = _renamed(read_checkpoint(path), name)
     module = _build(name, checkpoint)
     load_into(module, checkpoint, name)
     official = _published_as(name, path)
     entry = official or _weights_for_file(name, path)
     num_classes = _num_outputs(module)
-    names = checkpoint.classes
+    names = checkpoint.classes(num_classes)
     return LoadedModel(
         name=name,
         weights=official.name if official else path.name,
@@ -135,6 +136,7 @@ def _load_sample(weights: str, seed: int) -> LoadedModel:
         raise WeightsError(f"{SAMPLE_FILE} lacks its preprocessing. Reinstall fastbench.")
     torch.manual_seed(seed)
     module = _build(checkpoint.metadata["architecture"], checkpoint)
+    num_classes = _num_outputs(module)
     if weights == "DEFAULT":
         load_into(module, checkpoint, SAMPLE)
     return LoadedModel(
@@ -143,7 +145,7 @@ def _load_sample(weights: str, seed: int) -> LoadedModel:
         module=module,
         preprocess=checkpoint.preprocess,
         preprocess_source=SAMPLE_FILE.name,
-        classes=class_space(_num_outputs(module), checkpoint.classes),
+        classes=class_space(num_classes, checkpoint.classes(num_classes)),
     )
 
 
@@ -153,32 +155,47 @@ def _with_random_weights(name: str, seed: int) -> LoadedModel:
     return LoadedModel(
         name=name,
         weights="none",
-        module=torchvision.models.get_model(name, weights=None, **_quiet(name, aux=False)),
+        module=torchvision.models.get_model(name, weights=None, **_options(name, aux=False)),
         preprocess=preprocess_of(entry.transforms()),
         preprocess_source=str(entry),
         classes=class_space(len(entry.meta["categories"]), None),
     )
 
 
+def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """The published files of DenseNet write `norm.1` for `norm1`, and so on."""
+    if not name.startswith("densenet"):
+        return checkpoint
+    pattern = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+    tensors = {pattern.sub(r"\1\2", key): value for key, value in checkpoint.tensors.items()}
+    return dataclasses.replace(checkpoint, tensors=tensors)
+
+
 def _build(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
     """The architecture, with as many outputs as the checkpoint has."""
     aux = any(key.startswith(("aux1.", "AuxLogits.")) for key in checkpoint.tensors)
-    module: torch.nn.Module = torchvision.models.get_model(name, weights=None, **_quiet(name, aux))
+    module: torch.nn.Module = torchvision.models.get_model(
+        name, weights=None, **_options(name, aux)
+    )
     head = _head_key(module)
     if head in checkpoint.tensors:
         num_classes = checkpoint.tensors[head].shape[0]
         if num_classes != _num_outputs(module):
             module = torchvision.models.get_model(
-                name, weights=None, num_classes=num_classes, **_quiet(name, aux)
+                name, weights=None, num_classes=num_classes, **_options(name, aux)
             )
     return module
 
 
-def _quiet(name: str, aux: bool) -> dict[str, Any]:
-    """GoogLeNet and Inception spend a minute on initial weights unless told not to."""
+def _options(name: str, aux: bool) -> dict[str, Any]:
+    """GoogLeNet and Inception spend a minute on initial weights unless told not to.
+
+    Their published weights want another normalisation, to which the model brings its input itself:
+    torchvision asks it to where torchvision loads the weights.
+    """
     if name not in ("googlenet", "inception_v3"):
         return {}
-    return {"init_weights": False, "aux_logits": aux}
+    return {"init_weights": False, "aux_logits": aux, "transform_input": True}
 
 
 def _head_key(module: torch.nn.Module) -> str:
@@ -224,8 +241,3 @@ def _weights_for_file(name: str, path: Path) -> Any:
 def _published(entry: Any) -> tuple[float, float] | None:
     metrics = entry.meta.get("_metrics", {}).get("ImageNet-1K")
     return (metrics["acc@1"] / 100, metrics["acc@5"] / 100) if metrics else None
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
