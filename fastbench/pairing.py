@@ -93,9 +93,15 @@ class Pairs:
 def pair_up(a: Path, b: Path) -> Pairs:
     """Find and read what is to be compared.
 
-    Raises `RecordError` for a file that is no record, a folder without one, and two sides that
-    have no configuration in common.
+    Raises `RecordError` for a file that is no record, a folder without one, a side that holds the
+    other, and two sides that have no configuration in common.
     """
+    for outer, inner in ((a, b), (b, a)):
+        if outer.resolve() in inner.resolve().parents:
+            raise RecordError(
+                f"{inner} is inside of {outer}, so that its records would be on both sides. "
+                f"Name two folders that lie beside each other."
+            )
     runs_a, runs_b = _read(a), _read(b)
     if len(runs_a) == len(runs_b) == 1:
         return Pairs(pairs=[Pair(runs_a, runs_b)], only_a=[], only_b=[])

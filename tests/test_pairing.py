@@ -7,6 +7,7 @@ import pytest
 from test_compare import DATA, environment, parity_record, run, written
 
 from fastbench import cli
+from fastbench.errors import RecordError
 from fastbench.pairing import Pairs, pair_up
 from fastbench.results import Record
 from fastbench.storage import write_parity_record, write_record
@@ -163,3 +164,12 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out, err = capsys.readouterr()
         assert said in err, path
         assert (err.count("\n"), out) == (1, "")
+
+
+def test_a_side_cannot_hold_the_other(tmp_path: Path) -> None:
+    """The slow runs of B would be repeats of A's, whose scatter then hides the slowdown."""
+    a = folder_of(tmp_path / "a", x=run(100), y=run(100, dtype="float16"))
+    b = folder_of(a / "b", x=run(80), y=run(80, dtype="float16"))
+    for pair in ((a, b), (b, a), (a, a / "x.json")):
+        with pytest.raises(RecordError, match=r"is inside of .*on both sides"):
+            pair_up(*pair)

@@ -257,6 +257,16 @@ def test_what_is_no_number_is_told_whose_it_is(value: float) -> None:
         compare_in_step(one(1.0), one(value), model, UNIT)
 
 
+def test_a_class_that_a_model_rules_out_does_not_differ() -> None:
+    def ruling_out(images_NCHW: torch.Tensor) -> torch.Tensor:
+        logits_NK = model(images_NCHW).clone()
+        logits_NK[:, -1] = float("-inf")
+        return logits_NK
+
+    found = compare_in_step(batches(([0], 1.0)), batches(([0], 1.0)), ruling_out, UNIT)
+    assert (found.max_logits, found.mean_logits) == (0, 0)
+
+
 GOOD = Pixels(
     num_samples=250, max_levels=1.0, mean_levels=0.16, share_above_one=0.0, worst_sample="a.jpg",
     worst_mean_levels=0.3, max_logits=0.5, mean_logits=0.03, num_agreeing=245, cause=None,

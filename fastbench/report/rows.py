@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fastbench.differences import device_name
 from fastbench.errors import RecordError
 from fastbench.storage import SCHEMA_VERSION, build_record, other_kind, read_json
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fastbench.report.column import Bounds, Column, Value
     from fastbench.results import Record
 
-__all__ = ["DIFFERENT", "FAIL", "INVALID", "OK", "Found", "Row", "device_of", "read_rows"]
+__all__ = ["DIFFERENT", "FAIL", "INVALID", "OK", "Found", "Row", "read_rows"]
 
 OK: Final = "ok"
 INVALID: Final = "INVALID"
@@ -118,24 +119,13 @@ class Row:
 
     @property
     def device(self) -> str | None:
-        """As `device_of`."""
-        return device_of(self.record)
+        """As `differences.device_name`."""
+        return device_name(self.record)
 
     def package(self, *names: str) -> str | None:
         """The version of the first of these packages that was installed."""
         packages = self.record.environment.get("packages", {})
         return next((packages[name] for name in names if packages.get(name)), None)
-
-
-def device_of(record: Record) -> str | None:
-    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
-    kind, _, index = record.device.partition(":")
-    environment = record.environment
-    if kind == "cpu":
-        return environment.get("cpu")
-    names = [gpu["name"] for gpu in environment.get("gpus", [])]
-    number = int(index) if index.isdecimal() else 0
-    return names[number] if number < len(names) else None
 
 
 @dataclass(frozen=True, kw_only=True)

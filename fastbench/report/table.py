@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.advice import advise_all
+from fastbench.differences import device_name
 from fastbench.gates import FULL_SET, gate_in_words
-from fastbench.report.rows import device_of
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -113,7 +113,7 @@ def _conditions(records: Sequence[Record], varying: list[str]) -> Text:
     threads = shared.pop("num_threads", None)
     data = first.data
     mean = format_bytes(data["num_bytes"] / data["num_samples"])
-    machine = device_of(first) or f"unknown {first.device.partition(':')[0]}"
+    machine = device_name(first) or f"unknown {first.device.partition(':')[0]}"
     where = [machine, f"{first.environment['num_cores']} cores", *([threads] if threads else [])]
     return Text.assemble(
         (f"{data['num_samples']:,} JPEGs, {mean} each · {', '.join(shared.values())}\n", "bold"),
