@@ -24,6 +24,7 @@ from fastbench.errors import (
 from fastbench.measure import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.report.commands import add_options as add_report_options
 from fastbench.report.commands import report
+from fastbench.units import SPELT_OUT
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, apart: bool = True) -> int:
     # A file's name need not be text, and a terminal's encoding may lack a character: what stdout
     # cannot encode it spells out, as stderr does.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors=SPELT_OUT)
     try:
         arguments = _parser().parse_args(argv)
         arguments.apart = apart

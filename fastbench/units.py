@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 __all__ = [
     "NOT_AVAILABLE",
+    "SPELT_OUT",
     "format_about",
     "format_bytes",
     "format_milliseconds",
@@ -17,6 +19,8 @@ __all__ = [
 ]
 
 NOT_AVAILABLE = "–"
+SPELT_OUT: Final = "backslashreplace"
+"""How to write what an encoding lacks: a file's name need not be text, and is as JSON has it."""
 
 
 def format_rate(images_per_s: float) -> str:

@@ -122,13 +122,16 @@ def test_a_callable_with_a_checkpoint(here: Path) -> None:
     assert "b.safetensors do not fit the model nets:small: tensors 4 missing" in text
 
 
+STATED = {
+    "resize": 96, "crop": 80, "interpolation": "bilinear", "antialias": True,
+    "mean": [0.4] * 3, "std": [0.3] * 3,
+}  # fmt: skip
+"""A preprocessing, as a file's metadata has it."""
+
+
 @pytest.mark.parametrize("name", ["small", "stated"])
 def test_a_checkpoint_that_states_its_preprocessing(here: Path, name: str) -> None:
-    preprocess = {
-        "resize": 96, "crop": 80, "interpolation": "bilinear", "antialias": True,
-        "mean": [0.4] * 3, "std": [0.3] * 3,
-    }  # fmt: skip
-    metadata = {"classes": '["x", "y", "z"]', "preprocess": json.dumps(preprocess)}
+    metadata = {"classes": '["x", "y", "z"]', "preprocess": json.dumps(STATED)}
     state = load_model(f"nets:{name}").module.state_dict()
     save_file(state, here / "a.safetensors", metadata)
     model = load_model(f"nets:{name}", "a.safetensors")

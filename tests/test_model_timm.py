@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from test_model_kinds import STATED
 
 from fastbench.errors import ModelError, UnknownNameError, WeightsError
 from fastbench.models import check_name, load_model
@@ -131,11 +132,7 @@ def test_a_local_file(timm: Any, tmp_path: Path, num_classes: int) -> None:
 
 
 def test_a_local_file_that_states_its_preprocessing(timm: Any, tmp_path: Path) -> None:
-    preprocess = {
-        "resize": 96, "crop": 80, "interpolation": "bilinear", "antialias": True,
-        "mean": [0.4] * 3, "std": [0.3] * 3,
-    }  # fmt: skip
-    metadata = {"classes": '["x", "y"]', "preprocess": json.dumps(preprocess)}
+    metadata = {"classes": '["x", "y"]', "preprocess": json.dumps(STATED)}
     state = timm.create_model("test_resnet", num_classes=2).state_dict()
     save_file(state, tmp_path / "mine.safetensors", metadata)
     model = load_model(NAME, str(tmp_path / "mine.safetensors"))

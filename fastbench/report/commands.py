@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.errors import OutputError, UsageError
+from fastbench.units import SPELT_OUT
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +27,6 @@ ENDINGS: Final = {
 }
 DATA: Final = ("csv", "jsonl")
 WIDTH_OF_FILES: Final = 120
-_NO_TEXT: Final = "backslashreplace"
-"""A file's name need not be text: what is none is spelt out, as JSON has it."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +115,6 @@ def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         width = min(100, shutil.get_terminal_size().columns)
         sys.stdout.write(list_all(width) + "\n")
         return 0, []
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=_NO_TEXT)
     if not arguments.paths:
         raise UsageError("There is nothing to report. Name a record, or a folder of records.")
     if (arguments.plot or arguments.svg) and not arguments.plots:
@@ -181,7 +177,7 @@ def _write(sheet: Sheet, format_: str, output: str | None) -> None:
         return
     path = Path(output).expanduser()
     try:
-        with open(path, "w", encoding="utf-8", errors=_NO_TEXT, newline="\n") as file:
+        with open(path, "w", encoding="utf-8", errors=SPELT_OUT, newline="\n") as file:
             _print(sheet, format_, file, WIDTH_OF_FILES)
     except OSError as error:
         raise OutputError(

@@ -16,6 +16,7 @@ from fastbench.pairing import pair_up
 from fastbench.report import compare_json, compare_markdown, compare_pair, compare_set
 from fastbench.report.compare_pair import hanging
 from fastbench.sets import SetComparison, compare_sets
+from fastbench.units import SPELT_OUT
 from fastbench.verdicts import Gates, Judgement, judge
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["compare_files"]
 
 _FILE_WIDTH: Final = 120
-_NO_TEXT: Final = "backslashreplace"
-"""A file's name need not be text: what is none is spelt out, as JSON has it."""
 
 
 def compare_files(
@@ -46,8 +45,6 @@ def compare_files(
     summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a record
     whose figures cannot be; `OutputError` where the file cannot be written.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=_NO_TEXT)
     found = compare_sets(pair_up(a, b), str(a), str(b))
     judgement = judge(found, gates)
     code, complaints = judgement.code, judgement.complaints
@@ -93,7 +90,7 @@ def _names(runs: Sequence[Run]) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, "utf-8", _NO_TEXT)
+        path.write_text(text, "utf-8", SPELT_OUT)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror}). Name another file with --output."

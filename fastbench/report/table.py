@@ -6,8 +6,6 @@ Nothing is measured or read here.
 
 from __future__ import annotations
 
-import re
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +18,7 @@ from rich.text import Text
 from fastbench.advice import advise_all
 from fastbench.differences import device_name
 from fastbench.gates import FULL_SET, gate_in_words
+from fastbench.report.terminal import wrap
 from fastbench.stats import MIN_SAMPLES
 from fastbench.units import (
     NOT_AVAILABLE,
@@ -82,7 +81,6 @@ def render(records: Sequence[Record]) -> RenderableType:
 
 _MOST_NAMED = 3
 _WIDEST_NAME = 32
-_BREAKS = re.compile(r"(\s+|(?<=[-=_/:.])(?=\w))")
 MOST_ADVICE = 3
 
 _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile", "num_threads")
@@ -144,9 +142,8 @@ class _Name:
         return Measurement(1, longest).clamp(max_width=options.max_width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wrapper = textwrap.TextWrapper(options.max_width)
-        wrapper.wordsep_re = _BREAKS
-        yield _lines(*("\n".join(wrapper.wrap(text)) for text in (self.above, self.below)))
+        width = options.max_width
+        yield _lines(*("\n".join(wrap(text, width)) for text in (self.above, self.below)))
 
 
 def _lines(above: str, below: str) -> Text:

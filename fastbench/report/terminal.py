@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastbench.report.column import Column
     from fastbench.report.sheet import Line, Sheet
 
-__all__ = ["print_sheet", "render"]
+__all__ = ["print_sheet", "render", "wrap"]
 
 _WIDEST: Final = 30
 """Columns of words wrap beyond."""
@@ -243,7 +243,7 @@ def wrap(text: str, width: int) -> list[str]:
 def _broken(word: str, width: int) -> list[str]:
     if cell_len(word) <= width:
         return [word]
-    pieces = re.findall(r"[^/_.:-]*[/_.:-]|[^/_.:-]+", word)
+    pieces = re.findall(r"[^/_.:=-]*[/_.:=-]|[^/_.:=-]+", word)
     return [line for part in _filled(pieces, width) for line in _filled(part, width)]
 
 
