@@ -26,9 +26,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 from fastbench import environment
 from fastbench.ab import num_queued
 from fastbench.clock import make_clock
+from fastbench.core.device import choose_device, num_cores
 from fastbench.data.manifest import scan
 from fastbench.data.sample import ensure_sample
-from fastbench.device import choose_device
 from fastbench.interleave import NUM_PAIRS, Side, interleave
 from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec
@@ -55,7 +55,7 @@ def main() -> None:
         preprocess=model.preprocess,
         device=str(device),
         dtype="float32",
-        num_threads=environment.num_cores(),
+        num_threads=num_cores(),
         largest=manifest.largest,
     )
     classifier = Classifier(

@@ -40,13 +40,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads torchvision's operators
 
 from fastbench import environment
+from fastbench.core.device import num_cores
+from fastbench.core.errors import FastbenchError
+from fastbench.core.stats import median_interval
 from fastbench.data.manifest import Manifest, scan
 from fastbench.data.sample import ensure_sample
-from fastbench.errors import FastbenchError
 from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import LoaderSpec, Preprocess
 from fastbench.loaders.torchvision import make_transform
-from fastbench.stats import median_interval
 from fastbench.telemetry import Watch
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def main() -> None:
         preprocess=IMAGENET,
         device="cpu",
         dtype="float32",
-        num_threads=environment.num_cores(),
+        num_threads=num_cores(),
         largest=manifest.largest,
     )
     loaders, absent = open_all(spec)

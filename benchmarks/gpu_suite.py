@@ -42,10 +42,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import torch
 from rich.console import Console
 
-from fastbench import engines, environment
-from fastbench.config import RunConfig
+from fastbench import environment
+from fastbench.core import nvidia
+from fastbench.core.config import RunConfig
+from fastbench.core.device import num_cores
+from fastbench.core.errors import FastbenchError
 from fastbench.data.sample import ensure_sample
-from fastbench.errors import FastbenchError
 from fastbench.report.table import render
 from fastbench.results import FailedRow
 from fastbench.session import Session
@@ -238,7 +240,7 @@ def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
 
 def engine_report(data: Path) -> dict[str, Any]:
     """Which JPEG engines there are, and how busy DALI keeps them when it may use them alone."""
-    found = engines.jpeg_engines(0)
+    found = nvidia.jpeg_engines(0)
     if found is None:
         say("JPEG engines: nvJPEG could not be asked")
     else:
@@ -249,7 +251,7 @@ def engine_report(data: Path) -> dict[str, Any]:
     def watch() -> None:
         nonlocal busiest
         while not stop.wait(0.1):
-            now = engines.jpeg_utilization_pct(0)
+            now = nvidia.jpeg_utilization_pct(0)
             if now is not None:
                 busiest = max(busiest or 0, now)
 
@@ -291,7 +293,7 @@ def decode_rate(data: Path, load: float) -> float:
         preprocess=load_model("sample").preprocess,
         device="cuda:0",
         dtype="float16",
-        num_threads=environment.num_cores(),
+        num_threads=num_cores(),
         largest=manifest.largest,
         options={"hw_decoder_load": load},
     )

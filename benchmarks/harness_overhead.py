@@ -40,15 +40,15 @@ import torch
 
 from fastbench import environment, runner
 from fastbench.clock import make_clock
+from fastbench.core.device import choose_device, num_cores
+from fastbench.core.stats import median_interval
 from fastbench.data.manifest import scan
 from fastbench.data.sample import ensure_sample
-from fastbench.device import choose_device
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.loaders.checked import CheckedLoader
 from fastbench.models.classifier import Classifier, Tally
 from fastbench.models.zoo import load_model
-from fastbench.stats import median_interval
 from fastbench.telemetry import Watch
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def main() -> None:
         preprocess=model.preprocess,
         device=str(device),
         dtype="float32",
-        num_threads=environment.num_cores(),
+        num_threads=num_cores(),
     )
     classifier = Classifier(
         model.module, device=str(device), dtype="float32", batch_size=batch_size

@@ -27,9 +27,9 @@ from pathlib import Path
 from harness_overhead import interleave
 
 from fastbench import environment
+from fastbench.core.device import choose_device, num_cores
 from fastbench.data.manifest import Manifest, scan
 from fastbench.data.sample import ensure_sample
-from fastbench.device import choose_device
 from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec
 from fastbench.models.zoo import load_model
@@ -101,7 +101,7 @@ def rate(manifest: Manifest) -> float:
             preprocess=load_model("sample").preprocess,
             device=str(device),
             dtype="float32",
-            num_threads=environment.num_cores(),
+            num_threads=num_cores(),
             largest=manifest.largest,
         )
     )

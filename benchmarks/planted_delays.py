@@ -55,6 +55,7 @@ from rich.table import Table
 from fastbench import environment, runner
 from fastbench.advice import advise
 from fastbench.clock import HostClock
+from fastbench.core.stats import MIN_SAMPLES
 from fastbench.findings import Accuracy
 from fastbench.invariants import find_contradictions
 from fastbench.loaders.base import Batch, Setting
@@ -65,7 +66,6 @@ from fastbench.measurements import (
 )
 from fastbench.models.classifier import Tally
 from fastbench.results import Record
-from fastbench.stats import MIN_SAMPLES
 from fastbench.storage import SCHEMA_VERSION
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fastbench.clock import make_clock
-from fastbench.device import mapped_errors
-from fastbench.errors import FastbenchError, UsageError
+from fastbench.core.device import mapped_errors
+from fastbench.core.errors import FastbenchError, UsageError
 from fastbench.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
 from fastbench.models.classifier import forget_compiled
 from fastbench.results import AbRecord, FailedRow
@@ -21,7 +21,7 @@ from fastbench.workbench import Bench, Workbench, open_loader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.data.choice import Count
+    from fastbench.core.progress import Count
     from fastbench.loaders.base import Loader, LoaderSpec
 
 __all__ = ["ab_rows", "num_queued"]

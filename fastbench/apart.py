@@ -26,18 +26,20 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from fastbench import errors
-from fastbench.config import RunConfig
-from fastbench.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
+from fastbench.core import errors
+from fastbench.core.config import RunConfig
+from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 from fastbench.results import FailedRow, Record
 from fastbench.storage import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Tell", "find_missing", "run_row"]
+    from fastbench.core.progress import Progress
+
+__all__ = ["find_missing", "run_row"]
 
 MODULE: Final = "fastbench.apart"
 """What the child runs."""
@@ -49,21 +51,8 @@ POLL_S: Final = 0.2
 NUM_TAIL: Final = 6
 
 
-class Tell(Protocol):
-    """Who is told what is being done; `report.progress.Progress` is one."""
-
-    def say(self, text: str) -> None:
-        """What is being done now."""
-
-    def note(self, text: str) -> None:
-        """A line that stays."""
-
-    def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """Who is told (how many, of how many)."""
-
-
 def run_row(
-    config: RunConfig, folder: Path, tell: Tell, models: Sequence[str]
+    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
 ) -> Iterator[Record | FailedRow]:
     """Measure one row as `session.measure_row` does, in a child; a crash is a failed row."""
     job = {
@@ -95,7 +84,7 @@ def run_row(
             raise _unpack(answers["ends"])
 
 
-def find_missing(names: Sequence[str], tell: Tell) -> dict[str, str]:
+def find_missing(names: Sequence[str], tell: Progress) -> dict[str, str]:
     """The loaders among these that cannot run here, and why; asked in a child, which imports all.
 
     A child that crashes over it says nothing: the rows will.
@@ -111,7 +100,7 @@ class _Child:
     """A process that does one job. Leaving the context ends it and all that it started."""
 
     job: dict[str, Any]
-    tell: Tell
+    tell: Progress
     answers: dict[str, Any] = field(default_factory=dict)
     status: int = 0
     """Its exit status as `subprocess` has it: negative for a signal."""
@@ -275,7 +264,7 @@ def _unpack(packed: dict[str, Any]) -> FastbenchError:
 
 @dataclass
 class _Channel:
-    """The child's way to say something: a `Tell`, and the answers."""
+    """The child's way to say something: a `Progress`, and the answers."""
 
     pipe: int
     _last: float = 0.0

@@ -14,12 +14,12 @@ import types
 import typing
 from typing import Any, NoReturn, TypeVar
 
-from fastbench.errors import UsageError
+from fastbench.core.errors import UsageError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from fastbench.config import Knob
+    from fastbench.core.config import Knob
 
 __all__ = ["Parser", "add_options", "from_options", "given_options"]
 

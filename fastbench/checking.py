@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench import errors
 from fastbench.arguments import Parser, from_options
-from fastbench.config import DEVICES_HELP, RunConfig
-from fastbench.errors import FastbenchError, LoaderError, LoaderMissingError, UsageError
+from fastbench.core import errors
+from fastbench.core.config import DEVICES_HELP, RunConfig
+from fastbench.core.errors import FastbenchError, LoaderError, LoaderMissingError, UsageError
 from fastbench.findings import OTHER_RULES, RuleFinding
 from fastbench.loaders import check_name, check_options, listing, title
 
@@ -303,9 +303,8 @@ def _work(writing: int) -> None:
 
 def _try(request: Request, after: str | None, tell: Any) -> None:
     from fastbench import contract, tune
+    from fastbench.core.device import choose_device, num_cores
     from fastbench.data.manifest import scan
-    from fastbench.device import choose_device
-    from fastbench.environment import num_cores
     from fastbench.loaders import resolve, why_not
     from fastbench.loaders.base import LoaderSpec, Preprocess
     from fastbench.subject import Subject

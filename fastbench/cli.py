@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options, given_options
 from fastbench.checking import add_check, list_loaders
-from fastbench.config import SWEPT, PlanOptions, RunConfig
-from fastbench.data.commands import Command, Make, add_commands
-from fastbench.errors import (
+from fastbench.core.config import SWEPT, PlanOptions, RunConfig
+from fastbench.core.errors import (
     EXIT_INTERRUPTED,
     FastbenchError,
     UsageError,
 )
+from fastbench.core.units import SPELT_OUT
+from fastbench.data.commands import Command, Make, add_commands
 from fastbench.measure import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.report.commands import add_options as add_report_options
 from fastbench.report.commands import report
-from fastbench.units import SPELT_OUT
 
 if TYPE_CHECKING:
     import argparse

@@ -22,13 +22,13 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.stats import log_ratio_interval, percentile
 from fastbench.differences import (
     Difference,
     environment_differences,
     setting_differences,
     split_conditions,
 )
-from fastbench.stats import log_ratio_interval, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fastbench import parity, tune
+from fastbench.core.device import mapped_errors
+from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.data.manifest import varied
-from fastbench.device import mapped_errors
 from fastbench.diagnose import name_cause
-from fastbench.errors import FastbenchError, LoaderError
 from fastbench.gates import judge_pixels
 from fastbench.report.picture import draw_difference
 from fastbench.results import FailedRow, ParityRecord

@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from fastbench.errors import FastbenchError, LoaderMissingError, UsageError
+from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
+from fastbench.core.units import format_bytes, format_seconds
 from fastbench.findings import OTHER_RULES, RuleFinding
 from fastbench.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
 from fastbench.loaders.checked import BrokenContractError, Expected, in_words
 from fastbench.subject import NUM_ROUNDS, SkippedError
-from fastbench.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,8 +12,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.config import RunConfig
-from fastbench.units import format_bytes
+from fastbench.core.config import RunConfig
+from fastbench.core.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,9 +11,10 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from fastbench.engines import jpeg_engines
+from fastbench.core.device import num_cores
+from fastbench.core.nvidia import jpeg_engines
 
-__all__ = ["describe", "num_cores"]
+__all__ = ["describe"]
 
 _PACKAGES: Final = (
     "fastbench",
@@ -24,11 +25,6 @@ _PACKAGES: Final = (
     "numpy",
     "pillow",
 )
-
-
-def num_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
 
 
 @functools.cache

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
 from fastbench.gates import EXACT_LEVELS, judge_parity, judge_pixels
-from fastbench.stats import mcnemar_p, paired_difference_interval, wilson_interval
 
 __all__ = [
     "OTHER_RULES",

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastbench.stats import mcnemar_p, wilson_interval
+from fastbench.core.config import MLPERF
+from fastbench.core.stats import mcnemar_p, wilson_interval
 
 if TYPE_CHECKING:
     from fastbench.findings import Accuracy, Parity, Pixels, Published
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "EXACT_LEVELS",
     "FULL_SET",
-    "MLPERF",
-    "PUBLISHED_TOLERANCE",
     "gate_in_words",
     "judge_parity",
     "judge_pixels",
@@ -40,8 +39,6 @@ AGREEMENT: Final = 0.985
 MCNEMAR_P: Final = 0.01
 FULL_SET: Final = 50_000
 REFERENCE_TOLERANCE: Final = 0.001
-PUBLISHED_TOLERANCE: Final = "0.3"
-MLPERF: Final = "mlperf"
 MLPERF_SHARE: Final = 0.99
 """MLPerf Inference's target for image classification: 99 % of the reference's accuracy."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench import references
-from fastbench.errors import (
+from fastbench.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_WRONG,
     FastbenchError,
@@ -34,7 +34,7 @@ from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fastbench.config import RunConfig
+    from fastbench.core.config import RunConfig
     from fastbench.report.progress import Progress
     from fastbench.sweep import Plan
 

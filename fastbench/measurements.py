@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastbench.stats import percentile, supported_percentile
+from fastbench.core.stats import percentile, supported_percentile
 
 __all__ = [
     "Ceiling",

@@ -22,8 +22,8 @@ import typing
 from pathlib import Path
 from typing import Any, Final
 
-from fastbench.config import SWEPT, RunConfig
-from fastbench.errors import OutputError, UsageError, did_you_mean
+from fastbench.core.config import SWEPT, RunConfig
+from fastbench.core.errors import OutputError, UsageError, did_you_mean
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping

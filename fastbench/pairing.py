@@ -20,8 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.errors import RecordError
 from fastbench.differences import PREPROCESS, conditions, device_name
-from fastbench.errors import RecordError
 from fastbench.storage import build_record, other_kind, read_json
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.errors import LoaderError, ModelError
+from fastbench.core.errors import LoaderError, ModelError
 from fastbench.findings import Parity, Pixels
 from fastbench.gates import EXACT_LEVELS
 

@@ -11,8 +11,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.config import PUBLISHED_TOLERANCE
+from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.findings import Accuracy, Parity, Published
-from fastbench.gates import PUBLISHED_TOLERANCE, judge_published
+from fastbench.gates import judge_published
 from fastbench.invariants import find_contradictions
 from fastbench.measurements import (
     Ceiling,
@@ -23,12 +25,11 @@ from fastbench.measurements import (
     Trial,
     WarmUp,
 )
-from fastbench.stats import hodges_lehmann_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.errors import FastbenchError
+    from fastbench.core.errors import FastbenchError
 
 __all__ = [
     "EVERY_LOADER",

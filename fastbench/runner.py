@@ -25,9 +25,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from fastbench.errors import LoaderError
+from fastbench.core.errors import LoaderError
+from fastbench.core.stats import MIN_SAMPLES, percentile
 from fastbench.measurements import Ceiling, Window
-from fastbench.stats import MIN_SAMPLES, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -18,9 +18,9 @@ import torchvision
 from fastbench import parity, references, runner, tune
 from fastbench.clock import make_clock
 from fastbench.comparison import compare_some
+from fastbench.core.device import mapped_errors
+from fastbench.core.errors import FastbenchError, LoaderMissingError
 from fastbench.data.labels import BY_WNID
-from fastbench.device import mapped_errors
-from fastbench.errors import FastbenchError, LoaderMissingError
 from fastbench.findings import Parity, Published
 from fastbench.loaders import resolve
 from fastbench.models import check_name
@@ -35,8 +35,8 @@ from fastbench.workbench import Bench, Workbench, open_loader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastbench.apart import Tell
-    from fastbench.config import RunConfig
+    from fastbench.core.config import RunConfig
+    from fastbench.core.progress import Progress
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
     from fastbench.measurements import Ceiling, Trial
     from fastbench.models.base import LoadedModel
@@ -46,7 +46,7 @@ __all__ = ["Session", "measure_row"]
 
 
 def measure_row(
-    config: RunConfig, folder: Path, tell: Tell, models: Sequence[str]
+    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
 ) -> Iterator[tuple[Record | FailedRow, Path | None]]:
     """Measure the one row of a configuration with one model and one loader; and where it is stored.
 

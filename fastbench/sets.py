@@ -27,9 +27,10 @@ from fastbench.comparing import (
     compare_runs,
     format_ratio,
 )
+from fastbench.core.errors import RecordError
+from fastbench.core.stats import geometric_mean_interval
+from fastbench.core.units import counted
 from fastbench.differences import PREPROCESS, Difference, facts_of_environment
-from fastbench.errors import RecordError
-from fastbench.stats import geometric_mean_interval
 from fastbench.verdicts import worsening
 
 if TYPE_CHECKING:
@@ -38,14 +39,7 @@ if TYPE_CHECKING:
     from fastbench.pairing import Lone, Pair, Pairs, Run
     from fastbench.results import Record
 
-__all__ = [
-    "Row",
-    "SetComparison",
-    "SharedDifference",
-    "compare_sets",
-    "counted",
-    "in_words",
-]
+__all__ = ["Row", "SetComparison", "SharedDifference", "compare_sets", "in_words"]
 
 _ALWAYS_NAMED: Final = (
     *("model", "loader", "dtype", "batch size", "compile", "device", "threads"),
@@ -229,11 +223,6 @@ def in_words(run: Run, names: Iterable[str] = _ALWAYS_NAMED[:6]) -> str:
     """A configuration, or some things of it: `resnet50 · dali · float16 · batch 256`."""
     words = (_word(name, run.configuration[name]) for name in names)
     return " · ".join(word for word in words if word)
-
-
-def counted(num: int, what: str) -> str:
-    """`1 row`, `12 rows`."""
-    return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
 
 
 def _compare(pair: Pair) -> Comparison:

@@ -17,7 +17,7 @@ import types
 import typing
 from typing import Any, Final, TypeVar
 
-from fastbench.errors import OutputError, RecordError
+from fastbench.core.errors import OutputError, RecordError
 from fastbench.results import AbRecord, Described, ParityRecord, Record
 
 if typing.TYPE_CHECKING:

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench import loaders
-from fastbench.config import SWEPT, RunConfig, parse_loader_option
+from fastbench.core.config import SWEPT, RunConfig, parse_loader_option
+from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.data.choice import find_images
-from fastbench.errors import FastbenchError, RecordError, UsageError
 from fastbench.options import read_options, read_preset
 from fastbench.storage import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fastbench.config import PlanOptions
+    from fastbench.core.config import PlanOptions
     from fastbench.results import Record
 
 __all__ = [

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil
 
-from fastbench.engines import nvml_handle
+from fastbench.core.nvidia import nvml_handle
 from fastbench.measurements import GpuTelemetry, Telemetry
 
 if TYPE_CHECKING:

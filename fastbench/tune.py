@@ -12,7 +12,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fastbench import runner
-from fastbench.errors import FastbenchError
+from fastbench.core.errors import FastbenchError
 from fastbench.loaders import GENERAL_OPTIONS
 from fastbench.measurements import Trial
 

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.comparing import INVALID, UNLIKE, Comparison
-from fastbench.errors import EXIT_WRONG, UsageError
+from fastbench.core.errors import EXIT_WRONG, UsageError
+from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
 from fastbench.gates import MCNEMAR_P
-from fastbench.stats import mcnemar_p, mcnemar_p_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench import environment, runner, tune
+from fastbench import runner, tune
+from fastbench.core.device import choose_device, num_cores
 from fastbench.data import pagecache
-from fastbench.data.choice import Count, find_images
+from fastbench.data.choice import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
-from fastbench.device import choose_device
 from fastbench.loaders import Factory, check_options, resolve
 from fastbench.loaders.base import LoaderSpec
 from fastbench.loaders.checked import CheckedLoader
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from fastbench.config import RunConfig
+    from fastbench.core.config import RunConfig
+    from fastbench.core.progress import Count
     from fastbench.data.manifest import Manifest
     from fastbench.loaders.base import Loader
     from fastbench.measurements import Ceiling
@@ -125,7 +126,7 @@ class Workbench:
             page_cache=page_cache,
             page_cache_share=page_cache_share,
         )
-        self._num_threads = config.num_threads or environment.num_cores()
+        self._num_threads = config.num_threads or num_cores()
 
     @property
     def manifest(self) -> Manifest:

@@ -64,7 +64,7 @@ def warm_workers() -> None:
     """Workers that find timm imported: each would take seconds for it, before it reads a file."""
     from multiprocessing import forkserver
 
-    from fastbench.errors import LoaderMissingError
+    from fastbench.core.errors import LoaderMissingError
     from fastbench.loaders import resolve
 
     for name in ("timm", "webdataset"):

@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from fastbench import apart
-from fastbench.config import RunConfig
-from fastbench.errors import CorruptImageError, DataNotFoundError, LoaderMissingError, WeightsError
+from fastbench.core.config import RunConfig
+from fastbench.core.errors import (
+    CorruptImageError,
+    DataNotFoundError,
+    LoaderMissingError,
+    WeightsError,
+)
 
 
 def measure(job: dict[str, Any], channel: Any) -> None:

@@ -21,14 +21,15 @@ import pytest
 from rich.console import Console
 from test_invariants import sound
 
-from fastbench import apart, cli, errors, measure, options, sweep
+from fastbench import apart, cli, measure, options, sweep
+from fastbench.core import errors
+from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
+from fastbench.core.units import format_about
 from fastbench.data.sample import ensure_sample
-from fastbench.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.loaders import BUILT_IN
 from fastbench.report.plan import render
 from fastbench.report.progress import Progress
 from fastbench.storage import read_record, write_record
-from fastbench.units import format_about
 
 Run = Callable[..., int]
 STUBBED = (

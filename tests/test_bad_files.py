@@ -12,10 +12,10 @@ from PIL import Image
 from test_inputs import broken_tables, encoded, flat, random_bytes
 
 from fastbench import cli
+from fastbench.core.errors import CorruptImageError, DataNotFoundError
 from fastbench.data import verify as verify_module
 from fastbench.data.manifest import scan
 from fastbench.data.verify import verify
-from fastbench.errors import CorruptImageError, DataNotFoundError
 
 BROKEN = {
     "cut.JPEG": (lambda: encoded()[:8000], "cannot be decoded (image file is truncated"),

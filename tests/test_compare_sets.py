@@ -14,8 +14,9 @@ from rich.console import Console
 from test_compare import DATA, MOVED, environment, run, text_of
 from test_pairing import folder_of
 
-from fastbench import cli, stats
+from fastbench import cli
 from fastbench.comparing import compare_runs
+from fastbench.core import stats
 from fastbench.findings import Accuracy
 from fastbench.measurements import GpuTelemetry, Telemetry
 from fastbench.pairing import pair_up

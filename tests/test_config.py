@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from fastbench.arguments import Parser, add_options, from_options
-from fastbench.config import PlanOptions, RunConfig
-from fastbench.errors import UsageError
+from fastbench.core.config import PlanOptions, RunConfig
+from fastbench.core.errors import UsageError
 
 
 def parse(*argv: str) -> RunConfig:

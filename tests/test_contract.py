@@ -15,7 +15,7 @@ import torch
 from conftest import PlugIn, draw
 
 from fastbench import contract, subject
-from fastbench.errors import (
+from fastbench.core.errors import (
     CorruptImageError,
     LoaderError,
     LoaderMissingError,

@@ -7,13 +7,13 @@ import pytest
 from conftest import draw
 from PIL import Image
 
-from fastbench.config import RunConfig
+from fastbench.core.config import RunConfig
+from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
 from fastbench.data.check import find_corrupt
 from fastbench.data.choice import find_images
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.labels import ClassSpace, among_present, map_labels
 from fastbench.data.manifest import scan, varied
-from fastbench.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
 

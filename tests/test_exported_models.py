@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fastbench.errors import CompileError, FastbenchError, UsageError
+from fastbench.core.errors import CompileError, FastbenchError, UsageError
 from fastbench.models import check_name, load_model
 from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost

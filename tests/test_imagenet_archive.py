@@ -19,13 +19,8 @@ import pytest
 from conftest import draw
 
 from fastbench.arguments import Parser
-from fastbench.data import commands
-from fastbench.data.archive import MARKER, unpack_imagenet
-from fastbench.data.files import locked
-from fastbench.data.imagenet import wnid_index
-from fastbench.data.labels import ClassSpace, map_labels
-from fastbench.data.manifest import scan
-from fastbench.errors import (
+from fastbench.core.atomic_files import locked
+from fastbench.core.errors import (
     CorruptImageError,
     DataError,
     DataNotFoundError,
@@ -33,6 +28,11 @@ from fastbench.errors import (
     OutputError,
     UsageError,
 )
+from fastbench.data import commands
+from fastbench.data.archive import MARKER, unpack_imagenet
+from fastbench.data.imagenet import wnid_index
+from fastbench.data.labels import ClassSpace, map_labels
+from fastbench.data.manifest import scan
 
 scipy_io = pytest.importorskip("scipy.io")
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image, ImageCms
 from test_loaders import IMAGENET, spec_of
 
+from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError
 from fastbench.data.check import check_frame
 from fastbench.data.manifest import Manifest
-from fastbench.errors import CorruptImageError, LoaderError, LoaderMissingError
 from fastbench.gates import EXACT_LEVELS
 from fastbench.loaders import resolve
 from fastbench.parity import levels_of

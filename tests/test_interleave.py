@@ -14,8 +14,8 @@ from rich.console import Console
 from fastbench import cli
 from fastbench.ab import num_queued
 from fastbench.clock import HostClock
-from fastbench.config import NOT_COMPARED, RunConfig
-from fastbench.errors import UsageError
+from fastbench.core.config import NOT_COMPARED, RunConfig
+from fastbench.core.errors import UsageError
 from fastbench.interleave import Side, interleave
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.report import ab as report

@@ -16,14 +16,14 @@ import torchvision
 from conftest import draw
 from PIL import Image
 
-from fastbench.data.manifest import Manifest, scan
-from fastbench.errors import (
+from fastbench.core.errors import (
     CorruptImageError,
     LoaderError,
     LoaderMissingError,
     UnknownNameError,
     UsageError,
 )
+from fastbench.data.manifest import Manifest, scan
 from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import Batch, Loader, LoaderSpec, Preprocess
 from fastbench.loaders.streams import InFlight

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from test_exported_models import EAGER, noise, said, write_export, write_script
 
 from fastbench import cli, models
-from fastbench.errors import FastbenchError, ModelError, UnknownNameError
+from fastbench.core.errors import FastbenchError, ModelError, UnknownNameError
 from fastbench.loaders.base import Preprocess
 from fastbench.models import check_name, load_model
 from fastbench.models.base import LoadedModel, Model, class_space, keep_outputs

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from test_model_kinds import STATED
 
-from fastbench.errors import ModelError, UnknownNameError, WeightsError
+from fastbench.core.errors import ModelError, UnknownNameError, WeightsError
 from fastbench.models import check_name, load_model
 from fastbench.models import timm as ours
 from fastbench.models.classifier import Classifier

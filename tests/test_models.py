@@ -13,7 +13,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from fastbench.errors import CompileError, UnknownNameError, WeightsError
+from fastbench.core.errors import CompileError, UnknownNameError, WeightsError
 from fastbench.loaders.base import Batch
 from fastbench.models import known_names
 from fastbench.models.classifier import Classifier, Tally, forget_compiled

@@ -14,7 +14,7 @@ import pytest
 from made_up import made_up, write_made_up
 
 from fastbench import cli
-from fastbench.errors import RecordError
+from fastbench.core.errors import RecordError
 from fastbench.report.columns import COLUMNS
 from fastbench.report.page import content, page
 from fastbench.report.rows import read_rows

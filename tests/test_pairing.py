@@ -7,7 +7,7 @@ import pytest
 from test_compare import DATA, environment, parity_record, run, written
 
 from fastbench import cli
-from fastbench.errors import RecordError
+from fastbench.core.errors import RecordError
 from fastbench.pairing import Pairs, pair_up
 from fastbench.results import Record
 from fastbench.storage import write_parity_record, write_record

@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 from fastbench import cli, loaders
-from fastbench.errors import LoaderError, ModelError
+from fastbench.core.errors import LoaderError, ModelError
 from fastbench.findings import Accuracy, Parity, Pixels, Published
 from fastbench.gates import judge_parity, judge_pixels, judge_published
 from fastbench.loaders.base import Batch, LoaderSpec

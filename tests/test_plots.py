@@ -18,7 +18,7 @@ from PIL import Image
 from plot_rows import RECORDS, failing, invalid, latency, real, row
 
 from fastbench import cli
-from fastbench.errors import OutputError, RecordError, UnknownNameError, UsageError
+from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
 from fastbench.report import plots
 from fastbench.report.plots import NothingToShowError, accuracy_throughput
 from fastbench.report.plots.accuracy_throughput import pareto_front

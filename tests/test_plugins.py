@@ -20,7 +20,7 @@ from test_contract import Right, broken, swap
 import fastbench
 from fastbench import checking, cli, loaders
 from fastbench.checking import Request, try_rules
-from fastbench.errors import LoaderMissingError, UnknownNameError
+from fastbench.core.errors import LoaderMissingError, UnknownNameError
 from fastbench.findings import RuleFinding
 from fastbench.loaders import BUILT_IN, Listed, listing, resolve, why_not
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -255,7 +255,7 @@ def test_what_the_command_line_gets_wrong(
 
 BAD_PLUG_INS = """
 import os, signal, time
-from fastbench.errors import LoaderMissingError
+from fastbench.core.errors import LoaderMissingError
 from test_contract import Right, swap
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastbench import stats, units
+from fastbench.core import stats, units
 
 
 def test_rates() -> None:

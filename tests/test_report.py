@@ -9,7 +9,7 @@ from test_compare import DATA, broken, run, timed
 from test_report_columns import on_gpu, parity, pixels
 from test_results import make
 
-from fastbench.errors import UnknownNameError, UsageError
+from fastbench.core.errors import UnknownNameError, UsageError
 from fastbench.measurements import Throughput
 from fastbench.report.columns import COLUMNS, find
 from fastbench.report.contrast import parse_price

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_compare import run
 
-from fastbench.errors import UnknownNameError
+from fastbench.core.errors import UnknownNameError
 from fastbench.findings import Parity, Pixels
 from fastbench.measurements import Ceiling, GpuTelemetry, Telemetry
 from fastbench.report.columns import COLUMNS, SETS, choose, find, list_all

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fastbench.errors import OutputError, RecordError
+from fastbench.core.errors import OutputError, RecordError
 from fastbench.findings import Accuracy, Published
 from fastbench.measurements import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
 from fastbench.parity import compare_predictions

@@ -17,9 +17,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from fastbench import cli, device
+from fastbench import cli
+from fastbench.core import device
+from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, OutputError
 from fastbench.data.imagenet import wnid_index
-from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError, OutputError
 from fastbench.results import Record
 from fastbench.storage import read_record
 

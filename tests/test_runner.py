@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastbench.clock import HostClock
-from fastbench.errors import LoaderError
+from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import Batch, Setting
 from fastbench.models.classifier import Tally
 from fastbench.runner import (

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastbench.core.errors import OutputError, UnknownNameError, UsageError
 from fastbench.data import drawing, sample
 from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
 from fastbench.data.sample import ensure_sample
-from fastbench.errors import OutputError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

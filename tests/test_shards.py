@@ -11,16 +11,16 @@ import pytest
 from conftest import draw
 from test_imagenet_archive import run_command, write_tar
 
-from fastbench.data.labels import ClassSpace, map_labels
-from fastbench.data.manifest import scan
-from fastbench.data.shards import MARKER, unpack_shards
-from fastbench.errors import (
+from fastbench.core.errors import (
     CorruptImageError,
     DataError,
     DataNotFoundError,
     OutputError,
     UsageError,
 )
+from fastbench.data.labels import ClassSpace, map_labels
+from fastbench.data.manifest import scan
+from fastbench.data.shards import MARKER, unpack_shards
 
 JPEG = b"\xff\xd8\xff\xd9"
 

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 from test_results import make
 
-from fastbench.errors import OutputError
+from fastbench.core.errors import OutputError
 from fastbench.findings import Accuracy, Published
 from fastbench.measurements import Throughput
 from fastbench.report import study

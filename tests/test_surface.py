@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from fastbench import cli, config, errors
+from fastbench import cli
 from fastbench.advice import NAMES
 from fastbench.contract import RULES
+from fastbench.core import config, errors
 from fastbench.loaders import BUILT_IN, GENERAL_OPTIONS
 from fastbench.options import read_preset
 from fastbench.report.columns import COLUMNS, SETS

@@ -12,8 +12,8 @@ from test_invariants import sound
 
 from fastbench import loaders, options, references, sweep
 from fastbench.arguments import Parser, add_options, given_options
-from fastbench.config import PRESETS, SWEPT, PlanOptions, RunConfig
-from fastbench.errors import DataNotFoundError, UnknownNameError, UsageError
+from fastbench.core.config import PRESETS, SWEPT, PlanOptions, RunConfig
+from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
 from fastbench.results import Record
 from fastbench.storage import write_record
 

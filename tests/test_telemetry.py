@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastbench import engines, telemetry
+from fastbench import telemetry
+from fastbench.core import nvidia
 from fastbench.telemetry import Watch, foreign_cpu_s
 
 # Takes as many seconds of CPU time as each line says, and answers with all that it has taken.
@@ -102,7 +103,7 @@ class Nvml:
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
     made = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", made)
-    monkeypatch.setattr(engines, "_uuid", lambda index: f"GPU-{index}")
+    monkeypatch.setattr(nvidia, "_uuid", lambda index: f"GPU-{index}")
     return made
 
 
@@ -353,7 +354,7 @@ def test_what_the_gpu_does_not_tell_is_absent(nvml: Nvml) -> None:
 def test_without_nvml_there_is_no_gpu(nvml: Nvml, function: str) -> None:
     nvml.missing.add(function)
     assert watched().gpu is None
-    assert engines.jpeg_utilization_pct(7) is None
+    assert nvidia.jpeg_utilization_pct(7) is None
 
 
 def test_without_pynvml_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,6 +383,6 @@ def test_foreign_processes(
 
 
 def test_engines_ask_through_the_same_handle(nvml: Nvml) -> None:
-    assert engines.jpeg_utilization_pct(7) == 55
+    assert nvidia.jpeg_utilization_pct(7) == 55
     nvml.missing.add("nvmlDeviceGetJpgUtilization")
-    assert engines.jpeg_utilization_pct(7) is None
+    assert nvidia.jpeg_utilization_pct(7) is None

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from test_loaders import IMAGENET, ids_of, pixels_of, spec_of
 
+from fastbench.core.errors import CorruptImageError, OutOfMemoryError, UsageError
 from fastbench.data.manifest import scan
-from fastbench.errors import CorruptImageError, OutOfMemoryError, UsageError
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.loaders.files import read_file

@@ -8,7 +8,7 @@ import pytest
 from test_loaders import IMAGENET
 
 from fastbench import tune
-from fastbench.errors import LoaderError
+from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import LoaderSpec
 
 SPEC = LoaderSpec(

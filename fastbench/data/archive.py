@@ -21,10 +21,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.errors import DataError, DataNotFoundError, FastbenchError, UsageError
 from fastbench.data.imagenet import WNID
 from fastbench.data.listing import JPEG_SUFFIXES
 from fastbench.data.unpack import Entry, fill, list_members, open_tar, read_member, reading
-from fastbench.errors import DataError, DataNotFoundError, FastbenchError, UsageError
 
 if TYPE_CHECKING:
     import tarfile

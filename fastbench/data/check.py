@@ -15,8 +15,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.errors import LEAVE_OUT, CorruptImageError
 from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
-from fastbench.errors import LEAVE_OUT, CorruptImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

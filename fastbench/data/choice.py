@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from fastbench.core.errors import UsageError
 from fastbench.data.manifest import Manifest, scan
-from fastbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from fastbench.core.config import RunConfig
+    from fastbench.core.progress import Count
 
-    from fastbench.config import RunConfig
-
-__all__ = ["Count", "find_images"]
+__all__ = ["find_images"]
 
 NUM_SAMPLE_IMAGES: Final = 1000
-
-
-class Count(Protocol):
-    """Shows how far a count has come: told what is being done, it returns who is told the count."""
-
-    def __call__(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """`done` is said at the end; `{total}` and `{seconds}` are filled in."""
 
 
 def find_images(config: RunConfig, count: Count) -> Manifest:

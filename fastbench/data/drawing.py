@@ -35,8 +35,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from fastbench.core.errors import UnknownNameError, did_you_mean
 from fastbench.data.canvas import Canvas, background, clouds, grain, muted, noise_window, rgb
-from fastbench.errors import UnknownNameError, did_you_mean
 
 __all__ = ["CLASS_NAMES", "SAMPLE_VERSION", "SPLITS", "check_split", "class_of", "draw_image"]
 

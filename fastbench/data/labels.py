@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.errors import DataError, UsageError
 from fastbench.data.imagenet import WNID, class_names, wnid_index, wnids
-from fastbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.errors import DataError, DataNotFoundError
+from fastbench.core.errors import DataError, DataNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

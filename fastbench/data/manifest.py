@@ -18,11 +18,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
 from fastbench.data.check import Frame, check_frame
 from fastbench.data.labels import WordSets
 from fastbench.data.listing import Listing, list_images
 from fastbench.data.verify import verify
-from fastbench.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fastbench.core.atomic_files import locked, remove, whole
+from fastbench.core.errors import FastbenchError, OutputError, UsageError
 from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, SPLITS, check_split, draw_image
-from fastbench.data.files import locked, remove, whole
 from fastbench.data.jpeg import END_OF_IMAGE
-from fastbench.errors import FastbenchError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -18,9 +18,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.errors import DataError, DataNotFoundError, UsageError
 from fastbench.data.imagenet import WNID
 from fastbench.data.unpack import Entry, fill, list_members, open_tar
-from fastbench.errors import DataError, DataNotFoundError, UsageError
 
 if TYPE_CHECKING:
     import tarfile

@@ -19,8 +19,8 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.atomic_files import whole
 from fastbench.data.check import find_corrupt
-from fastbench.data.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from fastbench.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
+from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
 from fastbench.loaders.base import Loader, LoaderSpec, Setting
 
 __all__ = [

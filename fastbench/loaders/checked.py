@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 import fastbench
-from fastbench.device import as_ours
-from fastbench.errors import FastbenchError, LoaderError
+from fastbench.core.device import as_ours
+from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.loaders import BUILT_IN, title
 from fastbench.loaders.base import Batch
 

@@ -42,10 +42,10 @@ import nvidia.dali as dali
 import torch
 from nvidia.dali import fn, math, pipeline_def, types
 
+from fastbench.core.device import why_no_gpu
+from fastbench.core.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
+from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.check import find_corrupt
-from fastbench.device import why_no_gpu
-from fastbench.engines import jpeg_engines
-from fastbench.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
 

@@ -17,12 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import torch
 
-from fastbench.errors import OutOfMemoryError
+from fastbench.core.errors import OutOfMemoryError
+from fastbench.core.units import format_bytes
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.levels import copy_levels
 from fastbench.loaders.threads import ThreadedLoader
 from fastbench.loaders.torchvision_tensor import make_levels_of
-from fastbench.units import format_bytes
 
 __all__ = ["MemoryLoader"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import torch
 
+from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.data.check import corrupt
-from fastbench.errors import UsageError, did_you_mean
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.files import read_file
 from fastbench.loaders.threads import ThreadedLoader

@@ -35,8 +35,8 @@ import spdl.io.utils
 import torch
 from spdl.pipeline import PipelineBuilder
 
+from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
 from fastbench.data.check import corrupt
-from fastbench.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.levels import Normalizer
 

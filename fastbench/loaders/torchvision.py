@@ -31,7 +31,7 @@ from fastbench.loaders.workers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from fastbench.errors import CorruptImageError
+    from fastbench.core.errors import CorruptImageError
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 

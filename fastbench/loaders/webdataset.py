@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import webdataset
 
+from fastbench.core.errors import LoaderError
 from fastbench.data.check import corrupt, find_corrupt
-from fastbench.errors import LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.torchvision import make_transform
 from fastbench.loaders.workers import (

@@ -21,7 +21,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from fastbench.errors import LoaderError
+from fastbench.core.errors import LoaderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

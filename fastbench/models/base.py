@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from fastbench.core.errors import ModelError, UsageError
 from fastbench.data.labels import ClassSpace
-from fastbench.errors import ModelError, UsageError
 from fastbench.loaders.base import Preprocess
 from fastbench.models.classifier import Among, check_logits
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.errors import ModelError, UnknownNameError, did_you_mean
+from fastbench.core.errors import ModelError, UnknownNameError, did_you_mean
 from fastbench.models import GROUP, installed
 from fastbench.models.base import (
     LoadedModel,

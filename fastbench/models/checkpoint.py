@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import torch
 
-from fastbench.errors import WeightsError
+from fastbench.core.errors import WeightsError
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import INTERPOLATIONS, triple
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.device import is_of_device
-from fastbench.errors import CompileError, FastbenchError, ModelError
+from fastbench.core.device import is_of_device
+from fastbench.core.errors import CompileError, FastbenchError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.core.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
 from fastbench.models.base import (
     LoadedModel,
     class_space,

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import torch
 
-from fastbench.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.core.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import TIMM
 from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line, triple

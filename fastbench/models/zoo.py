@@ -20,8 +20,8 @@ from typing import Any, Final
 import torch
 import torchvision
 
+from fastbench.core.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.data.labels import ClassSpace
-from fastbench.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
 from fastbench.models import SAMPLE, known_names, torchvision_names
 from fastbench.models.base import LoadedModel, class_space, triple

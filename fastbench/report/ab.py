@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.units import format_rate
+from fastbench.core.units import format_rate
 
 if TYPE_CHECKING:
     from fastbench.results import AbRecord

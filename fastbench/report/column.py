@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from fastbench.units import NOT_AVAILABLE
+from fastbench.core.units import NOT_AVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.errors import UnknownNameError, did_you_mean
+from fastbench.core.errors import UnknownNameError, did_you_mean
 from fastbench.report.figures import FIGURES
 from fastbench.report.labels import MACHINE_LABELS, RUN_LABELS
 from fastbench.report.scores import SCORES

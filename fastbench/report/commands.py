@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.errors import OutputError, UsageError
-from fastbench.units import SPELT_OUT
+from fastbench.core.errors import OutputError, UsageError
+from fastbench.core.units import SPELT_OUT
 
 if TYPE_CHECKING:
     import argparse

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group, RenderableType
 
-from fastbench.errors import OutputError
+from fastbench.core.errors import OutputError
+from fastbench.core.units import SPELT_OUT
 from fastbench.pairing import pair_up
 from fastbench.report import compare_json, compare_markdown, compare_pair, compare_set
 from fastbench.report.compare_pair import hanging
 from fastbench.sets import SetComparison, compare_sets
-from fastbench.units import SPELT_OUT
 from fastbench.verdicts import Gates, Judgement, judge
 
 if TYPE_CHECKING:

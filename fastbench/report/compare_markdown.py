@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.comparing import EQUAL, FASTER, SLOWER, UNSURE
+from fastbench.core.units import counted
 from fastbench.report.compare_pair import (
     figure_cells,
     footnotes,
@@ -28,7 +29,6 @@ from fastbench.report.compare_set import (
     span_of,
     used_columns,
 )
-from fastbench.sets import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

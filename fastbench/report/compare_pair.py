@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.comparing import Comparison, Figure, format_ratio
-from fastbench.differences import device_name
-from fastbench.stats import MIN_SAMPLES
-from fastbench.units import (
+from fastbench.core.stats import MIN_SAMPLES
+from fastbench.core.units import (
     NOT_AVAILABLE,
     format_milliseconds,
     format_percent,
     format_points,
     format_rate,
 )
+from fastbench.differences import device_name
 from fastbench.verdicts import median_hits, worsening
 
 if TYPE_CHECKING:

@@ -23,15 +23,16 @@ from fastbench.comparing import (
     Comparison,
     format_ratio,
 )
-from fastbench.report.compare_pair import hanging, table_of_differences
-from fastbench.sets import SetComparison, SharedDifference, counted, in_words
-from fastbench.units import (
+from fastbench.core.units import (
     NOT_AVAILABLE,
+    counted,
     format_percent,
     format_points,
     format_quantity,
     format_rate,
 )
+from fastbench.report.compare_pair import hanging, table_of_differences
+from fastbench.sets import SetComparison, SharedDifference, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,10 +15,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
+from fastbench.core.stats import log_ratio_interval
 from fastbench.differences import PREPROCESS, conditions
-from fastbench.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.report.columns import COLUMNS
-from fastbench.stats import log_ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbench.units import format_bytes
+from fastbench.core.units import format_bytes
 
 __all__ = ["render"]
 

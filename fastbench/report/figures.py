@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.stats import supported_percentile
+from fastbench.core.units import format_milliseconds, format_quantity, format_rate
 from fastbench.report.column import COST, SPEED, Bounds, Column, Value
-from fastbench.stats import supported_percentile
-from fastbench.units import format_milliseconds, format_quantity, format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

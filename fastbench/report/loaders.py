@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbench.core.units import format_seconds
 from fastbench.loaders import GENERAL_OPTIONS
-from fastbench.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

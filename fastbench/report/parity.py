@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.units import format_percent, format_points
+from fastbench.core.units import format_percent, format_points
 
 if TYPE_CHECKING:
     from fastbench.results import ParityRecord

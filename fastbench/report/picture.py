@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastbench.errors import OutputError
+from fastbench.core.errors import OutputError
 
 if TYPE_CHECKING:
     from pathlib import Path

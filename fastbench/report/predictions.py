@@ -11,7 +11,7 @@ import csv
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from fastbench.errors import OutputError
+from fastbench.core.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

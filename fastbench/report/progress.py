@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from fastbench.units import format_about
+from fastbench.core.units import format_about
 
 if TYPE_CHECKING:
     from collections.abc import Callable

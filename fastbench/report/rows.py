@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.errors import RecordError
 from fastbench.differences import device_name
-from fastbench.errors import RecordError
 from fastbench.storage import SCHEMA_VERSION, build_record, other_kind, read_json
 
 if TYPE_CHECKING:

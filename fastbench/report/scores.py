@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.units import format_percent, format_points, format_quantity
 from fastbench.report.column import PREDICTIONS, Column
-from fastbench.units import format_percent, format_points, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.errors import UsageError
+from fastbench.core.errors import UsageError
 from fastbench.report.columns import COLUMNS, Choice, choose
 from fastbench.report.contrast import sides, with_prices, with_ratios
 from fastbench.report.picking import grouping_of, pick

@@ -13,11 +13,11 @@ import contextlib
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from fastbench.errors import OutputError
+from fastbench.core.errors import OutputError
+from fastbench.core.units import format_percent, format_points, format_rate
 from fastbench.report.plots import draw
 from fastbench.report.plots.captions import is_on_gpu, machine
 from fastbench.report.plots.style import encode
-from fastbench.units import format_percent, format_points, format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

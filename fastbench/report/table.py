@@ -16,11 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.advice import advise_all
-from fastbench.differences import device_name
-from fastbench.gates import FULL_SET, gate_in_words
-from fastbench.report.terminal import wrap
-from fastbench.stats import MIN_SAMPLES
-from fastbench.units import (
+from fastbench.core.stats import MIN_SAMPLES
+from fastbench.core.units import (
     NOT_AVAILABLE,
     format_bytes,
     format_milliseconds,
@@ -29,6 +26,9 @@ from fastbench.units import (
     format_quantity,
     format_rate,
 )
+from fastbench.differences import device_name
+from fastbench.gates import FULL_SET, gate_in_words
+from fastbench.report.terminal import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.units import NOT_AVAILABLE, format_bytes
 from fastbench.differences import PREPROCESS, conditions
-from fastbench.units import NOT_AVAILABLE, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

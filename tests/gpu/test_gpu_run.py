@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_run import MODEL, checkpoint, run_on, sentence  # noqa: F401 - fixtures
 
-from fastbench import engines
-from fastbench.config import COMPILE_MODES
-from fastbench.errors import EXIT_WRONG
+from fastbench.core import nvidia
+from fastbench.core.config import COMPILE_MODES
+from fastbench.core.errors import EXIT_WRONG
 from fastbench.gates import judge_parity
 from fastbench.results import Record
 
@@ -117,7 +117,7 @@ def test_out_of_memory_is_one_sentence(
 
 
 def test_the_engines_are_told() -> None:
-    found = engines.jpeg_engines(0)
+    found = nvidia.jpeg_engines(0)
     assert found is None or found.num_engines >= 0
 
 

@@ -17,7 +17,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from fastbench.advice import NAMES, advise, advise_all
-from fastbench.errors import RecordError
+from fastbench.core.errors import RecordError
 from fastbench.report.columns import COLUMNS
 from fastbench.report.contrast import CONFIGURATION
 from fastbench.report.page.facts import facts_of

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.differences import short_commit
-from fastbench.sets import counted
-from fastbench.units import (
+from fastbench.core.units import (
     NOT_AVAILABLE,
+    counted,
     format_bytes,
     format_milliseconds,
     format_percent,
@@ -15,6 +14,7 @@ from fastbench.units import (
     format_rate,
     format_seconds,
 )
+from fastbench.differences import short_commit
 
 if TYPE_CHECKING:
     from fastbench.report.rows import Row

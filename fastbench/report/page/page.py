@@ -22,7 +22,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.errors import RecordError
+from fastbench.core.errors import RecordError
 from fastbench.report.page.content import describe
 
 if TYPE_CHECKING:

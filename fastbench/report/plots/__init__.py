@@ -14,7 +14,13 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.errors import OutputError, RecordError, UnknownNameError, UsageError, did_you_mean
+from fastbench.core.errors import (
+    OutputError,
+    RecordError,
+    UnknownNameError,
+    UsageError,
+    did_you_mean,
+)
 from fastbench.report.plots.style import NothingToShowError, encode
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.units import format_percent
 from fastbench.report.plots import captions, style
-from fastbench.units import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

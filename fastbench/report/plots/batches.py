@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.stats import percentile
 from fastbench.report.plots import captions, style
-from fastbench.stats import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.units import format_bytes
+from fastbench.core.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

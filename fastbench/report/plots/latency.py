@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.stats import MIN_SAMPLES, supported_percentile
+from fastbench.core.units import NOT_AVAILABLE, format_milliseconds
 from fastbench.report.plots import captions, style
 from fastbench.report.plots.rows import add_columns, lay_out, plan_rows
-from fastbench.stats import MIN_SAMPLES, supported_percentile
-from fastbench.units import NOT_AVAILABLE, format_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.units import format_percent, format_rate
 from fastbench.report.plots import bars, captions, style
 from fastbench.report.plots.rows import add_columns, lay_out, plan_rows
-from fastbench.units import format_percent, format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

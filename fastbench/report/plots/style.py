@@ -19,7 +19,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
-from fastbench.errors import UsageError
+from fastbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

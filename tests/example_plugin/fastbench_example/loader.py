@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fastbench.errors import CorruptImageError
+from fastbench.core.errors import CorruptImageError
 from fastbench.loaders.base import Batch, LoaderSpec, take_options
 
 __all__ = ["PilThreads"]

@@ -11,14 +11,15 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastbench.errors import UsageError, did_you_mean
-from fastbench.gates import MLPERF, PUBLISHED_TOLERANCE
+from fastbench.core.errors import UsageError, did_you_mean
 
 __all__ = [
     "COMPILE_MODES",
     "DEVICES_HELP",
     "DTYPES",
+    "MLPERF",
     "PRESETS",
+    "PUBLISHED_TOLERANCE",
     "SWEPT",
     "Knob",
     "PlanOptions",
@@ -49,6 +50,8 @@ NOT_COMPARED: Final = frozenset(
     }
 )
 """Options that `--ab` cannot set for its second side: its windows do not depend on them."""
+PUBLISHED_TOLERANCE: Final = "0.3"
+MLPERF: Final = "mlperf"
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
 
 

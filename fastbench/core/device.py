@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import torch
 
-from fastbench.errors import DeviceError, FastbenchError, OutOfMemoryError
+from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["as_ours", "choose_device", "is_of_device", "mapped_errors", "why_no_gpu"]
+__all__ = ["as_ours", "choose_device", "is_of_device", "mapped_errors", "num_cores", "why_no_gpu"]
 
 
 def choose_device(asked: str) -> torch.device:
@@ -93,3 +94,8 @@ def _out_of_memory(what: str, batch_size: int) -> OutOfMemoryError:
         f"Out of memory during {what} with batch size {batch_size}. "
         f"Try --batch-size {smaller}, or --dtype float16 on a GPU."
     )
+
+
+def num_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0))

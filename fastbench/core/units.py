@@ -8,6 +8,7 @@ from typing import Final
 __all__ = [
     "NOT_AVAILABLE",
     "SPELT_OUT",
+    "counted",
     "format_about",
     "format_bytes",
     "format_milliseconds",
@@ -84,3 +85,8 @@ def format_bytes(num_bytes: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def counted(num: int, what: str) -> str:
+    """`1 row`, `12 rows`."""
+    return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"

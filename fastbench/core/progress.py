@@ -1,0 +1,42 @@
+"""How the work tells what it is doing, without knowing who listens: a console, a pipe, a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Count", "Progress", "RowProgress"]
+
+
+class Count(Protocol):
+    """Starts to show a count; returns the function that is called with (how many, of how many)."""
+
+    def __call__(self, doing: str, done: str = "") -> Callable[[int, int], None]:
+        """`done` is said at the end; `{total}` and `{seconds}` are filled in."""
+
+
+class Progress(Protocol):
+    """Shows what is being done."""
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+
+    def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
+        """As `Count`."""
+
+
+class RowProgress(Progress, Protocol):
+    """Shows too which row of several is being measured."""
+
+    def row(
+        self, num_done: int, total: int, title: str, left_s: float | None, how: str = ""
+    ) -> None:
+        """A row begins; `left_s` is how long it and those after it may take, if known.
+
+        `how` is the part of the title that tells the row from others of its model and loader.
+        """
