@@ -34,7 +34,7 @@ from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec
 from fastbench.models.classifier import Classifier
 from fastbench.models.zoo import load_model
-from fastbench.results import ratio_of_pairs
+from fastbench.records.record import ratio_of_pairs
 
 SLOWDOWNS_PCT = (3, 5, 6, 7, 8, 9, 10, 12, 15)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbench.comparing import compare
-from fastbench.storage import read_record
+from fastbench.records.store import read_record
 
 RUN = (
     *("run", "--loader", "dali", "--reference", "none", "--passes", "end-to-end"),

@@ -48,15 +48,15 @@ from fastbench.core.config import RunConfig
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.data.sample import ensure_sample
+from fastbench.records.record import FailedRow
 from fastbench.report.table import render
-from fastbench.results import FailedRow
 from fastbench.session import Session
 from fastbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 MODELS = (
     "resnet18",

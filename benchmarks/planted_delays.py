@@ -53,20 +53,20 @@ from rich.console import Console
 from rich.table import Table
 
 from fastbench import environment, runner
-from fastbench.advice import advise
 from fastbench.clock import HostClock
 from fastbench.core.stats import MIN_SAMPLES
-from fastbench.findings import Accuracy
-from fastbench.invariants import find_contradictions
 from fastbench.loaders.base import Batch, Setting
-from fastbench.measurements import (
+from fastbench.models.classifier import Tally
+from fastbench.records.accuracy import Accuracy
+from fastbench.records.advice import advise
+from fastbench.records.record import Record
+from fastbench.records.speed import (
     Latency,
     Throughput,
     WarmUp,
 )
-from fastbench.models.classifier import Tally
-from fastbench.results import Record
-from fastbench.storage import SCHEMA_VERSION
+from fastbench.records.store import SCHEMA_VERSION
+from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

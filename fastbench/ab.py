@@ -13,9 +13,9 @@ from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, UsageError
 from fastbench.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
 from fastbench.models.classifier import forget_compiled
-from fastbench.results import AbRecord, FailedRow
+from fastbench.records.record import AbRecord, FailedRow
+from fastbench.records.store import write_ab_record
 from fastbench.row import describe_run
-from fastbench.storage import write_ab_record
 from fastbench.workbench import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from fastbench.core import errors
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
-from fastbench.results import FailedRow, Record
-from fastbench.storage import read_record
+from fastbench.records.record import FailedRow, Record
+from fastbench.records.store import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -29,8 +29,8 @@ from fastbench.arguments import Parser, from_options
 from fastbench.core import errors
 from fastbench.core.config import DEVICES_HELP, RunConfig
 from fastbench.core.errors import FastbenchError, LoaderError, LoaderMissingError, UsageError
-from fastbench.findings import OTHER_RULES, RuleFinding
 from fastbench.loaders import check_name, check_options, listing, title
+from fastbench.records.accuracy import OTHER_RULES, RuleFinding
 
 if TYPE_CHECKING:
     import argparse

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import log_ratio_interval, percentile
-from fastbench.differences import (
+from fastbench.records.conditions import (
     Difference,
     environment_differences,
     setting_differences,
@@ -33,7 +33,7 @@ from fastbench.differences import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = [
     "EQUAL",

@@ -14,18 +14,18 @@ from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.data.manifest import varied
 from fastbench.diagnose import name_cause
-from fastbench.gates import judge_pixels
+from fastbench.records.gates import judge_pixels
+from fastbench.records.record import FailedRow, ParityRecord
+from fastbench.records.store import write_parity_record
 from fastbench.report.picture import draw_difference
-from fastbench.results import FailedRow, ParityRecord
 from fastbench.row import describe_run
-from fastbench.storage import write_parity_record
 from fastbench.workbench import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastbench.findings import Pixels
     from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.records.accuracy import Pixels
 
 __all__ = ["compare_some", "parity_rows"]
 

@@ -32,9 +32,9 @@ import torch
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.core.units import format_bytes, format_seconds
-from fastbench.findings import OTHER_RULES, RuleFinding
-from fastbench.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
 from fastbench.loaders.checked import BrokenContractError, Expected, in_words
+from fastbench.records.accuracy import OTHER_RULES, RuleFinding
+from fastbench.records.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
 from fastbench.subject import NUM_ROUNDS, SkippedError
 
 if TYPE_CHECKING:

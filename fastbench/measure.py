@@ -28,7 +28,7 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.options import read_options, write_options
-from fastbench.results import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
+from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 
 if TYPE_CHECKING:

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
-from fastbench.differences import PREPROCESS, conditions, device_name
-from fastbench.storage import build_record, other_kind, read_json
+from fastbench.records.conditions import PREPROCESS, conditions, device_name
+from fastbench.records.store import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = ["Lone", "Pair", "Pairs", "Run", "configuration", "pair_up"]
 

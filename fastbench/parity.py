@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import LoaderError, ModelError
-from fastbench.findings import Parity, Pixels
-from fastbench.gates import EXACT_LEVELS
+from fastbench.records.accuracy import Parity, Pixels
+from fastbench.records.gates import EXACT_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastbench import environment, runner
 from fastbench.clock import make_clock
-from fastbench.findings import Accuracy, Parity, Published
-from fastbench.measurements import (
+from fastbench.records.accuracy import Accuracy, Parity, Published
+from fastbench.records.record import UNREAD, Record
+from fastbench.records.speed import (
     Ceiling,
     Compilation,
     Latency,
@@ -25,9 +26,8 @@ from fastbench.measurements import (
     Trial,
     WarmUp,
 )
-from fastbench.results import UNREAD, Record
+from fastbench.records.store import SCHEMA_VERSION
 from fastbench.scoring import count_classes, count_confusions, running_values
-from fastbench.storage import SCHEMA_VERSION
 from fastbench.telemetry import Watch
 from fastbench.workbench import Bench, Conditions, open_loader
 

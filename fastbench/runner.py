@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from fastbench.core.errors import LoaderError
 from fastbench.core.stats import MIN_SAMPLES, percentile
-from fastbench.measurements import Ceiling, Window
+from fastbench.records.speed import Ceiling, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

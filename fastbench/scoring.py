@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from fastbench.findings import Confusion, PerClass, Running
+from fastbench.records.accuracy import Confusion, PerClass, Running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

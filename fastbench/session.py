@@ -21,15 +21,15 @@ from fastbench.comparison import compare_some
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError
 from fastbench.data.labels import BY_WNID
-from fastbench.findings import Parity, Published
 from fastbench.loaders import resolve
 from fastbench.models import check_name
 from fastbench.models.classifier import forget_compiled
 from fastbench.models.cost import count_cost
+from fastbench.records.accuracy import Parity, Published
+from fastbench.records.record import EVERY_LOADER, FailedRow, Record
+from fastbench.records.store import write_record
 from fastbench.report.predictions import PredictionsFile
-from fastbench.results import EVERY_LOADER, FailedRow, Record
 from fastbench.row import make_record, run_passes
-from fastbench.storage import write_record
 from fastbench.workbench import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
-    from fastbench.measurements import Ceiling, Trial
     from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Classifier, Scores
+    from fastbench.records.speed import Ceiling, Trial
 
 __all__ = ["Session", "measure_row"]
 

@@ -30,14 +30,14 @@ from fastbench.comparing import (
 from fastbench.core.errors import RecordError
 from fastbench.core.stats import geometric_mean_interval
 from fastbench.core.units import counted
-from fastbench.differences import PREPROCESS, Difference, facts_of_environment
+from fastbench.records.conditions import PREPROCESS, Difference, facts_of_environment
 from fastbench.verdicts import worsening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fastbench.pairing import Lone, Pair, Pairs, Run
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = ["Row", "SetComparison", "SharedDifference", "compare_sets", "in_words"]
 

@@ -27,13 +27,13 @@ from fastbench.core.config import SWEPT, RunConfig, parse_loader_option
 from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.data.choice import find_images
 from fastbench.options import read_options, read_preset
-from fastbench.storage import read_record
+from fastbench.records.store import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fastbench.core.config import PlanOptions
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = [
     "PLAN_FILE",

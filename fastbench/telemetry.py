@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psutil
 
 from fastbench.core.nvidia import nvml_handle
-from fastbench.measurements import GpuTelemetry, Telemetry
+from fastbench.records.speed import GpuTelemetry, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastbench import runner
 from fastbench.core.errors import FastbenchError
 from fastbench.loaders import GENERAL_OPTIONS
-from fastbench.measurements import Trial
+from fastbench.records.speed import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -28,13 +28,13 @@ from typing import TYPE_CHECKING, Final
 from fastbench.comparing import INVALID, UNLIKE, Comparison
 from fastbench.core.errors import EXIT_WRONG, UsageError
 from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
-from fastbench.gates import MCNEMAR_P
+from fastbench.records.gates import MCNEMAR_P
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.findings import Accuracy, Parity, PerClass
-    from fastbench.results import Record
+    from fastbench.records.accuracy import Accuracy, Parity, PerClass
+    from fastbench.records.record import Record
     from fastbench.sets import SetComparison
 
 __all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "median_hits", "slowdown", "worsening"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastbench.core.progress import Count
     from fastbench.data.manifest import Manifest
     from fastbench.loaders.base import Loader
-    from fastbench.measurements import Ceiling
+    from fastbench.records.speed import Ceiling
 
 __all__ = ["Bench", "Conditions", "Workbench", "open_loader"]
 

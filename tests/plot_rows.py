@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastbench.findings import Accuracy, Parity
-from fastbench.measurements import (
+from fastbench.records.accuracy import Accuracy, Parity
+from fastbench.records.record import Record
+from fastbench.records.speed import (
     Ceiling,
     GpuTelemetry,
     Latency,
@@ -21,8 +22,7 @@ from fastbench.measurements import (
     Throughput,
     Window,
 )
-from fastbench.results import Record
-from fastbench.storage import read_record
+from fastbench.records.store import read_record
 
 RECORDS = Path(__file__).parents[1] / "benchmarks" / "records" / "cpu-2-cores"
 NUM_IMAGES = 1000

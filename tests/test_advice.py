@@ -5,9 +5,16 @@ import dataclasses
 import pytest
 from test_results import make
 
-from fastbench.advice import NAMES, Advice, advise, advise_all
-from fastbench.measurements import Ceiling, Compilation, GpuTelemetry, Telemetry, Throughput, Window
-from fastbench.results import Record
+from fastbench.records.advice import NAMES, Advice, advise, advise_all
+from fastbench.records.record import Record
+from fastbench.records.speed import (
+    Ceiling,
+    Compilation,
+    GpuTelemetry,
+    Telemetry,
+    Throughput,
+    Window,
+)
 
 GPU = GpuTelemetry(
     energy_j=60.0,

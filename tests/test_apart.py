@@ -27,9 +27,9 @@ from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameErr
 from fastbench.core.units import format_about
 from fastbench.data.sample import ensure_sample
 from fastbench.loaders import BUILT_IN
+from fastbench.records.store import read_record, write_record
 from fastbench.report.plan import render
 from fastbench.report.progress import Progress
-from fastbench.storage import read_record, write_record
 
 Run = Callable[..., int]
 STUBBED = (

@@ -70,5 +70,5 @@ def test_what_the_loader_makes_ahead_is_not_waited_for(monkeypatch: pytest.Monke
     for _ in range(10):
         step()
     wall_s = clock.stop()
-    assert sum(clock.step_times()) == pytest.approx(wall_s, rel=0.02)  # as invariants.py asks
+    assert sum(clock.step_times()) == pytest.approx(wall_s, rel=0.02)  # as validity.py asks
     assert wall_s == pytest.approx(10 * 0.1)

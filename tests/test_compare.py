@@ -13,10 +13,10 @@ from test_results import make
 
 from fastbench import cli
 from fastbench.comparing import Comparison, compare, format_ratio
-from fastbench.measurements import Throughput, Window
+from fastbench.records.record import ParityRecord, Record
+from fastbench.records.speed import Throughput, Window
+from fastbench.records.store import read_record, write_record
 from fastbench.report.compare_pair import render
-from fastbench.results import ParityRecord, Record
-from fastbench.storage import read_record, write_record
 from fastbench.verdicts import slowdown
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -365,7 +365,7 @@ def test_old_records(version: int, expected: dict[str, float]) -> None:
 
 
 def test_every_version_has_its_golden_file() -> None:
-    from fastbench.storage import SCHEMA_VERSION
+    from fastbench.records.store import SCHEMA_VERSION
 
     assert {path.name for path in GOLDEN.iterdir()} == {
         f"record-v{version}.json" for version in range(1, SCHEMA_VERSION + 1)

@@ -17,11 +17,11 @@ from test_pairing import folder_of
 from fastbench import cli
 from fastbench.comparing import compare_runs
 from fastbench.core import stats
-from fastbench.findings import Accuracy
-from fastbench.measurements import GpuTelemetry, Telemetry
 from fastbench.pairing import pair_up
+from fastbench.records.accuracy import Accuracy
+from fastbench.records.record import Record
+from fastbench.records.speed import GpuTelemetry, Telemetry
 from fastbench.report import compare_markdown, compare_pair, compare_set
-from fastbench.results import Record
 from fastbench.sets import SetComparison, compare_sets
 from fastbench.verdicts import Gates, Judgement, judge
 

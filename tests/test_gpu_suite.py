@@ -10,9 +10,9 @@ import pytest
 import torch
 from test_results import make
 
-from fastbench.measurements import Ceiling, Compilation, Throughput
 from fastbench.parity import compare_predictions
-from fastbench.results import Record
+from fastbench.records.record import Record
+from fastbench.records.speed import Ceiling, Compilation, Throughput
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from test_loaders import IMAGENET, spec_of
 from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError
 from fastbench.data.check import check_frame
 from fastbench.data.manifest import Manifest
-from fastbench.gates import EXACT_LEVELS
 from fastbench.loaders import resolve
 from fastbench.parity import levels_of
+from fastbench.records.gates import EXACT_LEVELS
 
 TABLE = Path(__file__).parent.parent / "docs/inputs.md"
 ROTATED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"

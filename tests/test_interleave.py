@@ -18,8 +18,8 @@ from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.interleave import Side, interleave
 from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.records.record import AbRecord, ratio_of_pairs
 from fastbench.report import ab as report
-from fastbench.results import AbRecord, ratio_of_pairs
 
 
 class Endless:

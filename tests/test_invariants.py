@@ -6,10 +6,10 @@ import math
 import pytest
 from test_results import make
 
-from fastbench.findings import Accuracy, PerClass
-from fastbench.invariants import find_contradictions
-from fastbench.measurements import Ceiling, Latency, Throughput, Window
-from fastbench.results import Record
+from fastbench.records.accuracy import Accuracy, PerClass
+from fastbench.records.record import Record
+from fastbench.records.speed import Ceiling, Latency, Throughput, Window
+from fastbench.records.validity import find_contradictions
 
 STEPS_S = [0.018, 0.019, 0.020, 0.021, 0.022] * 6
 WINDOW = Window(num_images=100, num_steps=10, wall_s=0.2, wait_s=0.01)

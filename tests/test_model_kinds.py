@@ -20,7 +20,7 @@ from fastbench.models import check_name, load_model
 from fastbench.models.base import LoadedModel, Model, class_space, keep_outputs
 from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost
-from fastbench.storage import read_record
+from fastbench.records.store import read_record
 
 NETS = """
 import torch

@@ -17,11 +17,11 @@ from torchvision.transforms import functional as transforms
 
 from fastbench import cli, loaders
 from fastbench.core.errors import LoaderError, ModelError
-from fastbench.findings import Accuracy, Parity, Pixels, Published
-from fastbench.gates import judge_parity, judge_pixels, judge_published
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.torchvision import make_transform
 from fastbench.parity import compare_in_step, compare_predictions
+from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
+from fastbench.records.gates import judge_parity, judge_pixels, judge_published
 from fastbench.report import parity as report
 
 
@@ -353,7 +353,7 @@ def test_the_screen_fits_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from fastbench.results import ParityRecord
+    from fastbench.records.record import ParityRecord
 
     seen: list[ParityRecord] = []
     monkeypatch.setattr(report, "render", lambda record: seen.append(record) or "")

@@ -7,11 +7,11 @@ import pytest
 from matplotlib.transforms import Bbox
 from plot_rows import failing, invalid, real, row, throughput
 
+from fastbench.records.record import Record
 from fastbench.report.plots import style
 from fastbench.report.plots.accuracy_throughput import pareto_front
 from fastbench.report.plots.captions import conditions, names, varying
 from fastbench.report.plots.placing import place_labels
-from fastbench.results import Record
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from plot_rows import RECORDS, failing, invalid, latency, real, row
 
 from fastbench import cli
 from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
+from fastbench.records.record import Record
 from fastbench.report import plots
 from fastbench.report.plots import NothingToShowError, accuracy_throughput
 from fastbench.report.plots.accuracy_throughput import pareto_front
-from fastbench.results import Record
 
 MODELS = ["alexnet", "vgg16", "resnet18", "googlenet", "squeezenet1_0", "shufflenet_v2_x0_5"]
 LONG = "a_model_of_timm_with_a_really_long_name.in22k_ft_in1k_384"

@@ -21,9 +21,9 @@ import fastbench
 from fastbench import checking, cli, loaders
 from fastbench.checking import Request, try_rules
 from fastbench.core.errors import LoaderMissingError, UnknownNameError
-from fastbench.findings import RuleFinding
 from fastbench.loaders import BUILT_IN, Listed, listing, resolve, why_not
 from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.records.accuracy import RuleFinding
 from fastbench.report.loaders import render_finding, render_list, render_verdict
 
 EXAMPLE = Path(__file__).with_name("example_plugin")

@@ -10,14 +10,14 @@ from test_report_columns import on_gpu, parity, pixels
 from test_results import make
 
 from fastbench.core.errors import UnknownNameError, UsageError
-from fastbench.measurements import Throughput
+from fastbench.records.record import UNREAD, Record
+from fastbench.records.speed import Throughput
 from fastbench.report.columns import COLUMNS, find
 from fastbench.report.contrast import parse_price
 from fastbench.report.formats import to_jsonl
 from fastbench.report.rows import Row, read_rows
 from fastbench.report.sheet import Sheet, View, make_sheet
 from fastbench.report.terminal import render
-from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = Path(__file__).parents[1] / "benchmarks" / "records" / "imagenet-250"

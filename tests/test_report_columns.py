@@ -7,11 +7,11 @@ import pytest
 from test_compare import run
 
 from fastbench.core.errors import UnknownNameError
-from fastbench.findings import Parity, Pixels
-from fastbench.measurements import Ceiling, GpuTelemetry, Telemetry
+from fastbench.records.accuracy import Parity, Pixels
+from fastbench.records.record import UNREAD, Record
+from fastbench.records.speed import Ceiling, GpuTelemetry, Telemetry
 from fastbench.report.columns import COLUMNS, SETS, choose, find, list_all
 from fastbench.report.rows import Row, read_rows
-from fastbench.results import UNREAD, Record
 
 GOLDEN = Path(__file__).parent / "golden"
 

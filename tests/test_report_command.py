@@ -11,8 +11,8 @@ import pytest
 from test_compare import parity_record, run, written
 
 from fastbench import cli
+from fastbench.records.store import write_parity_record
 from fastbench.report.rows import read_rows
-from fastbench.storage import write_parity_record
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,11 +11,11 @@ from test_compare import DATA, broken, run
 from test_report import sheet_of
 from test_report_columns import on_gpu, parity, pixels
 
+from fastbench.records.record import Record
 from fastbench.report.columns import COLUMNS, find
 from fastbench.report.formats import to_csv, to_jsonl, to_latex, to_markdown
 from fastbench.report.sheet import Sheet
 from fastbench.report.terminal import render, wrap
-from fastbench.results import Record
 
 
 def some() -> list[Record]:

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from fastbench.core.errors import OutputError, RecordError
-from fastbench.findings import Accuracy, Published
-from fastbench.measurements import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
 from fastbench.parity import compare_predictions
+from fastbench.records.accuracy import Accuracy, Published
+from fastbench.records.record import Record
+from fastbench.records.speed import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
+from fastbench.records.store import SCHEMA_VERSION, read_record, write_record
 from fastbench.report import table
-from fastbench.results import Record
-from fastbench.storage import SCHEMA_VERSION, read_record, write_record
 
 
 def make(**changes: object) -> Record:

@@ -21,8 +21,8 @@ from fastbench import cli
 from fastbench.core import device
 from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, OutputError
 from fastbench.data.imagenet import wnid_index
-from fastbench.results import Record
-from fastbench.storage import read_record
+from fastbench.records.record import Record
+from fastbench.records.store import read_record
 
 MODEL = "shufflenet_v2_x0_5"
 

@@ -1,7 +1,7 @@
 """Per class, confused with what, and on the way: counted by hand."""
 
 from fastbench.data.labels import ClassSpace
-from fastbench.findings import Confusion, Running
+from fastbench.records.accuracy import Confusion, Running
 from fastbench.scoring import count_classes, count_confusions, running_values
 
 CLASSES = ClassSpace(num_classes=4, names=("ant", "bee", "cow", "dog"))

@@ -15,11 +15,11 @@ from PIL import Image
 from test_results import make
 
 from fastbench.core.errors import OutputError
-from fastbench.findings import Accuracy, Published
-from fastbench.measurements import Throughput
+from fastbench.records.accuracy import Accuracy, Published
+from fastbench.records.record import Record
+from fastbench.records.speed import Throughput
 from fastbench.report import study
 from fastbench.report.plots import accuracy, style
-from fastbench.results import Record
 
 MODELS = [
     "alexnet",

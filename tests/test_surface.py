@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 
 from fastbench import cli
-from fastbench.advice import NAMES
 from fastbench.contract import RULES
 from fastbench.core import config, errors
 from fastbench.loaders import BUILT_IN, GENERAL_OPTIONS
 from fastbench.options import read_preset
+from fastbench.records.advice import NAMES
+from fastbench.records.record import AbRecord, ParityRecord, Record
+from fastbench.records.store import SCHEMA_VERSION, read_record
 from fastbench.report.columns import COLUMNS, SETS
 from fastbench.report.commands import ENDINGS, FORMATS
 from fastbench.report.plots import KINDS, PLOTS
-from fastbench.results import AbRecord, ParityRecord, Record
-from fastbench.storage import SCHEMA_VERSION, read_record
 
 GOLDEN = Path(__file__).with_name("golden")
 SURFACE = GOLDEN / "surface.json"

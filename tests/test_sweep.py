@@ -14,8 +14,8 @@ from fastbench import loaders, options, references, sweep
 from fastbench.arguments import Parser, add_options, given_options
 from fastbench.core.config import PRESETS, SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
-from fastbench.results import Record
-from fastbench.storage import write_record
+from fastbench.records.record import Record
+from fastbench.records.store import write_record
 
 
 def given(*argv: str) -> dict[str, Any]:

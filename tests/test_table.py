@@ -9,8 +9,8 @@ from rich.console import Console
 from test_results import make
 
 from fastbench import measure
+from fastbench.records.record import Record
 from fastbench.report import table
-from fastbench.results import Record
 
 
 def lines_of(*records: Record, width: int = 80) -> list[str]:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from test_compare import DATA, run, text_of, written
 
-from fastbench import cli, gates, verdicts
+from fastbench import cli, verdicts
 from fastbench.comparing import compare, compare_runs
 from fastbench.core import stats
-from fastbench.findings import Accuracy, Parity, PerClass, Pixels, Published
-from fastbench.results import Record
+from fastbench.records import gates
+from fastbench.records.accuracy import Accuracy, Parity, PerClass, Pixels, Published
+from fastbench.records.record import Record
 from fastbench.verdicts import worsening
 
 

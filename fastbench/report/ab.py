@@ -13,7 +13,7 @@ from rich.text import Text
 from fastbench.core.units import format_rate
 
 if TYPE_CHECKING:
-    from fastbench.results import AbRecord
+    from fastbench.records.record import AbRecord
 
 __all__ = ["render"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fastbench.differences import Difference
     from fastbench.pairing import Lone, Run
+    from fastbench.records.conditions import Difference
     from fastbench.sets import Row, SetComparison
     from fastbench.verdicts import Judgement
 

@@ -18,14 +18,14 @@ from fastbench.core.units import (
     format_points,
     format_rate,
 )
-from fastbench.differences import device_name
+from fastbench.records.conditions import device_name
 from fastbench.verdicts import median_hits, worsening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.differences import Difference
-    from fastbench.results import Record
+    from fastbench.records.conditions import Difference
+    from fastbench.records.record import Record
 
 __all__ = [
     "figure_cells",

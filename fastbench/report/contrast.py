@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
-from fastbench.differences import PREPROCESS, conditions
+from fastbench.records.conditions import PREPROCESS, conditions
 from fastbench.report.columns import COLUMNS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from fastbench.report.column import COST, SPEED, Bounds, Column, Value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastbench.measurements import GpuTelemetry, Telemetry
+    from fastbench.records.speed import GpuTelemetry, Telemetry
     from fastbench.report.rows import Row
 
 __all__ = ["FIGURES"]

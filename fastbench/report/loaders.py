@@ -15,8 +15,8 @@ from fastbench.loaders import GENERAL_OPTIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.findings import RuleFinding
     from fastbench.loaders import Listed
+    from fastbench.records.accuracy import RuleFinding
 
 __all__ = ["render_finding", "render_head", "render_list", "render_verdict"]
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from fastbench.core.units import format_percent, format_points
 
 if TYPE_CHECKING:
-    from fastbench.results import ParityRecord
+    from fastbench.records.record import ParityRecord
 
 __all__ = ["render"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastbench.data.manifest import Manifest
     from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Scores
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = ["PredictionsFile"]
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import RecordError
-from fastbench.differences import device_name
-from fastbench.storage import SCHEMA_VERSION, build_record, other_kind, read_json
+from fastbench.records.conditions import device_name
+from fastbench.records.store import SCHEMA_VERSION, build_record, other_kind, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from fastbench.records.record import Record
     from fastbench.report.column import Bounds, Column, Value
-    from fastbench.results import Record
 
 __all__ = ["DIFFERENT", "FAIL", "INVALID", "OK", "Found", "Row", "read_rows"]
 

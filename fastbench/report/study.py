@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from fastbench.findings import Accuracy, Published
-    from fastbench.results import Record
+    from fastbench.records.accuracy import Accuracy, Published
+    from fastbench.records.record import Record
 
 __all__ = ["summary", "write_study"]
 

@@ -15,7 +15,6 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.advice import advise_all
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.core.units import (
     NOT_AVAILABLE,
@@ -26,8 +25,9 @@ from fastbench.core.units import (
     format_quantity,
     format_rate,
 )
-from fastbench.differences import device_name
-from fastbench.gates import FULL_SET, gate_in_words
+from fastbench.records.advice import advise_all
+from fastbench.records.conditions import device_name
+from fastbench.records.gates import FULL_SET, gate_in_words
 from fastbench.report.terminal import wrap
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from fastbench.findings import Accuracy, Parity
-    from fastbench.measurements import Throughput
-    from fastbench.results import Record
+    from fastbench.records.accuracy import Accuracy, Parity
+    from fastbench.records.record import Record
+    from fastbench.records.speed import Throughput
 
 __all__ = ["NARROWEST", "render"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import NOT_AVAILABLE, format_bytes
-from fastbench.differences import PREPROCESS, conditions
+from fastbench.records.conditions import PREPROCESS, conditions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

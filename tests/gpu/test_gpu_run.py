@@ -10,8 +10,8 @@ from test_run import MODEL, checkpoint, run_on, sentence  # noqa: F401 - fixture
 from fastbench.core import nvidia
 from fastbench.core.config import COMPILE_MODES
 from fastbench.core.errors import EXIT_WRONG
-from fastbench.gates import judge_parity
-from fastbench.results import Record
+from fastbench.records.gates import judge_parity
+from fastbench.records.record import Record
 
 pytestmark = pytest.mark.gpu
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from fastbench.advice import NAMES, advise, advise_all
 from fastbench.core.errors import RecordError
+from fastbench.records.advice import NAMES, advise, advise_all
 from fastbench.report.columns import COLUMNS
 from fastbench.report.contrast import CONFIGURATION
 from fastbench.report.page.facts import facts_of
@@ -27,7 +27,7 @@ from fastbench.report.unlike import facts, is_comparable, usual, why_not_compara
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.advice import Advice
+    from fastbench.records.advice import Advice
     from fastbench.report.column import Bounds, Column, Value
     from fastbench.report.rows import Row
     from fastbench.report.sheet import Line, Sheet

@@ -14,11 +14,11 @@ from fastbench.core.units import (
     format_rate,
     format_seconds,
 )
-from fastbench.differences import short_commit
+from fastbench.records.conditions import short_commit
 
 if TYPE_CHECKING:
+    from fastbench.records.record import Record
     from fastbench.report.rows import Row
-    from fastbench.results import Record
 
 __all__ = ["facts_of"]
 

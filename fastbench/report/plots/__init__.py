@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = ["KINDS", "PLOTS", "NothingToShowError", "Plot", "draw", "write_plots"]
 

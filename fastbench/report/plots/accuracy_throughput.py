@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = ["figure", "pareto_front"]
 

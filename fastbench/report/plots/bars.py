@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = [
     "BAR",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
     Samples = dict[int, list[float]]
 

@@ -19,7 +19,7 @@ from fastbench.core.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
     Reader = Callable[[Record], str]
 

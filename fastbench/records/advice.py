@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fastbench.results import Record
+    from fastbench.records.record import Record
 
 __all__ = ["NAMES", "Advice", "advise", "advise_all"]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.findings import Accuracy
-    from fastbench.measurements import Throughput
-    from fastbench.results import Record
+    from fastbench.records.accuracy import Accuracy
+    from fastbench.records.record import Record
+    from fastbench.records.speed import Throughput
 
 __all__ = ["find_contradictions"]
 

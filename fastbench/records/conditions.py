@@ -18,8 +18,8 @@ from fastbench.core.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastbench.measurements import GpuTelemetry
-    from fastbench.results import Record
+    from fastbench.records.record import Record
+    from fastbench.records.speed import GpuTelemetry
 
 __all__ = [
     "PREPROCESS",

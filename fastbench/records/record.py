@@ -1,7 +1,7 @@
 """One row of a table: what was run, on what, and the raw numbers.
 
 Nothing is rounded here and nothing derived is stored: throughput, percentiles and intervals are
-properties, computed from the samples each time. SI units; `_s` is seconds. `storage.py` makes a
+properties, computed from the samples each time. SI units; `_s` is seconds. `store.py` makes a
 JSON file of it, and has the history of `schema_version`.
 """
 
@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import PUBLISHED_TOLERANCE
 from fastbench.core.stats import hodges_lehmann_interval
-from fastbench.findings import Accuracy, Parity, Published
-from fastbench.gates import judge_published
-from fastbench.invariants import find_contradictions
-from fastbench.measurements import (
-    Ceiling,
-    Compilation,
-    Latency,
-    Telemetry,
-    Throughput,
-    Trial,
-    WarmUp,
-)
+from fastbench.records.gates import judge_published
+from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.core.errors import FastbenchError
+    from fastbench.records.accuracy import Accuracy, Parity, Published
+    from fastbench.records.speed import (
+        Ceiling,
+        Compilation,
+        Latency,
+        Telemetry,
+        Throughput,
+        Trial,
+        WarmUp,
+    )
 
 __all__ = [
     "EVERY_LOADER",
@@ -55,7 +55,7 @@ SERIAL: Final = 0.8
 class Described:
     """What every kind of record says of its run.
 
-    `schema_version` is of the file (`storage.py` has its history), `created` the UTC time in ISO
+    `schema_version` is of the file (`store.py` has its history), `created` the UTC time in ISO
     8601, `command` the command line. `loader` and `model` are their names, `weights` names what the
     model was loaded with; `device` is torch's name of it, and it and `batch_size` are those of the
     run where the configuration leaves the choice. `config` has every knob as it was set,

@@ -20,7 +20,7 @@ from fastbench.core.config import MLPERF
 from fastbench.core.stats import mcnemar_p, wilson_interval
 
 if TYPE_CHECKING:
-    from fastbench.findings import Accuracy, Parity, Pixels, Published
+    from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
 
 __all__ = [
     "EXACT_LEVELS",

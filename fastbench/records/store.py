@@ -18,7 +18,7 @@ import typing
 from typing import Any, Final, TypeVar
 
 from fastbench.core.errors import OutputError, RecordError
-from fastbench.results import AbRecord, Described, ParityRecord, Record
+from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping

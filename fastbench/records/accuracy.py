@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
-from fastbench.gates import EXACT_LEVELS, judge_parity, judge_pixels
+from fastbench.records.gates import EXACT_LEVELS, judge_parity, judge_pixels
 
 __all__ = [
     "OTHER_RULES",

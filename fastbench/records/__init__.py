@@ -1,0 +1,1 @@
+"""What a run leaves behind: plain data, what is judged of it, and its file."""
