@@ -29,6 +29,7 @@ from fastbench.records.conditions import (
     setting_differences,
     split_conditions,
 )
+from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +128,7 @@ class Comparison:
             f"{f'a run of {letter}' if len(runs) > 1 else letter} is INVALID: {reason}"
             for letter, runs in (("A", self.runs_a), ("B", self.runs_b))
             for record in runs
-            for reason in record.invalid
+            for reason in find_contradictions(record)
         ]
 
     @property

@@ -28,7 +28,9 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.options import read_options, write_options
+from fastbench.records.gates import failures_of
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
+from fastbench.records.validity import find_contradictions
 from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 
 if TYPE_CHECKING:
@@ -69,10 +71,10 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                     code = row.error.exit_code if code in (0, EXIT_WRONG) else code
                     continue
                 records.append(row)
-                if isinstance(row, Record) and row.invalid:
-                    complaints.append(f"{row.model} · {row.loader} is INVALID: {row.invalid[0]}.")
+                if isinstance(row, Record) and (invalid := find_contradictions(row)):
+                    complaints.append(f"{row.model} · {row.loader} is INVALID: {invalid[0]}.")
                     code = 1
-                if not isinstance(row, AbRecord) and row.failures:
+                if not isinstance(row, AbRecord) and failures_of(row):
                     code = code or EXIT_WRONG
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED

@@ -28,6 +28,7 @@ from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.data.choice import find_images
 from fastbench.options import read_options, read_preset
 from fastbench.records.store import read_record
+from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -328,7 +329,7 @@ def _find_finished(rows: Sequence[Row], folder: Path) -> dict[str, Record]:
         asked: list[str] = record.config.get("model") or []
         model = asked[0] if len(asked) == 1 else record.model
         digest = digest_of(record.config, model, record.loader)
-        if digest not in wanted or record.invalid:
+        if digest not in wanted or find_contradictions(record):
             continue
         if digest not in found or found[digest].created <= record.created:
             found[digest] = record

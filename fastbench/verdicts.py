@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.comparing import INVALID, UNLIKE, Comparison
 from fastbench.core.errors import EXIT_WRONG, UsageError
 from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
-from fastbench.records.gates import MCNEMAR_P
+from fastbench.records.gates import MCNEMAR_P, failures_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,11 +134,11 @@ def worsening(comparison: Comparison) -> list[str]:
     of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
     if of_a and of_b and _same_images(comparison, of_a.num_samples, of_b.num_samples):
         found += _less_agreement(of_a, of_b)
-    failed = {_gate(failure) for run in comparison.runs_a for failure in run.failures}
+    failed = {_gate(failure) for run in comparison.runs_a for failure in failures_of(run)}
     failing = [
         failure
         for run in comparison.runs_b
-        for failure in run.failures
+        for failure in failures_of(run)
         if _gate(failure) not in failed
     ]
     found += [f"B fails a gate that A passes: {failure}" for failure in failing[:1]]

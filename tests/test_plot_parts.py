@@ -7,7 +7,9 @@ import pytest
 from matplotlib.transforms import Bbox
 from plot_rows import failing, invalid, real, row, throughput
 
+from fastbench.records.gates import failures_of
 from fastbench.records.record import Record
+from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import style
 from fastbench.report.plots.accuracy_throughput import pareto_front
 from fastbench.report.plots.captions import conditions, names, varying
@@ -133,6 +135,8 @@ def test_text_is_wrapped_by_its_width_in_print(text: str, lines: list[str]) -> N
 
 def test_what_is_made_up_does_not_contradict_itself() -> None:
     assert throughput(100).images_per_s == pytest.approx(100)
-    assert [record.invalid for record in (row(), failing(), row(batch_size=256))] == [[]] * 3
-    assert failing().failures
-    assert invalid().invalid
+    assert [find_contradictions(record) for record in (row(), failing(), row(batch_size=256))] == [
+        []
+    ] * 3
+    assert failures_of(failing())
+    assert find_contradictions(invalid())

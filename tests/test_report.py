@@ -122,7 +122,7 @@ def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
         "measured with --quick: a first look, not a result; not ranked with the others",
     ]
     assert "c: different: pixels differ by 3.00 levels in the mean (gate: 0.5)." in sheet.remarks
-    assert "d: INVALID: the steps take longer than the window." in sheet.remarks
+    assert "d: INVALID: a window took another time than its steps." in sheet.remarks
 
 
 def test_a_loader_that_reads_no_images_is_not_the_best() -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
-from fastbench.records.gates import EXACT_LEVELS, judge_parity, judge_pixels
 
 __all__ = [
     "OTHER_RULES",
@@ -116,13 +115,6 @@ class Pixels:
     num_agreeing: int
     cause: str | None
 
-    @property
-    def verdict(self) -> str:
-        """`exact` (no value above 1 level), `equivalent` or `different`, by the gates."""
-        if judge_pixels(self):
-            return "different"
-        return "exact" if self.max_levels < EXACT_LEVELS else "equivalent"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -164,11 +156,6 @@ class Parity:
         return paired_difference_interval(
             self.only_reference_correct, self.only_row_correct, self.num_samples
         )
-
-    @property
-    def failures(self) -> list[str]:
-        """The gates that the row does not pass, in words (see `gates.py`)."""
-        return [] if self.is_reference else judge_parity(self)
 
     @property
     def agreement(self) -> float:

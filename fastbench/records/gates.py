@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.config import MLPERF
 from fastbench.core.stats import mcnemar_p, wilson_interval
+from fastbench.records.record import Record
 
 if TYPE_CHECKING:
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
+    from fastbench.records.record import ParityRecord
 
 __all__ = [
     "EXACT_LEVELS",
     "FULL_SET",
+    "compare_pixels",
+    "failures_of",
     "gate_in_words",
     "judge_parity",
     "judge_pixels",
@@ -41,6 +45,14 @@ FULL_SET: Final = 50_000
 REFERENCE_TOLERANCE: Final = 0.001
 MLPERF_SHARE: Final = 0.99
 """MLPerf Inference's target for image classification: 99 % of the reference's accuracy."""
+
+
+def failures_of(record: Record | ParityRecord) -> list[str]:
+    """The gates of parity and accuracy that a record does not pass, in words."""
+    failures = judge_parity(record.parity) if record.parity else []
+    if isinstance(record, Record) and record.accuracy and record.published:
+        failures += judge_published(record.accuracy, record.published, record.tolerance)
+    return failures
 
 
 def judge_pixels(pixels: Pixels) -> list[str]:
@@ -64,8 +76,17 @@ def judge_pixels(pixels: Pixels) -> list[str]:
     return failures
 
 
+def compare_pixels(pixels: Pixels) -> str:
+    """`exact` (no value above 1 level), `equivalent` or `different`, by the gates."""
+    if judge_pixels(pixels):
+        return "different"
+    return "exact" if pixels.max_levels < EXACT_LEVELS else "equivalent"
+
+
 def judge_parity(parity: Parity) -> list[str]:
-    """What is wrong with a row's predictions against the reference's."""
+    """What is wrong with a row's predictions against the reference's, which has none itself."""
+    if parity.is_reference:
+        return []
     failures = judge_pixels(parity.pixels) if parity.pixels else []
     lost, won = parity.only_reference_correct, parity.only_row_correct
     if lost is None or won is None:

@@ -13,23 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import PUBLISHED_TOLERANCE
 from fastbench.core.stats import hodges_lehmann_interval
-from fastbench.records.gates import judge_published
-from fastbench.records.validity import find_contradictions
+from fastbench.records.accuracy import Accuracy, Parity, Published
+from fastbench.records.speed import (
+    Ceiling,
+    Compilation,
+    Latency,
+    Telemetry,
+    Throughput,
+    Trial,
+    WarmUp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.core.errors import FastbenchError
-    from fastbench.records.accuracy import Accuracy, Parity, Published
-    from fastbench.records.speed import (
-        Ceiling,
-        Compilation,
-        Latency,
-        Telemetry,
-        Throughput,
-        Trial,
-        WarmUp,
-    )
 
 __all__ = [
     "EVERY_LOADER",
@@ -121,19 +119,6 @@ class Record(Described):
         """Whether JPEGs are read and decoded while the row is timed."""
         decoder = str(self.loader_settings.get("decoder"))
         return self.reads_images and not decoder.startswith("none")
-
-    @property
-    def failures(self) -> list[str]:
-        """The gates of parity and accuracy that the row does not pass, in words."""
-        failures = list(self.parity.failures) if self.parity else []
-        if self.accuracy and self.published:
-            failures += judge_published(self.accuracy, self.published, self.tolerance)
-        return failures
-
-    @property
-    def invalid(self) -> list[str]:
-        """What contradicts itself in the raw numbers, in words: such a record is no measurement."""
-        return find_contradictions(self)
 
     @property
     def tolerance(self) -> str:
@@ -283,8 +268,3 @@ class ParityRecord(Described):
 
     labels: str
     parity: Parity
-
-    @property
-    def failures(self) -> list[str]:
-        """The gates that the loader does not pass, in words."""
-        return self.parity.failures

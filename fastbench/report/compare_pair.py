@@ -19,6 +19,7 @@ from fastbench.core.units import (
     format_rate,
 )
 from fastbench.records.conditions import device_name
+from fastbench.records.gates import failures_of
 from fastbench.verdicts import median_hits, worsening
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _doubts(comparison: Comparison) -> list[str]:
         for record in runs:
             if record.config.get("quick"):
                 notes[f"{letter} was measured with --quick: a first look, not a result."] = None
-            for note in (*record.failures, *record.notes):
+            for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
     return list(notes)
 

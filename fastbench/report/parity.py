@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.units import format_percent, format_points
+from fastbench.records.gates import compare_pixels, judge_parity
 
 if TYPE_CHECKING:
     from fastbench.records.record import ParityRecord
@@ -29,8 +30,8 @@ def render(record: ParityRecord) -> RenderableType:
         lines += [
             (
                 "pixels",
-                f"{pixels.verdict}: max {pixels.max_levels:.2f}, mean {pixels.mean_levels:.4f} "
-                f"levels; {100 * pixels.share_above_one:.3f} % above 1",
+                f"{compare_pixels(pixels)}: max {pixels.max_levels:.2f}, mean "
+                f"{pixels.mean_levels:.4f} levels; {100 * pixels.share_above_one:.3f} % above 1",
             ),
             ("worst image", f"{pixels.worst_sample}, mean {pixels.worst_mean_levels:.2f} levels"),
             ("logits", f"max {pixels.max_logits:.3g}, mean {pixels.mean_logits:.3g} apart"),
@@ -51,7 +52,7 @@ def render(record: ParityRecord) -> RenderableType:
             ("McNemar's test", f"p = {p:.2g}"),
             ("top-1 difference", f"{format_points(difference)} points (95 %: {low} to {high})"),
         ]
-    failures = parity.failures
+    failures = judge_parity(parity)
     if pixels and pixels.cause:
         lines.append(("probable cause", pixels.cause))
     facts = Table.grid(padding=(0, 2))

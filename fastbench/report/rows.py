@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import RecordError
 from fastbench.records.conditions import device_name
+from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION, build_record, other_kind, read_json
+from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -74,12 +76,12 @@ class Row:
     @functools.cached_property
     def invalid(self) -> list[str]:
         """What contradicts itself in the record, in words."""
-        return self.record.invalid
+        return find_contradictions(self.record)
 
     @functools.cached_property
     def failures(self) -> list[str]:
         """The gates of parity and accuracy that the row does not pass, in words."""
-        return self.record.failures
+        return failures_of(self.record)
 
     @functools.cached_property
     def parity(self) -> str | None:
@@ -89,7 +91,7 @@ class Row:
             return None
         if parity.is_reference:
             return "reference"
-        return parity.pixels.verdict if parity.pixels else None
+        return compare_pixels(parity.pixels) if parity.pixels else None
 
     @functools.cached_property
     def status(self) -> str:

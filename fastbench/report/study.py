@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import OutputError
 from fastbench.core.units import format_percent, format_points, format_rate
+from fastbench.records.gates import failures_of
+from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import draw
 from fastbench.report.plots.captions import is_on_gpu, machine
 from fastbench.report.plots.style import encode
@@ -151,8 +153,8 @@ def _block(record: Record) -> list[str]:
         lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
         lines += ["", *_table(record.accuracy, record.published), *_details(record.accuracy)]
     for name, found in (
-        ("INVALID", record.invalid),
-        ("FAIL", record.failures),
+        ("INVALID", find_contradictions(record)),
+        ("FAIL", failures_of(record)),
         ("note", record.notes),
     ):
         lines += [line for text in found for line in _entry(name, text)]

@@ -27,7 +27,8 @@ from fastbench.core.units import (
 )
 from fastbench.records.advice import advise_all
 from fastbench.records.conditions import device_name
-from fastbench.records.gates import FULL_SET, gate_in_words
+from fastbench.records.gates import FULL_SET, failures_of, gate_in_words, judge_parity
+from fastbench.records.validity import find_contradictions
 from fastbench.report.terminal import wrap
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _lines(above: str, below: str) -> Text:
 
 
 def _throughput(record: Record) -> Text:
-    if record.invalid:
+    if find_contradictions(record):
         return _lines("INVALID", format_rate(record.throughput.images_per_s))
     efficiency = record.overlap_efficiency
     below = "" if efficiency is None else f"{100 * efficiency:.0f}% {record.bound}"
@@ -182,7 +183,7 @@ def _parity(parity: Parity | None) -> Text:
         return _lines("reference", "")
     difference = parity.accuracy_difference
     below = NOT_AVAILABLE if difference is None else format_points(difference)
-    if parity.failures:
+    if judge_parity(parity):
         below = f"FAIL {below}"
     return _lines(format_percent(parity.agreement), below)
 
@@ -202,7 +203,7 @@ def _short(record: Record, records: Sequence[Record], varying: Sequence[str]) ->
 
 def _advice(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
     """The gravest doubts; an INVALID row's figures say nothing, and give reason for none."""
-    valid = [record for record in records if not record.invalid]
+    valid = [record for record in records if not find_contradictions(record)]
     return [
         Text.assemble(("→ ", "bold"), f"{_who(record, varying)}: {advice}.")
         for record, advice in advise_all(valid, MOST_ADVICE)
@@ -286,7 +287,7 @@ def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
         )
     for record in records:
         who = _who(record, varying)
-        notes.extend(f"{who}: INVALID: {reason}." for reason in record.invalid)
+        notes.extend(f"{who}: INVALID: {reason}." for reason in find_contradictions(record))
         if record.published and record.accuracy:
             difference = format_points(record.accuracy.top1 - record.published.top1)
             gate = f"gate: {gate_in_words(record.tolerance)}"
@@ -296,7 +297,7 @@ def _footnotes(records: Sequence[Record], varying: Sequence[str]) -> list[Text]:
                 f"{who}: published top-1 {format_percent(record.published.top1)}, "
                 f"measured {format_percent(record.accuracy.top1)}, {difference} points ({gate})."
             )
-        notes.extend(f"{who}: FAIL: {failure}." for failure in record.failures)
+        notes.extend(f"{who}: FAIL: {failure}." for failure in failures_of(record))
         if record.parity and record.parity.pixels and record.parity.pixels.cause:
             notes.append(f"{who}: probable cause: {record.parity.pixels.cause}.")
     fewest = min(len(record.throughput.step_times_s) for record in records)

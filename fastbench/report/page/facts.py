@@ -15,6 +15,7 @@ from fastbench.core.units import (
     format_seconds,
 )
 from fastbench.records.conditions import short_commit
+from fastbench.records.gates import compare_pixels
 
 if TYPE_CHECKING:
     from fastbench.records.record import Record
@@ -95,7 +96,7 @@ def _predictions(record: Record) -> str:
             facts.append(f"Δ top-1 {format_points(parity.accuracy_difference)} points")
         if pixels := parity.pixels:
             facts.append(
-                f"pixels {pixels.verdict}: {pixels.max_levels:.3g} levels apart at most, "
+                f"pixels {compare_pixels(pixels)}: {pixels.max_levels:.3g} levels apart at most, "
                 f"{pixels.mean_levels:.3g} in the mean"
             )
             facts += [f"probable cause: {pixels.cause}"] if pixels.cause else []

@@ -10,6 +10,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import format_percent
+from fastbench.records.gates import failures_of
+from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import captions, style
 
 if TYPE_CHECKING:
@@ -140,7 +142,9 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
 
 def _after(record: Record, mark: str) -> str:
     """What stands after a row's name: a footnote's mark, and that its bars do not count."""
-    return mark + ("\nINVALID" if record.invalid else "\n(fails)" if record.failures else "")
+    return mark + (
+        "\nINVALID" if find_contradictions(record) else "\n(fails)" if failures_of(record) else ""
+    )
 
 
 def _num_scored(scored: Sequence[Record]) -> str:
@@ -155,9 +159,11 @@ def _left_out(records: Sequence[Record], scored: Sequence[Record]) -> list[str]:
     notes = []
     if missing := [name for name, record in pairs if record.accuracy is None]:
         notes.append(f"Without accuracy: {captions.list_names(missing)}.")
-    if invalid := [name for name, record in pairs if record.accuracy and record.invalid]:
+    if invalid := [
+        name for name, record in pairs if record.accuracy and find_contradictions(record)
+    ]:
         notes.append(f"INVALID: {captions.list_names(invalid)}.")
-    if failing := [name for name, record in pairs if record.accuracy and record.failures]:
+    if failing := [name for name, record in pairs if record.accuracy and failures_of(record)]:
         notes.append(f"Fails a gate of parity or accuracy: {captions.list_names(failing)}.")
     num_scored = sum(record.accuracy is not None for record in records)
     if num_scored > len(scored):

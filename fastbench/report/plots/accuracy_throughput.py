@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.records.gates import failures_of
 from fastbench.report.plots import bars, captions, style
 from fastbench.report.rows import Row
 from fastbench.report.unlike import facts, is_comparable, usual
@@ -120,7 +121,7 @@ def _points(records: list[Record], marks: Sequence[str]) -> _Points:
     x = [record.throughput.images_per_s for record in records]
     y = [100 * record.accuracy.top1 for record in records if record.accuracy]
     is_ranked = _is_ranked(records)
-    sound = [i for i, record in enumerate(records) if is_ranked[i] and not record.failures]
+    sound = [i for i, record in enumerate(records) if is_ranked[i] and not failures_of(record)]
     front = [sound[i] for i in pareto_front([x[i] for i in sound], [y[i] for i in sound])]
     telling = captions.varying(records)
     # What the markers say need not be said at each of them, if it leaves something to be said.
@@ -213,7 +214,7 @@ def _draw_points(axes: Axes, points: _Points) -> None:
         colour = style.PALETTE[number % len(style.PALETTE)]
         own = [i for i, series in enumerate(points.series) if series == name]
         for face, fails in ((colour, False), ("white", True)):
-            its = [i for i in own if bool(points.records[i].failures) == fails]
+            its = [i for i in own if bool(failures_of(points.records[i])) == fails]
             x, y = [points.x[i] for i in its], [points.y[i] for i in its]
             axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
         handles.append(Line2D([], [], label=name, markerfacecolor=colour, **look))

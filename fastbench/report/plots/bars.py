@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.records.gates import failures_of
 from fastbench.report.plots import style
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ FAILS: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "black"}
 def draw_bar(axes: Axes, y: float, record: Record, height: float) -> None:
     """End-to-end throughput with the spread of its windows; hollow where predictions are wrong."""
     throughput = record.throughput
-    look = FAILS if record.failures else BAR
+    look = FAILS if failures_of(record) else BAR
     axes.barh(y, throughput.images_per_s, height, linewidth=0.8, zorder=3, **look)
     low, high = min(throughput.rates), max(throughput.rates)
     if low < high:
@@ -59,4 +60,4 @@ def meaning(records: Sequence[Record]) -> str:
 
 def any_fails(records: Sequence[Record]) -> bool:
     """Whether a hollow bar is drawn, which the legend then explains."""
-    return any(record.failures for record in records)
+    return any(failures_of(record) for record in records)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import format_bytes
+from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -387,11 +388,11 @@ def _in_short(values: list[str]) -> str:
 
 def sound(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The records that are measurements, and a sentence on those that are INVALID, if any."""
-    found = [record for record in records if not record.invalid]
+    found = [record for record in records if not find_contradictions(record)]
     invalid = [
         " ".join(name)
         for name, r in zip(names(records, always=("model",), without="data"), records, strict=True)
-        if r.invalid
+        if find_contradictions(r)
     ]
     return found, [f"Left out as INVALID: {list_names(invalid)}."] if invalid else []
 
