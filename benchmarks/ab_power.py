@@ -27,8 +27,8 @@ from fastbench import environment
 from fastbench.ab import num_queued
 from fastbench.clock import make_clock
 from fastbench.core.device import choose_device, num_cores
-from fastbench.data.manifest import scan
-from fastbench.data.sample import ensure_sample
+from fastbench.data.dataset import scan
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.interleave import NUM_PAIRS, Side, interleave
 from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec

@@ -43,8 +43,8 @@ from fastbench import environment
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.core.stats import median_interval
-from fastbench.data.manifest import Manifest, scan
-from fastbench.data.sample import ensure_sample
+from fastbench.data.dataset import Manifest, scan
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import LoaderSpec, Preprocess
 from fastbench.loaders.torchvision import make_transform

@@ -47,7 +47,7 @@ from fastbench.core import nvidia
 from fastbench.core.config import RunConfig
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
-from fastbench.data.sample import ensure_sample
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.records.record import FailedRow
 from fastbench.report.table import render
 from fastbench.session import Session
@@ -280,7 +280,7 @@ def engine_report(data: Path) -> dict[str, Any]:
 def decode_rate(data: Path, load: float) -> float:
     """The dali loader alone for two seconds."""
     from fastbench.clock import make_clock
-    from fastbench.data.manifest import scan
+    from fastbench.data.dataset import scan
     from fastbench.loaders import resolve
     from fastbench.loaders.base import LoaderSpec
     from fastbench.models.zoo import load_model

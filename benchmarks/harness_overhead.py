@@ -42,8 +42,8 @@ from fastbench import environment, runner
 from fastbench.clock import make_clock
 from fastbench.core.device import choose_device, num_cores
 from fastbench.core.stats import median_interval
-from fastbench.data.manifest import scan
-from fastbench.data.sample import ensure_sample
+from fastbench.data.dataset import scan
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.loaders.checked import CheckedLoader

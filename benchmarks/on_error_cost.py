@@ -28,8 +28,8 @@ from harness_overhead import interleave
 
 from fastbench import environment
 from fastbench.core.device import choose_device, num_cores
-from fastbench.data.manifest import Manifest, scan
-from fastbench.data.sample import ensure_sample
+from fastbench.data.dataset import Manifest, scan
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec
 from fastbench.models.zoo import load_model

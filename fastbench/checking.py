@@ -125,7 +125,7 @@ def check_loader(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from fastbench.data.sample import ensure_sample
+    from fastbench.data.sample.draw_all import ensure_sample
     from fastbench.report.loaders import render_finding, render_head, render_verdict
 
     console = Console()
@@ -304,7 +304,7 @@ def _work(writing: int) -> None:
 def _try(request: Request, after: str | None, tell: Any) -> None:
     from fastbench import contract, tune
     from fastbench.core.device import choose_device, num_cores
-    from fastbench.data.manifest import scan
+    from fastbench.data.dataset import scan
     from fastbench.loaders import resolve, why_not
     from fastbench.loaders.base import LoaderSpec, Preprocess
     from fastbench.subject import Subject

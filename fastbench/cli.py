@@ -21,7 +21,7 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.core.units import SPELT_OUT
-from fastbench.data.commands import Command, Make, add_commands
+from fastbench.data_commands import Command, Make, add_commands
 from fastbench.measure import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.report.commands import add_options as add_report_options
 from fastbench.report.commands import report
@@ -260,7 +260,7 @@ def _data_sample(arguments: argparse.Namespace) -> int:
     if arguments.num_images < 1:
         raise UsageError(f"--num-images is {arguments.num_images}. Give a number of at least 1.")
 
-    from fastbench.data.sample import ensure_sample
+    from fastbench.data.sample.draw_all import ensure_sample
     from fastbench.report.progress import Progress
 
     root = Path(arguments.output).expanduser() if arguments.output else None
@@ -274,7 +274,7 @@ def _data_sample(arguments: argparse.Namespace) -> int:
 
 
 def _data_verify(arguments: argparse.Namespace) -> int:
-    from fastbench.data.manifest import check_all
+    from fastbench.data.dataset import check_all
     from fastbench.report.progress import Progress
 
     with Progress() as progress:

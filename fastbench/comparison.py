@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastbench import parity, tune
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError
-from fastbench.data.manifest import varied
+from fastbench.data.dataset import varied
 from fastbench.diagnose import name_cause
 from fastbench.records.gates import judge_pixels
 from fastbench.records.record import FailedRow, ParityRecord

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench import loaders
 from fastbench.core.config import SWEPT, RunConfig, parse_loader_option
 from fastbench.core.errors import FastbenchError, RecordError, UsageError
-from fastbench.data.choice import find_images
+from fastbench.data.dataset import find_images
 from fastbench.options import read_options, read_preset
 from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from fastbench import runner, tune
 from fastbench.core.device import choose_device, num_cores
-from fastbench.data import pagecache
-from fastbench.data.choice import find_images
+from fastbench.data.dataset import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
+from fastbench.data.page_cache import forget, read_all, share_in_memory
 from fastbench.loaders import Factory, check_options, resolve
 from fastbench.loaders.base import LoaderSpec
 from fastbench.loaders.checked import CheckedLoader
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count
-    from fastbench.data.manifest import Manifest
+    from fastbench.data.dataset import Manifest
     from fastbench.loaders.base import Loader
     from fastbench.records.speed import Ceiling
 
@@ -203,7 +203,7 @@ class Workbench:
 
     def evict(self) -> None:
         """Put the samples' files out of the page cache."""
-        pagecache.forget(self.manifest.paths)
+        forget(self.manifest.paths)
 
     def score(self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier) -> Scores:
         """One untimed pass in which every pixel is repeatable."""
@@ -222,8 +222,8 @@ def _prepare_page_cache(
     paths = manifest.paths
     if config.page_cache == "warm":
         shown = count("reading the files once, to have them in memory")
-        stay = pagecache.read_all(paths, sum(manifest.num_bytes), shown)
-        return "warm" if stay else "as found", pagecache.share_in_memory(paths)
-    pagecache.forget(paths)
-    left = pagecache.share_in_memory(paths)
+        stay = read_all(paths, sum(manifest.num_bytes), shown)
+        return "warm" if stay else "as found", share_in_memory(paths)
+    forget(paths)
+    left = share_in_memory(paths)
     return "cold" if left is None or left < MOSTLY_COLD else "not cold", left

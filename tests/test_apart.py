@@ -25,7 +25,7 @@ from fastbench import apart, cli, measure, options, sweep
 from fastbench.core import errors
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
-from fastbench.data.sample import ensure_sample
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders import BUILT_IN
 from fastbench.records.store import read_record, write_record
 from fastbench.report.plan import render

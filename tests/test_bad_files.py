@@ -13,9 +13,9 @@ from test_inputs import broken_tables, encoded, flat, random_bytes
 
 from fastbench import cli
 from fastbench.core.errors import CorruptImageError, DataNotFoundError
-from fastbench.data import verify as verify_module
-from fastbench.data.manifest import scan
-from fastbench.data.verify import verify
+from fastbench.data.dataset import scan
+from fastbench.data.jpeg import decode_all as verify_module
+from fastbench.data.jpeg.decode_all import verify
 
 BROKEN = {
     "cut.JPEG": (lambda: encoded()[:8000], "cannot be decoded (image file is truncated"),

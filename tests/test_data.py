@@ -9,11 +9,10 @@ from PIL import Image
 
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
-from fastbench.data.check import find_corrupt
-from fastbench.data.choice import find_images
+from fastbench.data.dataset import find_images, scan, varied
 from fastbench.data.imagenet import class_names, wnid_index
+from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.data.labels import ClassSpace, among_present, map_labels
-from fastbench.data.manifest import scan, varied
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
 

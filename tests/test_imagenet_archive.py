@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from conftest import draw
 
+from fastbench import data_commands
 from fastbench.arguments import Parser
 from fastbench.core.atomic_files import locked
 from fastbench.core.errors import (
@@ -28,11 +29,10 @@ from fastbench.core.errors import (
     OutputError,
     UsageError,
 )
-from fastbench.data import commands
-from fastbench.data.archive import MARKER, unpack_imagenet
+from fastbench.data.dataset import scan
 from fastbench.data.imagenet import wnid_index
 from fastbench.data.labels import ClassSpace, map_labels
-from fastbench.data.manifest import scan
+from fastbench.data.unpack.imagenet_archive import MARKER, unpack_imagenet
 
 scipy_io = pytest.importorskip("scipy.io")
 
@@ -606,7 +606,8 @@ def test_an_unwritable_output_is_named(archive: Path, devkit: Path, tmp_path: Pa
 
 def test_importing_it_imports_nothing_heavy() -> None:
     code = (
-        "import sys, fastbench.data.archive, fastbench.data.shards, fastbench.data.commands\n"
+        "import sys, fastbench.data_commands\n"
+        "from fastbench.data.unpack import imagenet_archive, webdataset_shards\n"
         "heavy = {'torch', 'scipy', 'numpy', 'PIL'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -614,11 +615,11 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def run_command(argv: list[str]) -> commands.Made:
+def run_command(argv: list[str]) -> data_commands.Made:
     """What `fastbench data ...` makes, without the report above it."""
-    made: list[commands.Made] = []
+    made: list[data_commands.Made] = []
 
-    def shown(make: commands.Make) -> commands.Command:
+    def shown(make: data_commands.Make) -> data_commands.Command:
         def command(arguments: argparse.Namespace) -> int:
             made.append(make(arguments, lambda *_: None))
             return 0
@@ -626,7 +627,7 @@ def run_command(argv: list[str]) -> commands.Made:
         return command
 
     parser = Parser(prog="fastbench data")
-    commands.add_commands(parser.add_subparsers(parser_class=Parser), shown)
+    data_commands.add_commands(parser.add_subparsers(parser_class=Parser), shown)
     arguments = parser.parse_args(argv)
     assert arguments.command(arguments) == 0
     return made[0]
@@ -637,7 +638,7 @@ def test_the_command(
 ) -> None:
     options = ["--devkit", str(devkit), "--output", str(output)]
     made = run_command(["imagenet", "--archive", str(archive), *options])
-    assert made == commands.Made(output, "6 images in 4 class folders.")
+    assert made == data_commands.Made(output, "6 images in 4 class folders.")
     (images / image_name(1)).unlink()
     options[-1] = str(tmp_path / "part")
     made = run_command(["imagenet", "--images", str(images), *options])
@@ -662,7 +663,7 @@ def test_two_calls_at_once_wait_for_each_other(
 ) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from fastbench.data.archive import unpack_imagenet\n"
+        "from fastbench.data.unpack.imagenet_archive import unpack_imagenet\n"
         "output, archive, devkit = map(Path, sys.argv[1:])\n"
         "unpack_imagenet(output, archive=archive, devkit=devkit)\n"
     )

@@ -13,8 +13,8 @@ from PIL import Image, ImageCms
 from test_loaders import IMAGENET, spec_of
 
 from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError
-from fastbench.data.check import check_frame
-from fastbench.data.manifest import Manifest
+from fastbench.data.dataset import Manifest
+from fastbench.data.jpeg.quick_check import check_frame
 from fastbench.loaders import resolve
 from fastbench.parity import levels_of
 from fastbench.records.gates import EXACT_LEVELS

@@ -7,8 +7,8 @@ import pytest
 from conftest import draw
 from PIL import Image
 
-from fastbench.data.jpeg import JpegHeader, read_header
-from fastbench.data.manifest import scan
+from fastbench.data.dataset import scan
+from fastbench.data.jpeg.header import JpegHeader, read_header
 
 
 def read(data: bytes) -> JpegHeader:

@@ -23,7 +23,7 @@ from fastbench.core.errors import (
     UnknownNameError,
     UsageError,
 )
-from fastbench.data.manifest import Manifest, scan
+from fastbench.data.dataset import Manifest, scan
 from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import Batch, Loader, LoaderSpec, Preprocess
 from fastbench.loaders.streams import InFlight

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import draw
 
-from fastbench.data import pagecache
-from fastbench.data.pagecache import forget, read_all, share_in_memory
+from fastbench.data import page_cache
+from fastbench.data.page_cache import forget, read_all, share_in_memory
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_not_read(paths: list[str], monkeypatch: pytest.Mon
     def refuse(path: str) -> None:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr(pagecache, "_read", refuse)
+    monkeypatch.setattr(page_cache, "_read", refuse)
     assert not read_all(paths, 1 << 60)
 
 
@@ -57,7 +57,7 @@ def test_unknown_where_the_kernel_does_not_tell(
 
 
 def test_the_memory_that_is_available() -> None:
-    assert 1e6 < pagecache._available_bytes() < 1e15
+    assert 1e6 < page_cache._available_bytes() < 1e15
 
 
 def test_an_empty_file_is_no_error(tmp_path: Path, paths: list[str]) -> None:

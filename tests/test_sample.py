@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from fastbench.core.errors import OutputError, UnknownNameError, UsageError
-from fastbench.data import drawing, sample
-from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
-from fastbench.data.sample import ensure_sample
+from fastbench.data.sample import draw_all, drawing
+from fastbench.data.sample.draw_all import ensure_sample
+from fastbench.data.sample.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_an_image_is_a_function_of_split_and_index() -> None:
 
 def test_another_process_draws_the_same_bytes() -> None:
     code = (
-        "import hashlib; from fastbench.data.drawing import draw_image\n"
+        "import hashlib; from fastbench.data.sample.drawing import draw_image\n"
         "print(hashlib.sha256(draw_image('train', 5)[0]).hexdigest())"
     )
     printed = subprocess.run(
@@ -69,7 +69,7 @@ def test_another_process_draws_the_same_bytes() -> None:
 
 
 def test_importing_it_does_not_import_torch() -> None:
-    code = "import sys, fastbench.data.sample; sys.exit('torch' in sys.modules)"
+    code = "import sys, fastbench.data.sample.draw_all; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -240,7 +240,7 @@ def test_a_full_disk_is_named_and_leaves_no_marker(
     label = draw_image("val", 0)[1]
     blocked = root / CLASS_NAMES[label] / "val_00000.jpg"
     blocked.mkdir(parents=True)
-    monkeypatch.setattr(sample, "_missing", lambda *_: list(range(60)))
+    monkeypatch.setattr(draw_all, "_missing", lambda *_: list(range(60)))
     with pytest.raises(OutputError, match="cannot be written to"):
         ensure_sample(60, root=root, num_workers=num_workers)
     assert not (root / MARKER).exists()
@@ -249,14 +249,16 @@ def test_a_full_disk_is_named_and_leaves_no_marker(
 
 def test_an_interrupted_call_stops_its_workers_and_is_resumed(tmp_path: Path) -> None:
     workers: list[subprocess.Popen[bytes]] = []
-    start = sample._start_worker
+    start = draw_all._start_worker
 
     def stop_at_ten(done: int, total: int) -> None:
         if done == 10:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "_start_worker", lambda *a: workers.append(start(*a)) or workers[-1])
+        patch.setattr(
+            draw_all, "_start_worker", lambda *a: workers.append(start(*a)) or workers[-1]
+        )
         with pytest.raises(KeyboardInterrupt):
             ensure_sample(60, root=tmp_path / "set", num_workers=2, on_progress=stop_at_ten)
     assert len(workers) == 2
@@ -269,7 +271,7 @@ def test_an_interrupted_call_stops_its_workers_and_is_resumed(tmp_path: Path) ->
 
 
 def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
-    start = sample._start_worker
+    start = draw_all._start_worker
 
     def start_and_kill(*arguments: object) -> subprocess.Popen[bytes]:
         worker = start(*arguments)  # type: ignore[arg-type]
@@ -277,6 +279,6 @@ def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
         return worker
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "_start_worker", start_and_kill)
-        with pytest.raises(sample.FastbenchError, match=r"ended early .* Run again"):
+        patch.setattr(draw_all, "_start_worker", start_and_kill)
+        with pytest.raises(draw_all.FastbenchError, match=r"ended early .* Run again"):
             ensure_sample(60, root=tmp_path / "set", num_workers=2)

@@ -23,7 +23,7 @@ from torchvision.transforms import functional as transforms
 from torchvision.transforms._presets import ImageClassification
 
 import fastbench.models
-from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
+from fastbench.data.sample.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

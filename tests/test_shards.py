@@ -18,9 +18,9 @@ from fastbench.core.errors import (
     OutputError,
     UsageError,
 )
+from fastbench.data.dataset import scan
 from fastbench.data.labels import ClassSpace, map_labels
-from fastbench.data.manifest import scan
-from fastbench.data.shards import MARKER, unpack_shards
+from fastbench.data.unpack.webdataset_shards import MARKER, unpack_shards
 
 JPEG = b"\xff\xd8\xff\xd9"
 

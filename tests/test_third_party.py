@@ -19,7 +19,7 @@ from conftest import draw
 from test_loaders import IMAGENET, few, ids_of, open_loader, pixels_of, presets, spec_of
 
 from fastbench.core.errors import CorruptImageError, LoaderError, UsageError
-from fastbench.data.manifest import scan
+from fastbench.data.dataset import scan
 from fastbench.loaders.base import Loader, LoaderSpec, Preprocess
 
 __all__ = ["few", "open_loader"]  # fixtures

@@ -16,7 +16,7 @@ from PIL import Image
 from test_loaders import IMAGENET, ids_of, pixels_of, spec_of
 
 from fastbench.core.errors import CorruptImageError, OutOfMemoryError, UsageError
-from fastbench.data.manifest import scan
+from fastbench.data.dataset import scan
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.loaders.files import read_file

@@ -45,7 +45,7 @@ from nvidia.dali import fn, math, pipeline_def, types
 from fastbench.core.device import why_no_gpu
 from fastbench.core.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
 from fastbench.core.nvidia import jpeg_engines
-from fastbench.data.check import find_corrupt
+from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
 

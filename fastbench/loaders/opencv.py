@@ -14,7 +14,7 @@ import cv2
 import torch
 
 from fastbench.core.errors import UsageError, did_you_mean
-from fastbench.data.check import corrupt
+from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.files import read_file
 from fastbench.loaders.threads import ThreadedLoader

@@ -36,7 +36,7 @@ import torch
 from spdl.pipeline import PipelineBuilder
 
 from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
-from fastbench.data.check import corrupt
+from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.levels import Normalizer
 

@@ -36,7 +36,7 @@ from timm.data.readers.reader import Reader
 from torch.utils.data import DataLoader
 
 from fastbench.core.errors import LoaderError
-from fastbench.data.check import find_corrupt
+from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.workers import (
     interrupt_deferred,

@@ -19,7 +19,7 @@ from torchvision.transforms import Compose, PILToTensor
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
-from fastbench.data.check import corrupt
+from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
 from fastbench.loaders.workers import (
     interrupt_deferred,

@@ -36,8 +36,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.core.device import why_no_gpu
 from fastbench.core.errors import LoaderError, LoaderMissingError
-from fastbench.data.check import corrupt, find_corrupt
-from fastbench.data.jpeg import read_header
+from fastbench.data.jpeg.header import read_header
+from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.streams import InFlight
 

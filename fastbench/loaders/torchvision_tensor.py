@@ -24,7 +24,7 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from fastbench.data.check import corrupt
+from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, Preprocess, take_options
 from fastbench.loaders.files import read_file
 from fastbench.loaders.threads import ThreadedLoader

@@ -29,7 +29,7 @@ import torch
 import webdataset
 
 from fastbench.core.errors import LoaderError
-from fastbench.data.check import corrupt, find_corrupt
+from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.torchvision import make_transform
 from fastbench.loaders.workers import (

@@ -2,8 +2,8 @@
 
     python -m fastbench.models.train_sample [--num-images N] [--epochs E] [--seed S] [--output FILE]
 
-The method: a torchvision `shufflenet_v2_x0_5` with 24 outputs learns the embedded sample's train
-split (`fastbench.data.drawing`) through torchvision's own reference preprocessing: Pillow decodes
+The method: a torchvision `shufflenet_v2_x0_5` with 24 outputs learns the sample's train split
+(`fastbench.data.sample.drawing`) through torchvision's own reference preprocessing: Pillow decodes
 to RGB, then `ImageClassification(crop_size=224, resize_size=256)`, bilinear and antialiased. The
 val split of 1,000 images is never trained on; its top-1 and top-5 counts (float32, batch by
 batch, on this CPU) go into the file's metadata.
@@ -37,8 +37,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 from torchvision.transforms._presets import ImageClassification
 
-from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION
-from fastbench.data.sample import ensure_sample
+from fastbench.data.sample.draw_all import ensure_sample
+from fastbench.data.sample.drawing import CLASS_NAMES, SAMPLE_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from fastbench.data.dataset import Manifest
     from fastbench.data.labels import Labels
-    from fastbench.data.manifest import Manifest
     from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Scores
     from fastbench.records.record import Record

@@ -11,7 +11,7 @@ from conftest import draw
 from test_loaders import IMAGENET, ids_of, pixels_of
 
 from fastbench.core.errors import CorruptImageError
-from fastbench.data.manifest import Manifest, scan
+from fastbench.data.dataset import Manifest, scan
 from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
 

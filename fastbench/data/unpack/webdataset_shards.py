@@ -6,7 +6,7 @@ class index (`.cls`) or, where there is none, a class index or wnid from `.json`
 `label`) or `.txt`; the folder is named by it, the file by its key. Where shards use the same keys
 again, the shard's name goes before the key, for every file.
 
-Planning, resuming, checks and the marker are those of `unpack.py`: all shards are listed, with
+Planning, resuming, checks and the marker are those of `folders.py`: all shards are listed, with
 their labels, before a byte is written. Shards that come later are added by naming all of them.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError
 from fastbench.data.imagenet import WNID
-from fastbench.data.unpack import Entry, fill, list_members, open_tar
+from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar
 
 if TYPE_CHECKING:
     import tarfile

@@ -23,8 +23,14 @@ import numpy as np
 
 from fastbench.core.atomic_files import locked, remove, whole
 from fastbench.core.errors import FastbenchError, OutputError, UsageError
-from fastbench.data.drawing import CLASS_NAMES, SAMPLE_VERSION, SPLITS, check_split, draw_image
-from fastbench.data.jpeg import END_OF_IMAGE
+from fastbench.data.jpeg.header import END_OF_IMAGE
+from fastbench.data.sample.drawing import (
+    CLASS_NAMES,
+    SAMPLE_VERSION,
+    SPLITS,
+    check_split,
+    draw_image,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -159,10 +165,10 @@ def _start_worker(root: Path, split: str, indices: Sequence[int]) -> subprocess.
     Not `multiprocessing`: that imports the caller's main module again (torch and all), and
     breaks scripts that lack a main guard.
     """
-    package_parent = str(Path(__file__).resolve().parents[2])
+    package_parent = str(Path(__file__).resolve().parents[3])
     paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "fastbench.data.sample", str(root), split],
+        [sys.executable, "-P", "-m", "fastbench.data.sample.draw_all", str(root), split],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

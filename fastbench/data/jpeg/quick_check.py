@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import LEAVE_OUT, CorruptImageError
-from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
+from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

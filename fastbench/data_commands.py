@@ -70,7 +70,7 @@ def add_commands(
 
 
 def _imagenet(arguments: argparse.Namespace, on_progress: Callable[[int, int], None]) -> Made:
-    from fastbench.data.archive import MARKER, unpack_imagenet
+    from fastbench.data.unpack.imagenet_archive import MARKER, unpack_imagenet
 
     output = unpack_imagenet(
         Path(arguments.output).expanduser(),
@@ -83,7 +83,7 @@ def _imagenet(arguments: argparse.Namespace, on_progress: Callable[[int, int], N
 
 
 def _shards(arguments: argparse.Namespace, on_progress: Callable[[int, int], None]) -> Made:
-    from fastbench.data.shards import MARKER, unpack_shards
+    from fastbench.data.unpack.webdataset_shards import MARKER, unpack_shards
 
     shards = [Path(shard).expanduser() for shard in arguments.shards]
     return _made(unpack_shards(shards, Path(arguments.output).expanduser(), on_progress), MARKER)

@@ -36,7 +36,7 @@ import numpy as np
 from PIL import Image
 
 from fastbench.core.errors import UnknownNameError, did_you_mean
-from fastbench.data.canvas import Canvas, background, clouds, grain, muted, noise_window, rgb
+from fastbench.data.sample.canvas import Canvas, background, clouds, grain, muted, noise_window, rgb
 
 __all__ = ["CLASS_NAMES", "SAMPLE_VERSION", "SPLITS", "check_split", "class_of", "draw_image"]
 

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.atomic_files import whole
-from fastbench.data.check import find_corrupt
+from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

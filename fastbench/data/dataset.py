@@ -6,8 +6,8 @@ on different data. A sample's id is its index in this list.
 A file that is no sound JPEG ends the run, with its name, or is left out of the list for every
 loader alike and named in the record (`skip`). No loader is trusted to leave out a file by itself:
 some put another in its place, some go on one short, and DALI cannot. So whoever wants files skipped
-has all of them decoded once before the run, or has had them (see `verify.py`); the run itself is
-the same one.
+has all of them decoded once before the run, or has had them (see `jpeg/decode_all.py`); the run
+itself is the same one.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
-from fastbench.data.check import Frame, check_frame
+from fastbench.data.jpeg.decode_all import verify
+from fastbench.data.jpeg.quick_check import Frame, check_frame
 from fastbench.data.labels import WordSets
 from fastbench.data.listing import Listing, list_images
-from fastbench.data.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
-    from pathlib import Path
 
-__all__ = ["Checked", "Manifest", "Skipped", "check_all", "scan", "varied"]
+    from fastbench.core.config import RunConfig
+    from fastbench.core.progress import Count
+
+__all__ = ["Checked", "Manifest", "Skipped", "check_all", "find_images", "scan", "varied"]
+
+NUM_SAMPLE_IMAGES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +225,46 @@ def _check_only(only: Collection[str], present: tuple[str, ...]) -> None:
 
 def _sorted_words(words: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(sorted({word for word in words if word is not None}))
+
+
+def find_images(config: RunConfig, count: Count) -> Manifest:
+    """List the images that the options name; the sample data are drawn where they are not there.
+
+    Raises what `scan` raises, and `UsageError` for a list of classes that is none.
+    """
+    only = _read_classes(Path(config.classes).expanduser()) if config.classes else None
+    if config.data == "sample":
+        from fastbench.data.sample.draw_all import ensure_sample
+
+        source = ensure_sample(
+            max(NUM_SAMPLE_IMAGES, config.limit or 0),
+            on_progress=count(
+                "drawing the sample images",
+                "Drew {total:,} sample images in {seconds:.0f} s; they are kept for next time.",
+            ),
+        )
+    else:
+        source = Path(config.data)
+    return scan(
+        source,
+        limit=config.limit,
+        only=only,
+        skip=config.on_error == "skip",
+        on_progress=count("decoding every image once, to skip what is not sound"),
+    )
+
+
+def _read_classes(path: Path) -> frozenset[str]:
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(
+            f"The list of classes {path} cannot be read ({reason}). Give --classes a text file "
+            f"with a class folder a line."
+        ) from error
+    names = [line.strip() for line in lines]
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise UsageError(f"{path} names no classes. Give --classes a file with one a line.")
+    return frozenset(names)

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.atomic_files import locked, remove, temporary_name, whole
 from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, OutputError
 from fastbench.core.units import format_bytes
-from fastbench.data.check import corrupt
-from fastbench.data.jpeg import END_OF_IMAGE, START_OF_IMAGE
+from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE
+from fastbench.data.jpeg.quick_check import corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence

@@ -9,7 +9,7 @@ that is no validation image, and a number that the ground truth does not reach, 
 partial copy is legal, as an archive of fewer images or a folder of them; the marker says how many
 are there.
 
-`unpack.py` writes what is planned here: whole files only, nothing foreign touched, a marker last.
+`folders.py` writes what is planned here: whole files only, nothing foreign touched, a marker last.
 
 What it does not know: whether the images are ImageNet's. Their names and the labels are believed.
 """
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.errors import DataError, DataNotFoundError, FastbenchError, UsageError
 from fastbench.data.imagenet import WNID
 from fastbench.data.listing import JPEG_SUFFIXES
-from fastbench.data.unpack import Entry, fill, list_members, open_tar, read_member, reading
+from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member, reading
 
 if TYPE_CHECKING:
     import tarfile

@@ -1,0 +1,1 @@
+"""The sample data set: drawn here, the same on every machine."""
