@@ -30,8 +30,8 @@ from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.interleave import NUM_PAIRS, Side, interleave
-from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec
+from fastbench.loaders.registry import resolve
 from fastbench.models.classifier import Classifier
 from fastbench.models.zoo import load_model
 from fastbench.records.record import ratio_of_pairs

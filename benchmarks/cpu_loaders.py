@@ -45,9 +45,9 @@ from fastbench.core.errors import FastbenchError
 from fastbench.core.stats import median_interval
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import LoaderSpec, Preprocess
-from fastbench.loaders.torchvision import make_transform
+from fastbench.loaders.builtin.torchvision import make_transform
+from fastbench.loaders.registry import BUILT_IN, resolve
 from fastbench.telemetry import Watch
 
 if TYPE_CHECKING:

@@ -281,8 +281,8 @@ def decode_rate(data: Path, load: float) -> float:
     """The dali loader alone for two seconds."""
     from fastbench.clock import make_clock
     from fastbench.data.dataset import scan
-    from fastbench.loaders import resolve
     from fastbench.loaders.base import LoaderSpec
+    from fastbench.loaders.registry import resolve
     from fastbench.models.zoo import load_model
     from fastbench.runner import sample_loader
 

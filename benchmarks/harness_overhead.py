@@ -44,9 +44,9 @@ from fastbench.core.device import choose_device, num_cores
 from fastbench.core.stats import median_interval
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
-from fastbench.loaders.checked import CheckedLoader
+from fastbench.loaders.guard import CheckedLoader
+from fastbench.loaders.registry import resolve
 from fastbench.models.classifier import Classifier, Tally
 from fastbench.models.zoo import load_model
 from fastbench.telemetry import Watch
@@ -220,7 +220,7 @@ def bare_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) ->
 
 
 def compare_dali(spec: LoaderSpec, num_pairs: int) -> dict[str, Any]:
-    from fastbench.loaders import dali
+    from fastbench.loaders.builtin import dali
 
     loader = dali.DaliLoader(spec)
     pipeline = dali._make_pipeline(

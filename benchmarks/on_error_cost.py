@@ -30,8 +30,8 @@ from fastbench import environment
 from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders import resolve
 from fastbench.loaders.base import LoaderSpec
+from fastbench.loaders.registry import resolve
 from fastbench.models.zoo import load_model
 
 NUM_SCANS = 5

@@ -330,7 +330,7 @@ def _measure(job: dict[str, Any], channel: _Channel) -> None:
 
 
 def _missing(names: list[str]) -> dict[str, str]:
-    from fastbench.loaders import why_not
+    from fastbench.loaders.registry import why_not
 
     found = {name: why_not(name) for name in names}
     return {name: why for name, why in found.items() if why is not None}

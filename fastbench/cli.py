@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options, given_options
-from fastbench.checking import add_check, list_loaders
+from fastbench.cli_loaders import add_check, list_loaders
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import (
     EXIT_INTERRUPTED,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from fastbench import parity, tune
+from fastbench import parity
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.data.dataset import varied
@@ -101,8 +101,8 @@ def _compare(
     """Read a loader and the reference in step; name the fault and draw it where they differ."""
     config, reference = workbench.config, workbench.config.reference
     spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
-    its_spec = tune.apply(spec, config.options_of(reference))
-    spec = tune.apply(spec, config.options_of(name))
+    its_spec = spec.with_settings(config.options_of(reference))
+    spec = spec.with_settings(config.options_of(name))
     with (
         open_loader(name, workbench.factories[name], spec) as loader,
         open_loader(reference, workbench.factories[reference], its_spec) as its_loader,

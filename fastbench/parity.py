@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import LoaderError, ModelError
+from fastbench.loaders.shared.pixels import levels_of
 from fastbench.records.accuracy import Parity, Pixels
 from fastbench.records.gates import EXACT_LEVELS
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch, Preprocess
 
-__all__ = ["Comparison", "compare_in_step", "compare_predictions", "levels_of"]
+__all__ = ["Comparison", "compare_in_step", "compare_predictions"]
 
 
 def compare_predictions(
@@ -105,15 +106,6 @@ class Comparison:
             num_agreeing=self.num_agreeing,
             cause=cause,
         )
-
-
-def levels_of(images_NCHW: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
-    """Normalised images -> levels of 0..255, float32."""
-    mean, std = (
-        images_NCHW.new_tensor(values).view(1, 3, 1, 1)
-        for values in (preprocess.mean, preprocess.std)
-    )
-    return (images_NCHW.float() * std.float() + mean.float()) * 255
 
 
 def compare_in_step(

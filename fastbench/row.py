@@ -34,8 +34,7 @@ from fastbench.workbench import Bench, Conditions, open_loader
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fastbench.loaders import Factory
-    from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.loaders.base import Factory, LoaderSpec, Setting
     from fastbench.models.classifier import Classifier, Scores, Tally
 
 __all__ = [

@@ -21,7 +21,7 @@ from fastbench.comparison import compare_some
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError
 from fastbench.data.labels import BY_WNID
-from fastbench.loaders import resolve
+from fastbench.loaders.registry import resolve
 from fastbench.models import check_name
 from fastbench.models.classifier import forget_compiled
 from fastbench.models.cost import count_cost
@@ -264,7 +264,7 @@ class Session:
                 seconds=1.0,
             )
         settings, trials = self._tuned[key]
-        return tune.apply(spec, settings), trials
+        return spec.with_settings(settings), trials
 
     def _parity(
         self, bench: Bench, name: str, predictions: list[int], notes: list[str]

@@ -22,10 +22,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench import loaders
 from fastbench.core.config import SWEPT, RunConfig, parse_loader_option
 from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.data.dataset import find_images
+from fastbench.loaders import registry
 from fastbench.options import read_options, read_preset
 from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions
@@ -158,7 +158,7 @@ def expand(options: Mapping[str, Any]) -> tuple[Row, ...]:
     """
     asked = tuple(options.get("loader", ()))
     named = tuple(name for name in asked if name != ALL)
-    every = (*loaders.BUILT_IN, *sorted(loaders.installed())) if ALL in asked else ()
+    every = (*registry.BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
     values = {name: _values(options, name, whole) for name in SWEPT}
     for name, several in values.items():
@@ -181,8 +181,8 @@ def expand(options: Mapping[str, Any]) -> tuple[Row, ...]:
         )
     )
     for name in whole.loaders:
-        loaders.check_name(name)
-        loaders.check_options(name, whole.options_of(name))
+        registry.check_name(name)
+        registry.check_options(name, whole.options_of(name))
     return rows
 
 

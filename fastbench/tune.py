@@ -8,12 +8,10 @@ where that matters.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from fastbench import runner
 from fastbench.core.errors import FastbenchError
-from fastbench.loaders import GENERAL_OPTIONS
 from fastbench.records.speed import Trial
 
 if TYPE_CHECKING:
@@ -23,14 +21,7 @@ if TYPE_CHECKING:
     from fastbench.clock import Clock
     from fastbench.loaders.base import Loader, LoaderSpec, Setting
 
-__all__ = ["apply", "search"]
-
-
-def apply(spec: LoaderSpec, settings: Mapping[str, Setting]) -> LoaderSpec:
-    """A spec with these settings: the general ones in its fields, the others in its options."""
-    general = {name: settings[name] for name in GENERAL_OPTIONS if name in settings}
-    own = {name: value for name, value in settings.items() if name not in GENERAL_OPTIONS}
-    return dataclasses.replace(spec, options={**spec.options, **own}, **general)  # type: ignore[arg-type]
+__all__ = ["search"]
 
 
 def search(
@@ -56,7 +47,7 @@ def search(
             if key in rates:
                 continue
             try:
-                with open_loader(apply(spec, settings)) as loader:
+                with open_loader(spec.with_settings(settings)) as loader:
                     rate = runner.sample_loader(loader, make_clock(), seconds)
             except FastbenchError as error:
                 failure = error

@@ -11,14 +11,14 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench import runner, tune
+from fastbench import runner
 from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
-from fastbench.loaders import Factory, check_options, resolve
-from fastbench.loaders.base import LoaderSpec
-from fastbench.loaders.checked import CheckedLoader
+from fastbench.loaders.base import Factory, LoaderSpec
+from fastbench.loaders.guard import CheckedLoader
+from fastbench.loaders.registry import check_options, resolve
 from fastbench.models import check_name, load_model
 from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.classifier import Classifier, Scores, Tally
@@ -199,7 +199,7 @@ class Workbench:
             largest=self.manifest.largest,
             resize=self.config.resize,
         )
-        return spec if loader is None else tune.apply(spec, self.config.options_of(loader))
+        return spec if loader is None else spec.with_settings(self.config.options_of(loader))
 
     def evict(self) -> None:
         """Put the samples' files out of the page cache."""

@@ -65,7 +65,7 @@ def warm_workers() -> None:
     from multiprocessing import forkserver
 
     from fastbench.core.errors import LoaderMissingError
-    from fastbench.loaders import resolve
+    from fastbench.loaders.registry import resolve
 
     for name in ("timm", "webdataset"):
         with contextlib.suppress(LoaderMissingError):

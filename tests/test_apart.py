@@ -26,7 +26,7 @@ from fastbench.core import errors
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders import BUILT_IN
+from fastbench.loaders.registry import BUILT_IN
 from fastbench.records.store import read_record, write_record
 from fastbench.report.plan import render
 from fastbench.report.progress import Progress
@@ -56,7 +56,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`fastbench run` without a reference and with stubs for children; gives its exit code."""
     monkeypatch.setattr(apart, "MODULE", "stub_child")
-    monkeypatch.setattr("fastbench.loaders.check_name", lambda _: None)
+    monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
         "fastbench.sweep.find_images", lambda *_: type("M", (), {"digest": "of the images"})
     )
@@ -244,8 +244,8 @@ def test_loaders_that_are_not_here_are_left_out_of_all(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = dict.fromkeys(("absent", "dali", "opencv"), BUILT_IN["dali"])
-    monkeypatch.setattr("fastbench.loaders.BUILT_IN", few)
-    monkeypatch.setattr("fastbench.loaders.installed", dict)
+    monkeypatch.setattr("fastbench.loaders.registry.BUILT_IN", few)
+    monkeypatch.setattr("fastbench.loaders.registry.installed", dict)
     argv = ["--dtype", "float32", "--dtype", "float16"]
     assert run(*argv, loaders=("all",)) == 0
     err = capsys.readouterr().err

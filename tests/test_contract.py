@@ -14,7 +14,6 @@ import pytest
 import torch
 from conftest import PlugIn, draw
 
-from fastbench import contract, subject
 from fastbench.core.errors import (
     CorruptImageError,
     LoaderError,
@@ -23,8 +22,9 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess
-from fastbench.loaders.checked import CheckedLoader, in_words
-from fastbench.subject import Subject
+from fastbench.loaders.contract import rules, trial
+from fastbench.loaders.contract.trial import Subject
+from fastbench.loaders.guard import CheckedLoader, in_words
 
 NUM_SAMPLES = 11
 SPEC = LoaderSpec(
@@ -45,7 +45,7 @@ SPEC = LoaderSpec(
 
 
 class Right:
-    """Keeps the contract. A fault is one method written otherwise."""
+    """Keeps the rules. A fault is one method written otherwise."""
 
     reads_images = False
 
@@ -218,16 +218,16 @@ def findings_of(
 ) -> dict[str, tuple[str, str]]:
     """What every rule says."""
     subject = Subject(factory, spec, reference)
-    return {x.rule: (x.outcome, x.text) for x in contract.hold(subject)}
+    return {x.rule: (x.outcome, x.text) for x in rules.hold(subject)}
 
 
 def finding_of(
     rule: str, factory: Any, spec: LoaderSpec = SPEC, reference: Any = Right
 ) -> tuple[str, str]:
     """What one rule says; those on which the others depend are tried too."""
-    rules = [x for x in contract.RULES if x.vital or x.name == rule]
+    chosen = [x for x in rules.RULES if x.vital or x.name == rule]
     subject = Subject(factory, spec, reference)
-    return {x.rule: (x.outcome, x.text) for x in contract.hold(subject, rules=rules)}[rule]
+    return {x.rule: (x.outcome, x.text) for x in rules.hold(subject, rules=chosen)}[rule]
 
 
 def fails(found: dict[str, tuple[str, str]]) -> list[str]:
@@ -236,12 +236,12 @@ def fails(found: dict[str, tuple[str, str]]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastbench.subject.SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("fastbench.loaders.contract.trial.SETTLE_SECONDS", 0.1)
 
 
 def test_who_keeps_the_contract_passes() -> None:
     found = findings_of(Right)
-    assert list(found) == [rule.name for rule in contract.RULES]
+    assert list(found) == [rule.name for rule in rules.RULES]
     assert fails(found) == []
     skipped = [rule for rule, (outcome, _) in found.items() if outcome == "skipped"]
     assert skipped == ["ids belong to their images", "a broken file is named", "parity"]
@@ -576,7 +576,7 @@ def test_parity_is_told_and_not_judged(on_files: LoaderSpec) -> None:
 
 
 def test_closing_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(rules, "CLOSE_SECONDS", 0.01)
     slow = broken(close=lambda self: time.sleep(0.02) or Right.close(self))
     assert "more than 0.01 s" in finding_of("close()", slow)[1]
 
@@ -596,4 +596,19 @@ def test_memory_is_counted_on_every_device(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(allocated))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device=0: allocated[device])
-    assert subject._take_stock(None).num_device_bytes == 7
+    assert trial._take_stock(None).num_device_bytes == 7
+
+
+def test_an_error_of_a_built_in_loader_is_told_by_its_own_line(tmp_path: Path) -> None:
+    """Not by that of the threads which it shares with others, nor by the harness's."""
+    from fastbench.loaders.shared.threads import ThreadedLoader
+
+    def fail(sample: int) -> torch.Tensor:
+        raise KeyError("what?")
+
+    made = CheckedLoader("mine", lambda spec: ThreadedLoader(spec, fail, {}), SPEC)
+    try:
+        with pytest.raises(LoaderError, match=r"KeyError: 'what\?' \(test_contract\.py:"):
+            next(iter(made))
+    finally:
+        made.close()

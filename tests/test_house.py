@@ -15,7 +15,7 @@ PACKAGE = Path(fastbench.__file__).parent
 LAYERS = [
     ("fastbench.loaders.base", 0),
     ("fastbench.loaders.", 1),
-    ("fastbench.loaders", 0),
+    ("fastbench.loaders.registry", 0),
     ("fastbench.models.", 1),
     ("fastbench.models", 0),
     ("fastbench.data", 0),
@@ -49,8 +49,8 @@ LAYERS = [
     ("fastbench.runner", 2),
     ("fastbench.interleave", 2),
     ("fastbench.parity", 2),
-    ("fastbench.contract", 2),
-    ("fastbench.subject", 2),
+    ("fastbench.loaders.contract.rules", 2),
+    ("fastbench.loaders.contract.trial", 2),
     ("fastbench.tune", 2),
     ("fastbench.apart", 3),
     ("fastbench.workbench", 3),
@@ -60,7 +60,7 @@ LAYERS = [
     ("fastbench.session", 3),
     ("fastbench.report", 3),
     ("fastbench.measure", 3),
-    ("fastbench.checking", 3),
+    ("fastbench.loaders.contract.process", 3),
     ("fastbench.cli", 3),
     ("fastbench.__main__", 3),
     ("fastbench", 0),
@@ -124,7 +124,7 @@ def test_pure_and_edge_rooms_import_no_torch_at_their_head(name: str) -> None:
 
 def test_one_file_names_dali() -> None:
     naming = [name for name, path in modules().items() if "nvidia.dali" in path.read_text()]
-    assert naming == ["fastbench.loaders.dali"]
+    assert naming == ["fastbench.loaders.builtin.dali"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from test_loaders import IMAGENET, spec_of
 from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError
 from fastbench.data.dataset import Manifest
 from fastbench.data.jpeg.quick_check import check_frame
-from fastbench.loaders import resolve
-from fastbench.parity import levels_of
+from fastbench.loaders.registry import resolve
+from fastbench.loaders.shared.pixels import levels_of
 from fastbench.records.gates import EXACT_LEVELS
 
 TABLE = Path(__file__).parent.parent / "docs/inputs.md"

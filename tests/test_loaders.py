@@ -24,12 +24,12 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.data.dataset import Manifest, scan
-from fastbench.loaders import BUILT_IN, resolve
 from fastbench.loaders.base import Batch, Loader, LoaderSpec, Preprocess
-from fastbench.loaders.streams import InFlight
-from fastbench.loaders.torchvision import make_transform
+from fastbench.loaders.builtin.torchvision import make_transform
+from fastbench.loaders.registry import BUILT_IN, resolve
+from fastbench.loaders.shared.cuda_streams import InFlight
+from fastbench.loaders.shared.pixels import levels_of
 from fastbench.models.zoo import preprocess_of
-from fastbench.parity import levels_of
 
 IMAGENET = Preprocess(
     resize=256,
@@ -303,7 +303,7 @@ def test_torchvision_gpus_arithmetic_is_the_references(images: Path) -> None:
     """Its decoding and resizing, on a CPU: what nvJPEG refuses is decoded by Pillow."""
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    from fastbench.loaders.torchvision_gpu import _read_file, decode_all, prepare
+    from fastbench.loaders.builtin.torchvision_gpu import _read_file, decode_all, prepare
 
     manifest = scan(images)
     sent = []
@@ -364,7 +364,7 @@ def test_an_unknown_loader() -> None:
 
 def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = importlib.metadata.EntryPoint(
-        "mine", "fastbench.loaders.synthetic:SyntheticLoader", "fastbench.loaders"
+        "mine", "fastbench.loaders.builtin.synthetic:SyntheticLoader", "fastbench.loaders"
     )
     broken = importlib.metadata.EntryPoint("broken", "no_such_module:Loader", "fastbench.loaders")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry, broken])
@@ -376,7 +376,7 @@ def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.delitem(sys.modules, "fastbench.loaders.dali", raising=False)
+    monkeypatch.delitem(sys.modules, "fastbench.loaders.builtin.dali", raising=False)
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(LoaderMissingError, match=r"'dali' cannot run here: .*nvidia\.dali"):
         resolve("dali")

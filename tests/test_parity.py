@@ -15,10 +15,11 @@ from test_loaders import IMAGENET
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from fastbench import cli, loaders
+from fastbench import cli
 from fastbench.core.errors import LoaderError, ModelError
+from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
-from fastbench.loaders.torchvision import make_transform
+from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.parity import compare_in_step, compare_predictions
 from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
 from fastbench.records.gates import compare_pixels, judge_parity, judge_pixels, judge_published
@@ -97,8 +98,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
     def register(prepare: object) -> None:
         kind = type("Kind", (Faulty,), {"prepare": staticmethod(prepare)})
-        resolve = loaders.resolve
-        monkeypatch.setattr("fastbench.loaders.check_name", lambda _: None)
+        resolve = registry.resolve
+        monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
         monkeypatch.setattr(
             "fastbench.workbench.resolve", lambda name: kind if name == "faulty" else resolve(name)
         )

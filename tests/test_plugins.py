@@ -18,12 +18,14 @@ from rich.console import Console
 from test_contract import Right, broken, swap
 
 import fastbench
-from fastbench import checking, cli, loaders
-from fastbench.checking import Request, try_rules
+from fastbench import cli
 from fastbench.core.errors import LoaderMissingError, UnknownNameError
-from fastbench.loaders import BUILT_IN, Listed, listing, resolve, why_not
+from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
-from fastbench.records.accuracy import RuleFinding
+from fastbench.loaders.contract import process
+from fastbench.loaders.contract.finding import RuleFinding
+from fastbench.loaders.contract.process import Request, try_rules
+from fastbench.loaders.registry import BUILT_IN, Listed, listing, resolve, why_not
 from fastbench.report.loaders import render_finding, render_list, render_verdict
 
 EXAMPLE = Path(__file__).with_name("example_plugin")
@@ -118,7 +120,7 @@ def test_plug_ins_are_listed(plug_in: PlugIn) -> None:
 
 
 def test_a_built_in_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fastbench.loaders.timm", None)
+    monkeypatch.setitem(sys.modules, "fastbench.loaders.builtin.timm", None)
     with pytest.raises(
         LoaderMissingError,
         match=r"'timm' cannot run here: .*timm.*\. Install it with pip install \"fastbench\[timm\]",
@@ -145,7 +147,7 @@ def test_a_probe_that_fails_is_a_reason() -> None:
 
     factory = type("Probed", (Right,), {"why_not": staticmethod(fail)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loaders, "_load", lambda name: factory)
+        patch.setattr(registry, "_load", lambda name: factory)
         assert why_not("mine") == "its why_not() raised OSError: no driver"
 
 
@@ -309,7 +311,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tried(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Iterator[RuleFinding]]:
     """The findings of a plug-in, on five small files, by an impatient process."""
-    monkeypatch.setattr(checking, "MOST_PROCESSES", 1)
+    monkeypatch.setattr(process, "MOST_PROCESSES", 1)
 
     def try_(name: str) -> Iterator[RuleFinding]:
         request = Request(

@@ -310,7 +310,7 @@ def test_a_failed_row_does_not_lose_the_others(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from fastbench.loaders import synthetic
+    from fastbench.loaders.registry import synthetic
 
     def out_of_memory(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from fastbench import cli
-from fastbench.contract import RULES
 from fastbench.core import config, errors
-from fastbench.loaders import BUILT_IN, GENERAL_OPTIONS
+from fastbench.loaders.base import GENERAL_OPTIONS
+from fastbench.loaders.contract.rules import RULES
+from fastbench.loaders.registry import BUILT_IN
 from fastbench.options import read_preset
 from fastbench.records.advice import NAMES
 from fastbench.records.record import AbRecord, ParityRecord, Record

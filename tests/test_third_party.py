@@ -74,7 +74,7 @@ def test_timm_resizes_to_every_size() -> None:
     pytest.importorskip("timm")
     from timm.data import create_transform
 
-    from fastbench.loaders.timm import crop_pct
+    from fastbench.loaders.builtin.timm import crop_pct
 
     for resize in range(32, 600):
         for crop in {resize, resize - 1, resize * 7 // 8, 32}:
@@ -255,7 +255,7 @@ def test_spdl_without_ffmpeg_says_what_to_install() -> None:
     pytest.importorskip("spdl.io")
     code = (
         "import importlib, test_loaders\n"
-        "from fastbench.loaders.spdl import SpdlLoader\n"
+        "from fastbench.loaders.builtin.spdl import SpdlLoader\n"
         "find = importlib.import_module\n"
         "def fail(name, package=None):\n"
         "    if '_spdl_ffmpeg' in name: raise ImportError('libavcodec.so.59: cannot open')\n"

@@ -17,13 +17,12 @@ from test_loaders import IMAGENET, ids_of, pixels_of, spec_of
 
 from fastbench.core.errors import CorruptImageError, OutOfMemoryError, UsageError
 from fastbench.data.dataset import scan
-from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
-from fastbench.loaders.files import read_file
-from fastbench.loaders.levels import Normalizer
-from fastbench.loaders.threads import ThreadedLoader
-from fastbench.loaders.torchvision import make_transform
-from fastbench.loaders.torchvision_tensor import make_levels_of, resize_and_crop
+from fastbench.loaders.builtin.torchvision import make_transform
+from fastbench.loaders.builtin.torchvision_tensor import make_levels_of, resize_and_crop
+from fastbench.loaders.registry import resolve
+from fastbench.loaders.shared.pixels import Normalizer
+from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 
 
 @pytest.fixture

@@ -82,5 +82,5 @@ def test_where_all_fails_the_reason_is_told() -> None:
 
 
 def test_general_settings_go_into_the_spec() -> None:
-    spec = tune.apply(SPEC, {"prefetch": 5, "num_threads": 7, "load": 1.0})
+    spec = SPEC.with_settings({"prefetch": 5, "num_threads": 7, "load": 1.0})
     assert (spec.prefetch, spec.num_threads, dict(spec.options)) == (5, 7, {"load": 1.0})

@@ -17,8 +17,10 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastbench.core.errors import UsageError, did_you_mean
 
@@ -27,7 +29,20 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Batch", "Loader", "LoaderSpec", "Preprocess", "Setting", "take_options"]
+__all__ = [
+    "GENERAL_OPTIONS",
+    "IMAGENET",
+    "Batch",
+    "Factory",
+    "Loader",
+    "LoaderSpec",
+    "Preprocess",
+    "Setting",
+    "take_options",
+]
+
+GENERAL_OPTIONS: Final = {"prefetch": 0, "num_threads": 1}
+"""Settings that every loader has, as fields of its spec, and the least that each may be."""
 
 Setting = str | int | float | bool | None
 """A value that a loader may put into the record."""
@@ -55,6 +70,17 @@ class Preprocess:
                 f"Preprocessing with crop {self.crop} and resize {self.resize} is not supported: "
                 f"the crop must fit into the resized image. Use other weights."
             )
+
+
+IMAGENET: Final = Preprocess(
+    resize=256,
+    crop=224,
+    interpolation="bilinear",
+    antialias=True,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+"""torchvision's usual preprocessing for ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +115,12 @@ class LoaderSpec:
     def num_batches(self) -> int:
         """Batches in an epoch, the last one partial where the sizes do not divide."""
         return -(-len(self.paths) // self.batch_size)
+
+    def with_settings(self, settings: Mapping[str, Setting]) -> LoaderSpec:
+        """A spec with these settings: the general ones in its fields, the others in its options."""
+        general = {name: settings[name] for name in GENERAL_OPTIONS if name in settings}
+        own = {name: value for name, value in settings.items() if name not in GENERAL_OPTIONS}
+        return dataclasses.replace(self, options={**self.options, **own}, **general)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -131,6 +163,10 @@ class Loader(Protocol):
     def close(self) -> None:
         """Free threads, processes and memory. May be called twice, and in mid-epoch."""
         ...
+
+
+Factory = Callable[[LoaderSpec], Loader]
+"""What makes a loader; a class will do."""
 
 
 def take_options(spec: LoaderSpec, loader: str, **defaults: Setting) -> dict[str, Setting]:

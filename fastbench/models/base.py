@@ -19,7 +19,7 @@ import torch
 
 from fastbench.core.errors import ModelError, UsageError
 from fastbench.data.labels import ClassSpace
-from fastbench.loaders.base import Preprocess
+from fastbench.loaders.base import IMAGENET, Preprocess
 from fastbench.models.classifier import Among, check_logits
 
 if TYPE_CHECKING:
@@ -40,16 +40,6 @@ __all__ = [
 
 INTERPOLATIONS: Final = ("bilinear", "bicubic")
 """Those that every loader has."""
-
-IMAGENET: Final = Preprocess(
-    resize=256,
-    crop=224,
-    interpolation="bilinear",
-    antialias=True,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
-"""torchvision's usual preprocessing for ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)

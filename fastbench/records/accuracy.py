@@ -6,21 +6,10 @@ Counts are stored, shares and intervals are properties; the gates are in `gates.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
 
 from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
 
-__all__ = [
-    "OTHER_RULES",
-    "Accuracy",
-    "Confusion",
-    "Parity",
-    "PerClass",
-    "Pixels",
-    "Published",
-    "RuleFinding",
-    "Running",
-]
+__all__ = ["Accuracy", "Confusion", "Parity", "PerClass", "Pixels", "Published", "Running"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,19 +157,3 @@ class Parity:
         if self.only_row_correct is None or self.only_reference_correct is None:
             return None
         return (self.only_row_correct - self.only_reference_correct) / self.num_samples
-
-
-OTHER_RULES: Final = "the other rules"
-"""In place of a rule's name: of all that are left, where none of them can be tried."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuleFinding:
-    """What became of one rule when a loader was held to the contract.
-
-    `told` is neither good nor bad. `text` is what was seen, or why nothing was.
-    """
-
-    rule: str
-    outcome: Literal["ok", "FAIL", "skipped", "told"]
-    text: str

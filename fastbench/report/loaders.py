@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.units import format_seconds
-from fastbench.loaders import GENERAL_OPTIONS
+from fastbench.loaders.base import GENERAL_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.loaders import Listed
-    from fastbench.records.accuracy import RuleFinding
+    from fastbench.loaders.contract.finding import RuleFinding
+    from fastbench.loaders.registry import Listed
 
 __all__ = ["render_finding", "render_head", "render_list", "render_verdict"]
 

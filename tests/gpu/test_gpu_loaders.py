@@ -12,8 +12,8 @@ from test_loaders import IMAGENET, ids_of, pixels_of
 
 from fastbench.core.errors import CorruptImageError
 from fastbench.data.dataset import Manifest, scan
-from fastbench.loaders import resolve
 from fastbench.loaders.base import Loader, LoaderSpec
+from fastbench.loaders.registry import resolve
 
 pytestmark = pytest.mark.gpu
 

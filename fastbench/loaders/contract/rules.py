@@ -3,13 +3,13 @@
 The loader is opened as a run would open it, on real files, and then treated as runs seldom treat
 it: epochs are left early, it is closed in mid-epoch, opened with the list reversed, given a file
 that is cut off, opened and closed again and again while threads, processes and memory are counted.
-`subject.py` has how it is opened, read and compared.
+`trial.py` has how it is opened, read and compared.
 
 How far the images are from the reference's is told and not judged: a loader may have another
 filter on purpose, and a run shows what that costs.
 
 A call that hangs cannot be stopped from within its own process, so nothing here tries to: each rule
-says how long it may take, and `checking.py` runs all of this in a process that it can end.
+says how long it may take, and `process.py` runs all of this in a process that it can end.
 
 What it does not know: faults that need other images, more load or bad luck to show (a race), and,
 on a GPU, whether a batch is ready on the stream that the model runs on.
@@ -32,18 +32,19 @@ import torch
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.core.units import format_bytes, format_seconds
-from fastbench.loaders.checked import BrokenContractError, Expected, in_words
-from fastbench.records.accuracy import OTHER_RULES, RuleFinding
+from fastbench.loaders.contract.finding import OTHER_RULES, RuleFinding
+from fastbench.loaders.contract.trial import NUM_ROUNDS, SkippedError
+from fastbench.loaders.guard import BrokenContractError, Expected, in_words
 from fastbench.records.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
-from fastbench.subject import NUM_ROUNDS, SkippedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.loaders.base import Batch
-    from fastbench.subject import Subject
+    from fastbench.loaders.contract.trial import Subject
 
 __all__ = ["RULES", "Rule", "hold"]
+
 
 CLOSE_SECONDS: Final = 10.0
 MEMORY_BYTES: Final = 64_000_000

@@ -20,9 +20,9 @@ import torch
 from fastbench.core.errors import OutOfMemoryError
 from fastbench.core.units import format_bytes
 from fastbench.loaders.base import LoaderSpec, take_options
-from fastbench.loaders.levels import copy_levels
-from fastbench.loaders.threads import ThreadedLoader
-from fastbench.loaders.torchvision_tensor import make_levels_of
+from fastbench.loaders.builtin.torchvision_tensor import make_levels_of
+from fastbench.loaders.shared.pixels import copy_levels
+from fastbench.loaders.shared.threads import ThreadedLoader
 
 __all__ = ["MemoryLoader"]
 

@@ -9,7 +9,7 @@ the pass.
 Whatever a loader raises leaves here as one sentence that names the loader, its cause kept.
 
 What it does not know: whether the pixels are right (see `parity.py`), and what only a hostile
-reader tries, such as closing a loader in mid-epoch (see `contract.py`).
+reader tries, such as closing a loader in mid-epoch (see `contract/`).
 
 Shape suffixes: N batch, C channels, H height, W width, M samples.
 """
@@ -28,14 +28,14 @@ import torch
 import fastbench
 from fastbench.core.device import as_ours
 from fastbench.core.errors import FastbenchError, LoaderError
-from fastbench.loaders import BUILT_IN, title
+from fastbench.loaders import builtin
 from fastbench.loaders.base import Batch
+from fastbench.loaders.registry import BUILT_IN, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fastbench.loaders import Factory
-    from fastbench.loaders.base import Loader, LoaderSpec, Setting
+    from fastbench.loaders.base import Factory, Loader, LoaderSpec, Setting
 
 __all__ = [
     "BrokenContractError",
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _PACKAGE: Final = Path(fastbench.__file__).parent
+_BUILT_IN: Final = Path(builtin.__file__).parent
 _MOST_CHARACTERS: Final = 200
 
 
@@ -98,16 +99,16 @@ def in_words(error: BaseException) -> str:
         text = text[: _MOST_CHARACTERS - 3] + "..."
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     # From where the harness called it on; and of that the loader's own code, not what it calls.
-    inside = itertools.dropwhile(
-        lambda frame: (
-            frame.filename in (__file__, contextlib.__file__)
-            or Path(frame.filename).parent == _PACKAGE
-        ),
-        traceback.extract_tb(error.__traceback__),
-    )
-    frames = [(Path(frame.filename), frame.lineno) for frame in inside]
+    raised = [(Path(x.filename), x.lineno) for x in traceback.extract_tb(error.__traceback__)]
+    frames = list(itertools.dropwhile(lambda frame: _is_of_the_harness(frame[0]), raised)) or raised
     own = [(path, line) for path, line in frames if path.parent == frames[0][0].parent]
     return f"{told} ({own[-1][0].name}:{own[-1][1]})" if own else told
+
+
+def _is_of_the_harness(path: Path) -> bool:
+    if path == Path(contextlib.__file__):
+        return True
+    return path.is_relative_to(_PACKAGE) and not path.is_relative_to(_BUILT_IN)
 
 
 class Expected:

@@ -47,7 +47,7 @@ from fastbench.core.errors import LoaderError, LoaderMissingError, OutOfMemoryEr
 from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
-from fastbench.loaders.streams import InFlight
+from fastbench.loaders.shared.cuda_streams import InFlight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

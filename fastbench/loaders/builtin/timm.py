@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader
 from fastbench.core.errors import LoaderError
 from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
-from fastbench.loaders.workers import (
+from fastbench.loaders.shared.worker_processes import (
     interrupt_deferred,
     without_frames,
     worker_arguments,

@@ -26,8 +26,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, Preprocess, take_options
-from fastbench.loaders.files import read_file
-from fastbench.loaders.threads import ThreadedLoader
+from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ import torch
 if TYPE_CHECKING:
     from fastbench.loaders.base import Preprocess
 
-__all__ = ["Normalizer", "copy_levels"]
+__all__ = ["Normalizer", "copy_levels", "levels_of"]
 
 
 class Normalizer:
@@ -59,3 +59,12 @@ class Normalizer:
 def copy_levels(levels_HWC: torch.Tensor, target_HWC: torch.Tensor) -> None:
     """Copy an image's levels, by the calling thread alone; torch would start others."""
     np.copyto(target_HWC.numpy(), levels_HWC.numpy())
+
+
+def levels_of(images_NCHW: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """Normalised images -> levels of 0..255, float32."""
+    mean, std = (
+        images_NCHW.new_tensor(values).view(1, 3, 1, 1)
+        for values in (preprocess.mean, preprocess.std)
+    )
+    return (images_NCHW.float() * std.float() + mean.float()) * 255

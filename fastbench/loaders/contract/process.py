@@ -1,7 +1,7 @@
-"""`fastbench loaders` and `fastbench loaders check`: options -> findings -> lines and exit code.
+"""Every rule of the contract, tried on a loader in a process of its own.
 
-A loader on trial may hang, crash, or never give the interpreter back, so it is tried in a process
-of its own (`python -m fastbench.checking`). That process is told on its stdin what to try, and
+A loader on trial may hang, crash, or never give the interpreter back. So another process
+(`python -m fastbench.loaders.contract.process`) is told on its stdin what to try, and
 writes a line of JSON to a pipe as it begins a rule and as it has a finding; what the loader prints
 goes to a file, and temporary files to a folder of its own. Where a rule takes longer than it may
 (one or two minutes), or the process dies, that is the finding: the process and all that it started
@@ -25,26 +25,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.arguments import Parser, from_options
 from fastbench.core import errors
-from fastbench.core.config import DEVICES_HELP, RunConfig
-from fastbench.core.errors import FastbenchError, LoaderError, LoaderMissingError, UsageError
-from fastbench.loaders import check_name, check_options, listing, title
-from fastbench.records.accuracy import OTHER_RULES, RuleFinding
+from fastbench.core.errors import FastbenchError, LoaderError, LoaderMissingError
+from fastbench.loaders.contract.finding import OTHER_RULES, RuleFinding
+from fastbench.loaders.registry import title
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Generator, Iterator
 
     from fastbench.loaders.base import Setting
 
-__all__ = ["Request", "add_check", "check_loader", "list_loaders", "try_rules"]
+__all__ = ["Request", "try_rules"]
 
-NUM_IMAGES: Final = 53
-"""A prime number: no batch size divides it, so the last batch is partial."""
-BATCH_SIZE: Final = 8
-MOST_THREADS: Final = 4
 START_SECONDS: Final = 120.0
+MOST_THREADS: Final = 4
 END_SECONDS: Final = 15.0
 MOST_PROCESSES: Final = 4
 """A loader that hangs in one rule is likely to hang in the next."""
@@ -61,91 +55,6 @@ class Request:
     num_threads: int | None
     options: dict[str, Setting]
     folder: str
-
-
-def add_check(parser: argparse.ArgumentParser) -> None:
-    """Give the parser of `fastbench loaders` its sub-command."""
-    text = (
-        "hold a loader to the contract, a line a rule: every sample once and in order, right ids, "
-        "shapes, strides and dtypes, clean errors, nothing left behind when it is closed; a rule "
-        "that is not done in time is ended, and fails"
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    check = commands.add_parser("check", help=text, description=text.capitalize() + ".")
-    check.add_argument("loader", nargs=1, metavar="NAME", help="a built-in loader or a plug-in")
-    check.add_argument("--device", default="auto", help=f"{DEVICES_HELP} (default: auto)")
-    check.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        default=BATCH_SIZE,
-        help=f"images a batch, of {NUM_IMAGES} in all (default: {BATCH_SIZE})",
-    )
-    check.add_argument(
-        "--num-threads",
-        type=int,
-        metavar="N",
-        help=f"a loader's threads or worker processes (default: all cores, at most {MOST_THREADS})",
-    )
-    check.add_argument(
-        "--loader-option",
-        action="append",
-        metavar="LOADER.NAME=VALUE",
-        default=[],
-        help="a setting of the loader, repeatable, as for `fastbench run`",
-    )
-    check.set_defaults(command=check_loader)
-
-
-def list_loaders(_: argparse.Namespace) -> int:
-    """Print every loader, and whether it runs here."""
-    from rich.console import Console
-
-    from fastbench.report.loaders import render_list
-
-    with Console(stderr=True).status("importing what each loader needs"):  # takes seconds
-        listed = listing()
-    Console().print(render_list(listed))
-    return 0
-
-
-def check_loader(arguments: argparse.Namespace) -> int:
-    """Try one loader; print a line a rule. The exit code is 1 where one fails."""
-    config = from_options(RunConfig, arguments)
-    (name,) = config.loader
-    check_name(name)
-    options = config.options_of(name)
-    check_options(name, options)
-    batch_size = config.batch_size or BATCH_SIZE
-    if batch_size > NUM_IMAGES // 2:
-        raise UsageError(
-            f"--batch-size is {batch_size}, and the check has {NUM_IMAGES} images. "
-            f"Give {NUM_IMAGES // 2} or less."
-        )
-
-    from rich.console import Console
-
-    from fastbench.data.sample.draw_all import ensure_sample
-    from fastbench.report.loaders import render_finding, render_head, render_verdict
-
-    console = Console()
-    console.print(render_head(name, NUM_IMAGES, batch_size))
-    start = time.perf_counter()
-    found: list[RuleFinding] = []
-    with tempfile.TemporaryDirectory(prefix="fastbench-check-") as folder:
-        request = Request(
-            name=name,
-            device=config.device,
-            batch_size=batch_size,
-            num_threads=config.num_threads,
-            options=dict(options),
-            folder=str(ensure_sample(NUM_IMAGES, root=Path(folder) / "images")),
-        )
-        for finding in try_rules(request):
-            console.print(render_finding(finding))
-            found.append(finding)
-    console.print(render_verdict(name, found, time.perf_counter() - start))
-    return 1 if any(finding.outcome == "FAIL" for finding in found) else 0
 
 
 def try_rules(request: Request, patience: float = 1.0) -> Iterator[RuleFinding]:
@@ -215,7 +124,7 @@ class _Trial:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         reading, writing = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "fastbench.checking", str(writing)],
+            [sys.executable, "-P", "-m", "fastbench.loaders.contract.process", str(writing)],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -302,12 +211,12 @@ def _work(writing: int) -> None:
 
 
 def _try(request: Request, after: str | None, tell: Any) -> None:
-    from fastbench import contract, tune
     from fastbench.core.device import choose_device, num_cores
     from fastbench.data.dataset import scan
-    from fastbench.loaders import resolve, why_not
     from fastbench.loaders.base import LoaderSpec, Preprocess
-    from fastbench.subject import Subject
+    from fastbench.loaders.contract import rules
+    from fastbench.loaders.contract.trial import Subject
+    from fastbench.loaders.registry import resolve, why_not
 
     device = choose_device(request.device)
     factory = resolve(request.name)
@@ -334,14 +243,14 @@ def _try(request: Request, after: str | None, tell: Any) -> None:
     )
     subject = Subject(
         factory,
-        tune.apply(spec, request.options),
+        spec.with_settings(request.options),
         lambda its_spec: resolve("torchvision")(its_spec),  # its imports take a second
     )
 
-    def begin(rule: contract.Rule) -> None:
+    def begin(rule: rules.Rule) -> None:
         tell(begin=rule.name, seconds=rule.seconds, vital=rule.vital)
 
-    for finding in contract.hold(subject, after=after, begin=begin):
+    for finding in rules.hold(subject, after=after, begin=begin):
         tell(**dataclasses.asdict(finding))
     # The rules about closing have been judged; that it is closed now must not hang either.
     tell(begin=None, seconds=END_SECONDS, vital=False)

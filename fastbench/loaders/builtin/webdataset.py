@@ -31,8 +31,8 @@ import webdataset
 from fastbench.core.errors import LoaderError
 from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
-from fastbench.loaders.torchvision import make_transform
-from fastbench.loaders.workers import (
+from fastbench.loaders.builtin.torchvision import make_transform
+from fastbench.loaders.shared.worker_processes import (
     interrupt_deferred,
     without_frames,
     worker_arguments,

@@ -21,7 +21,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
-from fastbench.loaders.workers import (
+from fastbench.loaders.shared.worker_processes import (
     interrupt_deferred,
     without_frames,
     worker_arguments,

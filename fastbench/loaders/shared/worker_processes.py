@@ -35,17 +35,13 @@ __all__ = [
 ]
 
 
-_WITH_WORKERS = ("torchvision", "timm", "webdataset")
-
-
 def worker_arguments(prefetch: int, init: Callable[[int], None] | None = None) -> dict[str, Any]:
     """The arguments of a DataLoader that say how its workers start and how far they run ahead.
 
     `init` is called in each worker, with its number.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = (f"{__package__}.{name}" for name in _WITH_WORKERS)
-    context.set_forkserver_preload([module for module in modules if module in sys.modules])
+    context.set_forkserver_preload(_loaders_with_workers())
     return {
         "multiprocessing_context": context,
         "prefetch_factor": prefetch,
@@ -116,3 +112,13 @@ def worker_death(error: Exception, loader: str) -> LoaderError | None:
         f"A worker process of the loader {loader!r} died; when memory runs out, the system kills "
         f"one. Use a smaller --batch-size or fewer --num-threads."
     )
+
+
+def _loaders_with_workers() -> list[str]:
+    """The loaders' modules that this process has imported: those that have `worker_arguments`."""
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if name not in (__name__, "__main__")
+        and getattr(module, "__dict__", {}).get("worker_arguments") is worker_arguments
+    ]

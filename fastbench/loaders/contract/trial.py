@@ -1,6 +1,6 @@
 """A loader under trial: how it is opened and read, what its epochs bring, what it leaves behind.
 
-The rules of `contract.py` treat a loader through a `Subject`. What it raises on the way becomes a
+The rules of `rules.py` treat a loader through a `Subject`. What it raises on the way becomes a
 broken contract, in words. An epoch is copied to the host, so images can be compared after their
 batch is gone: by sample id, in levels of 0..255, float32. What the process holds is counted after a
 loader was closed, again and again, once what is ending has had some time to end.
@@ -26,14 +26,13 @@ from typing import TYPE_CHECKING, Final
 import psutil
 import torch
 
-from fastbench.loaders.checked import BrokenContractError, Expected, explained, make_loader
-from fastbench.parity import levels_of
+from fastbench.loaders.guard import BrokenContractError, Expected, explained, make_loader
+from fastbench.loaders.shared.pixels import levels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fastbench.loaders import Factory
-    from fastbench.loaders.base import Batch, Loader, LoaderSpec
+    from fastbench.loaders.base import Batch, Factory, Loader, LoaderSpec
 
 __all__ = ["NUM_ROUNDS", "Epoch", "Round", "SkippedError", "Subject"]
 

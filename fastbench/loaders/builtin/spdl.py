@@ -38,7 +38,7 @@ from spdl.pipeline import PipelineBuilder
 from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
-from fastbench.loaders.levels import Normalizer
+from fastbench.loaders.shared.pixels import Normalizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

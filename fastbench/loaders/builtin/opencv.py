@@ -16,8 +16,7 @@ import torch
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, take_options
-from fastbench.loaders.files import read_file
-from fastbench.loaders.threads import ThreadedLoader
+from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -39,7 +39,7 @@ from fastbench.core.errors import LoaderError, LoaderMissingError
 from fastbench.data.jpeg.header import read_header
 from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
-from fastbench.loaders.streams import InFlight
+from fastbench.loaders.shared.cuda_streams import InFlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,19 +11,21 @@ threads do not help.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from fastbench.loaders.base import Batch, LoaderSpec, Setting
-from fastbench.loaders.levels import Normalizer, copy_levels
+from fastbench.loaders.shared.pixels import Normalizer, copy_levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["ThreadedLoader"]
+__all__ = ["ThreadedLoader", "read_file"]
 
 _HELD = 2
 """Batches that the consumer may still read: the one it has, and the one before."""
@@ -183,3 +185,21 @@ class _Slot:
     error: Exception | None = None
     sent: Any = None
     """The event after which the GPU has its copy."""
+
+
+def read_file(path: str) -> np.ndarray:
+    """A file's bytes, (B,) uint8, in half of the time that `np.fromfile` takes.
+
+    Raises `OSError`.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = np.empty(os.fstat(file).st_size, np.uint8)
+        num_read = os.readv(file, [data.data])
+        while num_read < len(data):  # a read ends at 2 GiB, or where a network file system likes
+            if (num := os.readv(file, [data.data[num_read:]])) == 0:
+                break
+            num_read += num
+    finally:
+        os.close(file)
+    return data[:num_read]

@@ -1,0 +1,110 @@
+"""`fastbench loaders` and `fastbench loaders check`: options -> findings -> lines and exit code."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fastbench.arguments import Parser, from_options
+from fastbench.core.config import DEVICES_HELP, RunConfig
+from fastbench.core.errors import UsageError
+from fastbench.loaders.contract.process import MOST_THREADS, Request, try_rules
+from fastbench.loaders.registry import check_name, check_options, listing
+
+if TYPE_CHECKING:
+    import argparse
+
+    from fastbench.loaders.contract.finding import RuleFinding
+
+__all__ = ["add_check", "check_loader", "list_loaders"]
+
+NUM_IMAGES: Final = 53
+"""A prime number: no batch size divides it, so the last batch is partial."""
+BATCH_SIZE: Final = 8
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Give the parser of `fastbench loaders` its sub-command."""
+    text = (
+        "hold a loader to the contract, a line a rule: every sample once and in order, right ids, "
+        "shapes, strides and dtypes, clean errors, nothing left behind when it is closed; a rule "
+        "that is not done in time is ended, and fails"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    check = commands.add_parser("check", help=text, description=text.capitalize() + ".")
+    check.add_argument("loader", nargs=1, metavar="NAME", help="a built-in loader or a plug-in")
+    check.add_argument("--device", default="auto", help=f"{DEVICES_HELP} (default: auto)")
+    check.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        default=BATCH_SIZE,
+        help=f"images a batch, of {NUM_IMAGES} in all (default: {BATCH_SIZE})",
+    )
+    check.add_argument(
+        "--num-threads",
+        type=int,
+        metavar="N",
+        help=f"a loader's threads or worker processes (default: all cores, at most {MOST_THREADS})",
+    )
+    check.add_argument(
+        "--loader-option",
+        action="append",
+        metavar="LOADER.NAME=VALUE",
+        default=[],
+        help="a setting of the loader, repeatable, as for `fastbench run`",
+    )
+    check.set_defaults(command=check_loader)
+
+
+def list_loaders(_: argparse.Namespace) -> int:
+    """Print every loader, and whether it runs here."""
+    from rich.console import Console
+
+    from fastbench.report.loaders import render_list
+
+    with Console(stderr=True).status("importing what each loader needs"):  # takes seconds
+        listed = listing()
+    Console().print(render_list(listed))
+    return 0
+
+
+def check_loader(arguments: argparse.Namespace) -> int:
+    """Try one loader; print a line a rule. The exit code is 1 where one fails."""
+    config = from_options(RunConfig, arguments)
+    (name,) = config.loader
+    check_name(name)
+    options = config.options_of(name)
+    check_options(name, options)
+    batch_size = config.batch_size or BATCH_SIZE
+    if batch_size > NUM_IMAGES // 2:
+        raise UsageError(
+            f"--batch-size is {batch_size}, and the check has {NUM_IMAGES} images. "
+            f"Give {NUM_IMAGES // 2} or less."
+        )
+
+    from rich.console import Console
+
+    from fastbench.data.sample.draw_all import ensure_sample
+    from fastbench.report.loaders import render_finding, render_head, render_verdict
+
+    console = Console()
+    console.print(render_head(name, NUM_IMAGES, batch_size))
+    start = time.perf_counter()
+    found: list[RuleFinding] = []
+    with tempfile.TemporaryDirectory(prefix="fastbench-check-") as folder:
+        request = Request(
+            name=name,
+            device=config.device,
+            batch_size=batch_size,
+            num_threads=config.num_threads,
+            options=dict(options),
+            folder=str(ensure_sample(NUM_IMAGES, root=Path(folder) / "images")),
+        )
+        for finding in try_rules(request):
+            console.print(render_finding(finding))
+            found.append(finding)
+    console.print(render_verdict(name, found, time.perf_counter() - start))
+    return 1 if any(finding.outcome == "FAIL" for finding in found) else 0

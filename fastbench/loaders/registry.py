@@ -1,0 +1,318 @@
+"""Names of loaders: the built-in ones here, others through the entry points `fastbench.loaders`.
+
+Whether one runs here is told by importing its module, and by asking its factory where that has a
+`why_not`. Nothing is opened for it: a pipeline costs seconds, and a device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
+from fastbench.loaders.base import GENERAL_OPTIONS, Factory, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BUILT_IN",
+    "Entry",
+    "Listed",
+    "check_name",
+    "check_options",
+    "installed",
+    "listing",
+    "resolve",
+    "title",
+    "why_not",
+]
+
+T = TypeVar("T")
+GROUP: Final = "fastbench.loaders"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a built-in loader lives, what it does, and the options that are its own.
+
+    `decoder` is what turns the JPEG into pixels, `device` where the images are made; `extra` is the
+    extra of fastbench's that installs what it needs, None where that is always there.
+    """
+
+    target: str
+    summary: str
+    decoder: str
+    device: str
+    options: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+BUILT_IN: Final = {
+    "dali": Entry(
+        target="fastbench.loaders.builtin.dali:DaliLoader",
+        summary="NVIDIA DALI: all on the GPU, or all in its CPU threads",
+        decoder="nvJPEG, or libjpeg-turbo",
+        device="GPU or CPU",
+        options=("hw_decoder_load", "width_hint", "height_hint"),
+    ),
+    "dali-cpu": Entry(
+        target="fastbench.loaders.builtin.dali:DaliCpuLoader",
+        summary="NVIDIA DALI: decoded in CPU threads, resized and normalised on the GPU",
+        decoder="libjpeg-turbo",
+        device="CPU and GPU",
+    ),
+    "memory": Entry(
+        target="fastbench.loaders.builtin.memory:MemoryLoader",
+        summary="decoded once into memory and replayed: what a perfect decoder would give",
+        decoder="none while it is timed",
+        device="CPU",
+    ),
+    "opencv": Entry(
+        target="fastbench.loaders.builtin.opencv:OpencvLoader",
+        summary="OpenCV decodes and resizes, in threads; its filters are not the reference's",
+        decoder="libjpeg-turbo in OpenCV",
+        device="CPU",
+        options=("filter",),
+        extra="opencv",
+    ),
+    "spdl": Entry(
+        target="fastbench.loaders.builtin.spdl:SpdlLoader",
+        summary="Meta's SPDL: FFmpeg decodes and scales, in threads",
+        decoder="FFmpeg",
+        device="CPU",
+        options=("filter",),
+        extra="spdl",
+    ),
+    "synthetic": Entry(
+        target="fastbench.loaders.builtin.synthetic:SyntheticLoader",
+        summary="random images, made once and resident on the device: the model's ceiling",
+        decoder="none",
+        device="GPU or CPU",
+    ),
+    "timm": Entry(
+        target="fastbench.loaders.builtin.timm:TimmLoader",
+        summary="timm's create_loader and evaluation transform, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+        extra="timm",
+    ),
+    "torchvision": Entry(
+        target="fastbench.loaders.builtin.torchvision:TorchvisionLoader",
+        summary="the reference: the weights' own transforms on PIL images, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+    ),
+    "torchvision-gpu": Entry(
+        target="fastbench.loaders.builtin.torchvision_gpu:TorchvisionGpuLoader",
+        summary="nvJPEG through torchvision or TorchCodec, resize on the GPU",
+        decoder="nvJPEG",
+        device="GPU",
+    ),
+    "torchvision-tensor": Entry(
+        target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
+        summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
+        decoder="libjpeg-turbo in torchvision",
+        device="CPU",
+    ),
+    "webdataset": Entry(
+        target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",
+        summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+        extra="webdataset",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A loader as `fastbench loaders` lists it.
+
+    A plug-in's summary is the first line of its factory's docstring; `decoder`, `device` and
+    `options` are the factory's attributes of these names, where it has them. `origin` says where a
+    plug-in comes from. `why_not` is None where the loader runs here; else it says what is missing
+    and, where that helps, what installs it.
+    """
+
+    name: str
+    summary: str
+    decoder: str | None = None
+    device: str | None = None
+    options: tuple[str, ...] = ()
+    origin: str | None = None
+    why_not: str | None = None
+
+
+def resolve(name: str) -> Factory:
+    """The factory of a loader.
+
+    Raises `UnknownNameError` for a name that nobody registered, `LoaderMissingError` where its
+    module cannot be imported here.
+    """
+    check_name(name)
+    try:
+        return _load(name)
+    except Exception as error:
+        why = _why_not_imported(error)
+        if name in BUILT_IN:
+            command = _installs(name)
+            remedy = f"Install it with {command}" if command else "Install its package"
+            raise LoaderMissingError(
+                f"The loader {name!r} cannot run here: {why}. "
+                f"{remedy}, or choose another with --loader."
+            ) from error
+        raise LoaderMissingError(
+            f"{title(name)} failed to import: {why}. Mend or uninstall its package."
+        ) from error
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError`, with the nearest name, for a loader that nobody registered."""
+    if name in BUILT_IN:
+        return
+    known = sorted({*BUILT_IN, *installed()})
+    if name not in known:
+        raise UnknownNameError(
+            f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+        )
+
+
+def listing() -> list[Listed]:
+    """Every loader, sorted by name. To know whether one runs here its module is imported."""
+    listed = [
+        Listed(
+            name=name,
+            summary=entry.summary,
+            decoder=entry.decoder,
+            device=entry.device,
+            options=entry.options,
+            why_not=why_not(name),
+        )
+        for name, entry in BUILT_IN.items()
+    ]
+    for name, plug_in in installed().items():
+        if name in BUILT_IN:
+            reason = "a built-in loader has this name, and is run in its place: rename it"
+            listed.append(Listed(name=name, summary="", origin=_origin(plug_in), why_not=reason))
+        else:
+            listed.append(_list_plug_in(name, plug_in))
+    return sorted(listed, key=lambda loader: (loader.name, loader.origin or ""))
+
+
+def why_not(name: str) -> str | None:
+    """Why a loader cannot run here, or None: its package is tried, and nothing is opened.
+
+    A factory that needs more than its package has a static method `why_not() -> str | None`.
+    """
+    try:
+        factory = _load(name)
+    except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
+        command = _installs(name) if name in BUILT_IN else None
+        return _why_not_imported(error) + (f"; {command}" if command else "")
+    probe = getattr(factory, "why_not", None)
+    if probe is None:
+        return None
+    try:
+        reason: str | None = probe()
+    except Exception as error:  # noqa: BLE001
+        return f"its why_not() raised {type(error).__name__}: {_reason(error)}"
+    return reason
+
+
+def title(name: str) -> str:
+    """A loader at the head of a sentence; a plug-in with where it comes from."""
+    plug_in = None if name in BUILT_IN else installed().get(name)
+    if plug_in is None:
+        return f"The loader {name!r}"
+    return f"The plug-in loader {name!r} ({_origin(plug_in)})"
+
+
+def check_options(loader: str, options: Mapping[str, Setting]) -> None:
+    """Raise `UsageError` for an option that a built-in loader does not have.
+
+    The values of those that every loader has are checked too. A plug-in checks its own, when it is
+    opened.
+    """
+    for name, least in GENERAL_OPTIONS.items():
+        value = options.get(name, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(
+                f"--loader-option {loader}.{name} is {value}. Give a whole number of at least "
+                f"{least}."
+            )
+    if loader not in BUILT_IN:
+        return
+    known = [*GENERAL_OPTIONS, *BUILT_IN[loader].options]
+    for name in options:
+        if name not in known:
+            raise UsageError(
+                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, known)} "
+                f"It has: {', '.join(known)}."
+            )
+
+
+def installed() -> dict[str, Any]:
+    """The plug-in loaders that installed packages register, by name."""
+    import importlib.metadata
+
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _load(name: str) -> Factory:
+    """Import a loader's module; whatever that raises."""
+    if name not in BUILT_IN:
+        plugged: Factory = installed()[name].load()
+        return plugged
+    module, _, attribute = BUILT_IN[name].target.partition(":")
+    factory: Factory = getattr(importlib.import_module(module), attribute)
+    return factory
+
+
+def _list_plug_in(name: str, plug_in: Any) -> Listed:
+    reason = why_not(name)
+    factory: Any = None
+    with contextlib.suppress(Exception):  # `why_not` has said it
+        factory = plug_in.load()
+    docstring = (getattr(factory, "__doc__", None) or "").strip()
+    return Listed(
+        name=name,
+        summary=docstring.splitlines()[0].rstrip(".") if docstring else "",
+        decoder=_stated(factory, "decoder", str),
+        device=_stated(factory, "device", str),
+        options=_stated(factory, "options", tuple) or (),
+        origin=_origin(plug_in),
+        why_not=reason,
+    )
+
+
+def _stated(factory: Any, name: str, kind: type[T]) -> T | None:
+    """An attribute of a factory, where it has one of this kind: a class may call others so."""
+    value = getattr(factory, name, None)
+    return value if isinstance(value, kind) else None
+
+
+def _installs(name: str) -> str | None:
+    """What installs a built-in loader's package, where it is not always there."""
+    extra = BUILT_IN[name].extra
+    return f'pip install "fastbench[{extra}]"' if extra else None
+
+
+def _origin(plug_in: Any) -> str:
+    """`package.module:Factory, of distribution 1.0`."""
+    distribution = getattr(plug_in, "dist", None)
+    of = f", of {distribution.name} {distribution.version}" if distribution else ""
+    return f"{plug_in.value}{of}"
+
+
+def _why_not_imported(error: Exception) -> str:
+    """The error in words: what is missing speaks for itself, anything else says what it is."""
+    kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
+    return f"{kind}{_reason(error)}"
+
+
+def _reason(error: BaseException) -> str:
+    """An exception's first line, without its full stop."""
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")

@@ -1,0 +1,1 @@
+"""What several loaders stand on: threads, worker processes, CUDA streams, pixels."""
