@@ -23,17 +23,17 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
-from fastbench import environment
 from fastbench.ab import num_queued
-from fastbench.clock import make_clock
 from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.interleave import NUM_PAIRS, Side, interleave
 from fastbench.loaders.base import LoaderSpec
 from fastbench.loaders.registry import resolve
+from fastbench.measure import machine
+from fastbench.measure.clock import make_clock
+from fastbench.measure.interleave import NUM_PAIRS, Side, interleave
 from fastbench.models.classifier import Classifier
-from fastbench.models.zoo import load_model
+from fastbench.models.torchvision import load_model
 from fastbench.records.record import ratio_of_pairs
 
 SLOWDOWNS_PCT = (3, 5, 6, 7, 8, 9, 10, 12, 15)
@@ -93,7 +93,7 @@ def report(
         record = {
             "benchmark": "ab_power",
             "command": shlex.join(["uv", "run", "python", *sys.argv]),
-            "environment": environment.describe(),
+            "environment": machine.describe(),
             "batch_size": arguments.batch_size,
             "num_pairs": NUM_PAIRS,
             "num_repetitions": num,

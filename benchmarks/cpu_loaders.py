@@ -39,7 +39,6 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads torchvision's operators
 
-from fastbench import environment
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.core.stats import median_interval
@@ -48,7 +47,8 @@ from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import LoaderSpec, Preprocess
 from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.loaders.registry import BUILT_IN, resolve
-from fastbench.telemetry import Watch
+from fastbench.measure import machine
+from fastbench.measure.telemetry import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ def main() -> None:
         record = {
             "benchmark": "cpu_loaders",
             "command": shlex.join(["uv run python", *sys.argv]).replace("'", ""),
-            "environment": environment.describe(),
+            "environment": machine.describe(),
             "data": describe(manifest),
             "batch_size": spec.batch_size,
             "num_threads": spec.num_threads,

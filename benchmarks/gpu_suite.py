@@ -42,12 +42,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import torch
 from rich.console import Console
 
-from fastbench import environment
 from fastbench.core import nvidia
 from fastbench.core.config import RunConfig
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.data.sample.draw_all import ensure_sample
+from fastbench.measure import machine
 from fastbench.records.record import FailedRow
 from fastbench.report.table import render
 from fastbench.session import Session
@@ -228,7 +228,7 @@ def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
     summary = {
         "benchmark": "gpu_suite",
         "command": " ".join(["python", *sys.argv]),
-        "environment": environment.describe(),
+        "environment": machine.describe(),
         "jpeg": jpeg,
         "answers": answer(suite.records),
         "failed": suite.failed,
@@ -279,12 +279,12 @@ def engine_report(data: Path) -> dict[str, Any]:
 
 def decode_rate(data: Path, load: float) -> float:
     """The dali loader alone for two seconds."""
-    from fastbench.clock import make_clock
     from fastbench.data.dataset import scan
     from fastbench.loaders.base import LoaderSpec
     from fastbench.loaders.registry import resolve
-    from fastbench.models.zoo import load_model
-    from fastbench.runner import sample_loader
+    from fastbench.measure.clock import make_clock
+    from fastbench.measure.passes import sample_loader
+    from fastbench.models.torchvision import load_model
 
     manifest = scan(data)
     spec = LoaderSpec(

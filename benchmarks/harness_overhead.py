@@ -38,8 +38,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 
 import torch
 
-from fastbench import environment, runner
-from fastbench.clock import make_clock
 from fastbench.core.device import choose_device, num_cores
 from fastbench.core.stats import median_interval
 from fastbench.data.dataset import scan
@@ -47,9 +45,12 @@ from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import resolve
-from fastbench.models.classifier import Classifier, Tally
-from fastbench.models.zoo import load_model
-from fastbench.telemetry import Watch
+from fastbench.measure import machine, passes
+from fastbench.measure.clock import make_clock
+from fastbench.measure.tally import Tally
+from fastbench.measure.telemetry import Watch
+from fastbench.models.classifier import Classifier
+from fastbench.models.torchvision import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,7 +120,7 @@ def main() -> None:
         record = {
             "benchmark": "harness_overhead",
             "command": shlex.join(["uv", "run", "python", *sys.argv]),
-            "environment": environment.describe(),
+            "environment": machine.describe(),
             "batch_size": batch_size,
             "num_images": len(manifest),
             "results": results,
@@ -160,7 +161,7 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
             return self.logits
 
     loader = CheckedLoader("synthetic", resolve("synthetic"), spec)
-    plan = runner.Plan(
+    plan = passes.Plan(
         min_seconds=1.0,
         warm_up_batches=100,
         warm_up_seconds=0,
@@ -171,7 +172,7 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
     for _ in range(5):
         tally = Tally(len(spec.paths), tuple(i % 24 for i in range(len(spec.paths))), spec.device)
         clock = make_clock(torch.device(spec.device))
-        measured = runner.end_to_end(loader, Constant(), tally, clock, plan, spec.num_batches)
+        measured = passes.end_to_end(loader, Constant(), tally, clock, plan, spec.num_batches)
         costs.append(measured.wall_s / (measured.num_epochs * spec.num_batches))
     return min(costs)
 
@@ -192,7 +193,7 @@ def cost_of_watching(spec: LoaderSpec, device: torch.device) -> float:
 
 
 def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:
-    plan = runner.Plan(
+    plan = passes.Plan(
         min_seconds=0,
         warm_up_batches=WARM_UP_BATCHES,
         warm_up_seconds=0,
@@ -201,7 +202,7 @@ def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpe
     )
     tally = Tally(len(spec.paths), tuple(range(len(spec.paths))), spec.device)
     clock = make_clock(torch.device(spec.device))
-    measured = runner.end_to_end(loader, classifier, tally, clock, plan, spec.num_batches)
+    measured = passes.end_to_end(loader, classifier, tally, clock, plan, spec.num_batches)
     return measured.num_images / measured.wall_s
 
 

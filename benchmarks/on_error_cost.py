@@ -26,13 +26,13 @@ from pathlib import Path
 
 from harness_overhead import interleave
 
-from fastbench import environment
 from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import LoaderSpec
 from fastbench.loaders.registry import resolve
-from fastbench.models.zoo import load_model
+from fastbench.measure import machine
+from fastbench.models.torchvision import load_model
 
 NUM_SCANS = 5
 WARM_UP_BATCHES = 4
@@ -71,7 +71,7 @@ def main() -> None:
         record = {
             "benchmark": "on_error_cost",
             "command": "uv run python benchmarks/on_error_cost.py",
-            "environment": environment.describe(),
+            "environment": machine.describe(),
             "num_files": len(failing),
             "num_bytes": sum(failing.num_bytes),
             "scan_s_per_1000_files": seconds,

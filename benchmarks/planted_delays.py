@@ -1,8 +1,8 @@
 """Do fastbench's figures come out right where the truth is known?
 
 Delays are planted: a loader that sleeps a known time for each batch, before a model that does too.
-The real passes of `fastbench.runner` measure them with the clock of the CPU, and a `Record` is made
-of what they say, as of a run. Each figure that fastbench derives is held against the truth.
+The real passes of `fastbench.measure.passes` measure them with the clock of the CPU, and a `Record`
+is made of what they say, as of a run. Each figure that fastbench derives is held against the truth.
 
 The truth is twofold. *Planned* is what was planted, by arithmetic on paper. *Took place* is the
 same with the delays that were really slept: `time.sleep` never wakes early, and on a busy machine
@@ -52,11 +52,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fastbench import environment, runner
-from fastbench.clock import HostClock
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.loaders.base import Batch, Setting
-from fastbench.models.classifier import Tally
+from fastbench.measure import machine
+from fastbench.measure import passes as runner
+from fastbench.measure.clock import HostClock
+from fastbench.measure.tally import Tally
 from fastbench.records.accuracy import Accuracy
 from fastbench.records.advice import advise
 from fastbench.records.record import Record
@@ -819,7 +820,7 @@ def main() -> None:
             "benchmark": "planted_delays",
             "command": shlex.join(["uv", "run", "python", "benchmarks/planted_delays.py",
                                    *sys.argv[1:]]),
-            "environment": environment.describe(),
+            "environment": machine.describe(),
             "load_average": {"before": load_before, "after": os.getloadavg()},
             "wall_s": wall_s,
             "batch_size": BATCH_SIZE,

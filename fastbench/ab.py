@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from fastbench.clock import make_clock
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, UsageError
-from fastbench.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
+from fastbench.measure.clock import make_clock
+from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
 from fastbench.models.classifier import forget_compiled
 from fastbench.records.record import AbRecord, FailedRow
 from fastbench.records.store import write_ab_record

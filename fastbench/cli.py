@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options, given_options
 from fastbench.cli_loaders import add_check, list_loaders
+from fastbench.cli_run import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import (
     EXIT_INTERRUPTED,
@@ -22,7 +23,6 @@ from fastbench.core.errors import (
 )
 from fastbench.core.units import SPELT_OUT
 from fastbench.data_commands import Command, Make, add_commands
-from fastbench.measure import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.report.commands import add_options as add_report_options
 from fastbench.report.commands import report
 
@@ -241,7 +241,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _models(_: argparse.Namespace) -> int:
-    from fastbench.models import HINT, known_names
+    from fastbench.models.registry import HINT, known_names
 
     say("\n".join(known_names()))
     sys.stderr.write(HINT + "\n")  # the list on stdout stays one of names
@@ -249,7 +249,7 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _env(_: argparse.Namespace) -> int:
-    from fastbench.environment import describe
+    from fastbench.measure.machine import describe
     from fastbench.report.environment import render
 
     say(render(describe()))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from fastbench import parity
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.data.dataset import varied
-from fastbench.diagnose import name_cause
+from fastbench.measure import agreement
+from fastbench.measure.diagnose import name_cause
+from fastbench.measure.difference_image import draw_difference
 from fastbench.records.gates import judge_pixels
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_parity_record
-from fastbench.report.picture import draw_difference
 from fastbench.row import describe_run
 from fastbench.workbench import Bench, Workbench, open_loader
 
@@ -78,7 +78,7 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     return ParityRecord(
         **describe_run(workbench.conditions, bench, loader, settings),
         labels=labels.how,
-        parity=parity.compare_predictions(
+        parity=agreement.compare_predictions(
             found.predictions,
             found.reference_predictions,
             labels.indices,
@@ -97,7 +97,7 @@ def _compare(
     names: Sequence[str],
     notes: list[str],
     settings: dict[str, Setting] | None = None,
-) -> tuple[parity.Comparison, Pixels]:
+) -> tuple[agreement.Comparison, Pixels]:
     """Read a loader and the reference in step; name the fault and draw it where they differ."""
     config, reference = workbench.config, workbench.config.reference
     spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
@@ -114,7 +114,7 @@ def _compare(
             )
         if settings is not None:
             settings.update(loader.settings)
-        found = parity.compare_in_step(
+        found = agreement.compare_in_step(
             loader, its_loader, workbench.float32(bench), spec.preprocess
         )
     pixels = found.pixels(names, None)

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fastbench import environment, runner
-from fastbench.clock import make_clock
+from fastbench.measure import machine
+from fastbench.measure import passes as runner
+from fastbench.measure.clock import make_clock
+from fastbench.measure.per_class import count_classes, count_confusions, running_values
+from fastbench.measure.telemetry import Watch
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import (
@@ -27,15 +30,14 @@ from fastbench.records.speed import (
     WarmUp,
 )
 from fastbench.records.store import SCHEMA_VERSION
-from fastbench.scoring import count_classes, count_confusions, running_values
-from fastbench.telemetry import Watch
 from fastbench.workbench import Bench, Conditions, open_loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fastbench.loaders.base import Factory, LoaderSpec, Setting
-    from fastbench.models.classifier import Classifier, Scores, Tally
+    from fastbench.measure.tally import Scores, Tally
+    from fastbench.models.classifier import Classifier
 
 __all__ = [
     "Passes",
@@ -196,7 +198,7 @@ def describe_run(
         "device": str(conditions.device),
         "batch_size": conditions.batch_size,
         "config": dataclasses.asdict(conditions.config),
-        "environment": environment.describe(),
+        "environment": machine.describe(),
         "data": _describe_data(conditions),
         "preprocess": {
             **dataclasses.asdict(model.preprocess),

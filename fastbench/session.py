@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torchvision
 
-from fastbench import parity, references, runner, tune
-from fastbench.clock import make_clock
+from fastbench import references
 from fastbench.comparison import compare_some
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError
 from fastbench.data.labels import BY_WNID
 from fastbench.loaders.registry import resolve
-from fastbench.models import check_name
+from fastbench.measure import agreement, loader_settings
+from fastbench.measure import passes as runner
+from fastbench.measure.clock import make_clock
 from fastbench.models.classifier import forget_compiled
 from fastbench.models.cost import count_cost
+from fastbench.models.registry import check_name
 from fastbench.records.accuracy import Parity, Published
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
     from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
+    from fastbench.measure.tally import Scores
     from fastbench.models.base import LoadedModel
-    from fastbench.models.classifier import Classifier, Scores
+    from fastbench.models.classifier import Classifier
     from fastbench.records.speed import Ceiling, Trial
 
 __all__ = ["Session", "measure_row"]
@@ -256,7 +259,7 @@ class Session:
         key = (name, spec.preprocess, spec.dtype)
         if key not in self._tuned:
             self._workbench.say(f"{name}: searching for its best settings")
-            self._tuned[key] = tune.search(
+            self._tuned[key] = loader_settings.search(
                 lambda tried: open_loader(name, factory, tried),
                 spec,
                 space,
@@ -285,7 +288,7 @@ class Session:
         if name != reference:
             self._workbench.say(f"{bench.model.name} · {name}: pixels against {reference}")
             pixels = compare_some(self._workbench, bench, name, notes)
-        return parity.compare_predictions(
+        return agreement.compare_predictions(
             predictions,
             bench.reference_predictions,
             bench.labels.indices,

@@ -11,7 +11,6 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench import runner
 from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
@@ -19,10 +18,12 @@ from fastbench.data.page_cache import forget, read_all, share_in_memory
 from fastbench.loaders.base import Factory, LoaderSpec
 from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import check_options, resolve
-from fastbench.models import check_name, load_model
+from fastbench.measure import passes
+from fastbench.measure.tally import Scores, Tally
 from fastbench.models.base import LoadedModel, keep_outputs
-from fastbench.models.classifier import Classifier, Scores, Tally
+from fastbench.models.classifier import Classifier
 from fastbench.models.cost import Cost
+from fastbench.models.registry import check_name, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ class Conditions:
     device: torch.device
     dtype: str
     batch_size: int
-    plan: runner.Plan
+    plan: passes.Plan
     page_cache: str
     page_cache_share: float | None
 
@@ -120,7 +121,7 @@ class Workbench:
             device=self.device,
             dtype=("float16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype,
             batch_size=config.batch_size or DEFAULT_BATCH_SIZE[self.device.type],
-            plan=runner.Plan.make(
+            plan=passes.Plan.make(
                 min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
             ),
             page_cache=page_cache,
@@ -210,8 +211,8 @@ class Workbench:
         tally = self.tally(bench)
         spec = dataclasses.replace(spec, repeatable=True)
         with open_loader(name, self.factories[name], spec) as loader:
-            scores = runner.score(loader, classifier, tally)
-        runner.check_each_once(scores, 1, self.manifest.names, name)
+            scores = passes.score(loader, classifier, tally)
+        passes.check_each_once(scores, 1, self.manifest.names, name)
         return scores
 
 

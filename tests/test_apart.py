@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 from test_invariants import sound
 
-from fastbench import apart, cli, measure, options, sweep
+from fastbench import apart, cli, cli_run, options, sweep
 from fastbench.core import errors
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
@@ -177,7 +177,7 @@ def test_two_runs_of_one_second_have_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = [measure._open_output(None) for _ in range(5)]
+    made = [cli_run._open_output(None) for _ in range(5)]
     assert len({folder for folder, _ in made}) == 5
     assert all(is_new for _, is_new in made)
     assert all(folder.parent == Path("fastbench-results") for folder, _ in made)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from fastbench import clock as clock_module
-from fastbench.clock import CudaClock
+from fastbench.measure import clock as clock_module
+from fastbench.measure.clock import CudaClock
 
 
 class Gpu:

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from fastbench.core.errors import CompileError, FastbenchError, UsageError
-from fastbench.models import check_name, load_model
 from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost
 from fastbench.models.exported import ExportedModule
+from fastbench.models.registry import check_name, load_model
 
 EAGER: dict[str, Any] = {"device": "cpu", "dtype": "float32"}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_results import make
 
-from fastbench.parity import compare_predictions
+from fastbench.measure.agreement import compare_predictions
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Throughput
 

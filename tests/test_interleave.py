@@ -13,11 +13,11 @@ from rich.console import Console
 
 from fastbench import cli
 from fastbench.ab import num_queued
-from fastbench.clock import HostClock
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
-from fastbench.interleave import Side, interleave
 from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.measure.clock import HostClock
+from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
 from fastbench.report import ab as report
 

@@ -29,7 +29,7 @@ from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.loaders.registry import BUILT_IN, resolve
 from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.loaders.shared.pixels import levels_of
-from fastbench.models.zoo import preprocess_of
+from fastbench.models.torchvision import preprocess_of
 
 IMAGENET = Preprocess(
     resize=256,

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torchvision
 
-from fastbench.models import load_model
 from fastbench.models.base import LoadedModel, class_space, usual_preprocess
 from fastbench.models.cost import Cost, count_cost
+from fastbench.models.registry import load_model
 
 
 def loaded(module: torch.nn.Module, crop: int = 8) -> LoadedModel:

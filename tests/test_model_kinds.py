@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import save_file
 from test_exported_models import EAGER, noise, said, write_export, write_script
 
-from fastbench import cli, models
+from fastbench import cli
 from fastbench.core.errors import FastbenchError, ModelError, UnknownNameError
 from fastbench.loaders.base import Preprocess
-from fastbench.models import check_name, load_model
+from fastbench.models import registry
 from fastbench.models.base import LoadedModel, Model, class_space, keep_outputs
 from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost
+from fastbench.models.registry import check_name, load_model
 from fastbench.records.store import read_record
 
 NETS = """
@@ -227,7 +228,7 @@ def test_a_plug_in(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.syspath_prepend(here)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries)
-    assert models.known_names()[-2:] == ["mine", "theirs"]
+    assert registry.known_names()[-2:] == ["mine", "theirs"]
     check_name("mine")
     model = load_model("mine")
     assert (model.name, model.preprocess.crop, model.weights) == ("mine", 48, "its own")
@@ -324,7 +325,7 @@ def test_names_are_checked_before_the_data(
 def test_the_list_of_models_can_be_piped(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models"]) == 0
     shown = capsys.readouterr()
-    assert shown.out.split() == shown.out.splitlines() == models.known_names()
+    assert shown.out.split() == shown.out.splitlines() == registry.known_names()
     assert shown.err == (
         "Also: timm:NAME, package.module:callable, or a file of TorchScript or torch.export "
         "(.pt2).\n"

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from test_model_kinds import STATED
 
 from fastbench.core.errors import ModelError, UnknownNameError, WeightsError
-from fastbench.models import check_name, load_model
 from fastbench.models import timm as ours
 from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost
+from fastbench.models.registry import check_name, load_model
 
 NAME = "timm:test_resnet.r160_in1k"
 

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 
 from fastbench.core.errors import CompileError, UnknownNameError, WeightsError
 from fastbench.loaders.base import Batch
-from fastbench.models import known_names
-from fastbench.models.classifier import Classifier, Tally, forget_compiled
-from fastbench.models.zoo import load_model, preprocess_of
+from fastbench.measure.tally import Tally
+from fastbench.models.classifier import Classifier, forget_compiled
+from fastbench.models.registry import known_names
+from fastbench.models.torchvision import load_model, preprocess_of
 
 NAME = "shufflenet_v2_x0_5"
 

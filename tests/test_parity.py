@@ -20,7 +20,7 @@ from fastbench.core.errors import LoaderError, ModelError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.parity import compare_in_step, compare_predictions
+from fastbench.measure.agreement import compare_in_step, compare_predictions
 from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
 from fastbench.records.gates import compare_pixels, judge_parity, judge_pixels, judge_published
 from fastbench.report import parity as report

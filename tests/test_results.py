@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from fastbench.core.errors import OutputError, RecordError
-from fastbench.parity import compare_predictions
+from fastbench.measure.agreement import compare_predictions
 from fastbench.records.accuracy import Accuracy, Published
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from fastbench.clock import HostClock
 from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import Batch, Setting
-from fastbench.models.classifier import Tally
-from fastbench.runner import (
+from fastbench.measure.clock import HostClock
+from fastbench.measure.passes import (
     Plan,
     check_each_once,
     end_to_end,
@@ -20,6 +19,7 @@ from fastbench.runner import (
     model_alone,
     probe_latency,
 )
+from fastbench.measure.tally import Tally
 
 NUM_SAMPLES, BATCH_SIZE = 10, 4
 NAMES = [f"{i}.jpg" for i in range(NUM_SAMPLES)]

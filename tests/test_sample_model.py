@@ -99,7 +99,7 @@ def test_the_file_is_small_and_says_what_it_is() -> None:
     assert json.loads(said["classes"]) == list(CLASS_NAMES)
     assert said["num_classes"] == "24"
     assert said["sample_version"] == str(SAMPLE_VERSION), "the drawing changed: train again"
-    assert said["made_by"].startswith("python -m fastbench.models.train_sample")
+    assert said["made_by"].startswith("python tools/train_sample_model.py")
     assert json.loads(said["preprocess"]) == {
         "resize": 256,
         "crop": 224,

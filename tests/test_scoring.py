@@ -1,8 +1,8 @@
 """Per class, confused with what, and on the way: counted by hand."""
 
 from fastbench.data.labels import ClassSpace
+from fastbench.measure.per_class import count_classes, count_confusions, running_values
 from fastbench.records.accuracy import Confusion, Running
-from fastbench.scoring import count_classes, count_confusions, running_values
 
 CLASSES = ClassSpace(num_classes=4, names=("ant", "bee", "cow", "dog"))
 LABELS = [0, 0, 2, 2, 2, 3]

@@ -160,7 +160,7 @@ def test_the_presets() -> None:
 
 
 def test_every_model_of_the_presets_is_there() -> None:
-    from fastbench.models import check_name
+    from fastbench.models.registry import check_name
 
     for name in PRESETS:
         for row in plan(preset=name).rows:

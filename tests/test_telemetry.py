@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastbench import telemetry
 from fastbench.core import nvidia
-from fastbench.telemetry import Watch, foreign_cpu_s
+from fastbench.measure import telemetry
+from fastbench.measure.telemetry import Watch, foreign_cpu_s
 
 # Takes as many seconds of CPU time as each line says, and answers with all that it has taken.
 SPIN = """

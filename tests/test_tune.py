@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from test_loaders import IMAGENET
 
-from fastbench import tune
 from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import LoaderSpec
+from fastbench.measure import loader_settings
 
 SPEC = LoaderSpec(
     paths=["a"], batch_size=4, preprocess=IMAGENET, device="cpu", dtype="float32", num_threads=2
@@ -53,7 +53,7 @@ def search(seconds_a_batch: dict[tuple[float, int], float | None]) -> tuple[obje
         yield Loader()
 
     space = {"load": (1.0, 0.0, 0.5), "num_threads": (2, 4)}
-    best, trials = tune.search(open_loader, SPEC, space, lambda: clock, seconds=0.01)  # type: ignore[arg-type]
+    best, trials = loader_settings.search(open_loader, SPEC, space, lambda: clock, seconds=0.01)  # type: ignore[arg-type]
     return best, list(trials)
 
 

@@ -8,7 +8,7 @@ the pass.
 
 Whatever a loader raises leaves here as one sentence that names the loader, its cause kept.
 
-What it does not know: whether the pixels are right (see `parity.py`), and what only a hostile
+What it does not know: whether the pixels are right (see `agreement.py`), and what only a hostile
 reader tries, such as closing a loader in mid-epoch (see `contract/`).
 
 Shape suffixes: N batch, C channels, H height, W width, M samples.

@@ -2,7 +2,7 @@
 
 The file's contents tell which. Either has its weights in it, and says nothing of a preprocessing:
 the usual one for ImageNet is taken, at the size that an exported program is fixed to. A file with
-another preprocessing goes through a callable that returns a `Model` (callables.py).
+another preprocessing goes through a callable that returns a `Model` (callable.py).
 
 A program of `torch.export` has its mode, its devices and often its shapes written into it. The
 mode must be that of inference; devices are rewritten where the module is moved; sizes are read off
@@ -89,7 +89,7 @@ def check_name(name: str) -> None:
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
     """Load a file's program and its weights; nothing is drawn from `seed`.
 
-    Raises as `fastbench.models.load_model` does.
+    Raises as `fastbench.models.registry.load_model` does.
     """
     path = Path(name).expanduser()
     kind = _format_of(path, name)

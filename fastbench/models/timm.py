@@ -21,9 +21,9 @@ import torch
 
 from fastbench.core.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
 from fastbench.loaders.base import Preprocess
-from fastbench.models import TIMM
 from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
+from fastbench.models.registry import TIMM
 
 __all__ = ["check_name", "load_model", "preprocess_of"]
 
@@ -65,7 +65,7 @@ def check_name(name: str) -> None:
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
     """Build a model of timm's, with the weights of its name, a local file's, or random ones.
 
-    Raises as `fastbench.models.load_model` does.
+    Raises as `fastbench.models.registry.load_model` does.
     """
     check_name(name)
     if not is_file_name(weights) and _config(name).get("num_classes") == 0:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from fastbench.data.dataset import Manifest
     from fastbench.data.labels import Labels
+    from fastbench.measure.tally import Scores
     from fastbench.models.base import LoadedModel
-    from fastbench.models.classifier import Scores
     from fastbench.records.record import Record
 
 __all__ = ["PredictionsFile"]

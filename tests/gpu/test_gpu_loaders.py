@@ -128,7 +128,8 @@ def test_no_synchronisation_in_the_loop(
     name: str, many: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
     """torch raises on a call of its own that waits for the device."""
-    from fastbench.models.classifier import Classifier, Tally
+    from fastbench.measure.tally import Tally
+    from fastbench.models.classifier import Classifier
 
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, stride=4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()

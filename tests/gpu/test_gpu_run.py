@@ -124,7 +124,7 @@ def test_the_engines_are_told() -> None:
 def test_a_cuda_clock_agrees_with_the_host() -> None:
     import time
 
-    from fastbench.clock import make_clock
+    from fastbench.measure.clock import make_clock
 
     clock = make_clock(torch.device("cuda", 0))
     clock.start()

@@ -23,9 +23,9 @@ import torchvision
 from fastbench.core.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import Preprocess
-from fastbench.models import SAMPLE, known_names, torchvision_names
 from fastbench.models.base import LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
+from fastbench.models.registry import SAMPLE, known_names, torchvision_names
 
 __all__ = ["check_name", "load_model", "preprocess_of"]
 

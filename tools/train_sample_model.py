@@ -1,6 +1,6 @@
 """Can a 1.5 MB model tell when the preprocessing is wrong? This trains the one that does.
 
-    python -m fastbench.models.train_sample [--num-images N] [--epochs E] [--seed S] [--output FILE]
+    python tools/train_sample_model.py [--num-images N] [--epochs E] [--seed S] [--output FILE]
 
 The method: a torchvision `shufflenet_v2_x0_5` with 24 outputs learns the sample's train split
 (`fastbench.data.sample.drawing`) through torchvision's own reference preprocessing: Pillow decodes
@@ -37,6 +37,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 from torchvision.transforms._presets import ImageClassification
 
+import fastbench.models
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.data.sample.drawing import CLASS_NAMES, SAMPLE_VERSION
 
@@ -183,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program; by default the process's own.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m fastbench.models.train_sample",
+        prog="python tools/train_sample_model.py",
         description="Train the embedded model on the embedded sample's train split.",
     )
     parser.add_argument("--num-images", type=int, default=6000, help="images to train on")
@@ -192,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path(__file__).with_name("sample.safetensors"),
+        default=Path(fastbench.models.__path__[0]) / "sample.safetensors",
         help="the file to write",
     )
     options = parser.parse_args(arguments)

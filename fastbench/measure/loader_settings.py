@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastbench import runner
 from fastbench.core.errors import FastbenchError
+from fastbench.measure import passes
 from fastbench.records.speed import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from fastbench.clock import Clock
     from fastbench.loaders.base import Loader, LoaderSpec, Setting
+    from fastbench.measure.clock import Clock
 
 __all__ = ["search"]
 
@@ -48,7 +48,7 @@ def search(
                 continue
             try:
                 with open_loader(spec.with_settings(settings)) as loader:
-                    rate = runner.sample_loader(loader, make_clock(), seconds)
+                    rate = passes.sample_loader(loader, make_clock(), seconds)
             except FastbenchError as error:
                 failure = error
                 trials.append(Trial(settings=settings, images_per_s=None))

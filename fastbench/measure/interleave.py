@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fastbench.clock import Clock
     from fastbench.loaders.base import Batch, Loader
-    from fastbench.runner import Model
+    from fastbench.measure.clock import Clock
+    from fastbench.measure.passes import Model
 
 __all__ = ["NUM_PAIRS", "NUM_PAIRS_QUICK", "Side", "interleave"]
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from fastbench.core.errors import ModelError, UnknownNameError, did_you_mean
-from fastbench.models import GROUP, installed
 from fastbench.models.base import (
     LoadedModel,
     Model,
@@ -31,6 +30,7 @@ from fastbench.models.base import (
     usual_preprocess,
 )
 from fastbench.models.checkpoint import load_into, read_checkpoint
+from fastbench.models.registry import GROUP, installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def check_name(name: str) -> None:
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
     """Call the callable, and load a checkpoint into what it returned if `weights` is a file.
 
-    Raises as `fastbench.models.load_model` does.
+    Raises as `fastbench.models.registry.load_model` does.
     """
     make = _callable(name)
     if weights == "none":

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from fastbench.clock import Clock
     from fastbench.loaders.base import Batch, Loader
-    from fastbench.models.classifier import Scores, Tally
+    from fastbench.measure.clock import Clock
+    from fastbench.measure.tally import Scores, Tally
 
 __all__ = [
     "EndToEnd",

@@ -98,7 +98,7 @@ def _version(package: str) -> str | None:
 
 def _git_state() -> str | None:
     """The commit of the checkout that fastbench runs from, `+changes` if it was edited."""
-    checkout = Path(__file__).parents[1]
+    checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None
     commit = _output("git", "-C", str(checkout), "rev-parse", "HEAD")

@@ -1,0 +1,106 @@
+"""What came out of a pass: hits, predictions and how often each sample came, kept on the device.
+
+Shape suffixes: N batch, C classes, K classes kept, M samples, V valid rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+if TYPE_CHECKING:
+    from fastbench.loaders.base import Batch
+
+__all__ = ["Scores", "Tally"]
+
+NUM_BEST: Final = 5
+"""Top-5 is the field's second figure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a `Tally` counted, on the host.
+
+    `best[i]` has the at most five classes predicted for sample i, the likeliest first,
+    `probabilities[i]` their softmax values, or is None where they were not asked for;
+    `times_seen[i]` is how often the sample came, `places[i]` at which place of the epoch; `hits`
+    has (top-1, top-5) for each epoch, or is None without labels. What is kept by sample is of the
+    last epoch.
+    """
+
+    best: list[list[int]]
+    probabilities: list[list[float]] | None
+    times_seen: list[int]
+    places: list[int]
+    hits: list[tuple[int, int]] | None
+
+    @property
+    def predictions(self) -> list[int]:
+        """The class predicted for each sample."""
+        return [classes[0] for classes in self.best]
+
+
+class Tally:
+    """Counts hits and keeps predictions by sample id, all on the device, without a sync.
+
+    Rows behind a batch's `num_valid` are padding and are cut off before anything is counted.
+    With `probabilities` the softmax values of the five best classes are kept.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        labels: tuple[int, ...] | None,
+        device: str,
+        *,
+        probabilities: bool = False,
+    ) -> None:
+        self._has_labels = labels is not None
+        # Without labels every sample has the label -1, which no model predicts.
+        self._labels_M = torch.tensor(labels or [-1] * num_samples, device=device)
+        self._num_best = NUM_BEST
+        self._best_MK = torch.full((num_samples, NUM_BEST), -1, device=device)
+        self._probabilities_MK = (
+            torch.zeros((num_samples, NUM_BEST), device=device) if probabilities else None
+        )
+        self._seen_M = torch.zeros(num_samples, dtype=torch.int64, device=device)
+        self._places_M = torch.full((num_samples,), -1, device=device)
+        self._place = 0
+        self._hits: list[torch.Tensor] = []
+
+    def begin_epoch(self) -> None:
+        """Count the following batches as a new epoch."""
+        self._hits.append(torch.zeros(2, dtype=torch.int64, device=self._labels_M.device))
+        self._place = 0
+
+    def add(self, logits: torch.Tensor, batch: Batch) -> None:
+        """Score (N, classes) logits of a batch, of which `num_valid` rows count."""
+        with torch.inference_mode():
+            num_valid = batch.num_valid
+            ids_V = batch.ids_N[:num_valid]
+            self._num_best = num_best = min(NUM_BEST, logits.shape[1])
+            best_VK = logits[:num_valid].topk(num_best).indices
+            matches_VK = best_VK == self._labels_M[ids_V, None]
+            self._hits[-1][0] += matches_VK[:, 0].sum()
+            self._hits[-1][1] += matches_VK.sum()
+            self._best_MK[ids_V, :num_best] = best_VK
+            if self._probabilities_MK is not None:
+                probabilities_VC = logits[:num_valid].float().softmax(1)
+                self._probabilities_MK[ids_V, :num_best] = probabilities_VC.gather(1, best_VK)
+            self._seen_M.index_add_(0, ids_V, torch.ones_like(ids_V))
+            place, self._place = self._place, self._place + num_valid
+            self._places_M[ids_V] = torch.arange(place, self._place, device=ids_V.device)
+
+    def read(self) -> Scores:
+        """Bring the counts to the host: the one read of a pass."""
+        hits = [(int(top1), int(top5)) for top1, top5 in torch.stack(self._hits).tolist()]
+        kept = self._probabilities_MK
+        return Scores(
+            best=self._best_MK[:, : self._num_best].tolist(),
+            probabilities=None if kept is None else kept[:, : self._num_best].tolist(),
+            times_seen=self._seen_M.tolist(),
+            places=self._places_M.tolist(),
+            hits=hits if self._has_labels else None,
+        )

@@ -1,0 +1,106 @@
+"""Models by name: what may be given as --model, and which file here makes it.
+
+    sample                      the model in the package, trained on the embedded data set
+    resnet50                    torchvision's (torchvision.py)
+    mine                        a plug-in's, of the entry points `fastbench.models` (callable.py)
+    package.module:callable     what a callable of one's own returns (callable.py)
+    timm:resnet50.a1_in1k       timm's, with timm's preprocessing (timm.py)
+    path/to/model.pt2           TorchScript, or an archive of `torch.export` (exported.py)
+
+Each of these files has the two functions that are here, for its kind of name. Importing this room
+imports no torch; the functions do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from fastbench.models.base import LoadedModel
+
+__all__ = [
+    "HINT",
+    "SAMPLE",
+    "TIMM",
+    "check_name",
+    "installed",
+    "known_names",
+    "load_model",
+    "torchvision_names",
+]
+
+SAMPLE: Final = "sample"
+"""The model in the package, trained on the embedded data set."""
+
+TIMM: Final = "timm:"
+"""What stands before the name of a model of timm's."""
+
+HINT: Final = (
+    "Also: timm:NAME, package.module:callable, or a file of TorchScript or torch.export (.pt2)."
+)
+"""The forms of --model that no list can have."""
+
+GROUP: Final = "fastbench.models"
+_SUFFIXES: Final = frozenset(
+    (".bin", ".ckpt", ".jit", ".onnx", ".pt", ".pt2", ".pth", ".safetensors", ".torchscript", ".ts")
+)
+
+
+def known_names() -> list[str]:
+    """Every model that has a name, sorted, the sample model first and plug-ins last."""
+    built_in = [SAMPLE, *torchvision_names()]
+    return [*built_in, *sorted(name for name in installed() if name not in built_in)]
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownNameError`, with the nearest name, where no model has this one.
+
+    What can be told without loading it is told here: raises `ModelError` for a package that is
+    missing or fails to import, and for a file that holds no model.
+    """
+    _kind(name).check_name(name)
+
+
+def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+    """Make a model of any kind, with its weights, preprocessing and classes.
+
+    `weights` is `DEFAULT`, a `.pth`, `.pt` or `.safetensors` file, `none` for random weights drawn
+    from `seed`, or a name that the kind of model knows.
+
+    Raises `UnknownNameError` for an unknown model or weights, `WeightsError` where the weights
+    cannot be had or do not fit, `ModelError` where the model cannot be made, or gives no logits.
+    """
+    loaded: LoadedModel = _kind(name).load_model(name, weights, seed=seed)
+    return loaded
+
+
+def installed() -> dict[str, Any]:
+    """The models that installed packages register, by name."""
+    import importlib.metadata
+
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def torchvision_names() -> list[str]:
+    """torchvision's classification models, sorted."""
+    from torchvision import models
+
+    # The quantised models live in a module of their own and run on CPUs alone.
+    names: list[Any] = models.list_models(module=models)
+    return sorted(str(name) for name in names)
+
+
+def _kind(name: str) -> Any:
+    """The module that makes a model of this name; torchvision.py refuses an unknown one."""
+    if name.startswith(TIMM):
+        kind = "timm"
+    elif os.sep in name or Path(name).suffix in _SUFFIXES:
+        kind = "exported"
+    elif ":" in name or (name in installed() and name not in (SAMPLE, *torchvision_names())):
+        kind = "callable"
+    else:
+        kind = "torchvision"
+    return importlib.import_module(f"{__package__}.{kind}")
