@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fastbench.comparing import compare
 from fastbench.records.store import read_record
+from fastbench.report.compare.ratio import compare
 
 RUN = (
     *("run", "--loader", "dali", "--reference", "none", "--passes", "end-to-end"),

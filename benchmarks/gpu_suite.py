@@ -49,7 +49,7 @@ from fastbench.core.errors import FastbenchError
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.measure import machine
 from fastbench.records.record import FailedRow
-from fastbench.report.table import render
+from fastbench.report.formats.run_table import render
 from fastbench.session import Session
 from fastbench.workbench import Workbench
 

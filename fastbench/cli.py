@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from fastbench.arguments import Parser, add_options, from_options, given_options
 from fastbench.cli_loaders import add_check, list_loaders
+from fastbench.cli_report import add_options as add_report_options
+from fastbench.cli_report import report
 from fastbench.cli_run import ab_rows, complain, measure, parity_rows, plan_rows, say
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import (
@@ -23,8 +25,6 @@ from fastbench.core.errors import (
 )
 from fastbench.core.units import SPELT_OUT
 from fastbench.data_commands import Command, Make, add_commands
-from fastbench.report.commands import add_options as add_report_options
-from fastbench.report.commands import report
 
 if TYPE_CHECKING:
     import argparse
@@ -180,7 +180,7 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from fastbench.report.progress import Progress
+    from fastbench.cli_console import Progress
     from fastbench.sweep import make_plan, merge, single
 
     given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
@@ -194,7 +194,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if how.dry_run:
         from rich.console import Console
 
-        from fastbench.report.plan import render
+        from fastbench.cli_plan import render
 
         Console().print(render(plan))
         return 0
@@ -212,8 +212,8 @@ def _parity(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from fastbench.report.compare import compare_files
-    from fastbench.verdicts import Gates
+    from fastbench.cli_compare import compare_files
+    from fastbench.report.compare.ci_gate import Gates
 
     code, complaints = compare_files(
         Path(arguments.a).expanduser(),
@@ -249,8 +249,8 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _env(_: argparse.Namespace) -> int:
+    from fastbench.cli_environment import render
     from fastbench.measure.machine import describe
-    from fastbench.report.environment import render
 
     say(render(describe()))
     return 0
@@ -260,8 +260,8 @@ def _data_sample(arguments: argparse.Namespace) -> int:
     if arguments.num_images < 1:
         raise UsageError(f"--num-images is {arguments.num_images}. Give a number of at least 1.")
 
+    from fastbench.cli_console import Progress
     from fastbench.data.sample.draw_all import ensure_sample
-    from fastbench.report.progress import Progress
 
     root = Path(arguments.output).expanduser() if arguments.output else None
     with Progress() as progress:
@@ -274,8 +274,8 @@ def _data_sample(arguments: argparse.Namespace) -> int:
 
 
 def _data_verify(arguments: argparse.Namespace) -> int:
+    from fastbench.cli_console import Progress
     from fastbench.data.dataset import check_all
-    from fastbench.report.progress import Progress
 
     with Progress() as progress:
         checked = check_all(Path(arguments.data), on_progress=progress.count("decoding the images"))
@@ -295,7 +295,7 @@ def _shown(make: Make) -> Command:
     """A command that shows what it makes: its progress, the folder, and what is in it."""
 
     def command(arguments: argparse.Namespace) -> int:
-        from fastbench.report.progress import Progress
+        from fastbench.cli_console import Progress
 
         with Progress() as progress:
             made = make(arguments, progress.count("unpacking the images"))

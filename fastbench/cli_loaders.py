@@ -63,7 +63,7 @@ def list_loaders(_: argparse.Namespace) -> int:
     """Print every loader, and whether it runs here."""
     from rich.console import Console
 
-    from fastbench.report.loaders import render_list
+    from fastbench.cli_loaders_list import render_list
 
     with Console(stderr=True).status("importing what each loader needs"):  # takes seconds
         listed = listing()
@@ -87,8 +87,8 @@ def check_loader(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from fastbench.cli_loaders_list import render_finding, render_head, render_verdict
     from fastbench.data.sample.draw_all import ensure_sample
-    from fastbench.report.loaders import render_finding, render_head, render_verdict
 
     console = Console()
     console.print(render_head(name, NUM_IMAGES, batch_size))

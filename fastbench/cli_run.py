@@ -36,8 +36,8 @@ from fastbench.sweep import PLAN_FILE, RESULTS, seconds_left
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from fastbench.cli_console import Progress
     from fastbench.core.config import RunConfig
-    from fastbench.report.progress import Progress
     from fastbench.sweep import Plan
 
     AnyRecord = Record | ParityRecord | AbRecord
@@ -57,7 +57,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder, is_new = _open_output(output)
 
-    from fastbench.report.progress import Progress
+    from fastbench.cli_console import Progress
 
     records: list[AnyRecord] = []
     complaints: list[str] = []
@@ -190,7 +190,7 @@ def _is_kept(plan: Plan, folder: Path) -> bool:
 
 def _check_predictions(plan: Plan) -> None:
     """A run that goes on adds to the file of predictions; any other makes it."""
-    from fastbench.report.predictions import PredictionsFile
+    from fastbench.predictions_csv import PredictionsFile
 
     name = plan.options.get("predictions")
     if name is not None and not plan.resumed:
@@ -226,15 +226,15 @@ def _show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
     """Print the rows and write the study; what could not be written."""
     from rich.console import Console
 
-    from fastbench.report import ab, parity, table
-    from fastbench.report.study import write_study
+    from fastbench.report.formats import ab_screen, parity_screen, run_table
+    from fastbench.report.formats.accuracy_text import write_study
 
     console = Console()
     # On a narrower one rich would cut figures short: the terminal folds the lines instead.
-    console.width = max(table.NARROWEST, console.width)
+    console.width = max(run_table.NARROWEST, console.width)
     timed = [record for record in records if isinstance(record, Record)]
     if timed:
-        console.print(table.render(timed))
+        console.print(run_table.render(timed))
     pictures, errors = [], []
     try:
         pictures = write_study(timed, folder)
@@ -242,9 +242,9 @@ def _show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
         errors.append(error)
     for record in records:
         if isinstance(record, ParityRecord):
-            console.print(parity.render(record))
+            console.print(parity_screen.render(record))
         elif isinstance(record, AbRecord):
-            console.print(ab.render(record))
+            console.print(ab_screen.render(record))
     say(f"Records: {folder}")
     if pictures:
         say(f"Accuracy: {', '.join(map(str, pictures))}")

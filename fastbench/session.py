@@ -27,10 +27,10 @@ from fastbench.measure.clock import make_clock
 from fastbench.models.classifier import forget_compiled
 from fastbench.models.cost import count_cost
 from fastbench.models.registry import check_name
+from fastbench.predictions_csv import PredictionsFile
 from fastbench.records.accuracy import Parity, Published
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
-from fastbench.report.predictions import PredictionsFile
 from fastbench.row import make_record, run_passes
 from fastbench.workbench import Bench, Workbench, open_loader
 

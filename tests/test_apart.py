@@ -22,14 +22,14 @@ from rich.console import Console
 from test_invariants import sound
 
 from fastbench import apart, cli, cli_run, options, sweep
+from fastbench.cli_console import Progress
+from fastbench.cli_plan import render
 from fastbench.core import errors
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.registry import BUILT_IN
 from fastbench.records.store import read_record, write_record
-from fastbench.report.plan import render
-from fastbench.report.progress import Progress
 
 Run = Callable[..., int]
 STUBBED = (
@@ -138,7 +138,7 @@ def test_a_study_that_cannot_be_written_hides_no_failed_row(
     def full(*_: object) -> None:
         raise OutputError("The accuracy study cannot be written. Free some space.")
 
-    monkeypatch.setattr("fastbench.report.study.write_study", full)
+    monkeypatch.setattr("fastbench.report.formats.accuracy_text.write_study", full)
     assert run(loaders=("damaged", "dali")) == 1
     shown = capsys.readouterr()
     row, study = complaints(shown.err)

@@ -12,14 +12,14 @@ from rich.console import Console
 from test_results import make
 
 from fastbench import cli
-from fastbench.comparing import Comparison, compare, format_ratio
 from fastbench.records.gates import compare_pixels
 from fastbench.records.record import ParityRecord, Record
 from fastbench.records.speed import Throughput, Window
 from fastbench.records.store import read_record, write_record
 from fastbench.records.validity import find_contradictions
-from fastbench.report.compare_pair import render
-from fastbench.verdicts import slowdown
+from fastbench.report.compare.ci_gate import slowdown
+from fastbench.report.compare.pair_screen import render
+from fastbench.report.compare.ratio import Comparison, compare, format_ratio
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = {"num_samples": 1000, "num_bytes": 110_000_000, "digest": "a" * 64, "page_cache": "warm"}

@@ -15,15 +15,15 @@ from test_compare import DATA, MOVED, environment, run, text_of
 from test_pairing import folder_of
 
 from fastbench import cli
-from fastbench.comparing import compare_runs
 from fastbench.core import stats
-from fastbench.pairing import pair_up
 from fastbench.records.accuracy import Accuracy
 from fastbench.records.record import Record
 from fastbench.records.speed import GpuTelemetry, Telemetry
-from fastbench.report import compare_markdown, compare_pair, compare_set
-from fastbench.sets import SetComparison, compare_sets
-from fastbench.verdicts import Gates, Judgement, judge
+from fastbench.report.compare import markdown, pair_screen, set_screen
+from fastbench.report.compare.ci_gate import Gates, Judgement, judge
+from fastbench.report.compare.pair_up import pair_up
+from fastbench.report.compare.ratio import compare_runs
+from fastbench.report.compare.sets import SetComparison, compare_sets
 
 JUDGED = Judgement(0, [], [])
 SLOW, SAME, FAST = (79, 80, 81), (99, 100, 101), (124, 125, 126)
@@ -85,7 +85,7 @@ def compared(a: Path, b: Path) -> SetComparison:
 
 def shown(found: SetComparison, width: int, sort: str = "ratio") -> str:
     file = io.StringIO()
-    Console(file=file, width=width).print(compare_set.render(found, width, sort))
+    Console(file=file, width=width).print(set_screen.render(found, width, sort))
     return file.getvalue()
 
 
@@ -305,7 +305,7 @@ def test_a_narrow_screen_has_fewer_figures_and_cuts_none(tmp_path: Path, width: 
     assert ("images/J" in text) == (width == 70)
     pair = io.StringIO()
     comparison = found.rows[0].comparison
-    Console(file=pair, width=width).print(compare_pair.render(comparison, "a", "b", width))
+    Console(file=pair, width=width).print(pair_screen.render(comparison, "a", "b", width))
     assert "…" not in pair.getvalue()
     words = " ".join(pair.getvalue().split())
     for part in ("images/s", "images per", "B against A", "W", "1.33x"):
@@ -322,7 +322,7 @@ def test_predictions_that_got_worse_are_seen(tmp_path: Path) -> None:
     text = shown(found, 80)
     assert "equal !" in text
     assert "! sample: top-1 fell from 92.50 to 88.00 %" in text
-    front = compare_markdown.render(found, JUDGED).split("<details>")[0]
+    front = markdown.render(found, JUDGED).split("<details>")[0]
     assert "| sample | 1.000x | 0.978–1.023 | **equal !** | −4.50 |" in front
     assert "| m |" not in front
 
@@ -426,10 +426,10 @@ def test_markdown_of_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_markdown_of_names_that_look_like_it() -> None:
     """A code span ends at as many backquotes as it begins with, and a line at any end of one."""
-    assert compare_markdown._code("before") == "`before`"
-    assert compare_markdown._code("`a`` b") == "``` `a`` b ```"
-    assert compare_markdown._code("a\rb") == "`a b`"
-    assert compare_markdown._text("a\r\n| b\r# c") == r"a \| b \# c"
+    assert markdown._code("before") == "`before`"
+    assert markdown._code("`a`` b") == "``` `a`` b ```"
+    assert markdown._code("a\rb") == "`a b`"
+    assert markdown._text("a\r\n| b\r# c") == r"a \| b \# c"
 
 
 def test_markdown_of_a_large_set_fits_a_comment(tmp_path: Path) -> None:
@@ -437,13 +437,13 @@ def test_markdown_of_a_large_set_fits_a_comment(tmp_path: Path) -> None:
     found = compared(a, a)
     label = "a-model-with-quite-a-long-name · torchvision-tensor · float16 · batch 256"
     many = [dataclasses.replace(found.rows[0], label=f"{label} {i}") for i in range(1000)]
-    text = compare_markdown.render(dataclasses.replace(found, rows=many), JUDGED)
+    text = markdown.render(dataclasses.replace(found, rows=many), JUDGED)
     assert len(text) < 65_536
     assert "850 more rows left out." in text
     # Names of models and weights may be paths.
     long = [dataclasses.replace(row, label=f"{'folder_' * 60}{row.label}") for row in many]
     reasons = [f"{'folder_' * 60}{i}.json: too slow" for i in range(100)]
-    text = compare_markdown.render(dataclasses.replace(found, rows=long), Judgement(1, reasons, []))
+    text = markdown.render(dataclasses.replace(found, rows=long), Judgement(1, reasons, []))
     assert 20_000 < len(text) < 65_536
     assert text.count("<details>") == text.count("</details>") == 2
 
@@ -455,7 +455,7 @@ def test_what_chance_does_to_many_rows_is_counted(tmp_path: Path) -> None:
     for num, said in ((9, ""), (10, "0.5 of 10"), (30, "1.5 of 30"), (200, "10 of 200")):
         # Rows without an interval look like nothing.
         many = dataclasses.replace(found, rows=[same] * num + [once] * 5)
-        notes = " ".join(compare_set.notes_of(many, []))
+        notes = " ".join(set_screen.notes_of(many, []))
         assert f"by chance: {said} would." in notes if said else "by chance" not in notes
 
 

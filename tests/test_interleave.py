@@ -19,7 +19,7 @@ from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.measure.clock import HostClock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
-from fastbench.report import ab as report
+from fastbench.report.formats import ab_screen as report
 
 
 class Endless:

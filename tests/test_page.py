@@ -15,10 +15,11 @@ from made_up import made_up, write_made_up
 
 from fastbench import cli
 from fastbench.core.errors import RecordError
-from fastbench.report.columns import COLUMNS
-from fastbench.report.page import content, page
-from fastbench.report.rows import read_rows
-from fastbench.report.sheet import Sheet, View, make_sheet
+from fastbench.report.columns.registry import COLUMNS
+from fastbench.report.html import content, page
+from fastbench.report.read import read_rows
+from fastbench.report.sheet.sheet import Sheet, make_sheet
+from fastbench.report.sheet.view import View
 
 VOID = {"meta", "input", "br", "link", "img"}
 NAMESPACE = "http://www.w3.org/2000/svg"

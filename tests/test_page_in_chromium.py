@@ -14,7 +14,7 @@ import pytest
 from made_up import write_made_up
 from test_page import sheet_of
 
-from fastbench.report.page import page
+from fastbench.report.html import page
 
 PROGRAM = chromium.find()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")

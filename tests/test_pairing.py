@@ -8,9 +8,9 @@ from test_compare import DATA, environment, parity_record, run, written
 
 from fastbench import cli
 from fastbench.core.errors import RecordError
-from fastbench.pairing import Pairs, pair_up
 from fastbench.records.record import Record
 from fastbench.records.store import write_parity_record, write_record
+from fastbench.report.compare.pair_up import Pairs, pair_up
 
 
 def folder_of(folder: Path, **records: Record) -> Path:

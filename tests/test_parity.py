@@ -23,7 +23,7 @@ from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.measure.agreement import compare_in_step, compare_predictions
 from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
 from fastbench.records.gates import compare_pixels, judge_parity, judge_pixels, judge_published
-from fastbench.report import parity as report
+from fastbench.report.formats import parity_screen as report
 
 
 class Faulty:

@@ -1,4 +1,4 @@
-"""What plots are made of: the front, the captions' words, and where labels go. Nothing is drawn."""
+"""What plots are made of: the front, the rows' names, and where labels go. Nothing is drawn."""
 
 import itertools
 from typing import Any
@@ -11,9 +11,9 @@ from fastbench.records.gates import failures_of
 from fastbench.records.record import Record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import style
-from fastbench.report.plots.accuracy_throughput import pareto_front
-from fastbench.report.plots.captions import conditions, names, varying
-from fastbench.report.plots.placing import place_labels
+from fastbench.report.plots.pareto import pareto_front
+from fastbench.report.plots.place_labels import place_labels
+from fastbench.report.plots.row_names import conditions, names, varying
 
 
 @pytest.mark.parametrize(

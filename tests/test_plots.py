@@ -20,9 +20,9 @@ from plot_rows import RECORDS, failing, invalid, latency, real, row
 from fastbench import cli
 from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
 from fastbench.records.record import Record
-from fastbench.report import plots
-from fastbench.report.plots import NothingToShowError, accuracy_throughput
-from fastbench.report.plots.accuracy_throughput import pareto_front
+from fastbench.report.plots import pareto, registry
+from fastbench.report.plots.pareto import pareto_front
+from fastbench.report.plots.registry import NothingToShowError
 
 MODELS = ["alexnet", "vgg16", "resnet18", "googlenet", "squeezenet1_0", "shufflenet_v2_x0_5"]
 LONG = "a_model_of_timm_with_a_really_long_name.in22k_ft_in1k_384"
@@ -115,7 +115,7 @@ def drawn(figure: Figure) -> list[Text]:
 
 @functools.cache
 def figure_of(plot: str, case: str) -> Figure:
-    return plots.draw(plot, CASES[case])
+    return registry.draw(plot, CASES[case])
 
 
 def caption_of(figure: Figure) -> str:
@@ -158,7 +158,7 @@ def test_every_point_has_a_label_that_hides_no_point(case: str) -> None:
 
 
 def test_what_stands_on_the_front_is_bold_and_nothing_else() -> None:
-    figure = plots.draw(
+    figure = registry.draw(
         "accuracy-throughput",
         [
             row(100, top1=950, model="slow"),
@@ -174,7 +174,7 @@ def test_what_stands_on_the_front_is_bold_and_nothing_else() -> None:
 def test_the_throughput_axis_is_logarithmic_beyond_a_decade() -> None:
     def scale(rates: tuple[float, ...]) -> str:
         records = [row(rate, model=f"m{rate}") for rate in rates]
-        return plots.draw("accuracy-throughput", records).axes[0].get_xscale()
+        return registry.draw("accuracy-throughput", records).axes[0].get_xscale()
 
     assert scale((100, 900)) == "linear"
     assert scale((100, 1100)) == "log"
@@ -197,7 +197,7 @@ def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
 
 def test_a_first_look_and_a_cold_cache_are_on_no_front() -> None:
     cold = {**real().data, "page_cache": "cold"}
-    figure = plots.draw(
+    figure = registry.draw(
         "accuracy-throughput",
         [
             row(100, top1=950, model="slow"),
@@ -215,20 +215,20 @@ def test_a_first_look_and_a_cold_cache_are_on_no_front() -> None:
 def test_rows_predicted_among_other_classes_are_on_no_front() -> None:
     present = row(900, top1=990, model="few classes", config={**real().config, "among": "present"})
     records = [row(100, model="a"), row(300, model="b"), present]
-    figure = plots.draw("accuracy-throughput", records)
+    figure = registry.draw("accuracy-throughput", records)
     assert sorted(labels_of(figure)) == ["a", "b"]
     said = "Left out, predicted among other classes: 1 of 3 rows."
     assert said in caption_of(figure)
 
 
 def test_no_room_for_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy_throughput, "_MOST_LABELS", 5)
+    monkeypatch.setattr(pareto, "_MOST_LABELS", 5)
     records = many(20)
     front = pareto_front(
         [r.throughput.images_per_s for r in records],
         [r.accuracy.top1 for r in records if r.accuracy],
     )
-    figure = plots.draw("accuracy-throughput", records)
+    figure = registry.draw("accuracy-throughput", records)
     names = {records[i].model for i in front}
     assert set(labels_of(figure)) == names
     assert 0 < len(front) < 6
@@ -241,7 +241,7 @@ def columns_of(figure: Figure) -> list[str]:
 
 
 def test_loaders_fastest_first_with_cpu_seconds_and_cut_ceilings() -> None:
-    figure = plots.draw(
+    figure = registry.draw(
         "loaders",
         [
             row(100, loader="torchvision", cpu_s=31.4, loader_alone=120, model_alone=5000),
@@ -263,7 +263,7 @@ def test_loaders_stand_together_where_all_else_is_alike() -> None:
         for model, dtype in (("vgg16", "float32"), ("resnet18", "float16"))
         for loader in ("dali", "torchvision")
     ]
-    figure = plots.draw("loaders", records)
+    figure = registry.draw("loaders", records)
     headings = [text.get_text() for text in figure.texts]
     assert {"vgg16 · float32", "resnet18 · float16"} < set(headings)
     ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -272,16 +272,16 @@ def test_loaders_stand_together_where_all_else_is_alike() -> None:
 
 def test_percentiles_that_the_samples_do_not_support_are_refused() -> None:
     few, enough = row(latency=latency(32, 0.2, 10)), row(latency=latency(32, 0.2, 700))
-    texts = columns_of(plots.draw("latency", [few]))
+    texts = columns_of(registry.draw("latency", [few]))
     assert texts == ["n", "10", "p50", "199", "p90", "–", "p99", "–"]
-    texts = columns_of(plots.draw("latency", [enough]))
+    texts = columns_of(registry.draw("latency", [enough]))
     assert texts[:2] == ["n", "700"]
     assert "–" not in texts
 
 
 def test_latency_of_other_batch_sizes_in_one_record() -> None:
     record = row(other_latencies=[latency(1, 0.02), latency(128, 0.9)])
-    figure = plots.draw("batches", [record])
+    figure = registry.draw("batches", [record])
     (axes,) = figure.axes
     assert axes.get_ylabel() == "batch latency, ms"
     assert [x.get_text() for x in axes.get_xticklabels()] == ["1", "32", "128"]
@@ -294,7 +294,7 @@ def test_a_later_row_replaces_an_earlier_one_of_the_same_batch_size() -> None:
         row(500, batch_size=8, created="2026-01-01T00:00:00+00:00"),
         row(200, batch_size=16),
     ]
-    figure = plots.draw("batches", records)
+    figure = registry.draw("batches", records)
     line = figure.axes[0].lines[0]
     assert list(line.get_ydata()) == pytest.approx([100, 200])
     assert "Left out: earlier rows of the same configuration and batch size (1)." in caption_of(
@@ -308,7 +308,7 @@ def test_a_sweep_of_other_threads_is_another_line() -> None:
         for num_threads, rate in ((1, 10), (8, 50))
         for size in (8, 16)
     ]
-    figure = plots.draw("batches", records)
+    figure = registry.draw("batches", records)
     legend = figure.axes[-1].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["1 thread", "8 threads"]
@@ -321,7 +321,7 @@ def test_a_sweep_of_other_threads_is_another_line() -> None:
 
 def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:
     lone = row(gpu=GPUS[0], model="alexnet", weights="V1")
-    figure = plots.draw("gpus", [*on_gpus(), lone, row()])
+    figure = registry.draw("gpus", [*on_gpus(), lone, row()])
     texts = columns_of(figure)
     assert {"15.0", "14.0", "10.0", "3.00x", "1.00x", "600"} < set(texts)
     assert {"resnet50", "vgg16"} < {text.get_text() for text in figure.texts}
@@ -348,12 +348,12 @@ def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:
 )
 def test_refusals_say_what_is_missing(plot: str, records: list[Record], reason: str) -> None:
     with pytest.raises(NothingToShowError, match=reason):
-        plots.draw(plot, records)
+        registry.draw(plot, records)
 
 
 def test_every_plot_that_applies_is_written_and_the_others_are_explained(tmp_path: Path) -> None:
     skipped: list[str] = []
-    paths = plots.write_plots(
+    paths = registry.write_plots(
         [real("torchvision"), real("dali")],
         tmp_path / "new",
         kinds=("png", "svg"),
@@ -377,7 +377,7 @@ def test_every_plot_that_applies_is_written_and_the_others_are_explained(tmp_pat
 def test_the_same_records_give_the_same_bytes_whatever_style_is_set(tmp_path: Path) -> None:
     def write(folder: Path) -> list[bytes]:
         named = ("accuracy-throughput", "loaders")
-        paths = plots.write_plots([real("torchvision"), real()], folder, named, ("png", "svg"))
+        paths = registry.write_plots([real("torchvision"), real()], folder, named, ("png", "svg"))
         assert len(paths) == 4
         return [path.read_bytes() for path in paths]
 
@@ -390,20 +390,20 @@ def test_the_same_records_give_the_same_bytes_whatever_style_is_set(tmp_path: Pa
 
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'loaders'"):
-        plots.write_plots([row()], tmp_path, ["loader"])
+        registry.write_plots([row()], tmp_path, ["loader"])
     with pytest.raises(UsageError, match=r"cannot be 'gif'\. Write png or svg"):
-        plots.write_plots([row()], tmp_path, kinds=["gif"])
+        registry.write_plots([row()], tmp_path, kinds=["gif"])
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        plots.write_plots([row()], tmp_path / "file", ["loaders"])
+        registry.write_plots([row()], tmp_path / "file", ["loaders"])
     damaged = dataclasses.replace(row(), data={"root": "/x"})
     with pytest.raises(RecordError, match="damaged"):
-        plots.write_plots([damaged], tmp_path, ["loaders"])
+        registry.write_plots([damaged], tmp_path, ["loaders"])
 
 
 def test_all_plots_are_registered_and_explained() -> None:
-    folder = Path(plots.__file__).parent
-    for plot in plots.PLOTS.values():
+    folder = Path(registry.__file__).parent
+    for plot in registry.PLOTS.values():
         assert (folder / f"{plot.module}.py").exists()
         assert plot.meaning
         assert plot.needs
@@ -427,8 +427,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_the_list_of_plots_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from fastbench.report import plots\n"
-        "assert plots.PLOTS\n"
+        "from fastbench.report.plots import registry\n"
+        "assert registry.PLOTS\n"
         "heavy = {'matplotlib', 'numpy', 'torch', 'PIL'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

@@ -19,6 +19,7 @@ from test_contract import Right, broken, swap
 
 import fastbench
 from fastbench import cli
+from fastbench.cli_loaders_list import render_finding, render_list, render_verdict
 from fastbench.core.errors import LoaderMissingError, UnknownNameError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -26,7 +27,6 @@ from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
 from fastbench.loaders.registry import BUILT_IN, Listed, listing, resolve, why_not
-from fastbench.report.loaders import render_finding, render_list, render_verdict
 
 EXAMPLE = Path(__file__).with_name("example_plugin")
 SOURCE = Path(fastbench.__file__).parents[1]

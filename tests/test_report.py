@@ -12,12 +12,14 @@ from test_results import make
 from fastbench.core.errors import UnknownNameError, UsageError
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import Throughput
-from fastbench.report.columns import COLUMNS, find
-from fastbench.report.contrast import parse_price
-from fastbench.report.formats import to_jsonl
-from fastbench.report.rows import Row, read_rows
-from fastbench.report.sheet import Sheet, View, make_sheet
-from fastbench.report.terminal import render
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS, find
+from fastbench.report.formats.terminal import render
+from fastbench.report.formats.text import to_jsonl
+from fastbench.report.read import read_rows
+from fastbench.report.sheet.ratios import parse_price
+from fastbench.report.sheet.sheet import Sheet, make_sheet
+from fastbench.report.sheet.view import View
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = Path(__file__).parents[1] / "benchmarks" / "records" / "imagenet-250"

@@ -10,8 +10,9 @@ from fastbench.core.errors import UnknownNameError
 from fastbench.records.accuracy import Parity, Pixels
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import Ceiling, GpuTelemetry, Telemetry
-from fastbench.report.columns import COLUMNS, SETS, choose, find, list_all
-from fastbench.report.rows import Row, read_rows
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS, SETS, choose, find, list_all
+from fastbench.report.read import read_rows
 
 GOLDEN = Path(__file__).parent / "golden"
 

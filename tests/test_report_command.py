@@ -12,7 +12,7 @@ from test_compare import parity_record, run, written
 
 from fastbench import cli
 from fastbench.records.store import write_parity_record
-from fastbench.report.rows import read_rows
+from fastbench.report.read import read_rows
 
 GOLDEN = Path(__file__).parent / "golden"
 

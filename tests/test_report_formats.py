@@ -12,10 +12,10 @@ from test_report import sheet_of
 from test_report_columns import on_gpu, parity, pixels
 
 from fastbench.records.record import Record
-from fastbench.report.columns import COLUMNS, find
-from fastbench.report.formats import to_csv, to_jsonl, to_latex, to_markdown
-from fastbench.report.sheet import Sheet
-from fastbench.report.terminal import render, wrap
+from fastbench.report.columns.registry import COLUMNS, find
+from fastbench.report.formats.terminal import render, wrap
+from fastbench.report.formats.text import to_csv, to_jsonl, to_latex, to_markdown
+from fastbench.report.sheet.sheet import Sheet
 
 
 def some() -> list[Record]:

@@ -15,7 +15,7 @@ from fastbench.records.accuracy import Accuracy, Published
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
 from fastbench.records.store import SCHEMA_VERSION, read_record, write_record
-from fastbench.report import table
+from fastbench.report.formats import run_table
 
 
 def make(**changes: object) -> Record:
@@ -188,7 +188,7 @@ def test_parity_counts_both_ways() -> None:
 
 def text_of(records: list[Record], width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table.render(records))
+    console.print(run_table.render(records))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -180,7 +180,7 @@ def test_a_row_is_kept_where_its_predictions_are_not(
     def full(*_: object) -> None:
         raise OutputError("The disk is full. Free some space.")
 
-    monkeypatch.setattr("fastbench.report.predictions.PredictionsFile.add", full)
+    monkeypatch.setattr("fastbench.predictions_csv.PredictionsFile.add", full)
     code, records = run(images, "--predictions", str(tmp_path / "predictions.csv"))
     assert code == 2
     assert len(records) == 1
@@ -310,7 +310,7 @@ def test_a_failed_row_does_not_lose_the_others(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from fastbench.loaders.registry import synthetic
+    from fastbench.loaders.builtin import synthetic
 
     def out_of_memory(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

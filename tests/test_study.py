@@ -18,7 +18,7 @@ from fastbench.core.errors import OutputError
 from fastbench.records.accuracy import Accuracy, Published
 from fastbench.records.record import Record
 from fastbench.records.speed import Throughput
-from fastbench.report import study
+from fastbench.report.formats import accuracy_text
 from fastbench.report.plots import accuracy, style
 
 MODELS = [
@@ -79,7 +79,7 @@ def study_of(
 
 def test_the_text_to_the_letter() -> None:
     assert (
-        study.summary([alexnet()])
+        accuracy_text.summary([alexnet()])
         == """\
 Top-1 and top-5 accuracy
 ════════════════════════════════════════════════════════════════════════════════
@@ -108,7 +108,7 @@ set; Δ: measured less published, in percentage points.
 
 
 def test_without_published_figures_nothing_is_compared() -> None:
-    text = study.summary([make(published=None)])
+    text = accuracy_text.summary([make(published=None)])
     assert "top-1        92.30     90.48–93.80         923\n" in text
     assert "top-5        99.00     98.17–99.46         990\n" in text
     assert "ublished" not in text
@@ -117,7 +117,7 @@ def test_without_published_figures_nothing_is_compared() -> None:
 
 def test_a_row_without_accuracy_says_why() -> None:
     unlabelled = make(accuracy=None, labels="no labels: the images have no class folders")
-    text = study.summary([make(model="resnet18"), unlabelled])
+    text = accuracy_text.summary([make(model="resnet18"), unlabelled])
     assert "accuracy    none: the images have no class folders\n" in text
     assert text.count("top-1   ") == 1
 
@@ -127,7 +127,7 @@ def test_what_differs_is_said_of_each_row() -> None:
         make(loader="torchvision", created="2026-01-02T03:00:00+00:00"),
         make(dtype="float16", compile_mode="default", created="2026-01-02T04:00:00+00:00"),
     ]
-    text = study.summary(rows)
+    text = accuracy_text.summary(rows)
     assert "\nsample · torchvision · float32 · eager\n" in text
     assert "\nsample · dali · float16 · default\n" in text
     assert "conditions  cpu, float16, batch 32, torch.compile default\n" in text
@@ -137,13 +137,13 @@ def test_what_differs_is_said_of_each_row() -> None:
 
 
 def test_two_weights_of_one_model_are_told_apart() -> None:
-    text = study.summary([make(weights="V1"), make(weights="V2")])
+    text = accuracy_text.summary([make(weights="V1"), make(weights="V2")])
     assert "\nsample · V1\n" in text
     assert "\nsample · V2\n" in text
 
 
 def test_doubts_are_repeated() -> None:
-    text = study.summary([make(notes=["hits differ"], config={"quick": True})])
+    text = accuracy_text.summary([make(notes=["hits differ"], config={"quick": True})])
     assert "note        hits differ\n" in text
     assert "--quick" in text
 
@@ -151,22 +151,22 @@ def test_doubts_are_repeated() -> None:
 def test_a_row_that_does_not_count_says_so() -> None:
     few = Accuracy(num_samples=50_000, top1_correct=26_000, top5_correct=39_533)
     assert "\nFAIL        top-1 is 52.00 %, published 56.52 % (-4.52 points; gate: 0.3" in (
-        study.summary([alexnet(accuracy=few)])
+        accuracy_text.summary([alexnet(accuracy=few)])
     )
     more = dataclasses.replace(few, top1_correct=40_000)
     assert "INVALID     40,000 hits of top-1 and 39,533 of top-5 among 50,000 samples\n" in (
-        study.summary([alexnet(accuracy=more)])
+        accuracy_text.summary([alexnet(accuracy=more)])
     )
     for word in ("FAIL", "INVALID"):
-        assert word not in study.summary([alexnet()])
+        assert word not in accuracy_text.summary([alexnet()])
 
 
 def test_the_gpu_is_the_machine_of_a_row_that_ran_on_it() -> None:
     environment = {"cpu": None, "num_cores": 16, "gpus": [{"name": "A GPU"}]}
-    assert "A GPU, unknown CPU, 16 cores" in study.summary(
+    assert "A GPU, unknown CPU, 16 cores" in accuracy_text.summary(
         [make(device="cuda:0", environment=environment)]
     )
-    assert "A GPU" not in study.summary([make(environment=environment)])
+    assert "A GPU" not in accuracy_text.summary([make(environment=environment)])
 
 
 def test_the_text_has_80_columns() -> None:
@@ -177,7 +177,7 @@ def test_the_text_has_80_columns() -> None:
         notes=["word " * 40],
         weights="a" * 100,
     )
-    for text in (study.summary([row]), study.summary([row, make(model="m" * 90)])):
+    for text in (accuracy_text.summary([row]), accuracy_text.summary([row, make(model="m" * 90)])):
         assert max(map(len, text.splitlines())) == 80
         assert not [line for line in text.splitlines() if line != line.rstrip()]
         assert "a" * 68 in text
@@ -185,7 +185,7 @@ def test_the_text_has_80_columns() -> None:
 
 @pytest.mark.parametrize("num_models", [1, 4, 12])
 def test_the_picture_is_a_png_of_sane_size(num_models: int, tmp_path: Path) -> None:
-    _, path = study.write_study(study_of(num_models), tmp_path)
+    _, path = accuracy_text.write_study(study_of(num_models), tmp_path)
     with Image.open(path) as image:
         assert image.format == "PNG"
         width, height = image.size
@@ -268,7 +268,7 @@ def test_the_picture_says_what_was_run_and_what_is_not_in_it() -> None:
 
 def test_names_that_matplotlib_would_take_for_mathematics(tmp_path: Path) -> None:
     data = {"root": "/$x_{$/\udc80/画像", "num_samples": 1000}
-    paths = study.write_study([make(model="$a$_b", data=data)], tmp_path)
+    paths = accuracy_text.write_study([make(model="$a$_b", data=data)], tmp_path)
     assert "/$x_{$/\\udc80/画像" in paths[0].read_text()
     figure = accuracy.figure([make(model="$a$_b", data=data)])
     assert any(text.get_text().startswith("$a$_b") for text in texts_of(figure))
@@ -276,43 +276,43 @@ def test_names_that_matplotlib_would_take_for_mathematics(tmp_path: Path) -> Non
 
 def test_what_is_written(tmp_path: Path) -> None:
     rows = study_of(1)
-    paths = [path for _ in range(2) for path in study.write_study(rows, tmp_path)]
+    paths = [path for _ in range(2) for path in accuracy_text.write_study(rows, tmp_path)]
     assert [path.name for path in paths] == [
         "accuracy.txt",
         "accuracy.png",
         "accuracy-2.txt",
         "accuracy-2.png",
     ]
-    assert paths[0].read_text("utf-8") == study.summary(rows)
+    assert paths[0].read_text("utf-8") == accuracy_text.summary(rows)
     with Image.open(io.BytesIO(paths[1].read_bytes())) as image:
         assert image.format == "PNG"
 
 
 def test_text_and_picture_bear_one_number(tmp_path: Path) -> None:
     (tmp_path / "accuracy.png").touch()
-    paths = study.write_study(study_of(1), tmp_path)
+    paths = accuracy_text.write_study(study_of(1), tmp_path)
     assert [path.name for path in paths] == ["accuracy-2.txt", "accuracy-2.png"]
     assert not (tmp_path / "accuracy.txt").exists()
 
 
 def test_without_any_accuracy_nothing_is_written(tmp_path: Path) -> None:
-    assert study.write_study([make(accuracy=None)], tmp_path) == []
-    assert study.write_study([], tmp_path) == []
+    assert accuracy_text.write_study([make(accuracy=None)], tmp_path) == []
+    assert accuracy_text.write_study([], tmp_path) == []
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_went_away(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot be written to .*gone \(No such file"):
-        study.write_study([make()], tmp_path / "gone")
+        accuracy_text.write_study([make()], tmp_path / "gone")
 
 
 def test_matplotlib_is_imported_late_and_without_its_global_state() -> None:
     code = (
         "import sys, pathlib, tempfile\n"
         "from test_results import make\n"
-        "from fastbench.report import study\n"
+        "from fastbench.report.formats import accuracy_text\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "study.write_study([make()], pathlib.Path(tempfile.mkdtemp()))\n"
+        "accuracy_text.write_study([make()], pathlib.Path(tempfile.mkdtemp()))\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
     done = subprocess.run(

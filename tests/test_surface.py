@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from fastbench import cli
+from fastbench.cli_report import ENDINGS, FORMATS
 from fastbench.core import config, errors
 from fastbench.loaders.base import GENERAL_OPTIONS
 from fastbench.loaders.contract.rules import RULES
@@ -27,9 +28,8 @@ from fastbench.options import read_preset
 from fastbench.records.advice import NAMES
 from fastbench.records.record import AbRecord, ParityRecord, Record
 from fastbench.records.store import SCHEMA_VERSION, read_record
-from fastbench.report.columns import COLUMNS, SETS
-from fastbench.report.commands import ENDINGS, FORMATS
-from fastbench.report.plots import KINDS, PLOTS
+from fastbench.report.columns.registry import COLUMNS, SETS
+from fastbench.report.plots.registry import KINDS, PLOTS
 
 GOLDEN = Path(__file__).with_name("golden")
 SURFACE = GOLDEN / "surface.json"

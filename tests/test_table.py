@@ -10,12 +10,12 @@ from test_results import make
 
 from fastbench import cli_run
 from fastbench.records.record import Record
-from fastbench.report import table
+from fastbench.report.formats import run_table
 
 
 def lines_of(*records: Record, width: int = 80) -> list[str]:
     file = io.StringIO()
-    Console(file=file, width=width).print(table.render(records))
+    Console(file=file, width=width).print(run_table.render(records))
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from test_compare import DATA, run, text_of, written
 
-from fastbench import cli, verdicts
-from fastbench.comparing import compare, compare_runs
+from fastbench import cli
 from fastbench.core import stats
 from fastbench.records import gates
 from fastbench.records.accuracy import Accuracy, Parity, PerClass, Pixels, Published
 from fastbench.records.record import Record
-from fastbench.verdicts import worsening
+from fastbench.report.compare.ratio import compare, compare_runs
+from fastbench.report.compare.worsening import _gate, worsening
 
 
 def hits(top1: int, *, classes: dict[int, int] | None = None) -> Accuracy:
@@ -177,7 +177,7 @@ def test_every_gate_has_another_name() -> None:
         *gates.judge_parity(lost),
         *gates.judge_published(few, Published(top1=0.7, top5=0.9), "0.3"),
     ]
-    assert len({verdicts._gate(failure) for failure in failures}) == len(failures) == 6
+    assert len({_gate(failure) for failure in failures}) == len(failures) == 6
 
 
 def test_of_repeats_the_median_counts() -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import MIN_SAMPLES, supported_percentile
 from fastbench.core.units import NOT_AVAILABLE, format_milliseconds
-from fastbench.report.plots import captions, style
-from fastbench.report.plots.rows import add_columns, lay_out, plan_rows
+from fastbench.report.plots import row_names, style
+from fastbench.report.plots.row_layout import add_columns, lay_out, plan_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ _MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """A strip a row of batch latency, and of step time. Raises `NothingToShowError`."""
-    sound, invalid = captions.sound(records)
+    sound, invalid = row_names.sound(records)
     if not sound:
         raise style.NothingToShowError("No row is valid. Measure again.")
     plan = plan_rows(sound, None)

@@ -1,0 +1,98 @@
+"""`fastbench compare`: two records, or two sets of them, as a screen, Markdown or JSON.
+
+A pair is a screen of its own, with every figure; more of them are a table, a line each.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, Group, RenderableType
+
+from fastbench.core.errors import OutputError
+from fastbench.core.units import SPELT_OUT
+from fastbench.report.compare import json_output as compare_json
+from fastbench.report.compare import markdown, pair_screen, set_screen
+from fastbench.report.compare.ci_gate import Gates, Judgement, judge
+from fastbench.report.compare.pair_screen import hanging
+from fastbench.report.compare.pair_up import pair_up
+from fastbench.report.compare.sets import SetComparison, compare_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fastbench.report.compare.pair_up import Run
+
+__all__ = ["compare_files"]
+
+_FILE_WIDTH: Final = 120
+
+
+def compare_files(
+    a: Path,
+    b: Path,
+    gates: Gates,
+    *,
+    form: str = "table",
+    sort: str = "ratio",
+    output: Path | None = None,
+) -> tuple[int, list[str]]:
+    """Show the comparison of two files or folders; the exit code, and what to complain of.
+
+    The codes are those of `verdicts.py`. With `output` the comparison goes to that file, and its
+    summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a record
+    whose figures cannot be; `OutputError` where the file cannot be written.
+    """
+    found = compare_sets(pair_up(a, b), str(a), str(b))
+    judgement = judge(found, gates)
+    code, complaints = judgement.code, judgement.complaints
+    if form == "table" and output is None:
+        console = Console()
+        console.print(_screen(found, console.width, sort))
+        return code, complaints
+    text = _text(found, form, sort, judgement)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        _write(output, text)
+        sys.stdout.write(f"{found.summary}.\n{output}\n")
+    return code, complaints
+
+
+def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> str:
+    if form == "json":
+        return compare_json.render(found, judgement, sort) + "\n"
+    if form == "markdown":
+        return markdown.render(found, judgement, sort)
+    file = io.StringIO()
+    Console(file=file, width=_FILE_WIDTH).print(_screen(found, _FILE_WIDTH, sort))
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def _screen(found: SetComparison, width: int, sort: str) -> RenderableType:
+    if len(found.rows) > 1:
+        return set_screen.render(found, width, sort)
+    (row,) = found.rows
+    lone = [
+        hanging(f"only {letter}", set_screen.lone_in_words(each), "yellow")
+        for letter, only in (("A", found.only_a), ("B", found.only_b))
+        for each in only
+    ]
+    screen = pair_screen.render(row.comparison, _names(row.pair.a), _names(row.pair.b), width)
+    return Group(*lone, *([""] if lone else []), screen)
+
+
+def _names(runs: Sequence[Run]) -> str:
+    return ", ".join(str(run.path) for run in runs)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8", SPELT_OUT)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}). Name another file with --output."
+        ) from error

@@ -1,0 +1,229 @@
+"""`fastbench report`: options -> records -> a sheet -> one of the formats, and pictures."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.errors import OutputError, UsageError
+from fastbench.core.units import SPELT_OUT
+
+if TYPE_CHECKING:
+    import argparse
+
+    from fastbench.report.sheet.sheet import Sheet
+    from fastbench.report.sheet.view import View
+
+__all__ = ["add_options", "report"]
+
+FORMATS: Final = ("table", "markdown", "csv", "jsonl", "latex", "html")
+ENDINGS: Final = {
+    ".md": "markdown",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".tex": "latex",
+    ".html": "html",
+}
+DATA: Final = ("csv", "jsonl")
+WIDTH_OF_FILES: Final = 120
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give the parser the options of `fastbench report`."""
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="a record, or a folder of them, searched to its bottom",
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, help="default: what the ending of --output says, else table"
+    )
+    parser.add_argument("--output", metavar="FILE", help="write to a file (default: stdout)")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one HTML page that needs no network: a table to sort and filter, a chart, and "
+        "the records themselves; without --format and --output nothing else is shown",
+    )
+    _add_plot_options(parser)
+    parser.add_argument(
+        "--columns",
+        metavar="A,B,...",
+        help="columns by name, and sets of them: default, loaders, accuracy, gpus, latency, all; "
+        "`--columns help` lists them with their meaning (default: default, and all of them for "
+        "csv and jsonl)",
+    )
+    parser.add_argument("--sort", metavar="COLUMN", help="sort by a column, the best first")
+    parser.add_argument("--reverse", action="store_true", help="turn the order round")
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="group by a column, such as gpu, loader, model, dtype or batch, each value with a "
+        "heading, and ratios to the first",
+    )
+    parser.add_argument(
+        "--across",
+        metavar="COLUMN",
+        help="or group by what was run, with the values of this column below each other",
+    )
+    parser.add_argument(
+        "--baseline", metavar="VALUE", help="the value of --by or --across that ratios are to"
+    )
+    parser.add_argument(
+        "--price",
+        action="append",
+        default=[],
+        metavar="DEVICE=DOLLARS",
+        help='what an hour of a device costs, such as "NVIDIA H200=3.9", for the cost of a million '
+        "images; repeatable",
+    )
+
+
+def _add_plot_options(parser: argparse.ArgumentParser) -> None:
+    from fastbench.report.plots.registry import PLOTS
+
+    parser.add_argument(
+        "--plots",
+        metavar="DIR",
+        help="draw all plots that the records can show, as PNG files; without --format and "
+        "--output nothing else is shown",
+    )
+    shown = "; ".join(f"{name} ({plot.meaning})" for name, plot in PLOTS.items())
+    parser.add_argument(
+        "--plot",
+        action="append",
+        default=[],
+        choices=PLOTS,
+        metavar="NAME",
+        help=f"with --plots: draw only this one, repeatable: {shown}",
+    )
+    parser.add_argument("--svg", action="store_true", help="with --plots: write SVG files too")
+
+
+def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
+    """Read, show or write; the exit code, and what to complain of.
+
+    The code is 1 where a file or a folder could not be used, or a plot that was named could not be
+    drawn. Raises `UsageError` for what cannot be asked for, `OutputError` where a file cannot be
+    written.
+    """
+    if (arguments.columns or "").strip() == "help":
+        from fastbench.report.columns.registry import list_all
+
+        width = min(100, shutil.get_terminal_size().columns)
+        sys.stdout.write(list_all(width) + "\n")
+        return 0, []
+    if not arguments.paths:
+        raise UsageError("There is nothing to report. Name a record, or a folder of records.")
+    if (arguments.plot or arguments.svg) and not arguments.plots:
+        raise UsageError("There is no folder for the plots. Name one with --plots.")
+    ending = Path(arguments.output or "").suffix
+    format_ = arguments.format or ENDINGS.get(ending, "table")
+    view = _view(arguments, format_)
+
+    from fastbench.report.read import read_rows
+    from fastbench.report.sheet.sheet import make_sheet
+
+    found = read_rows(Path(path).expanduser() for path in arguments.paths)
+    sheet, damaged = make_sheet(found.rows, view)
+    complaints = [*found.complaints, *damaged]
+    remarks = [_passed_over(found.passed_over)] if found.passed_over else []
+    if sheet is not None:
+        if arguments.html:
+            _write(sheet, "html", arguments.html)
+        if arguments.plots:
+            (complaints if arguments.plot else remarks).extend(_draw(sheet, arguments))
+        is_enough = arguments.html or arguments.plots
+        if not is_enough or arguments.format or arguments.output:
+            _write(sheet, format_, arguments.output)
+    if sheet is None and not complaints:
+        complaints.append(
+            "There are no records of `fastbench run` there. Name a folder that it wrote."
+        )
+    return (1 if complaints else 0), [*remarks, *complaints]
+
+
+def _view(arguments: argparse.Namespace, format_: str) -> View:
+    from fastbench.report.columns.registry import choose, find
+    from fastbench.report.sheet.ratios import parse_price
+    from fastbench.report.sheet.view import View
+
+    is_data = format_ in DATA
+    columns = arguments.columns
+    if columns is None:
+        columns = "all" if is_data else "default"
+    choose(columns)  # a wrong name is told before anything is read
+
+    def named(name: str | None) -> Any:
+        return None if name is None else find(name)
+
+    return View(
+        columns=columns,
+        sort=named(arguments.sort),
+        reverse=arguments.reverse,
+        by=named(arguments.by),
+        across=named(arguments.across),
+        baseline=arguments.baseline,
+        prices=dict(map(parse_price, arguments.price)),
+        is_data=is_data,
+    )
+
+
+def _write(sheet: Sheet, format_: str, output: str | None) -> None:
+    if output is None:
+        _print(sheet, format_, sys.stdout, None)
+        return
+    path = Path(output).expanduser()
+    try:
+        with open(path, "w", encoding="utf-8", errors=SPELT_OUT, newline="\n") as file:
+            _print(sheet, format_, file, WIDTH_OF_FILES)
+    except OSError as error:
+        raise OutputError(
+            f"The report cannot be written to {path} ({error.strerror}). Name another file."
+        ) from error
+
+
+def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
+    """Draw the plots and list their files; what cannot be drawn, and why."""
+    from fastbench.report.plots.registry import KINDS, write_plots
+
+    skipped: list[str] = []
+    paths = write_plots(
+        [line.row.record for line in sheet.lines],
+        Path(arguments.plots).expanduser(),
+        arguments.plot or None,
+        KINDS if arguments.svg else KINDS[:1],
+        on_skip=skipped.append,
+    )
+    sys.stdout.write("".join(f"{path}\n" for path in paths))
+    return skipped
+
+
+def _print(sheet: Sheet, format_: str, file: Any, width: int | None) -> None:
+    if format_ == "table":
+        from rich.console import Console
+
+        from fastbench.report.formats.terminal import print_sheet
+
+        print_sheet(sheet, Console(file=file, width=width, highlight=False))
+        return
+    from fastbench.report.formats import text
+    from fastbench.report.html.page import render
+
+    write = {
+        "markdown": text.to_markdown,
+        "csv": text.to_csv,
+        "jsonl": text.to_jsonl,
+        "latex": text.to_latex,
+        "html": render,
+    }[format_]
+    file.write(write(sheet))
+
+
+def _passed_over(paths: list[Path]) -> str:
+    named = ", ".join(str(path) for path in paths[:3])
+    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+    return f"Passed over, for they are no rows of `fastbench run`: {named}{more}."

@@ -1,0 +1,218 @@
+"""What is a column of a report? All that a table, a plot or a page has to know of one figure.
+
+Its heading and what it means, how it is read from a row and in which unit, how it is written for
+people, which direction is better. It knows nothing of formats, and rounds only in its text:
+
+    read    Row -> the raw value in the unit `unit` (SI, shares of 0..1), None where there is none
+    bounds  Row -> the range of that value: a 95 % interval, or the windows' extremes
+    text    the value as people read it; `detail` is a second, smaller text below it
+    words   the value in a sentence: `batch 32`, where a column's one value stands above the table
+
+What it does not know: whether two rows may be compared (see `unlike.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from fastbench.core.units import NOT_AVAILABLE
+from fastbench.records.conditions import device_name
+from fastbench.records.gates import compare_pixels, failures_of
+from fastbench.records.store import SCHEMA_VERSION
+from fastbench.records.validity import find_contradictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastbench.records.record import Record
+
+__all__ = [
+    "COST",
+    "DIFFERENT",
+    "FAIL",
+    "FILE",
+    "INVALID",
+    "MACHINE",
+    "OK",
+    "PREDICTIONS",
+    "RUN",
+    "SPEED",
+    "Bounds",
+    "Column",
+    "Row",
+    "Value",
+]
+
+OK: Final = "ok"
+INVALID: Final = "INVALID"
+DIFFERENT: Final = "different"
+FAIL: Final = "FAIL"
+
+Value: TypeAlias = "str | int | float | None"
+Bounds: TypeAlias = "tuple[float, float] | None"
+
+RUN: Final = "what was run"
+SPEED: Final = "speed"
+PREDICTIONS: Final = "predictions"
+COST: Final = "what it took"
+MACHINE: Final = "machine and software"
+FILE: Final = "record"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column; see the module.
+
+    `unit` is that of the raw value, `shown_unit` that of the text where it is another. `best` is
+    the better direction, empty where there is none. `topic` is what a table keeps together.
+    """
+
+    name: str
+    heading: str
+    meaning: str
+    topic: str
+    read: Callable[[Row], Value]
+    show: Callable[[Any], str] = str
+    unit: str = ""
+    shown_unit: str | None = None
+    best: Literal["max", "min", ""] = ""
+    align: Literal["left", "right"] = "right"
+    bounds: Callable[[Row], Bounds] | None = None
+    show_bounds: Callable[[float, float], str] | None = None
+    detail: Callable[[Row], str | None] | None = None
+    words: Callable[[Any], str] = str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_label(self) -> bool:
+        """Whether it says which row this is, and not what was measured."""
+        return self.topic in (RUN, MACHINE, FILE)
+
+    @property
+    def title(self) -> str:
+        """The heading with the unit of what is shown: `latency ms`."""
+        unit = self.unit if self.shown_unit is None else self.shown_unit
+        return self.heading if not unit or unit in self.heading else f"{self.heading} {unit}"
+
+    @property
+    def raw_title(self) -> str:
+        """The name with the unit of the raw value: `latency [s]`."""
+        return self.name if self.unit in ("", self.name) else f"{self.name} [{self.unit}]"
+
+    def text(self, value: Value) -> str:
+        """A value as people read it."""
+        return NOT_AVAILABLE if value is None else self.show(value)
+
+    def in_words(self, value: Value) -> str:
+        """A value in a heading or a sentence: `batch 32`; never empty."""
+        if value is None:
+            return f"{self.heading} unknown"
+        return self.words(value) or self.text(value)
+
+    def detail_of(self, row: Row) -> str:
+        """What stands below the value: its range, or a word; empty where there is nothing."""
+        if self.detail is not None:
+            return self.detail(row) or ""
+        if self.show_bounds is None or (bounds := row.bounds(self)) is None:
+            return ""
+        return self.show_bounds(*bounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A record, where it came from, and what the report adds to it.
+
+    `version` is the schema version of the file. `price_per_h` is what an hour of the device costs,
+    in dollars. `ratio` is the throughput over that of the same configuration on the other side of
+    a contrast, with its 95 % interval where there is one (see `contrast.py`).
+    """
+
+    record: Record
+    path: Path
+    version: int = SCHEMA_VERSION
+    price_per_h: float | None = None
+    ratio: float | None = None
+    ratio_interval: tuple[float, float] | None = None
+    _values: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def value(self, column: Column) -> Value:
+        """The raw value of a column, read once; None where the record does not have it."""
+        if column.name not in self._values:
+            self._values[column.name] = self._read(column)
+        return self._values[column.name]
+
+    def bounds(self, column: Column) -> Bounds:
+        """The range of a column's value; None where it has none, or no finite one."""
+        if column.bounds is None or self.value(column) is None:
+            return None
+        bounds = column.bounds(self)
+        return bounds if bounds and all(map(math.isfinite, bounds)) else None
+
+    def _read(self, column: Column) -> Value:
+        try:
+            value = column.read(self)
+        except ArithmeticError:
+            if not self.invalid:
+                raise
+            return None  # as a throughput over no time
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    @functools.cached_property
+    def invalid(self) -> list[str]:
+        """What contradicts itself in the record, in words."""
+        return find_contradictions(self.record)
+
+    @functools.cached_property
+    def failures(self) -> list[str]:
+        """The gates of parity and accuracy that the row does not pass, in words."""
+        return failures_of(self.record)
+
+    @functools.cached_property
+    def parity(self) -> str | None:
+        """`exact`, `equivalent` or `different` from the reference's images, or `reference`."""
+        parity = self.record.parity
+        if parity is None:
+            return None
+        if parity.is_reference:
+            return "reference"
+        return compare_pixels(parity.pixels) if parity.pixels else None
+
+    @functools.cached_property
+    def status(self) -> str:
+        """`ok`, or why the row is not ranked with the others."""
+        if self.invalid:
+            return INVALID
+        if self.parity == DIFFERENT:
+            return DIFFERENT
+        return FAIL if self.failures else OK
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not ranked: contradictions, the gates that it does not pass, their cause."""
+        said = DIFFERENT if self.parity == DIFFERENT else FAIL
+        parity = self.record.parity
+        cause = parity.pixels.cause if parity and parity.pixels else None
+        return [
+            *(f"{INVALID}: {reason}" for reason in self.invalid),
+            *(f"{said}: {failure}" for failure in self.failures),
+            *([f"probable cause: {cause}"] if cause and self.failures else []),
+        ]
+
+    @functools.cached_property
+    def steps_s(self) -> list[float]:
+        """The step times in order: several percentiles of thousands of them take one sort."""
+        return sorted(self.record.throughput.step_times_s)
+
+    @property
+    def device(self) -> str | None:
+        """As `differences.device_name`."""
+        return device_name(self.record)
+
+    def package(self, *names: str) -> str | None:
+        """The version of the first of these packages that was installed."""
+        packages = self.record.environment.get("packages", {})
+        return next((packages[name] for name in names if packages.get(name)), None)

@@ -1,0 +1,127 @@
+"""What can a report show of a record? The registry of columns, by name; and named sets of them.
+
+`column.py` says what a column is. To add one, write one entry in `figures.py` (speed and what it
+took), `scores.py` (predictions) or `labels.py` (what was run, and where): the help, the legend,
+every format, `--sort` and `--by` have it then.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.errors import UnknownNameError, did_you_mean
+from fastbench.report.columns.accuracy import SCORES
+from fastbench.report.columns.identity import MACHINE_LABELS, RUN_LABELS
+from fastbench.report.columns.speed import FIGURES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastbench.report.columns.column import Column
+
+__all__ = ["COLUMNS", "SETS", "Choice", "choose", "find", "list_all"]
+
+COLUMNS: Final[dict[str, Column]] = {
+    column.name: column for column in (*RUN_LABELS, *FIGURES, *SCORES, *MACHINE_LABELS)
+}
+"""Every column by its name, in the order of the help and of `all`."""
+
+_NAMES: Final = {
+    alias: column for column in COLUMNS.values() for alias in (column.name, *column.aliases)
+}
+
+SETS: Final[dict[str, tuple[str, ...]]] = {
+    "default": (
+        *("images/s", "ratio", "of-ceiling", "batch-latency", "images/J", "cost"),
+        *("top-1", "top-5", "agreement", "parity"),
+    ),
+    "loaders": (
+        *("loader", "decoder", "loader-ceiling", "images/s", "ratio", "loader-cpu-s"),
+        *("top-1", "agreement", "parity-max", "parity-mean", "parity"),
+    ),
+    "accuracy": (
+        *("top-1", "top-5", "published", "delta-top-1"),
+        *("agreement", "parity-max", "parity-mean", "parity"),
+    ),
+    "gpus": (
+        *("device", "images/s", "ratio", "of-ceiling", "images/J", "cost", "watts", "gpu-memory"),
+        *("top-1", "parity"),
+    ),
+    "latency": ("images/s", "ratio", "batch-latency", "step-p50", "step-p90", "step-p99", "stall"),
+    "all": tuple(COLUMNS),
+}
+"""Columns that go well together. Those that tell the rows apart come before them by themselves."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A column of a table; `is_asked` where it was named itself and not by a set of columns."""
+
+    column: Column
+    is_asked: bool
+
+
+def find(name: str, others: Iterable[str] = ()) -> Column:
+    """The column of this name or alias, whatever its case; `others` could have been meant too.
+
+    Raises `UnknownNameError` for another name.
+    """
+    asked = name.strip()
+    for known, column in _NAMES.items():
+        if asked.lower().replace("_", "-") == known.lower():
+            return column
+    raise UnknownNameError(
+        f"There is no column {asked!r}.{did_you_mean(asked, [*_NAMES, *others])} "
+        f"`fastbench report --columns help` lists them."
+    )
+
+
+def choose(text: str) -> list[Choice]:
+    """`loader,images/s` or `loaders,cost` -> columns, each once; names of sets stand for theirs.
+
+    Raises `UnknownNameError` for a name that is neither, and where there is none.
+    """
+    choices: dict[str, Choice] = {}
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name in SETS:
+            found = [Choice(COLUMNS[each], is_asked=False) for each in SETS[name]]
+        else:
+            found = [Choice(find(name, SETS), is_asked=True)]
+        for choice in found:
+            name = choice.column.name
+            if name not in choices or choice.is_asked:
+                choices[name] = choice
+    if not choices:
+        raise UnknownNameError(
+            "--columns is empty. `fastbench report --columns help` lists the columns."
+        )
+    return list(choices.values())
+
+
+def list_all(width: int = 100) -> str:
+    """Every column and its meaning, topic by topic, then the sets, as plain text."""
+    lines: list[str] = []
+    for topic in dict.fromkeys(column.topic for column in COLUMNS.values()):
+        lines += [*([""] if lines else []), f"{topic}:"]
+        for column in COLUMNS.values():
+            if column.topic == topic:
+                also = f" (also: {', '.join(column.aliases)})" if column.aliases else ""
+                lines += _entry(column.name, column.meaning + also, width)
+    lines += ["", "sets, which may be mixed with names:"]
+    for name, names in SETS.items():
+        lines += _entry(name, "every column" if name == "all" else ", ".join(names), width)
+    return "\n".join(lines)
+
+
+def _entry(name: str, text: str, width: int) -> list[str]:
+    """A name and its meaning, whose further lines are indented."""
+    indent = max(map(len, COLUMNS)) + 4
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=f"  {name}".ljust(indent),
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,316 @@
+"""Columns of what was measured: how fast it was, and what it took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.stats import supported_percentile
+from fastbench.core.units import format_milliseconds, format_quantity, format_rate
+from fastbench.report.columns.column import COST, SPEED, Bounds, Column, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastbench.records.speed import GpuTelemetry, Telemetry
+    from fastbench.report.columns.column import Row
+
+__all__ = ["FIGURES"]
+
+
+def _gpu(row: Row) -> GpuTelemetry | None:
+    return row.record.telemetry.gpu if row.record.telemetry else None
+
+
+def _telemetry(row: Row, read: Callable[[Telemetry], float | None]) -> float | None:
+    return read(row.record.telemetry) if row.record.telemetry else None
+
+
+def _windows(row: Row) -> Bounds:
+    rates = row.record.throughput.rates
+    return (min(rates), max(rates)) if len(rates) > 1 else None
+
+
+def _step(pct: float) -> Callable[[Row], Value]:
+    def read(row: Row) -> Value:
+        return supported_percentile(row.steps_s, pct) if row.steps_s else None
+
+    return read
+
+
+def _loader_cpu(row: Row) -> float | None:
+    ceiling = row.record.loader_ceiling
+    if ceiling is None or ceiling.cpu_s is None:
+        return None
+    return 1000 * ceiling.cpu_s / ceiling.num_images
+
+
+def _jpeg_bytes(row: Row) -> float | None:
+    record = row.record
+    num_bytes = record.data.get("num_bytes")
+    if num_bytes is None or not record.decodes:
+        return None
+    return num_bytes / record.data["num_samples"] * record.throughput.images_per_s
+
+
+def _peak(readings: list[int] | None) -> int | None:
+    return max(readings, default=None) if readings else None
+
+
+def _cost(row: Row) -> float | None:
+    images_per_s = row.record.throughput.images_per_s
+    if row.price_per_h is None or not images_per_s:
+        return None
+    return row.price_per_h / 3600 * 1e6 / images_per_s
+
+
+def _rates(low: float, high: float) -> str:
+    return f"{format_rate(low)}–{format_rate(high)}"
+
+
+def _scaled(factor: float) -> Callable[[float], str]:
+    return lambda value: format_quantity(value * factor)
+
+
+FIGURES: Final = (
+    Column(
+        name="images/s",
+        heading="images/s",
+        meaning="throughput from files to predictions, median of the windows, and their range",
+        topic=SPEED,
+        unit="images/s",
+        read=lambda row: row.record.throughput.images_per_s,
+        show=format_rate,
+        best="max",
+        bounds=_windows,
+        show_bounds=_rates,
+        aliases=("throughput",),
+    ),
+    Column(
+        name="ratio",
+        heading="ratio",
+        meaning="images/s over that of the same configuration in the baseline, with 95 % interval",
+        topic=SPEED,
+        read=lambda row: row.ratio,
+        show="{:.2f}x".format,
+        best="max",
+        bounds=lambda row: row.ratio_interval,
+        show_bounds="{:.2f}–{:.2f}".format,
+    ),
+    Column(
+        name="spread",
+        heading="spread",
+        meaning="the largest of the windows' throughputs less the smallest, of their median",
+        topic=SPEED,
+        unit="share",
+        shown_unit="%",
+        read=lambda row: (
+            row.record.throughput.spread if len(row.record.throughput.rates) > 1 else None
+        ),
+        show=_scaled(100),
+        best="min",
+    ),
+    Column(
+        name="loader-ceiling",
+        heading="loader alone",
+        meaning="throughput of the loader alone",
+        topic=SPEED,
+        unit="images/s",
+        read=lambda row: row.record.ceilings.get("loader"),
+        show=format_rate,
+        best="max",
+    ),
+    Column(
+        name="model-ceiling",
+        heading="model alone",
+        meaning="throughput of the model alone on a resident batch, less the last batch's padding",
+        topic=SPEED,
+        unit="images/s",
+        read=lambda row: row.record.ceilings.get("model"),
+        show=format_rate,
+        best="max",
+    ),
+    Column(
+        name="of-ceiling",
+        heading="of ceiling",
+        meaning="images/s over the loader alone or the model alone, whichever is slower",
+        topic=SPEED,
+        unit="share",
+        shown_unit="%",
+        read=lambda row: row.record.overlap_efficiency,
+        show=lambda value: f"{100 * value:.0f}",
+        best="max",
+        detail=lambda row: row.record.bound,
+    ),
+    Column(
+        name="bound",
+        heading="bound",
+        meaning="what is slower alone: loader or model",
+        topic=SPEED,
+        read=lambda row: row.record.bound,
+        align="left",
+    ),
+    Column(
+        name="verdict",
+        heading="verdict",
+        meaning="what limits the pipeline, in words",
+        topic=SPEED,
+        read=lambda row: row.record.verdict,
+        align="left",
+    ),
+    Column(
+        name="stall",
+        heading="stalled",
+        meaning="share of the time in which the host waited for the loader",
+        topic=SPEED,
+        unit="share",
+        shown_unit="%",
+        read=lambda row: row.record.throughput.stall_share,
+        show=lambda value: f"{100 * value:.0f}",
+        best="min",
+    ),
+    *(
+        Column(
+            name=f"step-p{pct}",
+            heading=f"step p{pct}",
+            meaning=f"from one completed batch to the next, pipeline full: {said}",
+            topic=SPEED,
+            unit="s",
+            shown_unit="ms",
+            read=_step(pct),
+            show=format_milliseconds,
+            best="min",
+        )
+        for pct, said in (
+            (50, "median"),
+            (90, "90 % are shorter; from 64 steps on"),
+            (99, "99 % are shorter; from 662 steps on"),
+        )
+    ),
+    Column(
+        name="batch-latency",
+        heading="latency",
+        meaning="from asking for a batch to its predictions, nothing else in flight: median",
+        topic=SPEED,
+        unit="s",
+        shown_unit="ms",
+        read=lambda row: row.record.latency.median_s,
+        show=format_milliseconds,
+        best="min",
+        aliases=("latency",),
+    ),
+    Column(
+        name="images/J",
+        heading="images/J",
+        meaning="images for each joule that the GPU took",
+        topic=COST,
+        unit="images/J",
+        read=lambda row: _telemetry(row, lambda telemetry: telemetry.images_per_joule),
+        show=format_rate,
+        best="max",
+        aliases=("images/joule",),
+    ),
+    Column(
+        name="cost",
+        heading="$ per million",
+        meaning="dollars for a million images at the --price of an hour of the device",
+        topic=COST,
+        unit="$/1,000,000 images",
+        shown_unit="",
+        read=_cost,
+        show=format_quantity,
+        best="min",
+    ),
+    Column(
+        name="watts",
+        heading="power",
+        meaning="mean power of the GPU while the windows ran",
+        topic=COST,
+        unit="W",
+        read=lambda row: _telemetry(row, lambda telemetry: telemetry.watts),
+        show=lambda value: f"{value:.0f}",
+    ),
+    Column(
+        name="cpu-s",
+        heading="CPU s / 1,000",
+        meaning="CPU seconds for 1,000 images end to end, all processes of the run together",
+        topic=COST,
+        unit="s/1,000 images",
+        shown_unit="",
+        read=lambda row: _telemetry(row, lambda telemetry: telemetry.cpu_s_per_1000_images),
+        show=format_quantity,
+        best="min",
+    ),
+    Column(
+        name="loader-cpu-s",
+        heading="loader CPU s / 1,000",
+        meaning="CPU seconds for 1,000 images of the loader alone",
+        topic=COST,
+        unit="s/1,000 images",
+        shown_unit="",
+        read=_loader_cpu,
+        show=format_quantity,
+        best="min",
+    ),
+    Column(
+        name="gpu-memory",
+        heading="GPU memory",
+        meaning="the most memory in use on the GPU, by all its processes",
+        topic=COST,
+        unit="bytes",
+        shown_unit="GB",
+        read=lambda row: _peak(gpu.memory_used_bytes if (gpu := _gpu(row)) else None),
+        show=_scaled(1e-9),
+        best="min",
+    ),
+    Column(
+        name="rss",
+        heading="resident memory",
+        meaning="the most resident memory of all processes of the run together",
+        topic=COST,
+        unit="bytes",
+        shown_unit="GB",
+        read=lambda row: _peak(row.record.telemetry.rss_bytes if row.record.telemetry else None),
+        show=_scaled(1e-9),
+        best="min",
+    ),
+    Column(
+        name="jpeg",
+        heading="JPEG",
+        meaning="compressed bytes that were read and decoded a second",
+        topic=COST,
+        unit="bytes/s",
+        shown_unit="MB/s",
+        read=_jpeg_bytes,
+        show=_scaled(1e-6),
+    ),
+    Column(
+        name="compile-s",
+        heading="compile time",
+        meaning="the compiled model's first run beyond a later one",
+        topic=COST,
+        unit="s",
+        read=lambda row: row.record.warm_up.compile_s if row.record.compile_mode else None,
+        show=format_quantity,
+        best="min",
+    ),
+    Column(
+        name="parameters",
+        heading="parameters",
+        meaning="the model's parameters",
+        topic=COST,
+        unit="parameters",
+        shown_unit="M",
+        read=lambda row: getattr(row.record, "num_parameters", None),
+        show=_scaled(1e-6),
+    ),
+    Column(
+        name="macs",
+        heading="GMACs",
+        meaning="multiply-accumulates of the model for one image, in thousands of millions",
+        topic=COST,
+        unit="MACs",
+        shown_unit="",
+        read=lambda row: getattr(row.record, "num_macs", None),
+        show=_scaled(1e-9),
+    ),
+)

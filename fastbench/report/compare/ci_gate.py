@@ -1,0 +1,143 @@
+"""Is a change good enough for CI? Slower beyond doubt, predictions worse beyond chance, rows gone.
+
+    0  nothing that was asked for is wrong
+    1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
+       interval is below (without an interval the ratio itself); or a file cannot be read
+    2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
+       same images' hits, or, with `--require-all`, a row has no partner
+    3  `--fail-accuracy`: predictions of a row got worse beyond chance
+
+The highest counts.
+
+Whether predictions got worse is McNemar's question, for A and B saw the same images; but a record
+has counts and not each image's prediction. Of the images on which A and B differ in being right,
+only the difference of both sides is known, and a most: they cannot be more than the wrong ones of
+both together, class by class where the records have classes; and where both were held against the
+same reference, not more than those on which A or B differs from it. p is at most that of so many.
+What is found so is certain; a small change may be missed. Agreement with the reference is held in
+the same way, images or not: A and B cannot differ in agreeing on more images than one of them
+disagrees on. And a gate (`gates.py`) that B fails and A passes is a change for the worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.errors import EXIT_WRONG, UsageError
+from fastbench.report.compare.ratio import INVALID, UNLIKE, Comparison
+from fastbench.report.compare.worsening import _is_scored, worsening
+
+if TYPE_CHECKING:
+    from fastbench.report.compare.sets import SetComparison
+
+__all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "slowdown"]
+
+EXIT_SLOWER: Final = 1
+EXIT_UNJUDGED: Final = UsageError.exit_code
+
+_NAMED: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What a comparison has to pass; nothing of it by default.
+
+    `allow_unlike` judges rows that are unlike all the same. Raises `UsageError` for a `fail_below`
+    that cannot be.
+    """
+
+    fail_below: float | None = None
+    fail_accuracy: bool = False
+    require_all: bool = False
+    allow_unlike: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no ratio."""
+        if self.fail_below is not None and not 0 < self.fail_below < float("inf"):
+            raise UsageError(
+                f"--fail-below is {self.fail_below}. Give a ratio above 0, such as 0.95."
+            )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The exit code (see the module), why it is not 0, and what else to complain of."""
+
+    code: int
+    reasons: list[str]
+    others: list[str]
+
+    @property
+    def complaints(self) -> list[str]:
+        """Everything, in sentences."""
+        return [*self.reasons, *self.others]
+
+
+def judge(found: SetComparison, gates: Gates) -> Judgement:
+    """Hold a comparison to the gates; a row without a partner is complained of in any case."""
+    code, reasons = 0, []
+    for row in found.rows:
+        its_code, why = _judge(row.comparison, gates)
+        code = max(code, its_code)
+        reasons += [f"{row.pair.b[0].path}: {each}" for each in why]
+    missing = _without_partner(found)
+    if gates.require_all and missing:
+        return Judgement(max(code, EXIT_UNJUDGED), [*reasons, *missing], [])
+    return Judgement(code, reasons, missing)
+
+
+def _without_partner(found: SetComparison) -> list[str]:
+    missing = [
+        f"No partner in {other} for {lone.files}: {lone.nearest}."
+        for only, other in ((found.only_a, found.name_b), (found.only_b, found.name_a))
+        for lone in only
+    ]
+    rest = len(missing) - _NAMED
+    rows = "row" if rest == 1 else "rows"
+    more = [f"{rest} more {rows} without a partner: see the report."] if rest > 0 else []
+    return [*missing[:_NAMED], *more]
+
+
+def slowdown(comparison: Comparison, fail_below: float) -> str | None:
+    """Why B is too slow: its ratio is certain to be below `fail_below`; None where it is not.
+
+    Certain means that the interval's upper bound is below. Without an interval the ratio itself
+    counts, and the sentence says so.
+    """
+    interval = comparison.interval
+    if (interval[1] if interval else comparison.ratio) >= fail_below:
+        return None
+    if interval is None:
+        return (
+            f"{comparison.verdict}. The ratio itself is below {fail_below:g}: measure both with "
+            f"--windows 3 or more to know how sure that is."
+        )
+    return f"{comparison.verdict}: certainly below {fail_below:g}."
+
+
+def _judge(comparison: Comparison, gates: Gates) -> tuple[int, list[str]]:
+    if gates.fail_below is None and not gates.fail_accuracy:
+        return 0, []
+    if comparison.word == INVALID:
+        reason = comparison.invalid[0]
+        return EXIT_UNJUDGED, [f"It cannot be judged: {reason}. Measure again."]
+    if comparison.word == UNLIKE and not gates.allow_unlike:
+        names = ", ".join(difference.name for difference in comparison.unlike)
+        return EXIT_UNJUDGED, [
+            f"It cannot be judged: the records differ in {names}. Measure them alike, or judge "
+            f"all the same with --allow-unlike."
+        ]
+    code, why = 0, []
+    if gates.fail_below is not None and (slow := slowdown(comparison, gates.fail_below)):
+        code, why = EXIT_SLOWER, [slow]
+    if gates.fail_accuracy:
+        if worse := worsening(comparison):
+            return EXIT_WRONG, [*why, *(f"{each}." for each in worse)]
+        if not _is_scored(comparison):
+            unscored = (
+                "Its predictions cannot be judged: A and B do not both hold hits or agreement on "
+                "the same images. Measure both with the same --data and --reference."
+            )
+            return EXIT_UNJUDGED, [*why, unscored]
+    return code, why

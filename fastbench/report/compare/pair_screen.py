@@ -1,0 +1,258 @@
+"""One pair of `fastbench compare` as a screen: what differs before what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastbench.core.stats import MIN_SAMPLES
+from fastbench.core.units import (
+    NOT_AVAILABLE,
+    format_milliseconds,
+    format_percent,
+    format_points,
+    format_rate,
+)
+from fastbench.records.conditions import device_name
+from fastbench.records.gates import failures_of
+from fastbench.report.compare.ratio import Comparison, Figure, format_ratio
+from fastbench.report.compare.worsening import median_hits, worsening
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.records.conditions import Difference
+    from fastbench.records.record import Record
+
+__all__ = [
+    "figure_cells",
+    "footnotes",
+    "format_value",
+    "hanging",
+    "render",
+    "shown_figures",
+    "table_of_differences",
+]
+
+
+_WIDTH: Final = 80
+
+
+def render(comparison: Comparison, name_a: str, name_b: str, width: int = _WIDTH) -> RenderableType:
+    """The comparison of two configurations, by the names of their files; fits 80 columns.
+
+    On a narrower screen the units stand behind the names.
+    """
+    parts: list[RenderableType] = [_head(comparison, name_a, name_b)]
+    if comparison.invalid:
+        parts += ["", *(hanging("!", reason, "bold red") for reason in comparison.invalid)]
+    if comparison.unlike:
+        parts += ["", _differences("UNLIKE", comparison.unlike, style="red")]
+        parts.append(Text("Figures of unlike records do not compare.", style="red"))
+    if comparison.changed:
+        parts += ["", _differences("what changed", comparison.changed)]
+    elif not comparison.unlike:
+        parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
+    parts += ["", _figures(comparison, is_narrow=width < _WIDTH), ""]
+    parts += [hanging("·", note, "dim") for note in footnotes(comparison)]
+    worse = [] if comparison.invalid or comparison.unlike else worsening(comparison)
+    parts += [hanging("!", f"{each}.", "bold red") for each in worse]
+    flags = ["INVALID"] * bool(comparison.invalid) + ["UNLIKE"] * bool(comparison.unlike)
+    verdict = comparison.verdict
+    said = f"not comparable ({', '.join(flags)}): {verdict}" if flags else verdict
+    said += "; predictions got worse" if worse else ""
+    style = "bold red" if flags or worse else "bold"
+    return Group(*parts, "", hanging("Verdict:", f"{said}.", style))
+
+
+def _head(comparison: Comparison, name_a: str, name_b: str) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for letter, name, runs in (
+        ("A", name_a, comparison.runs_a),
+        ("B", name_b, comparison.runs_b),
+    ):
+        grid.add_row(letter, Text.assemble((name, "bold"), "\n", (_about(runs), "dim")))
+    return grid
+
+
+def _about(runs: Sequence[Record]) -> str:
+    record = runs[0]
+    machine, cores = device_name(record) or NOT_AVAILABLE, record.environment.get("num_cores")
+    if record.device == "cpu" and cores:
+        machine += f", {cores} cores"
+    compiled = ", compiled" if record.compile_mode else ""
+    repeats = f" · {len(runs)} runs" if len(runs) > 1 else ""
+    return (
+        f"{record.model}, {record.loader}, {record.dtype}{compiled}, batch {record.batch_size} · "
+        f"{machine} · {record.created[:16].replace('T', ' ')}{repeats}"
+    )
+
+
+def table_of_differences(
+    title: str, rows: Sequence[tuple[str, Any, Any]], style: str = ""
+) -> Table:
+    """What is not the same: a name, A's value and B's, a row each."""
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), style=style, header_style="bold"
+    )
+    table.add_column(title, overflow="fold", style=style, header_style=f"bold {style}")
+    for letter in "AB":
+        table.add_column(letter, overflow="fold", style=style)
+    for name, a, b in rows:
+        # As `Text`: in a plain string, brackets are rich's markup.
+        table.add_row(*map(Text, (name, format_value(a), format_value(b))))
+    return table
+
+
+def _differences(title: str, differences: Sequence[Difference], style: str = "") -> Table:
+    return table_of_differences(title, [(x.name, x.a, x.b) for x in differences], style)
+
+
+def format_value(value: Any) -> str:
+    """Anything that a record holds, in words."""
+    if value is None:
+        return NOT_AVAILABLE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_value, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _figures(comparison: Comparison, *, is_narrow: bool) -> Table:
+    gap = 1 if is_narrow else 2
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0))
+    table.add_column("measured", overflow="fold")
+    if not is_narrow:
+        table.add_column("", style="dim")
+    for header in ("A", "B", "B against A"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for figure in shown_figures(comparison):
+        name, unit, *values = figure_cells(comparison, figure)
+        table.add_row(*([f"{name}, {unit}"] if is_narrow else [name, unit]), *values)
+    return table
+
+
+def shown_figures(comparison: Comparison) -> list[Figure]:
+    """The figures that a side has; a step time is shown all the same, for it says why."""
+    return [figure for figure in comparison.figures if not _is_missing(figure)]
+
+
+def figure_cells(comparison: Comparison, figure: Figure) -> tuple[str, str, str, str, str]:
+    """Name, unit, A, B, and B against A."""
+    change = _change(figure)
+    if figure.name == "throughput":  # the one with an interval, as in the verdict
+        change = format_ratio(comparison.ratio, comparison.interval)
+    unit = {"s": "ms", "share": "%"}.get(figure.unit, figure.unit)
+    return figure.name, unit, _value(figure, figure.a), _value(figure, figure.b), change
+
+
+def _is_missing(figure: Figure) -> bool:
+    return figure.a is None and figure.b is None and not figure.name.startswith("step time")
+
+
+def _value(figure: Figure, value: float | None) -> str:
+    if value is None:
+        return NOT_AVAILABLE
+    if figure.unit == "share":
+        return format_percent(value)
+    return format_milliseconds(value) if figure.unit == "s" else format_rate(value)
+
+
+def _change(figure: Figure) -> str:
+    if figure.difference is not None:
+        return f"{format_points(figure.difference)} pt"
+    return NOT_AVAILABLE if figure.ratio is None else format_ratio(figure.ratio)
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """What the figures mean, what is not in them, and the records' own doubts."""
+    a, b = comparison.a, comparison.b
+    notes = [*_about_the_ratio(comparison)]
+    # A figure is of the runs that have it: of repeats, one with enough steps will do.
+    steps = [
+        max(len(record.throughput.step_times_s) for record in runs)
+        for runs in (comparison.runs_a, comparison.runs_b)
+    ]
+    short = [
+        f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99) if min(steps) < MIN_SAMPLES[pct]
+    ]
+    if short:
+        notes.append(
+            f"{NOT_AVAILABLE} too few steps for a percentile (n={steps[0]} and {steps[1]}; "
+            f"{', '.join(short)})."
+        )
+    known = [
+        f"{letter} {' to '.join(map(format_percent, scored[0].top1_interval))} "
+        f"(n={scored[0].num_samples:,})"
+        for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b))
+        if (scored := median_hits(runs))
+    ]
+    if known:
+        notes.append(f"Top-1, 95 %: {', '.join(known)}.")
+    references = {record.parity.reference for record in (a, b) if record.parity}
+    if references:
+        own = [x for x, r in (("A", a), ("B", b)) if r.parity and r.parity.is_reference]
+        notes.append(
+            f"Agreement: top-1 predictions equal to those of {' or '.join(sorted(references))} in "
+            f"float32" + (f", which is {own[0]} itself." if len(own) == 1 else ".")
+        )
+    missing = [figure.name for figure in comparison.figures if _is_missing(figure)]
+    if missing:
+        notes.append(f"In neither record: {', '.join(missing)}.")
+    return notes + _doubts(comparison)
+
+
+def _about_the_ratio(comparison: Comparison) -> list[str]:
+    """What the ratio is of, and what its interval has and has not."""
+    if comparison.has_repeats:
+        num = [len(runs) for runs in (comparison.runs_a, comparison.runs_b)]
+        single = "" if min(num) > 1 else " A single run is taken to scatter as the other side's do."
+        return [
+            f"Figures: medians of {num[0]} and {num[1]} runs. The ratio is of the geometric means "
+            f"of the runs, each counted once: what differs from run to run is in the interval."
+            f"{single}",
+            "A and B were not interleaved: a drift that all runs of one side share is in no "
+            "interval.",
+        ]
+    windows = [len(record.throughput.rates) for record in (comparison.a, comparison.b)]
+    notes = []
+    if max(windows) > 1:
+        notes.append(
+            f"Throughput: medians of {windows[0]} and {windows[1]} windows; the ratio is of their "
+            f"geometric means, with Welch's interval."
+        )
+    notes.append(
+        "One run a side, and not interleaved: what differs from run to run, and what the machine "
+        "drifted in between, is in no interval. Repeat both, or use `fastbench run --ab`."
+    )
+    return notes
+
+
+def _doubts(comparison: Comparison) -> list[str]:
+    """What the records say against themselves; the same doubt of several runs once."""
+    notes: dict[str, None] = {}
+    for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):
+        for record in runs:
+            if record.config.get("quick"):
+                notes[f"{letter} was measured with --quick: a first look, not a result."] = None
+            for note in (*failures_of(record), *record.notes):
+                notes[f"{letter}: {note}."] = None
+    return list(notes)
+
+
+def hanging(mark: str, text: str, style: str) -> Table:
+    """A paragraph whose further lines are indented below its first word."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style=style)
+    grid.add_column(style=style, overflow="fold")
+    grid.add_row(mark, Text(text))
+    return grid

@@ -1,0 +1,260 @@
+"""Two sets of `fastbench compare` as a screen: what differs, then a row a pair.
+
+A row is one line, in 80 columns too; wider screens have the throughputs as well, and narrower ones
+fewer figures: no name and no figure is cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastbench.core.units import (
+    NOT_AVAILABLE,
+    counted,
+    format_percent,
+    format_points,
+    format_quantity,
+    format_rate,
+)
+from fastbench.report.compare.pair_screen import hanging, table_of_differences
+from fastbench.report.compare.ratio import (
+    EQUAL,
+    FASTER,
+    INVALID,
+    SLOWER,
+    UNLIKE,
+    UNSURE,
+    Comparison,
+    format_ratio,
+)
+from fastbench.report.compare.sets import SetComparison, SharedDifference, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.report.compare.pair_up import Lone
+    from fastbench.report.compare.sets import Row
+
+__all__ = [
+    "COLUMNS",
+    "alarms",
+    "cells_of",
+    "lone_in_words",
+    "named_differences",
+    "notes_of",
+    "render",
+    "span_of",
+    "used_columns",
+]
+
+WIDE: Final = 100
+"""From here on there is room for the throughputs and the number of runs."""
+
+COLUMNS: Final = (
+    *("B / A", "95 %", "verdict", "Δ top-1", "agree %", "images/J"),
+    *("A images/s", "B images/s", "runs"),
+)
+_NARROW: Final = COLUMNS[:6]
+_DROPPED: Final = ("images/J", "agree %", "Δ top-1", "95 %")
+"""What goes first where a screen is narrower than 80 columns."""
+_LEAST_LABEL: Final = len("configuration")
+
+WORSE: Final = " !"
+REFERENCE: Final = "(ref)"
+
+_STYLES: Final = {
+    SLOWER: "bold red",
+    FASTER: "bold green",
+    UNLIKE: "yellow",
+    INVALID: "bold red",
+    UNSURE: "yellow",
+    EQUAL: "",
+}
+
+
+def render(found: SetComparison, width: int, sort: str = "ratio") -> RenderableType:
+    """The comparison of two sets; fits 80 columns, and uses more."""
+    parts: list[RenderableType] = [_head(found), "", hanging("", f"{found.summary}.", "bold")]
+    if differences := named_differences(found):
+        parts += ["", table_of_differences("what differs", differences)]
+    else:
+        parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
+    rows = found.sorted_rows(sort)
+    columns = _fitting(rows, used_columns(rows, COLUMNS if width >= WIDE else _NARROW), width)
+    parts += ["", Text(" · ".join(found.shared), style="bold"), _table(rows, columns), ""]
+    parts += [hanging("!", text, "red") for text in alarms(rows)]
+    for letter, lone in (("A", found.only_a), ("B", found.only_b)):
+        parts += [hanging(f"only {letter}", lone_in_words(each), "yellow") for each in lone]
+    parts += [hanging("·", note, "dim") for note in notes_of(found, columns)]
+    return Group(*parts)
+
+
+def _head(found: SetComparison) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for letter, name in (("A", found.name_a), ("B", found.name_b)):
+        about = (span_of(found, letter.lower()), "dim")
+        grid.add_row(letter, Text.assemble((name, "bold"), "  ", about))
+    return grid
+
+
+def span_of(found: SetComparison, side: str) -> str:
+    """How many runs a side has, and when they were made."""
+    records = found.records(side)
+    dates = sorted(record.created[:16].replace("T", " ") for record in records)
+    return f"{counted(len(records), 'run')} · {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+
+
+def named_differences(found: SetComparison) -> list[tuple[str, object, object]]:
+    """What is not the same: name, A's value and B's; with how many rows it is of, if not all."""
+
+    def name(difference: SharedDifference) -> str:
+        num = len(found.rows)
+        scope = "" if difference.num_rows == num else f" ({difference.num_rows} of {num})"
+        return difference.name + scope
+
+    return [(name(x), x.a, x.b) for x in found.differences]
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("configuration", overflow="fold", min_width=_LEAST_LABEL)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "verdict" else "right", no_wrap=True)
+    for row in rows:
+        cells = cells_of(row)
+        style = "bold red" if row.worse else _STYLES[row.comparison.word]
+        table.add_row(
+            Text(row.label),
+            *(
+                Text(cells[column], style=style if column == "verdict" else "")
+                for column in columns
+            ),
+        )
+    return table
+
+
+def used_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """The columns in which a row has something; `runs` where a side has several."""
+    cells = [cells_of(row) for row in rows]
+    repeated = any(row.comparison.has_repeats for row in rows)
+    return [
+        column
+        for column in columns
+        if (
+            repeated
+            if column == "runs"
+            else {x[column] for x in cells} - {NOT_AVAILABLE, REFERENCE}
+        )
+    ]
+
+
+def _fitting(rows: Sequence[Row], columns: list[str], width: int) -> list[str]:
+    """The columns for which there is room beside the labels, which may be folded."""
+    cells = [cells_of(row) for row in rows]
+    wide = {name: max(len(name), *(len(each[name]) for each in cells)) for name in columns}
+    for name in _DROPPED:
+        taken = sum(wide[each] + 1 for each in columns)
+        if _LEAST_LABEL + 1 + taken > width:
+            columns = [each for each in columns if each != name]
+    return columns
+
+
+def cells_of(row: Row) -> dict[str, str]:
+    """A row's cells, by the name of the column."""
+    comparison = row.comparison
+    interval = comparison.interval or ()
+    throughput, joule = comparison.figure("throughput"), comparison.figure("images per joule")
+    return {
+        "B / A": _ratio(comparison.ratio),
+        "95 %": "–".join(_ratio(bound)[:-1] for bound in interval) or NOT_AVAILABLE,
+        "verdict": comparison.word + WORSE * bool(row.worse),
+        "Δ top-1": _points(comparison),
+        "agree %": _agreement(comparison),
+        "images/J": NOT_AVAILABLE if joule.ratio is None else _ratio(joule.ratio),
+        "A images/s": format_rate(throughput.a or 0),
+        "B images/s": format_rate(throughput.b or 0),
+        "runs": f"{len(comparison.runs_a)} + {len(comparison.runs_b)}",
+    }
+
+
+def _ratio(ratio: float) -> str:
+    """Three decimals throughout, so that a column can be read downwards."""
+    return f"{ratio:.3f}x" if ratio < 10 else format_ratio(ratio)
+
+
+def _points(comparison: Comparison) -> str:
+    difference = comparison.figure("top-1").difference
+    return NOT_AVAILABLE if difference is None else format_points(difference)
+
+
+def _agreement(comparison: Comparison) -> str:
+    parity, share = comparison.b.parity, comparison.figure("agreement").b
+    if parity is not None and parity.is_reference:
+        return REFERENCE
+    return NOT_AVAILABLE if share is None else format_percent(share)
+
+
+def alarms(rows: Sequence[Row]) -> list[str]:
+    """What no row should have, in words: predictions that got worse, contradictions, unlikeness."""
+    found = []
+    for row in rows:
+        comparison = row.comparison
+        if comparison.invalid:
+            found.append(f"{row.label}: {comparison.invalid[0]}.")
+        elif comparison.unlike:
+            names = ", ".join(difference.name for difference in comparison.unlike)
+            found.append(f"{row.label}: UNLIKE in {names}; its figures do not compare.")
+        else:
+            found += [f"{row.label}: {worse}." for worse in row.worse]
+    return found
+
+
+def lone_in_words(lone: Lone) -> str:
+    """A configuration without a partner: what it is, its files, and how far the nearest is."""
+    return f"{in_words(lone.runs[0])} ({lone.files}); {lone.nearest}."
+
+
+def notes_of(found: SetComparison, columns: Sequence[str]) -> list[str]:
+    """What the columns mean, and what is not in the figures."""
+    comparisons = [row.comparison for row in found.rows]
+    repeated = [comparison.has_repeats for comparison in comparisons]
+    notes = ["B / A: ratio of the throughputs, with its 95 % interval."]
+    if any(repeated):
+        notes.append(
+            "Of repeats each run counts once: what differs from run to run is in the interval."
+        )
+    if not all(repeated):
+        which = "Rows with one run a side" if any(repeated) else "One run a side"
+        notes.append(
+            f"{which}: the interval has the windows' scatter alone, not what differs from run to "
+            f"run. Repeat both sides, three times or more."
+        )
+    notes.append("A drift that all runs of one side share is in no interval.")
+    if any(comparison.word == EQUAL for comparison in comparisons):
+        notes.append("equal: no difference found; the interval says how large one may be.")
+    if any(comparison.word == UNSURE for comparison in comparisons):
+        notes.append("unsure: one window has no interval; measure with --windows 3 or more.")
+    num_judged = sum(comparison.word in (SLOWER, FASTER, EQUAL) for comparison in comparisons)
+    if num_judged >= 10:
+        notes.append(
+            f"At 95 % one row in twenty looks faster or slower by chance: "
+            f"{format_quantity(num_judged / 20)} of {num_judged:,} would."
+        )
+    if "Δ top-1" in columns:
+        notes.append("Δ top-1: B less A, in percentage points.")
+    if "agree %" in columns:
+        notes.append(
+            f"agree %: B's top-1 predictions equal to its reference's; {REFERENCE} is that itself."
+        )
+    if any(row.worse for row in found.rows):
+        notes.append("!: predictions got worse beyond chance, as said above.")
+    if "images/J" in columns:
+        notes.append("images/J: ratio of the images for each joule of the GPU, B / A.")
+    return [*notes, *(f"{text}." for text in found.mixed)]

@@ -1,0 +1,317 @@
+"""Two sets of runs, before and after: what changed, how many rows are slower, and by how much?
+
+A row is a pair of configurations (see `pairing.py`), compared by itself (see `comparing.py`). Over
+all rows that are sound and alike stands the geometric mean of their ratios, with Student's interval
+of the logarithms: its unit is the row, so it has the scatter from run to run as well as what the
+change does to one row and not to another. It is an answer for rows like these.
+
+What it does not know: a drift that all of B shares, measured after all of A, looks like a change.
+And of equal rows one in twenty looks faster or slower at 95 %, by chance alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.errors import RecordError
+from fastbench.core.stats import geometric_mean_interval
+from fastbench.core.units import counted
+from fastbench.records.conditions import PREPROCESS, Difference, facts_of_environment
+from fastbench.report.compare.ratio import (
+    EQUAL,
+    FASTER,
+    INVALID,
+    SLOWER,
+    UNLIKE,
+    UNSURE,
+    Comparison,
+    compare_runs,
+    format_ratio,
+)
+from fastbench.report.compare.worsening import worsening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fastbench.records.record import Record
+    from fastbench.report.compare.pair_up import Lone, Pair, Pairs, Run
+
+__all__ = ["Row", "SetComparison", "SharedDifference", "compare_sets", "in_words"]
+
+_ALWAYS_NAMED: Final = (
+    *("model", "loader", "dtype", "batch size", "compile", "device", "threads"),
+    *("page cache", "resize", "quick", "machine"),
+)
+"""Things of a configuration that are named wherever rows differ in them; the others only where
+rows could not be told apart else: the weights are others with every model."""
+
+_CALLED: Final = ("model", "loader")
+_MANY_VALUES: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One pair, compared; `label` says in what its configuration is not that of the other rows,
+    and where that goes without saying what it is.
+    """
+
+    pair: Pair
+    comparison: Comparison
+    label: str
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """A's."""
+        return self.pair.a[0].configuration
+
+    @functools.cached_property
+    def worse(self) -> list[str]:
+        """In what predictions got worse beyond chance, in words; of sound and alike runs only."""
+        if self.comparison.word in (INVALID, UNLIKE):
+            return []
+        return worsening(self.comparison)
+
+
+@dataclass(frozen=True)
+class SharedDifference:
+    """Something that is not the same in `num_rows` rows, and how; `various` for many ways."""
+
+    name: str
+    a: Any
+    b: Any
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetComparison:
+    """All rows, and what has no partner; `name_a` and `name_b` are what the sets are called.
+
+    `shared` says what all rows have in common, in words.
+    """
+
+    name_a: str
+    name_b: str
+    rows: list[Row]
+    only_a: list[Lone]
+    only_b: list[Lone]
+    shared: list[str]
+
+    @property
+    def comparable(self) -> list[Row]:
+        """The rows that are sound and alike."""
+        return [row for row in self.rows if row.comparison.word not in (INVALID, UNLIKE)]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many rows there are of each verdict."""
+        return Counter(row.comparison.word for row in self.rows)
+
+    @property
+    def mean(self) -> tuple[float, tuple[float, float] | None] | None:
+        """The geometric mean of the comparable rows' ratios, and its interval; None without any."""
+        ratios = [row.comparison.ratio for row in self.comparable]
+        return geometric_mean_interval(ratios) if ratios else None
+
+    @property
+    def differences(self) -> list[SharedDifference]:
+        """What is not the same in environment and settings, each once, and in how many rows."""
+        of_rows = [
+            difference
+            for part in ("environment", "settings", "unlike")
+            for row in self.rows
+            for difference in getattr(row.comparison, part)
+        ]
+        return list(_shared(of_rows))
+
+    @property
+    def mixed(self) -> list[str]:
+        """In what a set is not one state of machine and software, in words."""
+        return [
+            f"{letter} is of several: {name} {', '.join(map(str, values))}"
+            for letter, runs in (("A", self.records("a")), ("B", self.records("b")))
+            for name, values in _several(runs)
+        ]
+
+    @property
+    def headline(self) -> str:
+        """The answer in a few words: `2 of 12 rows slower, predictions worse in 1`."""
+        num_worse = sum(bool(row.worse) for row in self.rows)
+        return self._pace + (f", predictions worse in {num_worse}" if num_worse else "")
+
+    @property
+    def _pace(self) -> str:
+        counts, num = self.counts, len(self.rows)
+        rows = "row" if num == 1 else "rows"
+        if not self.comparable:
+            return "not comparable"
+        if counts[SLOWER]:
+            return f"{counts[SLOWER]:,} of {num:,} {rows} slower"
+        # Where none is slower, it is said of how many rows nobody knows.
+        open_ = counts[UNSURE] + counts[UNLIKE] + counts[INVALID]
+        rest = f", {open_:,} of {num:,} {rows} not judged" if open_ else ""
+        if counts[FASTER]:
+            return f"{counts[FASTER]:,} of {num:,} {rows} faster, none slower{rest}"
+        return f"no difference found{rest}" if counts[EQUAL] else "no interval, no verdict"
+
+    @property
+    def summary(self) -> str:
+        """How many rows of each kind, and the geometric mean of the ratios."""
+        num = len(self.rows)
+        parts = ", ".join(
+            f"{self.counts[word]:,} {word}"
+            for word in (SLOWER, FASTER, EQUAL, UNSURE, UNLIKE, INVALID)
+            if self.counts[word] or word in (SLOWER, FASTER)
+        )
+        text = f"{counted(num, 'row')}: {parts}"
+        if self.mean is None:
+            return text
+        ratio, interval = self.mean
+        text += f"; geometric mean of B / A {format_ratio(ratio, interval)}"
+        if interval is not None:
+            low, high = (format_ratio(bound, interval)[:-1] for bound in interval)
+            text += f" (95 %: {low} to {high})"
+        left_out = num - len(self.comparable)
+        return f"{text}, {counted(len(self.comparable), 'row')} of it" if left_out else text
+
+    def records(self, side: str) -> list[Record]:
+        """All records of side `a` or `b` that have a partner."""
+        return [run.record for row in self.rows for run in getattr(row.pair, side)]
+
+    def sorted_rows(self, by: str) -> list[Row]:
+        """The rows, the slowest first and what does not compare last; or by `configuration`."""
+        if by == "configuration":
+            return sorted(self.rows, key=lambda row: _order(row.configuration))
+        last = {UNLIKE: 1, INVALID: 2}
+        return sorted(
+            self.rows, key=lambda row: (last.get(row.comparison.word, 0), row.comparison.ratio)
+        )
+
+
+def compare_sets(found: Pairs, name_a: str, name_b: str) -> SetComparison:
+    """Compare every pair.
+
+    Raises `RecordError` for a record whose figures cannot be.
+    """
+    names = _telling([pair.a[0].configuration for pair in found.pairs])
+    every = [side[0].configuration for pair in found.pairs for side in (pair.a, pair.b)]
+    common = [
+        name
+        for name in (*_ALWAYS_NAMED, "image set")
+        if name not in names and len({repr(each[name]) for each in every}) == 1
+    ]
+    return SetComparison(
+        name_a=name_a,
+        name_b=name_b,
+        rows=[
+            Row(
+                pair=pair,
+                comparison=_compare(pair),
+                label=in_words(pair.a[0], names) or in_words(pair.a[0], _CALLED),
+            )
+            for pair in found.pairs
+        ],
+        only_a=found.only_a,
+        only_b=found.only_b,
+        shared=[word for name in common if (word := _word(name, every[0][name]))],
+    )
+
+
+def in_words(run: Run, names: Iterable[str] = _ALWAYS_NAMED[:6]) -> str:
+    """A configuration, or some things of it: `resnet50 · dali · float16 · batch 256`."""
+    words = (_word(name, run.configuration[name]) for name in names)
+    return " · ".join(word for word in words if word)
+
+
+def _compare(pair: Pair) -> Comparison:
+    try:
+        comparison = compare_runs([run.record for run in pair.a], [run.record for run in pair.b])
+        # Looked at now: it fails on the same damage.
+        _ = comparison.invalid
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{pair.a[0].path} and {pair.b[0].path} cannot be compared: one of them is damaged "
+            f"({error}). Measure again."
+        ) from error
+    return comparison
+
+
+def _telling(configurations: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of what tells the configurations apart, in their order."""
+
+    def num_kinds(names: Iterable[str]) -> int:
+        return len({repr([each[name] for name in names]) for each in configurations})
+
+    every = list(configurations[0])
+    names = [name for name in _ALWAYS_NAMED if num_kinds([name]) > 1]
+    for name in every:
+        if name not in names and num_kinds([*names, name]) > num_kinds(names):
+            names.append(name)
+    return sorted(names, key=every.index) or list(_CALLED)
+
+
+def _word(name: str, value: Any) -> str:
+    """One thing of a configuration, in words; nothing for what goes without saying."""
+    match name:
+        case "batch size":
+            return f"batch {value}"
+        case "compile":
+            return {None: "eager", "default": "compiled"}.get(value, f"compiled {value}")
+        case "threads":
+            return counted(value, "thread")
+        case "page cache":
+            return "" if value in (None, "warm") else f"{value} page cache"
+        case "resize":
+            return "" if value == "fast" else f"resize {value}"
+        case "among":
+            return "" if value == "all" else f"among {value}"
+        case "quick":
+            return "quick" if value else ""
+        case "loader options":
+            return ", ".join(value)
+        case "preprocessing":
+            return ", ".join(
+                f"{name} {value[PREPROCESS + name]}"
+                for name in ("resize", "crop")
+                if PREPROCESS + name in value
+            )
+        case "reference":
+            return f"reference {value}"
+        case "image set":
+            return f"{value:,} images" if isinstance(value, int) else str(value or "")
+        case _:
+            return "" if value is None else str(value)
+
+
+def _order(configuration: dict[str, Any]) -> list[tuple[int, float, str]]:
+    """A key that sorts configurations as people do: numbers by value."""
+    return [
+        (0, value, "") if isinstance(value, int) else (1, 0, str(value))
+        for value in configuration.values()
+    ]
+
+
+def _shared(differences: Iterable[Difference]) -> Iterable[SharedDifference]:
+    """Each difference once, by name; what differs in many ways is `various`."""
+    by_name: dict[str, dict[str, list[Difference]]] = {}
+    for difference in differences:
+        ways = by_name.setdefault(difference.name, {})
+        ways.setdefault(repr((difference.a, difference.b)), []).append(difference)
+    for name, ways in by_name.items():
+        if len(ways) > _MANY_VALUES:
+            num = sum(map(len, ways.values()))
+            yield SharedDifference(name, "various", "various", num)
+            continue
+        for alike in ways.values():
+            yield SharedDifference(name, alike[0].a, alike[0].b, len(alike))
+
+
+def _several(records: Sequence[Record]) -> Iterable[tuple[str, list[Any]]]:
+    """What these records were measured on, where that is not one thing."""
+    facts = [facts_of_environment(record) for record in records]
+    for name in dict.fromkeys(name for each in facts for name in each):
+        known = dict.fromkeys(value for each in facts if (value := each.get(name)) is not None)
+        if len(known) > 1:
+            yield name, sorted(known, key=str)

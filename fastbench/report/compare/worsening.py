@@ -1,0 +1,142 @@
+"""worsening"""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
+from fastbench.records.gates import MCNEMAR_P, failures_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.records.accuracy import Accuracy, Parity, PerClass
+    from fastbench.records.record import Record
+    from fastbench.report.compare.ratio import Comparison
+
+__all__ = ["median_hits", "worsening"]
+
+
+def worsening(comparison: Comparison) -> list[str]:
+    """In what the predictions of B are worse than those of A, beyond chance; in sentences.
+
+    Of several runs a side, those with the median of hits and of agreement count.
+    """
+    found = []
+    a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
+    if a and b and _same_images(comparison, a[0].num_samples, b[0].num_samples):
+        found += _fewer_hits(a, b)
+    of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
+    if of_a and of_b and _same_images(comparison, of_a.num_samples, of_b.num_samples):
+        found += _less_agreement(of_a, of_b)
+    failed = {_gate(failure) for run in comparison.runs_a for failure in failures_of(run)}
+    failing = [
+        failure
+        for run in comparison.runs_b
+        for failure in failures_of(run)
+        if _gate(failure) not in failed
+    ]
+    found += [f"B fails a gate that A passes: {failure}" for failure in failing[:1]]
+    return found
+
+
+def _gate(failure: str) -> str:
+    """Which gate a failure is of: its sentence ends with what the gate asks for."""
+    return failure.rpartition("gate: ")[2]
+
+
+def _is_scored(comparison: Comparison) -> bool:
+    """Whether the records hold what `worsening` looks at."""
+    a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
+    of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
+    return bool(
+        (a and b and _same_images(comparison, a[0].num_samples, b[0].num_samples))
+        or (of_a and of_b and _same_images(comparison, of_a.num_samples, of_b.num_samples))
+    )
+
+
+def _same_images(comparison: Comparison, num_a: int, num_b: int) -> bool:
+    differ = any(difference.name == "image set" for difference in comparison.unlike)
+    return num_a == num_b and not differ
+
+
+def median_hits(runs: Sequence[Record]) -> tuple[Accuracy, Parity | None] | None:
+    """Accuracy and parity of the run with the median of hits; None where no run is scored."""
+    scored = [(run.accuracy, run.parity) for run in runs if run.accuracy is not None]
+    if not scored:
+        return None
+    median = statistics.median_low(accuracy.top1_correct for accuracy, _ in scored)
+    return next(each for each in scored if each[0].top1_correct == median)
+
+
+def _agreement(runs: Sequence[Record]) -> Parity | None:
+    """Parity of the run with the median of agreement; None where no run was held to another."""
+    held = [run.parity for run in runs if run.parity is not None and not run.parity.is_reference]
+    if not held:
+        return None
+    median = statistics.median_low(parity.num_agreeing for parity in held)
+    return next(parity for parity in held if parity.num_agreeing == median)
+
+
+def _fewer_hits(a: tuple[Accuracy, Parity | None], b: tuple[Accuracy, Parity | None]) -> list[str]:
+    (of_a, parity_a), (of_b, parity_b) = a, b
+    lost = of_a.top1_correct - of_b.top1_correct
+    if lost <= 0:
+        return []
+    bounds = [_most_by_class(of_a, of_b)]
+    if parity_a and parity_b:
+        bounds += _most_by_reference(of_a, parity_a, of_b, parity_b)
+    p = mcnemar_p_at_most(lost, max(lost, min(bounds)))
+    if p > MCNEMAR_P:
+        return []
+    return [
+        f"top-1 fell from {100 * of_a.top1:.2f} to {100 * of_b.top1:.2f} %: {lost:,} of "
+        f"{of_a.num_samples:,} images fewer are right, McNemar p at most {p:.1g} "
+        f"(gate: {MCNEMAR_P})"
+    ]
+
+
+def _less_agreement(a: Parity, b: Parity) -> list[str]:
+    lost_a, lost_b = a.num_samples - a.num_agreeing, b.num_samples - b.num_agreeing
+    if a.reference != b.reference or lost_b <= lost_a or mcnemar_p(lost_a, lost_b) > MCNEMAR_P:
+        return []
+    return [
+        f"agreement with {b.reference} fell from {100 * a.agreement:.2f} to "
+        f"{100 * b.agreement:.2f} %: McNemar p at most {mcnemar_p(lost_a, lost_b):.1g} "
+        f"(gate: {MCNEMAR_P})"
+    ]
+
+
+def _most_by_class(a: Accuracy, b: Accuracy) -> int:
+    """The most images on which A and B can differ in being right, by their hits alone."""
+    of_a, of_b = a.per_class, b.per_class
+    # Of two models, the same output may be another class.
+    if of_a is None or of_b is None or _classes(of_a) != _classes(of_b):
+        return _most(a.num_samples, a.top1_correct, b.top1_correct)
+    return sum(map(_most, of_a.num_samples, of_a.top1_correct, of_b.top1_correct))
+
+
+def _classes(found: PerClass) -> list[tuple[str, int]]:
+    """Each class's name and how many samples it has."""
+    return list(zip(found.names, found.num_samples, strict=True))
+
+
+def _most(num: int, hits_a: int, hits_b: int) -> int:
+    """The wrong ones of both, as if none were the same; or the right ones, if those are fewer."""
+    return min(2 * num - hits_a - hits_b, hits_a + hits_b)
+
+
+def _most_by_reference(a: Accuracy, of_a: Parity, b: Accuracy, of_b: Parity) -> list[int]:
+    """The images on which A or B differs from the reference in being right.
+
+    Nothing where the references are not known to be the same: they have to be right equally often.
+    """
+    sides = []
+    for accuracy, parity in ((a, of_a), (b, of_b)):
+        lost, won = parity.only_reference_correct, parity.only_row_correct
+        if lost is None or won is None or parity.num_samples != accuracy.num_samples:
+            return []
+        sides.append((parity.reference, accuracy.top1_correct + lost - won, lost + won))
+    (name_a, right_a, most_a), (name_b, right_b, most_b) = sides
+    return [most_a + most_b] if (name_a, right_a) == (name_b, right_b) else []

@@ -1,0 +1,1 @@
+"""A sheet or a record as text: for a terminal, as Markdown, CSV, JSON lines, LaTeX."""

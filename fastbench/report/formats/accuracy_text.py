@@ -1,0 +1,238 @@
+"""How right is each model, and is that what its weights promise? A text of records, and a picture.
+
+The two files that an accuracy study leaves beside its records: `accuracy.txt`, a block a row, which
+is written here, and `accuracy.png`, the plot `accuracy`. Nothing is measured here.
+
+What it does not know: whether the published figures are of the same images. The record says what
+was scored, and the reader compares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.errors import OutputError
+from fastbench.core.units import format_percent, format_points, format_rate
+from fastbench.records.gates import failures_of
+from fastbench.records.validity import find_contradictions
+from fastbench.report.plots.registry import draw
+from fastbench.report.plots.row_names import is_on_gpu, machine
+from fastbench.report.plots.style import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from fastbench.records.accuracy import Accuracy, Published
+    from fastbench.records.record import Record
+
+__all__ = ["summary", "write_study"]
+
+_WIDTH: Final = 80
+_INDENT: Final = 12
+_NUM_CLASSES: Final = 5
+
+
+def summary(records: Sequence[Record]) -> str:
+    """One or more records as plain text of 80 columns: what they share, then a block a record."""
+    facts = [_facts(record) for record in records]
+    varying = [name for name in facts[0] if len({row[name] for row in facts}) > 1]
+    lines = ["Top-1 and top-5 accuracy", "═" * _WIDTH]
+    for name, text in facts[0].items():
+        if name not in varying:
+            lines += _entry(name, text)
+    lines += _entry("date", _dates(records))
+    for command in dict.fromkeys(record.command for record in records):
+        lines += _entry("command", command)
+    for record, row, names in zip(records, facts, _names(records), strict=True):
+        title = textwrap.wrap(" · ".join(names), _WIDTH)
+        lines += ["", *title, "─" * _WIDTH, *_entry("weights", record.weights)]
+        for name in varying:
+            if name != "loader":  # the title has it
+                lines += _entry(name, row[name])
+        lines += _block(record)
+    return "\n".join([*lines, "", *_footnotes(records)]).rstrip() + "\n"
+
+
+def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Write `accuracy.txt` and `accuracy.png` into a folder; no earlier file is overwritten.
+
+    Without any accuracy there is nothing to write. Raises `OutputError` where that fails.
+    """
+    if not any(record.accuracy for record in records):
+        return []
+    # A folder's name need not be text: what is none is spelt out.
+    text = summary(records).encode("utf-8", "backslashreplace")
+    contents = {".txt": text, ".png": encode(draw("accuracy", records), "png")}
+    with _mapped_errors(folder):
+        number = 1
+        while True:
+            stem = "accuracy" if number == 1 else f"accuracy-{number}"
+            paths = [folder / f"{stem}{suffix}" for suffix in contents]
+            number += 1
+            # The two bear one number, though only one of them be taken.
+            if any(path.exists() for path in paths):
+                continue
+            with contextlib.suppress(FileExistsError):  # another run was faster
+                for path, content in zip(paths, contents.values(), strict=True):
+                    with open(path, "xb") as file:
+                        file.write(content)
+                return paths
+
+
+@contextlib.contextmanager
+def _mapped_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"The accuracy study cannot be written to {folder} ({error.strerror}). "
+            f"Free some space, or name another folder with --output."
+        ) from error
+
+
+def _facts(record: Record) -> dict[str, str]:
+    """The conditions of a record that its neighbours may share, in words."""
+    data, environment = record.data, record.environment
+    num_classes = data.get("num_classes")
+    gpu = [machine(record)] if is_on_gpu(record) else []
+    cpu = f"{environment['cpu'] or 'unknown CPU'}, {environment['num_cores']} cores"
+    compiled = f"torch.compile {record.compile_mode}" if record.compile_mode else "eager"
+    return {
+        "data": ", ".join(
+            [
+                str(data.get("root", "unknown folder")),
+                f"{data['num_samples']:,} JPEGs",
+                *([f"{num_classes:,} classes"] if num_classes else []),
+            ]
+        ),
+        "machine": ", ".join([*gpu, cpu]),
+        "conditions": f"{record.device}, {record.dtype}, batch {record.batch_size}, {compiled}",
+        "loader": record.loader,
+    }
+
+
+def _names(records: Sequence[Record]) -> list[list[str]]:
+    """What each record is called among the others: its model, and what else tells it apart."""
+    names = [[record.model] for record in records]
+    for field in ("loader", "dtype", "compile_mode"):
+        values = [getattr(record, field) or "eager" for record in records]
+        if len(set(values)) > 1:
+            names = [[*name, value] for name, value in zip(names, values, strict=True)]
+    # Weights differ between models anyhow: they count where one model has several.
+    if len({(r.model, r.weights) for r in records}) > len({r.model for r in records}):
+        names = [[*name, r.weights] for name, r in zip(names, records, strict=True)]
+    return names
+
+
+def _dates(records: Sequence[Record]) -> str:
+    """The first and the last row's; every row has its own."""
+    dates = sorted(record.created.replace("T", " ") for record in records)
+    return " to ".join(dict.fromkeys((dates[0], dates[-1]))).replace("+00:00", " UTC")
+
+
+def _entry(name: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text or "–",
+        _WIDTH,
+        initial_indent=f"{name:<{_INDENT}}",
+        subsequent_indent=" " * _INDENT,
+        break_on_hyphens=False,
+    )
+
+
+def _block(record: Record) -> list[str]:
+    """What was found of one record: its figures in a small table, and doubts."""
+    throughput = f"{format_rate(record.throughput.images_per_s)} images/s"
+    lines = _entry("throughput", f"{throughput}, {record.num_threads} threads")
+    if record.accuracy is None:
+        lines += _entry("accuracy", f"none: {record.labels.removeprefix('no labels: ')}")
+    else:
+        lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
+        lines += ["", *_table(record.accuracy, record.published), *_details(record.accuracy)]
+    for name, found in (
+        ("INVALID", find_contradictions(record)),
+        ("FAIL", failures_of(record)),
+        ("note", record.notes),
+    ):
+        lines += [line for text in found for line in _entry(name, text)]
+    return lines
+
+
+def _table(accuracy: Accuracy, published: Published | None) -> list[str]:
+    rows = [("", "%", "95 % interval", "hits", "published %", "Δ points")]
+    for k, share, interval, hits in _shares(accuracy):
+        low, high = map(format_percent, interval)
+        row = (f"top-{k}", format_percent(share), f"{low}–{high}", f"{hits:,}")
+        if published is None:
+            rows.append((*row, "", ""))
+        else:
+            stated = _published(published, k)
+            rows.append((*row, format_percent(stated), format_points(share - stated)))
+    if published is None:
+        rows = [(*row[:4], "", "") for row in rows]
+    return [
+        f"{name:<{_INDENT}}{share:>6}{interval:>16}{hits:>12}{stated:>15}{points:>12}".rstrip()
+        for name, share, interval, hits, stated, points in rows
+    ]
+
+
+def _details(accuracy: Accuracy) -> list[str]:
+    """The classes with the fewest hits, the most frequent confusions, and values on the way."""
+    lines: list[str] = []
+    if (found := accuracy.per_class) is not None:
+        shares = [hits / n for hits, n in zip(found.top1_correct, found.num_samples, strict=True)]
+        wnids = found.wnids or [""] * len(shares)
+        hardest = sorted(range(len(shares)), key=lambda i: (shares[i], i))
+        entries = [
+            f"{format_percent(shares[i])} % of {found.num_samples[i]:,}: "
+            f"{found.names[i]} {wnids[i]}".rstrip()
+            for i in hardest[:_NUM_CLASSES]
+            if shares[i] < 1
+        ]
+        lines += _column("hardest", entries)
+    confused = [f"{x.count:,} x {x.label_name} as {x.predicted_name}" for x in accuracy.confusions]
+    lines += _column("confused", confused[:_NUM_CLASSES])
+    running = [
+        f"{format_percent(x.top1_correct / x.num_samples):>6} % top-1 "
+        f"{format_percent(x.top5_correct / x.num_samples):>6} % top-5 "
+        f"after {x.num_samples:,} images"
+        for x in accuracy.running
+    ]
+    return lines + _column("running", running)
+
+
+def _column(name: str, entries: list[str]) -> list[str]:
+    """A name, then its entries below each other; an empty line before."""
+    if not entries:
+        return []
+    first, *rest = entries
+    lines = _entry(name, first) + [line for entry in rest for line in _entry("", entry)]
+    return ["", *lines]
+
+
+def _shares(accuracy: Accuracy) -> list[tuple[int, float, tuple[float, float], int]]:
+    return [
+        (1, accuracy.top1, accuracy.top1_interval, accuracy.top1_correct),
+        (5, accuracy.top5, accuracy.top5_interval, accuracy.top5_correct),
+    ]
+
+
+def _published(published: Published, k: int) -> float:
+    return published.top1 if k == 1 else published.top5
+
+
+def _footnotes(records: Sequence[Record]) -> list[str]:
+    notes = []
+    if any(record.accuracy for record in records):
+        notes.append("95 % interval: Wilson's, of the share of hits among n.")
+    if any(record.accuracy and record.published for record in records):
+        notes.append(
+            "Published: what the weights' publisher states for all of ImageNet's validation set; "
+            "Δ: measured less published, in percentage points."
+        )
+    if any(record.config.get("quick") for record in records):
+        notes.append("Measured with --quick: a first look, not a result.")
+    return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]

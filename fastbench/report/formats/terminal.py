@@ -1,0 +1,259 @@
+"""A sheet on a terminal: as many columns side by side as fit, and no word broken.
+
+What is too wide is folded in steps. First the headings wrap, and the gaps narrow; then the labels
+go into one cell, below each other; then the table is cut into several, one below the other, each
+with the labels in front, and where it can be between two topics. Nothing is dropped. Only a name
+that is wider than its cell is broken, at its own punctuation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from fastbench.report.columns.column import INVALID, OK
+from fastbench.report.sheet.sheet import BEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import Console
+
+    from fastbench.report.columns.column import Column
+    from fastbench.report.sheet.sheet import Line, Sheet
+
+__all__ = ["print_sheet", "render", "wrap"]
+
+_WIDEST: Final = 30
+"""Columns of words wrap beyond."""
+_GAPS: Final = (2, 1)
+_HEADING: Final = 2
+"""Lines of a heading where there is room."""
+_SUPERSCRIPTS: Final = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+
+_BLANKS: Final = r"[ \t\n\r\f\v]+"
+"""Not the one that keeps `95 %` on one line."""
+
+_Part = tuple[str, str]
+"""A line of a cell: its text and its style."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stack:
+    """A column of the screen: a label, several of them in one cell, or a figure."""
+
+    title: list[str]
+    align: str
+    width: int
+    cells: list[list[_Part]]
+
+
+def print_sheet(sheet: Sheet, console: Console) -> None:
+    """Print a sheet; a line that is wider than the console is the console's, and is not cut."""
+    console.print(Text("\n").join(render(sheet, console.width)), soft_wrap=True)
+
+
+def render(sheet: Sheet, width: int) -> list[Text]:
+    """The lines of a sheet."""
+    lines = [
+        Text(part, style="bold" if number == 0 else "dim")
+        for number, text in enumerate(sheet.common)
+        for part in wrap(text, width)
+    ]
+    for block in _blocks(sheet, width):
+        lines += [Text(), *_table(sheet, block, width)]
+    below = [
+        *(
+            (note.mark.translate(_SUPERSCRIPTS), note.text + ".", "yellow")
+            for note in sheet.footnotes
+        ),
+        *(("!", text, "red") for text in sheet.remarks if _is_grave(text)),
+        *(("·", text, "dim") for text in sheet.remarks if not _is_grave(text)),
+        *([("·", BEST, "dim")] if sheet.has_best else []),
+    ]
+    if below:
+        lines += [Text(), *(line for entry in below for line in _entry(*entry, 2, width))]
+    if sheet.legend:
+        wide = max(cell_len(title) for title, _ in sheet.legend) + 2
+        lines.append(Text())
+        for title, meaning in sheet.legend:
+            lines += _entry(title, f"{meaning}", "dim", wide, width)
+    return lines
+
+
+def _is_grave(text: str) -> bool:
+    return any(f": {word}: " in text for word in (INVALID, "FAIL", "different"))
+
+
+def _entry(mark: str, text: str, style: str, indent: int, width: int) -> Iterator[Text]:
+    """A paragraph whose further lines are indented below its first word."""
+    indent = max(indent, cell_len(mark) + 1)
+    glued = text.replace(" %", "\N{NO-BREAK SPACE}%")  # `95 %` on one line
+    for number, part in enumerate(wrap(glued, max(12, width - indent))):
+        part = part.replace("\N{NO-BREAK SPACE}", " ")
+        yield Text((mark if number == 0 else "").ljust(indent) + part, style=style)
+
+
+def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
+    """The table, or the tables that it is cut into, as what stands side by side in each."""
+    labels = [i for i, column in enumerate(sheet.columns) if column.is_label]
+    figures = [i for i, column in enumerate(sheet.columns) if not column.is_label]
+    flat = [_column(sheet, i, width) for i in range(len(sheet.columns))]
+    wide = [_widened(column.title, each) for column, each in zip(sheet.columns, flat, strict=True)]
+    for stacks, gap in ((wide, _GAPS[0]), (flat, _GAPS[-1])):
+        if _fits(stacks, width, gap):
+            return [stacks]
+    front = [_labels(sheet, labels, width)] if labels else []
+    made = {i: flat[i] for i in figures}
+    blocks: list[list[int]] = [[]]
+    for i in figures:
+        if blocks[-1] and not _fits([*front, *(made[j] for j in (*blocks[-1], i))], width):
+            blocks.append(_carried(sheet, blocks[-1], i))
+        blocks[-1].append(i)
+    return [[*front, *(made[i] for i in block)] for block in blocks]
+
+
+def _carried(sheet: Sheet, block: list[int], first: int) -> list[int]:
+    """What goes from a full block into the next, so that its topic is not cut; taken out of it."""
+    topic = sheet.columns[first].topic
+    start = len(block)
+    while start and sheet.columns[block[start - 1]].topic == topic:
+        start -= 1
+    if start == 0:
+        return []
+    carried = block[start:]
+    del block[start:]
+    return carried
+
+
+def _fits(stacks: Sequence[_Stack], width: int, gap: int = _GAPS[-1]) -> bool:
+    return sum(stack.width for stack in stacks) + gap * (len(stacks) - 1) <= width
+
+
+def _column(sheet: Sheet, index: int, width: int) -> _Stack:
+    """One column of the sheet by itself."""
+    column = sheet.columns[index]
+    is_first = index == 0
+    most = min(_WIDEST, width // 2) if column.align == "left" else width
+    cells = []
+    for line in sheet.lines:
+        cell = line.cells[index]
+        style = _style(line, column, is_best=cell.is_best)
+        text = cell.text + (_marks(line) if is_first else "")
+        parts = [(part, style) for part in wrap(text, most)]
+        cells.append(parts + ([(cell.detail, "dim")] if cell.detail else []))
+    return _stack(column.title, column.align, cells)
+
+
+def _labels(sheet: Sheet, indexes: list[int], width: int) -> _Stack:
+    """All labels in one cell: the first, and below it the others in words."""
+    most = max(16, min(_WIDEST, width // 3))
+    cells = []
+    for line in sheet.lines:
+        first, *others = (line.cells[i] for i in indexes)
+        style = _style(line, sheet.columns[indexes[0]], is_best=False)
+        words = [
+            sheet.columns[i].in_words(cell.value)
+            for i, cell in zip(indexes[1:], others, strict=True)
+            if cell.value is not None
+        ]
+        parts = [(part, style) for part in wrap(first.text + _marks(line), most)]
+        cells.append(parts + [(part, "dim") for part in wrap(" · ".join(words), most)])
+    return _stack(sheet.columns[indexes[0]].title, "left", cells)
+
+
+def _stack(title: str, align: str, cells: list[list[_Part]]) -> _Stack:
+    longest = max(cell_len(word) for word in title.split())
+    width = max([longest, *(cell_len(text) for cell in cells for text, _ in cell)])
+    return _Stack(title=wrap(title, width), align=align, width=width, cells=cells)
+
+
+def _widened(title: str, stack: _Stack) -> _Stack:
+    """The same column, wide enough for a heading of two lines."""
+    width = stack.width
+    while len(wrap(title, width)) > _HEADING:
+        width += 1
+    return dataclasses.replace(stack, title=wrap(title, width), width=width)
+
+
+def _marks(line: Line) -> str:
+    marks = "".join(note.mark.translate(_SUPERSCRIPTS) for note in line.footnotes)
+    return f" {marks}" if marks else ""
+
+
+def _style(line: Line, column: Column, *, is_best: bool) -> str:
+    if line.row.status == INVALID or (column.name == "status" and line.row.status != OK):
+        return "red"
+    return "bold" if is_best else ""
+
+
+def _table(sheet: Sheet, stacks: list[_Stack], width: int) -> Iterator[Text]:
+    gap = next((gap for gap in _GAPS if _fits(stacks, width, gap)), _GAPS[-1])
+    height = max(len(stack.title) for stack in stacks)
+    titles = [[""] * (height - len(stack.title)) + stack.title for stack in stacks]
+    for number in range(height):
+        yield _side_by_side(stacks, [(title[number], "bold") for title in titles], gap)
+    yield Text("─" * (sum(stack.width for stack in stacks) + gap * (len(stacks) - 1)))
+    number = 0
+    is_tall = any(len(cell) > 2 for stack in stacks for cell in stack.cells)
+    for group in sheet.groups:
+        if number and (group.heading or is_tall):
+            yield Text()
+        if group.heading:
+            yield from (Text(part, style="bold cyan") for part in wrap(group.heading, width))
+        for position in range(len(group.lines)):
+            if position and is_tall:
+                yield Text()
+            cells = [stack.cells[number] for stack in stacks]
+            number += 1
+            for i in range(max(map(len, cells))):
+                parts = [cell[i] if i < len(cell) else ("", "") for cell in cells]
+                yield _side_by_side(stacks, parts, gap)
+
+
+def _side_by_side(stacks: list[_Stack], parts: list[_Part], gap: int) -> Text:
+    line = Text()
+    for number, (stack, (text, style)) in enumerate(zip(stacks, parts, strict=True)):
+        padding = " " * (stack.width - cell_len(text))
+        if number:
+            line.append(" " * gap)
+        if stack.align == "right":
+            line.append(padding)
+        line.append(text, style=style)
+        if stack.align == "left":
+            line.append(padding)
+    line.rstrip()
+    return line
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of whole words; a word that is wider is broken behind its own punctuation.
+
+    A width is in cells: a Chinese character has two.
+    """
+    words = [part for word in re.split(_BLANKS, text) for part in _broken(word, width)]
+    return _filled(words, width, " ") if any(words) else [""] * bool(text)
+
+
+def _broken(word: str, width: int) -> list[str]:
+    if cell_len(word) <= width:
+        return [word]
+    pieces = re.findall(r"[^/_.:=-]*[/_.:=-]|[^/_.:=-]+", word)
+    return [line for part in _filled(pieces, width) for line in _filled(part, width)]
+
+
+def _filled(parts: Iterable[str], width: int, between: str = "") -> list[str]:
+    """Parts in as few lines as hold them in this order; one that is wider has its own."""
+    lines = [""]
+    for part in filter(None, parts):
+        longer = f"{lines[-1]}{between}{part}" if lines[-1] else part
+        if lines[-1] and cell_len(longer) > width:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return lines

@@ -1,0 +1,1 @@
+"""A sheet as one HTML page that needs no network."""

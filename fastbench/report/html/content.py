@@ -1,0 +1,240 @@
+"""What does the page of a report show? A sheet's rows and columns as plain data for a script.
+
+The page's script sorts, filters and draws; every word and every rounded figure is made here, by the
+same registry as the other formats. All columns that any row has a value for go along, so that the
+reader can show or plot what the command did not ask for. Columns lie column by column:
+
+    values   raw numbers in the column's unit, or text; None where there is none
+    texts    as people read them; `details` stands below, `bounds` is the value's range
+    factor   from the raw unit to the one that is shown: 1000 for s -> ms
+
+What it does not know: how wide a screen is, and which rows a reader filters away.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from fastbench.core.errors import RecordError
+from fastbench.records.advice import NAMES, advise, advise_all
+from fastbench.report.columns.column import INVALID, OK
+from fastbench.report.columns.registry import COLUMNS
+from fastbench.report.html.row_panel import facts_of
+from fastbench.report.sheet.footnotes import facts, is_comparable, usual, why_not_comparable
+from fastbench.report.sheet.ratios import CONFIGURATION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.records.advice import Advice
+    from fastbench.report.columns.column import Bounds, Column, Row, Value
+    from fastbench.report.sheet.sheet import Line, Sheet
+
+    Cell: TypeAlias = "tuple[Value, str, str, Bounds]"
+
+__all__ = ["FACTORS", "PIPELINE", "describe"]
+
+PIPELINE: Final = "pipeline"
+"""The column of pictures: loader alone, model alone, both together."""
+
+FACTORS: Final = {
+    ("share", "%"): 1e2,
+    ("share", "pt"): 1e2,
+    ("s", "ms"): 1e3,
+    ("bytes", "GB"): 1e-9,
+    ("bytes/s", "MB/s"): 1e-6,
+    ("parameters", "M"): 1e-6,
+    ("MACs", ""): 1e-9,
+}
+"""From a column's raw unit to the unit of its text, where that is another."""
+
+_SPEED: Final = "images/s"
+_FACETS: Final = (
+    *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
+    *("images", "page-cache", "bound", "parity", "status", "cpu", "torch", "dali", "driver"),
+)
+_ELSE: Final = ("threads", "page-cache", "decoder", "images", "digest")
+"""What rows are called by as well where they could not be told apart else."""
+_CHOICES: Final = range(2, 61)
+"""How many values a facet may have to choose from."""
+
+
+def describe(sheet: Sheet) -> dict[str, Any]:
+    """All that the page shows of a sheet, as JSON has it.
+
+    Raises `RecordError` for a damaged record, whatever of it the sheet itself shows.
+    """
+    rows = [line.row for line in sheet.lines]
+    parts = [_read(row) for row in rows]
+    cells = [its_cells for its_cells, _ in parts]
+    every = [facts(row) for row in rows]
+    common = usual(every)
+    return {
+        "columns": _columns(rows, cells),
+        "shown": _shown(sheet, rows),
+        "facets": [name for name in _FACETS if _num_values(name, rows) in _CHOICES],
+        "rows": [
+            {
+                "title": title,
+                **about,
+                "isRanked": _is_ranked(line, its, common),
+                "unranked": _why_unranked(line, its, common),
+                "marks": [note.mark for note in line.footnotes],
+            }
+            for title, (_, about), line, its in zip(
+                _titles(rows), parts, sheet.lines, every, strict=True
+            )
+        ],
+        "advice": [{"row": number, **_doubt(advice)} for number, advice in _first_doubts(rows)],
+        "footnotes": [{"mark": note.mark, "text": note.text} for note in sheet.footnotes],
+        "common": sheet.common,
+        "remarks": sheet.remarks,
+    }
+
+
+def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
+    """A row's cells by column, and what else is said of it."""
+    try:
+        return {name: _cell(row, column) for name, column in COLUMNS.items()}, {
+            "file": row.path.name,
+            "status": row.status,
+            "problems": row.reasons,
+            "doubts": [] if row.invalid else [_doubt(advice) for advice in advise(row.record)],
+            "facts": facts_of(row),
+        }
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{row.path} is a damaged record ({error}). Measure again.") from error
+
+
+def _cell(row: Row, column: Column) -> Cell:
+    value, bounds = row.value(column), row.bounds(column)
+    return (
+        value,
+        column.text(value),
+        "" if value is None else column.detail_of(row),
+        bounds if bounds and all(map(math.isfinite, bounds)) else None,
+    )
+
+
+def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
+    return line.row.status == OK and is_comparable(its, common)
+
+
+def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> list[str]:
+    """Why a row is not ranked, where a column in sight stands in place of the footnote."""
+    noted = {note.text for note in line.footnotes}
+    return [why for why in why_not_comparable(its, common) if why not in noted]
+
+
+def _num_values(name: str, rows: Sequence[Row]) -> int:
+    return len({row.value(COLUMNS[name]) for row in rows})
+
+
+def _num_kinds(names: Sequence[str], rows: Sequence[Row]) -> int:
+    return len({tuple(row.value(COLUMNS[name]) for name in names) for row in rows})
+
+
+def _first_doubts(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
+    """The doubts of all rows, the gravest first, each once with the first row that has it.
+
+    An INVALID row's figures say nothing, and give reason for no advice.
+    """
+    numbers = {id(row.record): number for number, row in enumerate(rows) if not row.invalid}
+    records = [rows[number].record for number in numbers.values()]
+    return [(numbers[id(record)], advice) for record, advice in advise_all(records, len(NAMES))]
+
+
+def _doubt(advice: Advice) -> dict[str, str]:
+    return {"name": advice.name, "doubt": advice.doubt, "remedy": advice.remedy}
+
+
+def _titles(rows: Sequence[Row]) -> list[str]:
+    """What each row is called: model, loader, and what else of the configuration differs."""
+    names = [
+        name for name in CONFIGURATION if name in ("model", "loader") or _num_values(name, rows) > 1
+    ]
+    for name in _ELSE:
+        if _num_kinds([*names, name], rows) > _num_kinds(names, rows):
+            names.append(name)
+    columns = [COLUMNS[name] for name in names]
+    return [
+        " · ".join(
+            words
+            for column in columns
+            if (value := row.value(column)) is not None and (words := column.words(value))
+        )
+        for row in rows
+    ]
+
+
+def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:
+    """The columns that the page begins with: what headings say, the sheet's, the pictures.
+
+    The page tags a row that is not ok, so the status takes no column.
+    """
+    names = [column.name for column in sheet.columns if column.name != "status"]
+    hidden = [name for name in CONFIGURATION if name not in names and _num_values(name, rows) > 1]
+    names = [
+        name
+        for name in (*hidden, *names)
+        if any(row.value(COLUMNS[name]) is not None for row in rows)
+    ]
+    place = names.index(_SPEED) + 1 if _SPEED in names else len(names)
+    return [*names[:place], PIPELINE, *names[place:]]
+
+
+def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict[str, Any]]:
+    """The columns that any row has a value of; the pictures stand behind the throughput."""
+    described = []
+    for name, column in COLUMNS.items():
+        its_cells = [of_row[name] for of_row in cells]
+        if any(value is not None for value, *_ in its_cells):
+            described.append(_column(column, its_cells))
+        if name == _SPEED:
+            described.append(_pipeline(rows))
+    return described
+
+
+def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
+    values, texts, details, bounds = map(list, zip(*cells, strict=True))
+    is_number = all(isinstance(value, int | float) for value in values if value is not None)
+    return {
+        "name": column.name,
+        "title": column.title,
+        "meaning": column.meaning,
+        "topic": column.topic,
+        "kind": "number" if is_number else "text",
+        "isLabel": column.is_label,
+        "align": column.align,
+        "best": column.best,
+        "factor": FACTORS.get((column.unit, column.shown_unit or ""), 1),
+        "values": values,
+        **({"texts": texts} if texts != values else {}),
+        **({"details": details} if any(details) else {}),
+        **({"bounds": bounds} if any(bounds) else {}),
+    }
+
+
+def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:
+    """The pictures' column: in order of the share of the ceiling; its words are the verdicts."""
+    return {
+        "name": PIPELINE,
+        "title": PIPELINE,
+        "meaning": "loader alone, model alone, and both together, on a scale of the row's own; "
+        "in order of the share of the ceiling",
+        "topic": COLUMNS[_SPEED].topic,
+        "kind": PIPELINE,
+        "isLabel": False,
+        "align": "left",
+        "best": "",
+        "factor": 1,
+        "values": [row.value(COLUMNS["of-ceiling"]) for row in rows],
+        "texts": [_verdict(row) for row in rows],
+    }
+
+
+def _verdict(row: Row) -> str:
+    if row.status == INVALID:
+        return "INVALID: its numbers contradict each other"
+    return row.record.verdict or "loader and model were not both measured alone"

@@ -1,0 +1,239 @@
+"""What does a larger batch buy, and what does it cost? Throughput and latency against batch size.
+
+A line is one configuration but for its batch size. Throughput is of records of several batch
+sizes; batch latency also of one record that probed other sizes (`--latency-batch-size`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.stats import percentile
+from fastbench.report.plots import row_names, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastbench.records.record import Record
+
+    Samples = dict[int, list[float]]
+
+__all__ = ["figure"]
+
+_PANEL: Final = (4.9, 3.6)  # inches
+_MOST_SERIES: Final = 14
+_TICK_SIZE: Final = 9.0
+_NAME_SIZE: Final = 8.5
+_LEGEND_LINE: Final = 0.2  # inches
+_HANDLE: Final = 0.6
+_BESIDE: Final = 0.12  # of a doubling: how far the outermost line is from the batch size
+_ROOM: Final = 1.25  # times: from the outermost batch sizes to the axis's ends
+_BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and ticks
+
+
+@dataclass
+class _Series:
+    """One configuration: by batch size, its windows' throughputs and its latencies in ms."""
+
+    name: str
+    records: list[Record] = field(default_factory=list)
+    rates: Samples = field(default_factory=dict)
+    latencies_ms: Samples = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    name: str
+    label: str
+    meaning: str
+    samples: list[Samples]
+    """Of each series."""
+
+
+@style.applied
+def figure(records: Sequence[Record]) -> Figure:
+    """Two panels, or the one that has several batch sizes. Raises `NothingToShowError`."""
+    sound, invalid = row_names.sound(records)
+    series, num_earlier = _series(sound)
+    several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
+    shown = several[:_MOST_SERIES]
+    panels = [panel for panel in _panels(shown) if any(len(x) > 1 for x in panel.samples)]
+    if not panels:
+        raise style.NothingToShowError(
+            "No configuration has several batch sizes. Run with several --batch-size, or with "
+            "--latency-batch-size."
+        )
+    own_threads = ("threads",) if _have_own_threads(sound) else ()
+    drawn = [r for s in shown for r in s.records]
+    said = row_names.conditions(drawn, without=("batch", *own_threads))
+    made = _draw(panels, _marked_names(shown, said.marks))
+    left_out = [
+        (len(series) - len(several), "configurations of one batch size"),
+        (len(several) - len(shown), "further configurations"),
+        (num_earlier, "earlier rows of the same configuration and batch size"),
+    ]
+    notes = [f"Left out: {what} ({num})." for num, what in left_out if num]
+    style.finish(
+        made,
+        f"{' and '.join(panel.name for panel in panels).capitalize()} against batch size",
+        [
+            *(said.shared, *said.footnotes),
+            " ".join([*(panel.meaning for panel in panels), *invalid, *notes]),
+        ],
+    )
+    return made
+
+
+def _have_own_threads(records: Sequence[Record]) -> bool:
+    """Whether the lines are told apart by their threads too: a sweep of each number is a line."""
+    return len({record.num_threads for record in records}) > 1
+
+
+def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
+    """The configurations, and how many records a later one of the same batch size replaces."""
+    found: dict[tuple[object, ...], _Series] = {}
+    names = row_names.parts(records, without=("batch",))
+    if _have_own_threads(records):
+        for record, name in zip(records, names, strict=True):
+            name.append(row_names.threads(record))
+    latest: dict[tuple[object, ...], Record] = {}
+    for record in sorted(records, key=lambda record: record.created):
+        latest[*row_names.configuration(record), record.num_threads] = record
+    kept = {id(record) for record in latest.values()}
+    for record, name in zip(records, names, strict=True):
+        if id(record) not in kept:
+            continue
+        key = (*row_names.configuration(record, ("batch",)), record.num_threads)
+        series = found.setdefault(key, _Series(" · ".join(name) or record.model))
+        series.records.append(record)
+        series.rates[record.batch_size] = record.throughput.rates
+        for latency in (record.latency, *record.other_latencies):
+            # A row of that batch size knows better than one that probed it.
+            is_own = latency is record.latency
+            if latency.samples_s and (is_own or latency.batch_size not in series.latencies_ms):
+                series.latencies_ms[latency.batch_size] = [1e3 * s for s in latency.samples_s]
+    return list(found.values()), len(records) - len(kept)
+
+
+def _panels(shown: Sequence[_Series]) -> list[_Panel]:
+    return [
+        _Panel(
+            "throughput",
+            "throughput, images/s",
+            "Throughput: the median of the windows, and their spread.",
+            [s.rates for s in shown],
+        ),
+        _Panel(
+            "batch latency",
+            "batch latency, ms",
+            "Latency: the median, and the smallest and the largest sample.",
+            [s.latencies_ms for s in shown],
+        ),
+    ]
+
+
+def _marked_names(shown: Sequence[_Series], marks: Sequence[str]) -> list[str]:
+    left = iter(marks)
+    return [s.name + "".join(dict.fromkeys(next(left) for _ in s.records)) for s in shown]
+
+
+def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
+    """The panels side by side; below them, the names of the lines, where there are several."""
+    width = _PANEL[0] * max(len(panels), 1.4)
+    lines = [style.fold(name, 90) for name in names]
+    wide = max(style.text_width(x, _NAME_SIZE) for name in lines for x in name)
+    columns = max(1, min(len(names), int((width - 0.3) / (wide + _HANDLE))))
+    heights = [_PANEL[1]]
+    if len(names) > 1:
+        rows = -(-len(names) // columns) * max(map(len, lines))
+        heights.append(_LEGEND_LINE * rows + 0.1)
+    made = style.new_figure(width, sum(heights))
+    grid = made.add_gridspec(len(heights), len(panels), height_ratios=heights)
+    for column, panel in enumerate(panels):
+        _draw_panel(made.add_subplot(grid[0, column]), panel, width / len(panels) - _BESIDE_AXES)
+    if len(names) > 1:
+        below = made.add_subplot(grid[1, :])
+        below.axis("off")
+        below.legend(
+            [_handle(i) for i in range(len(names))],
+            ["\n".join(name) for name in lines],
+            loc="upper left",
+            ncols=columns,
+            borderaxespad=0,
+            handlelength=3.2,
+            fontsize=_NAME_SIZE,
+        )
+    return made
+
+
+def _look(i: int) -> dict[str, Any]:
+    """Colour, marker and dashes change together; the second round has hollow markers."""
+    num = len(style.PALETTE) - 1  # but yellow: a thin line of it cannot be seen
+    turn, place = divmod(i, num)
+    return {
+        "color": style.PALETTE[place],
+        "marker": style.MARKERS[place],
+        "markerfacecolor": "white" if turn % 2 else style.PALETTE[place],
+        "linestyle": style.LINES[(place + turn) % len(style.LINES)],
+        "linewidth": 1.5,
+        "markersize": 6,
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.6,
+    }
+
+
+def _handle(i: int) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **_look(i))
+
+
+def _ticks(batches: Sequence[int], inches: float) -> list[int]:
+    """Batch sizes whose labels do not meet on an axis so wide: the ends, then the roundest."""
+
+    def meet(a: int, b: int) -> bool:
+        apart = inches * abs(math.log2(b / a)) / math.log2(_ROOM**2 * batches[-1] / batches[0])
+        return apart < 0.1 + sum(style.text_width(f"{x:,}", _TICK_SIZE) for x in (a, b)) / 2
+
+    kept: list[int] = []
+    for size in [batches[0], batches[-1], *sorted(batches, key=lambda size: -(size & -size))]:
+        if not any(meet(size, other) for other in kept):
+            kept.append(size)
+    return sorted(kept)
+
+
+def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    middle = (len(panel.samples) - 1) / 2
+    for i, of_batch in enumerate(panel.samples):
+        sizes = sorted(of_batch)
+        # A little beside each other: else one's whiskers would hide another's.
+        aside = 2 ** (_BESIDE * (i - middle) / max(1, middle))
+        middles = [percentile(of_batch[size], 50) for size in sizes]
+        below = [m - min(of_batch[size]) for m, size in zip(middles, sizes, strict=True)]
+        above = [max(of_batch[size]) - m for m, size in zip(middles, sizes, strict=True)]
+        axes.errorbar(
+            [aside * x for x in sizes],
+            middles,
+            [below, above],
+            capsize=2.5,
+            elinewidth=0.9,
+            **_look(i),
+        )
+    values = [x for of_batch in panel.samples for found in of_batch.values() for x in found]
+    style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
+    batches = sorted({size for of_batch in panel.samples for size in of_batch})
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(batches[0] / _ROOM, batches[-1] * _ROOM)
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(batches, inches)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.set_ylabel(panel.label)
+    axes.set_xlabel("batch size")
+    axes.grid(axis="y")

@@ -1,0 +1,93 @@
+"""Which GPU is how much faster, and at what energy? Bars by GPU for the same configuration.
+
+Only rows that are alike in model, loader, dtype, batch size, images and all else that rows are
+told apart by stand side by side; a configuration that only one GPU ran is left out, and said.
+
+What it does not know: the rest of the machine. A loader that decodes on the CPU is as fast as that,
+and the CPU's name is in the caption or in a footnote.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.units import format_rate
+from fastbench.report.plots import bars, row_names, style
+from fastbench.report.plots.row_layout import add_columns, lay_out, plan_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from fastbench.records.record import Record
+
+__all__ = ["figure"]
+
+_WIDTH: Final = 8.5
+_HEIGHT: Final = 0.24
+
+
+@style.applied
+def figure(records: Sequence[Record]) -> Figure:
+    """Bars by GPU, in groups by configuration. Raises `NothingToShowError`."""
+    sound, invalid = row_names.sound(records)
+    on_gpu = [record for record in sound if row_names.is_on_gpu(record)]
+    if not on_gpu:
+        raise style.NothingToShowError("No valid row ran on a GPU. Measure on one.")
+    machines: dict[tuple[str, ...], set[str]] = {}
+    for record in on_gpu:
+        machines.setdefault(_key(record), set()).add(row_names.machine(record))
+    shared = [record for record in on_gpu if len(machines[_key(record)]) > 1]
+    if not shared:
+        raise style.NothingToShowError(
+            "No configuration was measured on two GPUs. Run the same command on another one."
+        )
+    plan = plan_rows(shared, "machine", lambda record: record.throughput.images_per_s)
+    rows = lay_out(plan.groups, width=_WIDTH, row_height=0.36)
+    (axes,) = rows.panels
+    for y, record in zip(rows.ys, plan.records, strict=True):
+        bars.draw_bar(axes, y, record, _HEIGHT)
+    highest = max(max(record.throughput.rates) for record in plan.records)
+    style.scale_axis(axes, "x", 0, highest, from_zero=True)
+    axes.set_xlabel("images/s")
+    taken = add_columns(axes, rows.ys, _columns(plan.records))
+    if bars.any_fails(plan.records):
+        patches = [bars.handle(**bars.BAR), bars.handle(**bars.FAILS)]
+        labels = ["end to end", bars.FAILS_NAME]
+        style.add_legend(axes, patches, labels, _WIDTH - rows.left - taken - 0.3)
+    alone = len(on_gpu) - len(shared)
+    notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
+    rows.finish(
+        "Throughput by GPU, the same configuration on each",
+        [*plan.caption, " ".join([_meaning(plan.records), *invalid, *notes, *plan.notes])],
+    )
+    return rows.figure
+
+
+def _key(record: Record) -> tuple[str, ...]:
+    return row_names.configuration(record, ("machine",))
+
+
+def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    slowest: dict[tuple[str, ...], float] = {}
+    for record in records:
+        rate = record.throughput.images_per_s
+        slowest[_key(record)] = min(rate, slowest.get(_key(record), rate))
+    watts = [r.telemetry.watts if r.telemetry else None for r in records]
+    per_joule = [r.telemetry.images_per_joule if r.telemetry else None for r in records]
+    return [
+        ("images/s", [format_rate(record.throughput.images_per_s) for record in records]),
+        (
+            "of the\nslowest",
+            [f"{r.throughput.images_per_s / slowest[_key(r)]:.2f}x" for r in records],
+        ),
+        ("W", ["" if x is None else f"{x:.0f}" for x in watts]),
+        ("images/J", ["" if x is None else format_rate(x) for x in per_joule]),
+    ]
+
+
+def _meaning(records: Sequence[Record]) -> str:
+    if any(r.telemetry.images_per_joule if r.telemetry else None for r in records):
+        return f"{bars.meaning(records)} W, images/J: of the GPU alone, over the windows."
+    return bars.meaning(records)

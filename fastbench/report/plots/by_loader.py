@@ -1,0 +1,131 @@
+"""What does each loader make of the pipeline, and what holds it back? A bar a loader.
+
+End-to-end throughput in front; behind it what the loader alone and the model alone reach, so that
+one sees which of the two is the ceiling and how much of it is kept. CPU seconds for 1,000 images
+stand beside, the figure that a busy machine disturbs least, and the agreement with the reference:
+speed that is bought with other pixels is no speed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.units import format_percent, format_rate
+from fastbench.report.plots import bars, row_names, style
+from fastbench.report.plots.row_layout import add_columns, lay_out, plan_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastbench.records.record import Record
+
+__all__ = ["figure"]
+
+_WIDTH: Final = 8.5
+_HALF: Final = 0.15  # inches: half of the height of what lies behind
+_FRONT: Final = 0.13
+_MOST_ABOVE: Final = 4.0
+"""A ceiling so many times above all bars is cut off and gets a figure: it would flatten them."""
+
+_ALONE: Final[dict[str, dict[str, Any]]] = {
+    "loader": {"facecolor": "#FBE3B0", "hatch": "////", "edgecolor": "#B07800"},
+    "model": {"facecolor": "#D8EEFA", "hatch": "....", "edgecolor": "#3A86B0"},
+}
+
+
+@style.applied
+def figure(records: Sequence[Record]) -> Figure:
+    """Bars by loader, in groups by what else differs. Raises `NothingToShowError`."""
+    sound, invalid = row_names.sound(records)
+    if not sound:
+        raise style.NothingToShowError("No row is valid. Measure again.")
+    plan = plan_rows(sound, "loader", lambda record: record.throughput.images_per_s)
+    rows = lay_out(plan.groups, width=_WIDTH)
+    (axes,) = rows.panels
+    highest = max(max(record.throughput.rates) for record in plan.records)
+    ceilings = [rate for record in plan.records for rate in record.ceilings.values()]
+    limit = 1.06 * min(max([highest, *ceilings]), _MOST_ABOVE * highest)
+    for y, record in zip(rows.ys, plan.records, strict=True):
+        _draw_ceilings(axes, y, record, limit)
+        bars.draw_bar(axes, y, record, _FRONT)
+    style.scale_axis(axes, "x", 0, limit, from_zero=True)
+    axes.set_xlim(0, limit)
+    axes.set_xlabel("images/s")
+    taken = add_columns(axes, rows.ys, _columns(plan.records))
+    _add_legend(axes, plan.records, _WIDTH - rows.left - taken - 0.3)
+    rows.finish(
+        "End-to-end throughput by loader, and its ceilings",
+        [*plan.caption, " ".join([_meaning(plan.records), *invalid, *plan.notes])],
+    )
+    return rows.figure
+
+
+def _draw_ceilings(axes: Axes, y: float, record: Record, limit: float) -> None:
+    """The loader alone above the bar's middle, the model alone below."""
+    for name, side in (("loader", -1), ("model", 1)):
+        rate = record.ceilings.get(name)
+        if rate is None:
+            continue
+        middle = y + side * _HALF / 2
+        axes.barh(middle, min(rate, 1.2 * limit), _HALF, linewidth=0.6, zorder=2, **_ALONE[name])
+        if rate > limit:
+            axes.annotate(
+                f"{format_rate(rate)} ▸",
+                (1, middle),
+                xycoords=("axes fraction", "data"),
+                xytext=(-2, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=7,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+                zorder=4.5,
+            )
+
+
+def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    return [
+        ("images/s", [format_rate(record.throughput.images_per_s) for record in records]),
+        ("of\nceiling", [_of_ceiling(record) for record in records]),
+        ("CPU s per\n1,000", [_cpu_s(record) for record in records]),
+        ("agree\n%", [_agreement(record) for record in records]),
+    ]
+
+
+def _of_ceiling(record: Record) -> str:
+    share = record.overlap_efficiency
+    return "" if share is None else f"{100 * share:.0f} % {record.bound}"
+
+
+def _cpu_s(record: Record) -> str:
+    return format_rate(record.telemetry.cpu_s_per_1000_images) if record.telemetry else ""
+
+
+def _agreement(record: Record) -> str:
+    if record.parity is None:
+        return ""
+    return "reference" if record.parity.is_reference else format_percent(record.parity.agreement)
+
+
+def _meaning(records: Sequence[Record]) -> str:
+    parts = [bars.meaning(records)]
+    if any(record.ceilings for record in records):
+        parts.append("Of ceiling: end to end over the slower of loader alone and model alone.")
+    if any(record.telemetry for record in records):
+        parts.append("CPU s: CPU seconds of all processes for 1,000 images.")
+    if any(record.parity for record in records):
+        parts.append("Agree: top-1 predictions equal to those of the reference in float32.")
+    return " ".join(parts)
+
+
+def _add_legend(axes: Axes, records: Sequence[Record], width: float) -> None:
+    entries = [("end to end", bars.handle(**bars.BAR))]
+    for name, look in _ALONE.items():
+        if any(name in record.ceilings for record in records):
+            entries.append((f"{name} alone", bars.handle(**look)))
+    if bars.any_fails(records):
+        entries.append((bars.FAILS_NAME, bars.handle(**bars.FAILS)))
+    style.add_legend(axes, [patch for _, patch in entries], [text for text, _ in entries], width)

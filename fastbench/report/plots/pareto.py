@@ -1,0 +1,323 @@
+"""Which model and loader give the most of both? Top-1 against images/s, and the Pareto front.
+
+On the front are the rows that no other beats in one without losing in the other. It joins measured
+values: where intervals overlap, another measurement may order the rows otherwise. A row that fails
+a gate of parity or accuracy is hollow and on no front; nor is one that a table would not rank with
+the others, for its page cache or `--quick`. Rows of other images than most, or predicted among
+other classes (`--among`), have another top-1, and INVALID rows have none: they are left out, and
+the caption says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.records.gates import failures_of
+from fastbench.report.columns.column import Row
+from fastbench.report.plots import bars, row_names, style
+from fastbench.report.sheet.footnotes import facts, is_comparable, usual
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+    from fastbench.records.record import Record
+
+__all__ = ["figure", "pareto_front"]
+
+_SIZE: Final = (8.5, 5.2)  # inches
+_MARKER: Final = 7.0  # points
+_LABEL_SIZE: Final = 7.5
+_LABEL_CHARS: Final = 26
+_MOST_LABELS: Final = 60  # of more points, only those on the front have a label
+_SERIES_FIELDS: Final = ("loader", "machine", "compile", "dtype", "batch", "weights", "cache")
+_FRONT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (5, 2))}
+_FRONT_NAME: Final = "Pareto front"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Points:
+    """The rows to draw, side by side: values, what each is called, and of which series it is."""
+
+    records: list[Record]
+    x: list[float]
+    y: list[float]
+    labels: list[str]
+    series: list[str]
+    front: list[int]
+
+
+def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
+    """The points that no other equals in both and beats in one, by growing x."""
+    order = sorted(range(len(x)), key=lambda i: (-x[i], -y[i]))
+    front: list[int] = []
+    for i in order:
+        if not front or y[i] > y[front[-1]] or (x[i], y[i]) == (x[front[-1]], y[front[-1]]):
+            front.append(i)
+    return front[::-1]
+
+
+@style.applied
+def figure(records: Sequence[Record]) -> Figure:
+    """The plot of the rows that have an accuracy. Raises `NothingToShowError`."""
+    comparable, left_out = _comparable(records)
+    said = row_names.conditions(comparable)
+    points = _points(comparable, said.marks)
+    meaning = "Bars: 95 % interval of top-1 (Wilson), and the spread of the windows' throughputs."
+    if points.front and len(points.x) > 1:
+        meaning += " Bold: on the Pareto front."
+    if num_apart := _is_ranked(comparable).count(False):
+        left_out.append(
+            f"Not held against the others, for their page cache or --quick: {num_apart} of "
+            f"{len(comparable):,} points."
+        )
+    if bars.any_fails(comparable):
+        meaning += f" {bars.FAILS_MEANING}"
+    notes = [meaning, *left_out]
+    made, num_bare = _draw(points, [said.shared, *said.footnotes, " ".join(notes)])
+    if num_bare:
+        notes.append(
+            f"Without a label, for want of room: {num_bare:,} of {len(points.x):,} points."
+        )
+        made, _ = _draw(points, [said.shared, *said.footnotes, " ".join(notes)])
+    return made
+
+
+def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The rows whose top-1 is of the same images, the most there are; a sentence on the others."""
+    sound, notes = row_names.sound(records)
+    scored = [record for record in sound if record.accuracy]
+    if not scored:
+        raise style.NothingToShowError("No valid row has an accuracy. Run with labelled images.")
+    if missing := len(sound) - len(scored):
+        notes.append(f"Left out, without accuracy: {missing} of {len(records):,} rows.")
+    sets = Counter(map(row_names.image_set, scored))
+    most = sets.most_common(1)[0][0]
+    alike = [record for record in scored if row_names.image_set(record) == most]
+    if unlike := len(scored) - len(alike):
+        notes.append(f"Left out, of other images: {unlike} of {len(records):,} rows.")
+    usual = Counter(map(row_names.is_among_all, alike)).most_common(1)[0][0]
+    found = [record for record in alike if row_names.is_among_all(record) == usual]
+    if unlike := len(alike) - len(found):
+        notes.append(f"Left out, predicted among other classes: {unlike} of {len(records):,} rows.")
+    return found, notes
+
+
+def _is_ranked(records: Sequence[Record]) -> list[bool]:
+    """Which rows a table of them would rank with the others, were their predictions right."""
+    every = [facts(Row(record=record, path=Path())) for record in records]
+    common = usual(every)
+    return [is_comparable(its, common) for its in every]
+
+
+def _points(records: list[Record], marks: Sequence[str]) -> _Points:
+    x = [record.throughput.images_per_s for record in records]
+    y = [100 * record.accuracy.top1 for record in records if record.accuracy]
+    is_ranked = _is_ranked(records)
+    sound = [i for i, record in enumerate(records) if is_ranked[i] and not failures_of(record)]
+    front = [sound[i] for i in pareto_front([x[i] for i in sound], [y[i] for i in sound])]
+    telling = row_names.varying(records)
+    # What the markers say need not be said at each of them, if it leaves something to be said.
+    by = next(
+        (
+            name
+            for name in _SERIES_FIELDS
+            if name in telling
+            and len(telling) > 1
+            and len({row_names.text_of(r, name) for r in records}) <= len(style.MARKERS)
+        ),
+        None,
+    )
+    names = row_names.names(records, always=() if telling else ("model", "loader"), without=by)
+    return _Points(
+        records=records,
+        x=x,
+        y=y,
+        labels=[
+            (", ".join(name) or record.model) + mark
+            for name, record, mark in zip(names, records, marks, strict=True)
+        ],
+        series=[row_names.text_of(record, by) if by else "" for record in records],
+        front=front,
+    )
+
+
+def _draw(points: _Points, caption: Sequence[str]) -> tuple[Figure, int]:
+    """The figure, and how many points have no label in it."""
+    made = style.new_figure(*_SIZE)
+    axes = made.add_subplot()
+    intervals, front = _draw_intervals(axes, points), _draw_front(axes, points)
+    _draw_points(axes, points)
+    _scale(axes, intervals)
+    axes.set_xlabel("end-to-end throughput, images/s")
+    axes.set_ylabel("top-1, %")
+    axes.grid()
+    style.finish(made, "Accuracy against throughput", caption)
+    lines = [(line, _COVERS_INTERVAL) for line in intervals]
+    lines += [(line, _COVERS_FRONT) for line in front]
+    return made, _draw_labels(axes, points, lines)
+
+
+# A line from one corner to the other, in data coordinates: x0, y0, x1, y1.
+_Line = tuple[float, float, float, float]
+_COVERS_FRONT: Final = 5.0  # what a label pays that covers it (see `place_labels`)
+_COVERS_INTERVAL: Final = 2.0
+
+
+def _draw_intervals(axes: Axes, points: _Points) -> list[_Line]:
+    from matplotlib.collections import LineCollection
+
+    found: list[_Line] = []
+    for x, y, record in zip(points.x, points.y, points.records, strict=True):
+        assert record.accuracy is not None
+        low, high = (100 * bound for bound in record.accuracy.top1_interval)
+        rates = record.throughput.rates
+        found += [(x, low, x, high), (min(rates), y, max(rates), y)]
+    ends = [((x0, y0), (x1, y1)) for x0, y0, x1, y1 in found]
+    axes.add_collection(LineCollection(ends, colors="#a6a6a6", linewidths=0.9, zorder=1.5))
+    return found
+
+
+def _draw_front(axes: Axes, points: _Points) -> list[_Line]:
+    """Stairs: what is reached at each throughput or above."""
+    x, y = ([values[i] for i in points.front] for values in (points.x, points.y))
+    if len(x) < 2:
+        return []
+    axes.step(x, y, where="pre", zorder=1.8, label=_FRONT_NAME, **_FRONT)
+    pairs = list(zip(x, y, strict=True))
+    found: list[_Line] = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(pairs):
+        found += [(x0, y1, x0, y0), (x0, y1, x1, y1)]
+    return found
+
+
+def _draw_points(axes: Axes, points: _Points) -> None:
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(points.series))
+    handles: list[Any] = []
+    for number, name in enumerate(names):
+        look: dict[str, Any] = {
+            "linestyle": "none",
+            "marker": style.MARKERS[number % len(style.MARKERS)],
+            "markersize": _MARKER,
+            "markeredgecolor": "black",
+            "markeredgewidth": 0.8,
+        }
+        colour = style.PALETTE[number % len(style.PALETTE)]
+        own = [i for i, series in enumerate(points.series) if series == name]
+        for face, fails in ((colour, False), ("white", True)):
+            its = [i for i in own if bool(failures_of(points.records[i])) == fails]
+            x, y = [points.x[i] for i in its], [points.y[i] for i in its]
+            axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
+        handles.append(Line2D([], [], label=name, markerfacecolor=colour, **look))
+    if names == [""]:
+        handles = []
+    if len(points.front) > 1:
+        handles.append(Line2D([], [], label=_FRONT_NAME, **_FRONT))
+    if bars.any_fails(points.records):
+        hollow = {"linestyle": "none", "marker": "o", "markersize": _MARKER}
+        text = bars.FAILS_NAME
+        handles.append(
+            Line2D([], [], label=text, markerfacecolor="white", markeredgecolor="black", **hollow)  # type: ignore[arg-type]
+        )
+    if handles:
+        labels = [str(handle.get_label()) for handle in handles]
+        style.add_legend(axes, handles, labels, _SIZE[0] - 1)
+
+
+def _scale(axes: Axes, lines: Sequence[_Line]) -> None:
+    """Limits that hold all intervals; top-1 with no tick above 100."""
+    xs = [x for line in lines for x in (line[0], line[2])]
+    ys = [y for line in lines for y in (line[1], line[3])]
+    style.scale_axis(axes, "x", min(xs), max(xs), from_zero=False)
+    room = max(0.07 * (max(ys) - min(ys)), 0.5)
+    axes.set_ylim(max(min(ys) - room, -2), min(max(ys) + room, 102))
+    axes.set_yticks(
+        [
+            tick
+            for tick in axes.get_yticks()
+            if 0 <= tick <= 100 and min(ys) - room <= tick <= max(ys) + room
+        ]
+    )
+
+
+def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float]]) -> int:
+    """Write the labels where they hide nothing, those of the front first; how many had no room."""
+    import numpy as np
+    from matplotlib.patheffects import withStroke
+
+    from fastbench.report.plots.place_labels import place_labels
+
+    figure = axes.figure
+    pixel = figure.dpi / 72  # pixels in a point
+    order = sorted(range(len(points.x)), key=lambda i: (i not in points.front, -points.y[i]))
+    # In a crowd only those of the front can be told apart.
+    num = len(order) if len(order) <= _MOST_LABELS else min(len(points.front), _MOST_LABELS)
+    labelled, others = order[:num], order[num:]
+    texts = [_text(axes, points, i) for i in labelled]
+    boxes = [text.get_window_extent() for text in texts]
+    at = axes.transData.transform(list(zip(points.x, points.y, strict=True)))
+    ends = axes.transData.transform([end for (a, b, c, d), _ in lines for end in ((a, b), (c, d))])
+    thin = [
+        ((*np.minimum(a, b) - 1, *np.maximum(a, b) + 1), cost)
+        for a, b, (_, cost) in zip(ends[::2], ends[1::2], lines, strict=True)
+        if abs(a - b).max() > 1
+    ]
+    inner = axes.get_window_extent().padded(-2 * pixel)
+    places = place_labels(
+        [tuple(at[i]) for i in labelled],
+        [(box.width + 3 * pixel, box.height + 2 * pixel) for box in boxes],
+        (inner.x0, inner.y0, inner.x1, inner.y1),
+        line_height=1.25 * _LABEL_SIZE * pixel,
+        radius=(_MARKER / 2 + 0.8) * pixel,
+        others=[tuple(at[i]) for i in others],
+        lines=thin,
+    )
+    for text, i, place in zip(texts, labelled, places, strict=True):
+        if place is None:
+            text.remove()
+            continue
+        # Where the text itself lies within its place, which has a margin.
+        corner = (place.x + 1.5 * pixel - at[i][0], place.y + pixel - at[i][1])
+        text.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+        text.set_position((corner[0] / pixel, corner[1] / pixel))
+        if place.leader:
+            start = [a - b for a, b in zip(place.leader, at[i], strict=True)]
+            axes.annotate(
+                "",
+                (points.x[i], points.y[i]),
+                xytext=(start[0] / pixel, start[1] / pixel),
+                textcoords="offset points",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": "black",
+                    "linewidth": 0.6,
+                    "shrinkA": 0,
+                    "shrinkB": _MARKER / 2,
+                },
+                zorder=2.5,
+            )
+    return len(others) + places.count(None)
+
+
+def _text(axes: Axes, points: _Points, i: int) -> Annotation:
+    """A label, at its point for the time being; those on the front are bold."""
+    return axes.annotate(
+        "\n".join(style.fold(points.labels[i], _LABEL_CHARS)),
+        (points.x[i], points.y[i]),
+        xytext=(0, 0),
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        fontsize=_LABEL_SIZE,
+        weight="bold" if i in points.front and len(points.x) > 1 else "normal",
+        zorder=4,
+    )

@@ -1,0 +1,144 @@
+"""Pictures of records: each plot by name, what it needs and what it shows.
+
+    from fastbench.report.plots.registry import write_plots
+    write_plots(records, Path("pictures"), kinds=("png", "svg"), on_skip=print)
+
+Every plot is a module with one function, `figure(records) -> Figure`. Where the records do not have
+what it shows, it raises `NothingToShowError`, whose text says what is missing. matplotlib is
+imported when something is drawn, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.errors import (
+    OutputError,
+    RecordError,
+    UnknownNameError,
+    UsageError,
+    did_you_mean,
+)
+from fastbench.report.plots.style import NothingToShowError, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from fastbench.records.record import Record
+
+__all__ = ["KINDS", "PLOTS", "NothingToShowError", "Plot", "draw", "write_plots"]
+
+KINDS: Final = ("png", "svg")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot's module in this package, what it shows in one line, what the records must have."""
+
+    module: str
+    meaning: str
+    needs: str
+
+
+PLOTS: Final = {
+    "accuracy-throughput": Plot(
+        "pareto",
+        "top-1 against images/s, with the Pareto front",
+        "labelled images",
+    ),
+    "loaders": Plot(
+        "by_loader",
+        "end-to-end throughput by loader before its two ceilings, with CPU seconds",
+        "any valid row",
+    ),
+    "latency": Plot(
+        "latency",
+        "every batch latency and step time, with the percentiles that they support",
+        "any valid row",
+    ),
+    "batches": Plot(
+        "by_batch_size",
+        "throughput and latency against batch size",
+        "several batch sizes of one configuration",
+    ),
+    "gpus": Plot(
+        "by_gpu",
+        "throughput by GPU for the same configuration, with images a joule",
+        "one configuration on two GPUs",
+    ),
+    "accuracy": Plot(
+        "accuracy",
+        "top-1 and top-5 of each row, with intervals and published values",
+        "labelled images",
+    ),
+}
+
+
+def draw(name: str, records: Sequence[Record]) -> Figure:
+    """One plot, laid out, to be shown or changed.
+
+    Raises `UnknownNameError`, `NothingToShowError`, and `RecordError` for records that are damaged.
+    """
+    if name not in PLOTS:
+        raise UnknownNameError(
+            f"There is no plot {name!r}.{did_you_mean(name, list(PLOTS))} "
+            f"There are {', '.join(PLOTS)}."
+        )
+    if not records:
+        raise NothingToShowError("There is no record. Name some.")
+    module = importlib.import_module(f"{__package__}.{PLOTS[name].module}")
+    try:
+        figure: Figure = module.figure(records)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"The plot {name!r} cannot be drawn: one of the records is damaged ({error!r}). "
+            f"Measure again."
+        ) from error
+    return figure
+
+
+def write_plots(
+    records: Sequence[Record],
+    folder: Path,
+    names: Sequence[str] | None = None,
+    kinds: Sequence[str] = ("png",),
+    *,
+    on_skip: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Draw the plots of these names, by default all, into a folder, which is made: `NAME.png`.
+
+    `on_skip` is told of each plot that the records cannot show, and why. Files of an earlier time
+    are replaced. Raises as `draw`, `UsageError` for a kind that is none of `KINDS`, and
+    `OutputError`.
+    """
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UsageError(f"A plot cannot be {unknown[0]!r}. Write {' or '.join(KINDS)}.")
+    paths = []
+    for name in dict.fromkeys(PLOTS if names is None else names):
+        try:
+            figure = draw(name, records)
+        except NothingToShowError as reason:
+            if on_skip is not None:
+                on_skip(f"No plot {name!r}: {reason}")
+            continue
+        for kind in dict.fromkeys(kinds):
+            path = folder / f"{name}.{kind}"
+            _write(path, encode(figure, kind))
+            paths.append(path)
+    return paths
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"The plot {path} cannot be written ({error.strerror}). "
+            f"Free some space, or name another folder."
+        ) from error

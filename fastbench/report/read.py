@@ -1,0 +1,91 @@
+"""Records in files and folders -> the rows of a report, and what is wrong with the rest.
+
+A folder is searched to its bottom. JSON that is something else, such as a record of `fastbench
+parity`, is passed over where it lies in a folder, and said so; what is damaged is complained of,
+and the good ones are reported all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastbench.core.errors import RecordError
+from fastbench.records.store import build_record, other_kind, read_json
+from fastbench.report.columns.column import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+__all__ = ["Found", "read_rows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The rows in the order in which they were measured, argument by argument.
+
+    `complaints` say what is damaged or missing; `passed_over` are JSON files that are no rows.
+    """
+
+    rows: list[Row]
+    complaints: list[str]
+    passed_over: list[Path]
+
+
+def read_rows(paths: Iterable[Path]) -> Found:
+    """Read what the paths stand for; each file once, however often it was named."""
+    rows: list[Row] = []
+    complaints: list[str] = []
+    passed_over: list[Path] = []
+    seen: set[Path] = set()
+
+    def complain(error: OSError) -> None:
+        complaints.append(
+            f"The folder {error.filename} cannot be read ({error.strerror}). Records in it are "
+            f"missing here."
+        )
+
+    for path in paths:
+        num_files, its_rows = 0, []
+        for file in _files(path, complain):
+            num_files += 1
+            if (resolved := file.resolve()) in seen:
+                continue
+            seen.add(resolved)
+            try:
+                row = _read(file, is_named=file == path)
+            except RecordError as error:
+                complaints.append(str(error))
+                continue
+            if row is None:
+                passed_over.append(file)
+            else:
+                its_rows.append(row)
+        if not num_files:
+            complaints.append(
+                f"The folder {path} holds no records. Name one that `fastbench run` wrote."
+            )
+        rows += sorted(its_rows, key=lambda row: (str(row.record.created), str(row.path)))
+    return Found(rows=rows, complaints=complaints, passed_over=passed_over)
+
+
+def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path, onerror=on_error):
+        folders.sort()
+        yield from (Path(folder) / name for name in sorted(names) if name.endswith(".json"))
+
+
+def _read(path: Path, *, is_named: bool) -> Row | None:
+    """A row; None for what is something else, where nobody named it as a record."""
+    stored = read_json(path)
+    is_record = isinstance(stored, dict) and "schema_version" in stored
+    if not is_named and (not is_record or other_kind(stored) is not None):
+        return None
+    record = build_record(stored, path)
+    return Row(record=record, path=path, version=stored["schema_version"])

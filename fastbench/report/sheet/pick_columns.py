@@ -1,0 +1,97 @@
+"""Which columns does a sheet get? Those that were asked for, and of a set those that say something.
+
+Sets of columns adapt: a column with one value over all rows goes into the lines above the table,
+one without any value is left out, and before the measured ones stand those that tell the rows
+apart. Columns that were named one by one are shown as they were asked for. For programs nothing
+adapts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastbench.report.columns.column import OK, Row
+from fastbench.report.columns.registry import COLUMNS, Choice
+from fastbench.report.sheet.ratios import CONFIGURATION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.report.columns.column import Column
+    from fastbench.report.sheet.view import View
+
+__all__ = ["grouping_of", "pick"]
+
+_TELLING_APART: Final = (
+    *("threads", "decoder", "cpu", "cores", "torch", "dali", "driver"),
+    *("page-cache", "digest", "date", "file"),
+)
+"""Columns that are taken in turn while rows look alike."""
+
+
+def grouping_of(view: View) -> list[Column]:
+    """The columns that make up a group's heading."""
+    if view.by:
+        return [view.by]
+    if not view.across:
+        return []
+    names = [name for name in (*CONFIGURATION, "digest") if name != view.across.name]
+    return [COLUMNS[name] for name in names]
+
+
+def pick(
+    rows: Sequence[Row], choices: list[Choice], grouping: list[Column], view: View
+) -> list[Column]:
+    """What the choices come to for these rows."""
+    chosen = [
+        choice.column
+        for choice in choices
+        if choice.is_asked or view.is_data or _is_worth_it(rows, choice.column)
+    ]
+    if view.is_data:
+        if not all(choice.is_asked for choice in choices):
+            chosen = _in_front([COLUMNS[name] for name in CONFIGURATION], chosen)
+        return list(dict.fromkeys((*chosen, *grouping, COLUMNS["status"])))
+    if not all(choice.is_asked for choice in choices):
+        labels = [column for column in chosen if column.is_label and column not in grouping]
+        labels = _labels(rows, labels, grouping, view)
+        chosen = _in_front(labels, [column for column in chosen if not column.is_label])
+    if COLUMNS["status"] not in chosen and any(row.status != OK for row in rows):
+        num_labels = next(
+            (i for i, column in enumerate(chosen) if not column.is_label), len(chosen)
+        )
+        chosen.insert(num_labels, COLUMNS["status"])
+    return chosen
+
+
+def _in_front(labels: list[Column], columns: list[Column]) -> list[Column]:
+    return [*labels, *(column for column in columns if column not in labels)]
+
+
+def _is_worth_it(rows: Sequence[Row], column: Column) -> bool:
+    """Whether a column of a set says something: labels where they differ, figures where known."""
+    values = {row.value(column) for row in rows}
+    return len(values) > 1 if column.is_label else values != {None}
+
+
+def _labels(
+    rows: Sequence[Row], labels: list[Column], grouping: list[Column], view: View
+) -> list[Column]:
+    """The columns that tell the rows apart, in the registry's order."""
+    grouped = {column.name for column in grouping}
+    names = {column.name for column in labels}
+    names |= {
+        name for name in CONFIGURATION if name not in grouped and _is_worth_it(rows, COLUMNS[name])
+    }
+    if view.across:
+        names.add(view.across.name)
+    if not names:
+        names.add("model" if "loader" in grouped else "loader")
+    for name in _TELLING_APART:
+        seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
+        if len(set(seen)) == len(seen):
+            break
+        with_it = {(its, row.value(COLUMNS[name])) for its, row in zip(seen, rows, strict=True)}
+        if len(with_it) > len(set(seen)):
+            names.add(name)
+    return [column for column in COLUMNS.values() if column.name in names]

@@ -1,0 +1,155 @@
+"""How many times is one GPU (loader, dtype, ...) another? Ratios of the same configuration; prices.
+
+A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
+of the geometric means of the windows' throughputs, over all windows of the same configuration in
+the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
+model, weights, loader, dtype, batch size, compilation and images are equal but for the contrast
+itself; there is no ratio where the page cache or the preprocessing is unlike, where one of the two
+was measured with `--quick`, or a record is INVALID.
+
+What it does not know: how far a machine drifts between two runs, which is in no interval.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
+from fastbench.core.stats import log_ratio_interval
+from fastbench.records.conditions import PREPROCESS, conditions
+from fastbench.report.columns.registry import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fastbench.report.columns.column import Column, Row, Value
+
+__all__ = ["CONFIGURATION", "configuration", "parse_price", "sides", "with_prices", "with_ratios"]
+
+CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
+"""The columns that make up what was run, apart from the images."""
+
+
+def configuration(row: Row, contrast: Column) -> tuple[Value, ...]:
+    """What a row has in common with the same configuration on the other sides."""
+    names = [name for name in (*CONFIGURATION, "images", "digest", "cpu") if name != contrast.name]
+    if contrast.name == "device":
+        names.remove("cpu")  # of several machines, each against itself
+    elif contrast.name == "cpu" and row.record.device == "cpu":
+        names.remove("device")  # which is the CPU
+    return tuple(row.value(COLUMNS[name]) for name in names)
+
+
+def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[Value]:
+    """The contrast's values, the baseline first: the one named, or the first of the rows'.
+
+    Numbers are in order. Raises `UnknownNameError` for a baseline that no row has.
+    """
+    values: list[Any] = list(dict.fromkeys(row.value(contrast) for row in rows))
+    numbers = [value for value in values if value is not None]
+    if not all(isinstance(value, int | float) for value in numbers):
+        numbers = []
+    if numbers:
+        values = sorted(numbers) + [None] * (None in values)
+    if baseline is not None:
+        known = {contrast.text(value): value for value in values}
+        # 1024 is written 1,024 here, and 6 is no part of 64.
+        written = {str(value): contrast.text(value) for value in numbers}
+        name, *_ = match(
+            written.get(baseline.strip(), baseline),
+            list(known),
+            f"{contrast.heading} to be the baseline",
+            in_part=not written,
+        )
+        values.remove(known[name])
+        values.insert(0, known[name])
+    return values
+
+
+def with_ratios(rows: Sequence[Row], contrast: Column, baseline: Value) -> list[Row]:
+    """The rows, with the ratios of those that have a counterpart in the baseline."""
+    partners: dict[tuple[Value, ...], list[Row]] = {}
+    for row in rows:
+        if row.value(contrast) == baseline and not row.invalid:
+            partners.setdefault(configuration(row, contrast), []).append(row)
+    return [
+        _with_ratio(row, partners.get(configuration(row, contrast), []), contrast, baseline)
+        for row in rows
+    ]
+
+
+def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value) -> Row:
+    partners = [partner for partner in partners if _is_like(row, partner, contrast)]
+    if row.invalid or not partners:
+        return row
+    if row.value(contrast) == baseline:
+        return dataclasses.replace(row, ratio=1.0)
+    rates = [rate for partner in partners for rate in partner.record.throughput.rates]
+    its_rates = row.record.throughput.rates
+    if min(*rates, *its_rates) <= 0:  # windows in which nothing was classified
+        return row
+    ratio, interval = log_ratio_interval(rates, its_rates)
+    return dataclasses.replace(row, ratio=ratio, ratio_interval=interval)
+
+
+def _is_like(a: Row, b: Row, contrast: Column) -> bool:
+    """Whether page cache and preprocessing are the same, as far as both records know them.
+
+    And whether both are results, or both first looks.
+    """
+    if bool(a.record.config.get("quick")) != bool(b.record.config.get("quick")):
+        return False
+    its, other = conditions(a.record), conditions(b.record)
+    names = [name for name in its if name == "page cache" or name.startswith(PREPROCESS)]
+    if contrast.name == "page-cache":
+        names.remove("page cache")
+    return all(None in (its[name], other.get(name)) or its[name] == other[name] for name in names)
+
+
+def parse_price(text: str) -> tuple[str, float]:
+    """`NVIDIA H200=3.9` -> the device's name and dollars an hour.
+
+    Raises `UsageError` for anything else.
+    """
+    name, equals, written = text.rpartition("=")
+    try:
+        price = float(written.strip().lstrip("$"))
+    except ValueError:
+        price = 0.0
+    if not equals or not name.strip() or not 0 < price < float("inf"):
+        raise UsageError(
+            f'--price is {text!r}. Write it as DEVICE=DOLLARS an hour, such as "NVIDIA H200=3.9".'
+        )
+    return name.strip(), price
+
+
+def with_prices(rows: Sequence[Row], prices: Mapping[str, float]) -> list[Row]:
+    """The rows, each with the price of its device.
+
+    A name stands for the device of that name, else for those whose names hold it; of two that hold
+    for a device, the longer one counts. Raises `UnknownNameError` for a name of no row's device.
+    """
+    devices = list(dict.fromkeys(row.device for row in rows if row.device))
+    priced: dict[str, float] = {}
+    for name in sorted(prices, key=len):
+        priced |= dict.fromkeys(match(name, devices, "device with a --price"), prices[name])
+    return [
+        dataclasses.replace(row, price_per_h=priced.get(row.device or "")) if priced else row
+        for row in rows
+    ]
+
+
+def match(name: str, known: Sequence[str], what: str, *, in_part: bool = True) -> list[str]:
+    """What a name stands for: the known name itself, else those that hold it; in any case."""
+    asked = name.casefold()
+    found = [each for each in known if each.casefold() == asked]
+    if in_part:
+        found = found or [each for each in known if asked in each.casefold()]
+    if not found:
+        listed = ", ".join(repr(each) for each in known[:5]) or "none"
+        raise UnknownNameError(
+            f"No record has {name!r} as the {what}.{did_you_mean(name, list(known))} "
+            f"The records have: {listed}."
+        )
+    return found

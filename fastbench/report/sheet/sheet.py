@@ -1,0 +1,308 @@
+"""Rows of a report -> a sheet: columns, groups, cells, what is best, and what must be said of it.
+
+A sheet is what every format prints (`formats.py`, `terminal.py`). It holds texts and raw values
+side by side, and decides all that a format must not: which columns it gets (`picking.py`), which
+rows may be ranked against each other, which value is the best, which row needs a footnote
+(`unlike.py`).
+
+What it does not know: whether the best is better than the next beyond chance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.report.columns.column import OK, Row
+from fastbench.report.columns.registry import COLUMNS, Choice, choose
+from fastbench.report.sheet.footnotes import (
+    Footnote,
+    facts,
+    footnotes,
+    is_comparable,
+    usual,
+    what_is_common,
+)
+from fastbench.report.sheet.pick_columns import grouping_of, pick
+from fastbench.report.sheet.ratios import sides, with_prices, with_ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fastbench.report.columns.column import Bounds, Column, Value
+    from fastbench.report.sheet.view import View
+
+__all__ = ["BEST", "Cell", "Group", "Line", "Sheet", "make_sheet"]
+
+BEST: Final = (
+    "Bold: the best of the rows that can be ranked, whether or not the difference is beyond chance."
+)
+_MOST_REASONS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A value, raw and as people read it; `detail` is a smaller text below, often its range."""
+
+    value: Value
+    text: str
+    detail: str
+    bounds: Bounds
+    is_best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row's cells, one a column of the sheet; `footnotes` say how it stands apart."""
+
+    row: Row
+    cells: list[Cell]
+    footnotes: list[Footnote]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Lines under a heading, which is empty where there is nothing to say."""
+
+    heading: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """All that a format prints: `common` above the table; footnotes and remarks below it."""
+
+    common: list[str]
+    columns: list[Column]
+    groups: list[Group]
+    footnotes: list[Footnote]
+    remarks: list[str]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines of all groups."""
+        return [line for group in self.groups for line in group.lines]
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """What the measured columns mean: (title, meaning)."""
+        return [(column.title, column.meaning) for column in self.columns if not column.is_label]
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a value is marked as the best."""
+        return any(cell.is_best for line in self.lines for cell in line.cells)
+
+
+def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]]:
+    """The sheet, and what is said of records that are damaged; None where no row is left.
+
+    Raises `UsageError` for columns, sides or devices that are not there.
+    """
+    choices = choose(view.columns)
+    rows, complaints = _sound(rows, [choice.column for choice in choices], view)
+    if not rows:
+        return None, complaints
+    values = sides(rows, view.contrast, view.baseline) if view.contrast else []
+    if view.contrast and len(values) > 1:
+        rows = with_ratios(rows, view.contrast, values[0])
+        if all(row.value(view.contrast) == values[0] for row in rows if row.ratio is not None):
+            rows = [dataclasses.replace(row, ratio=None) for row in rows]  # 1.00x and nothing else
+    if view.prices:
+        rows = with_prices(rows, view.prices)
+    grouping = grouping_of(view)
+    columns = pick(rows, choices, grouping, view)
+    headings = [column for column in grouping if view.by or _varies(rows, column)]
+    shown = {column.name for column in (*columns, *headings)}
+    every = [facts(row) for row in rows]
+    notes, of_rows = footnotes(every, shown)
+    lines = [
+        Line(row=row, cells=[_cell(row, column) for column in columns], footnotes=its_notes)
+        for row, its_notes in zip(rows, of_rows, strict=True)
+    ]
+    known = {id(line): its for line, its in zip(lines, every, strict=True)}
+    groups = [
+        Group(heading=heading, lines=_ranked(its_lines, known, columns, view, values))
+        for heading, its_lines in _groups(lines, headings, view, values)
+    ]
+    sheet = Sheet(
+        common=what_is_common(rows, shown, COLUMNS),
+        columns=columns,
+        groups=groups,
+        footnotes=notes,
+        remarks=[],
+    )
+    return dataclasses.replace(sheet, remarks=_remarks(sheet, choices, values, view)), complaints
+
+
+def _sound(
+    rows: Sequence[Row], columns: Iterable[Column], view: View
+) -> tuple[list[Row], list[str]]:
+    """The rows whose figures can be: what is needed of each is read here for the first time."""
+    labels = [column for column in COLUMNS.values() if column.is_label]
+    needed = {column.name: column for column in (*labels, COLUMNS["images/s"], *columns)}
+    needed |= {column.name: column for column in (view.sort, view.contrast) if column}
+    sound, complaints = [], []
+    for row in rows:
+        try:
+            hash(tuple(facts(row).values()))
+            _ = row.status
+            for column in needed.values():
+                hash(_cell(row, column).value)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            complaints.append(f"{row.path} is a damaged record ({error}). Measure again.")
+        else:
+            sound.append(row)
+    return sound, complaints
+
+
+def _cell(row: Row, column: Column) -> Cell:
+    value = row.value(column)
+    if value is None:
+        return Cell(value=None, text=column.text(None), detail="", bounds=None)
+    return Cell(
+        value=value,
+        text=column.text(value),
+        detail=column.detail_of(row),
+        bounds=row.bounds(column),
+    )
+
+
+def _varies(rows: Sequence[Row], column: Column) -> bool:
+    return len({row.value(column) for row in rows}) > 1
+
+
+def _groups(
+    lines: list[Line], headings: list[Column], view: View, values: list[Value]
+) -> list[tuple[str, list[Line]]]:
+    """Headings and their lines: with --by in the order of its values, else as they come."""
+    found: dict[tuple[Value, ...], list[Line]] = {}
+    if view.by:
+        found = {(value,): [] for value in values}
+    for line in lines:
+        key = tuple(line.row.value(column) for column in headings)
+        found.setdefault(key, []).append(line)
+    return [
+        (
+            " · ".join(column.in_words(value) for column, value in zip(headings, key, strict=True)),
+            its_lines,
+        )
+        for key, its_lines in found.items()
+    ]
+
+
+def _ranked(
+    lines: list[Line],
+    known: dict[int, dict[str, Any]],
+    columns: list[Column],
+    view: View,
+    values: list[Value],
+) -> list[Line]:
+    """A group's lines in order, the best values marked."""
+    common = usual([known[id(line)] for line in lines])
+    ranked = [
+        line for line in lines if line.row.status == OK and is_comparable(known[id(line)], common)
+    ]
+    is_ranked = {id(line) for line in ranked}
+    best = [_best(column, [line.cells[i] for line in ranked]) for i, column in enumerate(columns)]
+    if view.across:
+        across = view.across
+        lines = sorted(lines, key=lambda line: values.index(line.row.value(across)))
+    if view.sort:
+        lines = _sorted(lines, view.sort, is_ranked, reverse=view.reverse)
+    elif view.reverse:
+        lines = lines[::-1]
+    return [
+        dataclasses.replace(
+            line,
+            cells=[
+                dataclasses.replace(cell, is_best=True) if cell.text == text else cell
+                for cell, text in zip(line.cells, best, strict=True)
+            ],
+        )
+        if id(line) in is_ranked
+        else line
+        for line in lines
+    ]
+
+
+def _best(column: Column, cells: list[Cell]) -> str | None:
+    """The text of a column's best value; None where there is nothing to choose from."""
+    known = [cell for cell in cells if isinstance(cell.value, int | float)]
+    if not column.best or len({cell.text for cell in known}) < 2:
+        return None
+    choose_best = max if column.best == "max" else min
+    return choose_best(known, key=lambda cell: cell.value).text  # type: ignore[arg-type,return-value]
+
+
+def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: bool) -> list[Line]:
+    """By a column, the best first; what is not ranked comes after the others, the unknown last."""
+    descending = (column.best == "max") != reverse
+
+    def is_known(line: Line) -> bool:
+        return line.row.value(column) is not None
+
+    def is_in_order(line: Line) -> bool:
+        return column.is_label or id(line) in is_ranked
+
+    known = sorted(
+        filter(is_known, lines),
+        key=lambda line: line.row.value(column),  # type: ignore[arg-type,return-value]
+        reverse=descending,
+    )
+    known.sort(key=lambda line: not is_in_order(line))
+    return [*known, *(line for line in lines if not is_known(line))]
+
+
+def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: View) -> list[str]:
+    """What is said below the table, apart from footnotes and the legend."""
+    remarks = []
+    has_ratios = any(line.row.ratio is not None for line in sheet.lines)
+    if view.contrast and has_ratios:
+        remarks.append(f"Ratios are to {view.contrast.in_words(values[0])}.")
+    elif view.contrast and len(values) > 1:
+        remarks.append(
+            f"There are no ratios: nothing was measured alike with more than one "
+            f"{view.contrast.heading}."
+        )
+    if view.prices:
+        prices = {line.row.device: line.row.price_per_h for line in sheet.lines}
+        said = [f"{name} ${price:g}" for name, price in prices.items() if price is not None]
+        without = [name or "an unknown device" for name, price in prices.items() if price is None]
+        remarks.append(
+            f"Prices of an hour: {', '.join(said)}"
+            + (f"; none was given for {', '.join(without)}." if without else ".")
+        )
+    if view.columns != "default" and not view.is_data:
+        missing = [
+            choice.column.heading
+            for choice in choices
+            if not choice.column.is_label
+            and choice.column not in sheet.columns
+            and choice.column.name not in ("ratio", "cost")
+        ]
+        if missing:
+            remarks.append(f"In no record: {', '.join(missing)}.")
+    return [*remarks, *_reasons(sheet)]
+
+
+def _reasons(sheet: Sheet) -> list[str]:
+    """Why rows are not ranked, in words, row by row."""
+    reasons = []
+    for group in sheet.groups:
+        for line in group.lines:
+            who = " · ".join(
+                [
+                    *([group.heading] if group.heading else []),
+                    *(
+                        column.in_words(cell.value)
+                        for column, cell in zip(sheet.columns, line.cells, strict=True)
+                        if column.is_label and cell.value is not None
+                    ),
+                ]
+            )
+            reasons += [f"{who or line.row.path}: {reason}." for reason in line.row.reasons]
+    more = len(reasons) - _MOST_REASONS
+    rest = [f"And {more:,} more reasons; CSV and JSON lines have all."] if more > 0 else []
+    return reasons[:_MOST_REASONS] + rest
