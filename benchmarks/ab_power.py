@@ -23,7 +23,6 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
-from fastbench.ab import num_queued
 from fastbench.core.device import choose_device, num_cores
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
@@ -35,6 +34,7 @@ from fastbench.measure.interleave import NUM_PAIRS, Side, interleave
 from fastbench.models.classifier import Classifier
 from fastbench.models.torchvision import load_model
 from fastbench.records.record import ratio_of_pairs
+from fastbench.runner.ab import num_queued
 
 SLOWDOWNS_PCT = (3, 5, 6, 7, 8, 9, 10, 12, 15)
 

@@ -50,8 +50,8 @@ from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.measure import machine
 from fastbench.records.record import FailedRow
 from fastbench.report.formats.run_table import render
-from fastbench.session import Session
-from fastbench.workbench import Workbench
+from fastbench.runner.measure_row import Session
+from fastbench.runner.prepare import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -2,7 +2,7 @@
 
 import sys
 
-from fastbench.cli import main
+from fastbench.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

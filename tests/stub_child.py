@@ -1,6 +1,6 @@
 """What `test_apart.py` runs in place of a row: without torch; the loader says what becomes of it.
 
-`python -m stub_child` is the child of `fastbench.apart` with another `_measure`. Its records are
+`python -m stub_child` is that child with another `_measure`. Its records are
 those in the file STUB_RECORD, with the row's own names.
 """
 
@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastbench import apart
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import (
     CorruptImageError,
@@ -23,6 +22,7 @@ from fastbench.core.errors import (
     LoaderMissingError,
     WeightsError,
 )
+from fastbench.runner import row_in_child
 
 
 def measure(job: dict[str, Any], channel: Any) -> None:
@@ -58,15 +58,15 @@ def measure(job: dict[str, Any], channel: Any) -> None:
             (folder / "ended.txt").write_text("interrupted")
             raise
     elif name in fail:
-        error = apart._pack(fail[name])
+        error = row_in_child._pack(fail[name])
         channel.send(failed={"model": config.model[0], "loader": name, "error": error})
         return
     elif config.model[0] == "unloadable":
-        error = apart._pack(WeightsError("There are no weights."))
+        error = row_in_child._pack(WeightsError("There are no weights."))
         channel.send(failed={"model": "unloadable", "loader": "every loader", "error": error})
         return
     elif name == "hopeless":
-        channel.send(ends=apart._pack(DataNotFoundError("There are no images.")))
+        channel.send(ends=row_in_child._pack(DataNotFoundError("There are no images.")))
         return
     record = json.loads(Path(os.environ["STUB_RECORD"]).read_text())
     record |= {"model": config.model[0], "loader": name, "config": dataclasses.asdict(config)}
@@ -81,6 +81,6 @@ def measure(job: dict[str, Any], channel: Any) -> None:
 
 
 if __name__ == "__main__":
-    apart._measure = measure
-    apart._missing = lambda names: {n: "it is not installed" for n in names if n == "opencv"}
-    sys.exit(apart.main())
+    row_in_child._measure = measure
+    row_in_child._missing = lambda names: {n: "it is not installed" for n in names if n == "opencv"}
+    sys.exit(row_in_child.main())

@@ -21,23 +21,28 @@ import pytest
 from rich.console import Console
 from test_invariants import sound
 
-from fastbench import apart, cli, cli_run, options, sweep
-from fastbench.cli_console import Progress
-from fastbench.cli_plan import render
+from fastbench.cli.console import ConsoleProgress
+from fastbench.cli.main import main
+from fastbench.cli.run import render
 from fastbench.core import errors
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.registry import BUILT_IN
 from fastbench.records.store import read_record, write_record
+from fastbench.runner import options_file, row_in_child
+from fastbench.runner.output_folder import open_output
+from fastbench.runner.plan import Plan, expand
 
 Run = Callable[..., int]
 STUBBED = (
     "import sys\n"
-    "from fastbench import apart, cli, loaders\n"
-    "apart.MODULE, apart.GRACE_S = 'stub_child', 1.0\n"
-    "loaders.check_name = lambda _: None\n"
-    "code = cli.main(sys.argv[1:])\n"
+    "from fastbench.cli.main import main\n"
+    "from fastbench.loaders import registry\n"
+    "from fastbench.runner import row_in_child\n"
+    "row_in_child.MODULE, row_in_child.GRACE_S = 'stub_child', 1.0\n"
+    "registry.check_name = lambda _: None\n"
+    "code = main(sys.argv[1:])\n"
     "sys.exit('it imported torch' if 'torch' in sys.modules else code)\n"
 )
 
@@ -55,15 +60,15 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`fastbench run` without a reference and with stubs for children; gives its exit code."""
-    monkeypatch.setattr(apart, "MODULE", "stub_child")
+    monkeypatch.setattr(row_in_child, "MODULE", "stub_child")
     monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
-        "fastbench.sweep.find_images", lambda *_: type("M", (), {"digest": "of the images"})
+        "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"digest": "of the images"})
     )
 
     def run_(*argv: str, loaders: tuple[str, ...] = (), reference: str = "none") -> int:
         named = [word for name in loaders for word in ("--loader", name)]
-        return cli.main(
+        return main(
             ["run", "--reference", reference, *named, "--output", str(tmp_path / "out"), *argv]
         )
 
@@ -177,7 +182,7 @@ def test_two_runs_of_one_second_have_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = [cli_run._open_output(None) for _ in range(5)]
+    made = [open_output(None) for _ in range(5)]
     assert len({folder for folder, _ in made}) == 5
     assert all(is_new for _, is_new in made)
     assert all(folder.parent == Path("fastbench-results") for folder, _ in made)
@@ -232,7 +237,7 @@ def test_a_fault_after_the_row_does_not_lose_it(
 def test_a_process_that_does_not_end_is_not_said_to_have_died(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(apart, "EXIT_S", 0.5)
+    monkeypatch.setattr(row_in_child, "EXIT_S", 0.5)
     assert run(loaders=("lingering", "dali")) == 0
     assert measured(tmp_path) == ["dali", "lingering"]
     err = capsys.readouterr().err
@@ -266,14 +271,14 @@ def test_resume_runs_what_is_not_finished(
     argv = ["--batch-size", "10", "--batch-size", "20"]
     assert run(*argv, loaders=("dali", "damaged")) == 1
     assert len(started(tmp_path)) == 4
-    assert options.read_options(tmp_path / "out/plan.toml") == {
+    assert options_file.read_options(tmp_path / "out/plan.toml") == {
         "reference": "none", "loader": ("dali", "damaged"), "batch_size": (10, 20),
     }  # fmt: skip
     capsys.readouterr()
-    assert cli.main(["run", "--resume", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert main(["run", "--resume", str(tmp_path / "out"), "--dry-run"]) == 0
     assert "4 rows: 2 finished, 2 to be measured." in capsys.readouterr().out
     assert len(started(tmp_path)) == 4
-    assert cli.main(["run", "--resume", str(tmp_path / "out")]) == 1
+    assert main(["run", "--resume", str(tmp_path / "out")]) == 1
     assert started(tmp_path)[4:] == ["sample damaged auto"] * 2
     shown = capsys.readouterr()
     assert shown.out.count("dali") >= 2  # rows of before are in the table
@@ -319,12 +324,12 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
 def test_brackets_in_a_models_name_are_no_markup() -> None:
     """A folder or a file may have them."""
     name = "runs[old]/[/a].pt2"
-    rows = sweep.expand({"model": (name,), "loader": ("dali",), "reference": "none"})
-    plan = sweep.Plan(options={}, rows=rows, output=None, finished={}, resumed=False)
+    rows = expand({"model": (name,), "loader": ("dali",), "reference": "none"})
+    plan = Plan(options={}, rows=rows, output=None, finished={}, resumed=False)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
     console.print(render(plan))
-    with Progress(console) as progress:
+    with ConsoleProgress(console) as progress:
         progress.say(f"{name}: loading the model")
         progress.count(f"{name}: pairs")(1, 2)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
@@ -387,7 +392,7 @@ def test_ctrl_c_while_the_process_of_a_measured_row_ends(tmp_path: Path) -> None
 def test_ctrl_c_does_not_offer_the_plan_of_an_earlier_run(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    options.write_options({"model": ("other",)}, folder / "plan.toml")
+    options_file.write_options({"model": ("other",)}, folder / "plan.toml")
     with start(tmp_path, "slow", "dali") as process:
         told = folder / "child.pid"
         wait_for(lambda: told.exists() and told.read_text())
@@ -416,14 +421,14 @@ def test_every_error_comes_through() -> None:
     assert errors.CrashError in kinds
     for kind in kinds:
         error = kind("a", "b", "c") if kind is CorruptImageError else kind("What. Next.")
-        back = apart._unpack(json.loads(json.dumps(apart._pack(error))))
+        back = row_in_child._unpack(json.loads(json.dumps(row_in_child._pack(error))))
         assert (type(back), str(back), back.exit_code) == (kind, str(error), error.exit_code)
 
     for image in (
         CorruptImageError(Path("a") / "b.jpg", "is damaged", "Mend it."),
         type("PlugInError", (CorruptImageError,), {})("a/b.jpg", "is damaged", "Mend it."),
     ):
-        back = apart._unpack(json.loads(json.dumps(apart._pack(image))))
+        back = row_in_child._unpack(json.loads(json.dumps(row_in_child._pack(image))))
         assert (type(back), str(back)) == (CorruptImageError, "a/b.jpg is damaged. Mend it.")
 
     class PlugInError(UnknownNameError):
@@ -433,14 +438,14 @@ def test_every_error_comes_through() -> None:
         def __str__(self) -> str:
             return "Its own words."
 
-    back = apart._unpack(apart._pack(PlugInError(3)))
+    back = row_in_child._unpack(row_in_child._pack(PlugInError(3)))
     assert (type(back), str(back)) == (UnknownNameError, "Its own words.")
 
 
 def test_the_progress_in_a_terminal() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
-    with Progress(console) as progress:
+    with ConsoleProgress(console) as progress:
         progress.row(2, 12, "sample · dali · batch 8", 250.0, "batch 8")
         progress.say("sample · dali: measuring")
         progress.count("drawing the images")(3, 10)
@@ -469,7 +474,7 @@ def test_a_bad_file_among_the_images_of_several_rows(
     """With a real child, which lists the images: its sentence is the run's."""
     (small / "n02123045/3.jpg").write_bytes(b"")
     argv = ["--model", "sample", "--device", "cpu", "--output", str(tmp_path / "out")]
-    assert cli.main(["run", "--data", str(small), *argv]) == 1
+    assert main(["run", "--data", str(small), *argv]) == 1
     (said,) = complaints(capsys.readouterr().err)
     assert "3.jpg is empty (0 bytes). Replace or remove the file" in said
     assert not (tmp_path / "out").exists()
@@ -479,7 +484,7 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     """With real children: what the second needs of the reference it has from the first."""
     data, out, file = tmp_path / "data", tmp_path / "out", tmp_path / "predictions.csv"
     ensure_sample(16, root=data)
-    code = cli.main(
+    code = main(
         ["run", "--data", str(data), "--model", "sample", "--device", "cpu", "--quick",
          "--batch-size", "8", "--passes", "end-to-end", "--loader", "torchvision-tensor",
          "--output", str(out), "--predictions", str(file)]
@@ -502,5 +507,5 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert found == ["torchvision"] * 16 + ["torchvision-tensor"] * 16
     assert len(list((out / ".reference").iterdir())) == 1
     # Both are finished: their digests are those of the plan, and the images are the same.
-    assert cli.main(["run", "--resume", str(out), "--dry-run"]) == 0
+    assert main(["run", "--resume", str(out), "--dry-run"]) == 0
     assert "2 rows: 2 finished, 0 to be measured." in capsys.readouterr().out

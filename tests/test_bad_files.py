@@ -11,7 +11,7 @@ from conftest import draw
 from PIL import Image
 from test_inputs import broken_tables, encoded, flat, random_bytes
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core.errors import CorruptImageError, DataNotFoundError
 from fastbench.data.dataset import scan
 from fastbench.data.jpeg import decode_all as verify_module
@@ -48,7 +48,7 @@ def mixed(tmp_path: Path) -> Path:
 
 
 def run(data: Path, output: Path, *argv: str) -> int:
-    return cli.main(
+    return main(
         ["run", "--data", str(data), "--model", "shufflenet_v2_x0_5", "--weights", "none",
          "--device", "cpu", "--quick", "--batch-size", "4", "--loader", "dali",
          "--loader", "synthetic", "--output", str(output), *argv],
@@ -105,7 +105,7 @@ def test_to_fail_where_only_decoding_tells_names_it_for_each_loader(
 
 
 def test_data_verify_names_every_file(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["data", "verify", str(mixed)]) == 1
+    assert main(["data", "verify", str(mixed)]) == 1
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert len(lines) == len(BROKEN)
@@ -114,7 +114,7 @@ def test_data_verify_names_every_file(mixed: Path, capsys: pytest.CaptureFixture
     assert "8 of 28 files" in complaints(printed.err)[0]
     for name in BROKEN:
         next(mixed.rglob(name)).unlink()
-    assert cli.main(["data", "verify", str(mixed)]) == 0
+    assert main(["data", "verify", str(mixed)]) == 0
     assert capsys.readouterr().out == "20 files, all of them sound JPEGs.\n"
 
 

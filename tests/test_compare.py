@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from test_results import make
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.records.gates import compare_pixels
 from fastbench.records.record import ParityRecord, Record
 from fastbench.records.speed import Throughput, Window
@@ -307,7 +307,7 @@ def test_the_command(
     said: str,
 ) -> None:
     paths = written(tmp_path, run(99, 100, 101), "a.json"), written(tmp_path, b, "b.json")
-    assert cli.main(["compare", *map(str, paths), *options]) == code
+    assert main(["compare", *map(str, paths), *options]) == code
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == (1 if said else 0)
@@ -318,16 +318,16 @@ def test_an_invalid_record_is_not_judged(
 ) -> None:
     path = written(tmp_path, broken(run(99, 100)))
     argv = ["compare", str(path), str(path), "--allow-unlike"]
-    assert cli.main(argv) == 0
-    assert cli.main([*argv, "--fail-below", "0.9"]) == 2
+    assert main(argv) == 0
+    assert main([*argv, "--fail-below", "0.9"]) == 2
     assert "cannot be judged: A is INVALID: the steps take" in capsys.readouterr().err
 
 
 def test_compare_imports_nothing_heavy() -> None:
     argv = ["compare", str(GOLDEN / "record-v1.json"), str(GOLDEN / "record-v3.json")]
     code = (
-        "import sys, fastbench.cli\n"
-        f"code = fastbench.cli.main({argv})\n"
+        "import sys\nfrom fastbench.cli.main import main\n"
+        f"code = main({argv})\n"
         "heavy = {'torch', 'torchvision', 'nvidia', 'numpy', 'scipy', 'PIL'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else code)\n"
     )

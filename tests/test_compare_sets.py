@@ -14,7 +14,7 @@ from rich.console import Console
 from test_compare import DATA, MOVED, environment, run, text_of
 from test_pairing import folder_of
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core import stats
 from fastbench.records.accuracy import Accuracy
 from fastbench.records.record import Record
@@ -340,15 +340,15 @@ def test_who_has_no_partner_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     a, b = sets(tmp_path, new=run(5, model="new"))
     folder_of(a, old=run(5, model="alexnet", loader="opencv"))
     argv = ["compare", str(a), str(b)]
-    assert cli.main(argv) == 0
+    assert main(argv) == 0
     out, err = (" ".join(text.split()) for text in capsys.readouterr())
     assert "only A alexnet · opencv · float32 · batch 32 · eager · cpu" in out
     assert "only B new · dali" in out
     assert f"No partner in {b} for {a / 'old.json'}: the nearest differs in" in err
     assert f"No partner in {a} for {b / 'new.json'}" in err
-    assert cli.main([*argv, "--fail-below", "0.5", "--allow-unlike"]) == 0
-    assert cli.main([*argv, "--require-all"]) == 2
-    assert cli.main(["compare", str(a), str(a), "--require-all"]) == 0
+    assert main([*argv, "--fail-below", "0.5", "--allow-unlike"]) == 0
+    assert main([*argv, "--require-all"]) == 2
+    assert main(["compare", str(a), str(a), "--require-all"]) == 0
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "json"])
@@ -359,10 +359,10 @@ def test_a_name_that_is_no_text(
     rows = {"x": run(*SAME), "y": run(1, model="m")}
     a, b = folder_of(folder, **rows), folder_of(tmp_path / "b", **rows)
     argv = ["compare", str(a), str(b), "--format", form]
-    assert cli.main(argv) == 0
+    assert main(argv) == 0
     assert "\\udcff" in capsys.readouterr().out.replace("\\\\", "\\")
     file = tmp_path / "out"
-    assert cli.main([*argv, "--output", str(file)]) == 0
+    assert main([*argv, "--output", str(file)]) == 0
     assert "udcff" in file.read_text("utf-8")
 
 
@@ -380,20 +380,20 @@ def test_one_certain_slowdown_fails_the_set(
 ) -> None:
     a, b = sets(tmp_path)
     argv = ["compare", str(a), str(b), "--fail-below"]
-    assert cli.main([*argv, "0.95", "--allow-unlike"]) == 1
+    assert main([*argv, "0.95", "--allow-unlike"]) == 1
     err = capsys.readouterr().err
     assert f"{b / 'alexnet.json'}: B is 0.80x A" in err
     assert err.count("\n") == 1
-    assert cli.main([*argv, "0.7", "--allow-unlike"]) == 0
+    assert main([*argv, "0.7", "--allow-unlike"]) == 0
     # What cannot be judged outweighs it.
-    assert cli.main([*argv, "0.95"]) == 2
+    assert main([*argv, "0.95"]) == 2
     assert "the records differ in page cache" in capsys.readouterr().err
 
 
 def test_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = sets(tmp_path, new=run(5, model="new|*er*<b>"))
     argv = ["compare", str(a), str(b), "--format", "markdown"]
-    assert cli.main([*argv, "--fail-below", "0.95", "--allow-unlike"]) == 1
+    assert main([*argv, "--fail-below", "0.95", "--allow-unlike"]) == 1
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[0] == "### fastbench: 1 of 4 rows slower"
@@ -417,7 +417,7 @@ def test_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_markdown_of_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = folder_of(tmp_path / "a", x=run(*SAME))
     b = folder_of(tmp_path / "b", y=run(*SLOW, dtype="float16"))
-    assert cli.main(["compare", str(a), str(b), "--format", "markdown"]) == 0
+    assert main(["compare", str(a), str(b), "--format", "markdown"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("### fastbench: unlike, B is 0.80x A (95 %: 0.78 to 0.82)\n")
     assert "| throughput, images/s | 100 | 80.0 | 0.80x |" in text
@@ -462,7 +462,7 @@ def test_what_chance_does_to_many_rows_is_counted(tmp_path: Path) -> None:
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = sets(tmp_path, new=run(5, model="new"))
     argv = ["compare", str(a), str(b), "--format", "json", "--fail-below", "0.95"]
-    assert cli.main([*argv, "--sort", "configuration"]) == 2
+    assert main([*argv, "--sort", "configuration"]) == 2
     found = json.loads(capsys.readouterr().out)
     assert (found["format"], found["exit_code"], found["num_rows"]) == (1, 2, 4)
     assert len(found["complaints"]) == 3
@@ -486,11 +486,11 @@ def test_a_file_in_place_of_the_screen(
     a, b = sets(tmp_path)
     file = tmp_path / "report"
     argv = ["compare", str(a), str(b), "--format", form, "--output"]
-    assert cli.main([*argv, str(file)]) == 0
+    assert main([*argv, str(file)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("4 rows: 1 slower")
     assert out.endswith(f"{file}\n")
     assert file.read_text().startswith(starts)
     assert "\x1b" not in file.read_text()
-    assert cli.main([*argv, str(tmp_path / "no" / "report")]) == 2
+    assert main([*argv, str(tmp_path / "no" / "report")]) == 2
     assert "cannot be written (No such file or directory)" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from fastbench.arguments import Parser, add_options, from_options
+from fastbench.cli.parser import Parser, add_options, from_options
 from fastbench.core.config import PlanOptions, RunConfig
 from fastbench.core.errors import UsageError
 

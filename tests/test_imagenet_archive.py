@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -18,8 +17,7 @@ import numpy as np
 import pytest
 from conftest import draw
 
-from fastbench import data_commands
-from fastbench.arguments import Parser
+from fastbench.cli.main import main, make_parser
 from fastbench.core.atomic_files import locked
 from fastbench.core.errors import (
     CorruptImageError,
@@ -606,7 +604,7 @@ def test_an_unwritable_output_is_named(archive: Path, devkit: Path, tmp_path: Pa
 
 def test_importing_it_imports_nothing_heavy() -> None:
     code = (
-        "import sys, fastbench.data_commands\n"
+        "import sys, fastbench.cli.data\n"
         "from fastbench.data.unpack import imagenet_archive, webdataset_shards\n"
         "heavy = {'torch', 'scipy', 'numpy', 'PIL'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
@@ -615,34 +613,22 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def run_command(argv: list[str]) -> data_commands.Made:
-    """What `fastbench data ...` makes, without the report above it."""
-    made: list[data_commands.Made] = []
-
-    def shown(make: data_commands.Make) -> data_commands.Command:
-        def command(arguments: argparse.Namespace) -> int:
-            made.append(make(arguments, lambda *_: None))
-            return 0
-
-        return command
-
-    parser = Parser(prog="fastbench data")
-    data_commands.add_commands(parser.add_subparsers(parser_class=Parser), shown)
-    arguments = parser.parse_args(argv)
-    assert arguments.command(arguments) == 0
-    return made[0]
-
-
 def test_the_command(
-    archive: Path, images: Path, devkit: Path, output: Path, tmp_path: Path
+    archive: Path,
+    images: Path,
+    devkit: Path,
+    output: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ["--devkit", str(devkit), "--output", str(output)]
-    made = run_command(["imagenet", "--archive", str(archive), *options])
-    assert made == data_commands.Made(output, "6 images in 4 class folders.")
+    assert main(["data", "imagenet", "--archive", str(archive), *options]) == 0
+    assert capsys.readouterr().out == f"6 images in 4 class folders.\n{output}\n"
     (images / image_name(1)).unlink()
     options[-1] = str(tmp_path / "part")
-    made = run_command(["imagenet", "--images", str(images), *options])
-    assert made.note == "5 of 6 images in 3 class folders (a partial copy)."
+    assert main(["data", "imagenet", "--images", str(images), *options]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("5 of 6 images in 3 class folders (a partial copy).\n")
 
 
 @pytest.mark.parametrize(
@@ -655,7 +641,7 @@ def test_the_command(
 )
 def test_a_wrong_command_line(argv: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        run_command(["imagenet", *argv, "--output", "out"])
+        make_parser().parse_args(["data", "imagenet", *argv, "--output", "out"])
 
 
 def test_two_calls_at_once_wait_for_each_other(

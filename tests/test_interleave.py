@@ -11,8 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from fastbench import cli
-from fastbench.ab import num_queued
+from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -20,6 +19,7 @@ from fastbench.measure.clock import HostClock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
 from fastbench.report.formats import ab_screen as report
+from fastbench.runner.ab import num_queued
 
 
 class Endless:
@@ -204,7 +204,7 @@ def test_every_batch_that_waits_is_run_off() -> None:
 def test_two_sides_that_are_the_same(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = cli.main(
+    code = main(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--ab",
          "dtype=auto", "--output", str(tmp_path / "out")]
     )  # fmt: skip
@@ -213,7 +213,7 @@ def test_two_sides_that_are_the_same(
 
 
 def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = cli.main(
+    code = main(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
          "--batch-size", "4", "--loader", "synthetic", "--ab", "loader=dali", "--output",
          str(tmp_path / "out")]

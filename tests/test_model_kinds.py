@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from test_exported_models import EAGER, noise, said, write_export, write_script
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core.errors import FastbenchError, ModelError, UnknownNameError
 from fastbench.loaders.base import Preprocess
 from fastbench.models import registry
@@ -264,7 +264,7 @@ def test_what_cannot_be_copied_is_said(here: Path) -> None:
 
 def run(tmp_path: Path, data: Path, *argv: str) -> tuple[int, list[Any]]:
     output = tmp_path / "records"
-    code = cli.main(
+    code = main(
         ["run", "--data", str(data), "--quick", "--limit", "16", "--device", "cpu",
          "--batch-size", "4", "--output", str(output), *argv],
         apart=False,
@@ -323,7 +323,7 @@ def test_names_are_checked_before_the_data(
 
 
 def test_the_list_of_models_can_be_piped(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["models"]) == 0
+    assert main(["models"]) == 0
     shown = capsys.readouterr()
     assert shown.out.split() == shown.out.splitlines() == registry.known_names()
     assert shown.err == (

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from made_up import made_up, write_made_up
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core.errors import RecordError
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html import content, page
@@ -154,7 +154,7 @@ def test_nasty_names_of_folders_models_and_notes(tmp_path: Path) -> None:
     models = next(column for column in data["columns"] if column["name"] == "model")
     assert sorted(models["values"]) == sorted(name.replace("\udcff", "?") for name in NASTY)
     path = tmp_path / "report.html"
-    assert cli.main(["report", str(tmp_path), "--html", str(path)]) == 0
+    assert main(["report", str(tmp_path), "--html", str(path)]) == 0
     assert path.read_text("utf-8") == page.render(sheet)
 
 
@@ -286,26 +286,26 @@ def test_one_record_is_enough(tmp_path: Path) -> None:
 def test_the_command_writes_it(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [records.parent / name for name in ("a.html", "b.html", "c.md")]
     written = [str(path) for path in paths]
-    assert cli.main(["report", str(records), "--html", written[0]]) == 0
+    assert main(["report", str(records), "--html", written[0]]) == 0
     assert capsys.readouterr().out == ""
-    assert cli.main(["report", str(records), "--output", written[1]]) == 0
+    assert main(["report", str(records), "--output", written[1]]) == 0
     assert paths[0].read_text("utf-8") == paths[1].read_text("utf-8")
     options = ["--html", written[0], "--output", written[2], "--columns", "model,images/s"]
-    assert cli.main(["report", str(records), *options]) == 0
+    assert main(["report", str(records), *options]) == 0
     assert "| model | status | images/s |" in paths[2].read_text("utf-8")
     data = json.loads(Parsed(paths[0].read_text("utf-8")).scripts["data"])
     assert data["shown"][-2:] == ["images/s", "pipeline"]
     paths[0].unlink()
     paths[0].mkdir()
-    assert cli.main(["report", str(records), "--html", written[0]]) == 2
+    assert main(["report", str(records), "--html", written[0]]) == 2
     assert "cannot be written to" in capsys.readouterr().err
 
 
 def test_it_needs_no_torch_and_no_numpy(records: Path) -> None:
     argv = ["report", str(records), "--html", str(records.parent / "light.html")]
     code = (
-        "import sys, fastbench.cli\n"
-        f"code = fastbench.cli.main({argv})\n"
+        "import sys\nfrom fastbench.cli.main import main\n"
+        f"code = main({argv})\n"
         "heavy = {'torch', 'torchvision', 'numpy', 'matplotlib', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else code)\n"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_compare import DATA, environment, parity_record, run, written
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core.errors import RecordError
 from fastbench.records.record import Record
 from fastbench.records.store import write_parity_record, write_record
@@ -160,7 +160,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         cut: "y.json is not a record: it is not JSON",
         others: "differs from the nearest in model. Name two files",
     }.items():
-        assert cli.main(["compare", str(good), str(path)]) == 1, path
+        assert main(["compare", str(good), str(path)]) == 1, path
         out, err = capsys.readouterr()
         assert said in err, path
         assert (err.count("\n"), out) == (1, "")

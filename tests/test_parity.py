@@ -15,7 +15,7 @@ from test_loaders import IMAGENET
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core.errors import LoaderError, ModelError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -101,14 +101,15 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
         resolve = registry.resolve
         monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
         monkeypatch.setattr(
-            "fastbench.workbench.resolve", lambda name: kind if name == "faulty" else resolve(name)
+            "fastbench.runner.prepare.resolve",
+            lambda name: kind if name == "faulty" else resolve(name),
         )
 
     return register
 
 
 def compare(data: Path, output: Path, *argv: str) -> int:
-    return cli.main(
+    return main(
         ["parity", "--data", str(data), "--model", "sample", "--device", "cpu",
          "--batch-size", "8", "--output", str(output), *argv]
     )  # fmt: skip
@@ -181,7 +182,7 @@ def test_a_row_that_is_wrong_ends_the_run_with_3(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     faulty(shifted)
-    code = cli.main(
+    code = main(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
          "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")],
         apart=False,

@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 from plot_rows import RECORDS, failing, invalid, latency, real, row
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
 from fastbench.records.record import Record
 from fastbench.report.plots import pareto, registry
@@ -411,16 +411,16 @@ def test_all_plots_are_registered_and_explained() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "plots"
-    assert cli.main(["report", str(RECORDS), "--plots", str(folder), "--plot", "loaders"]) == 0
+    assert main(["report", str(RECORDS), "--plots", str(folder), "--plot", "loaders"]) == 0
     assert capsys.readouterr().out == f"{folder / 'loaders.png'}\n"
     assert [path.name for path in folder.iterdir()] == ["loaders.png"]
     # A plot that was named and cannot be drawn is a failure; of all there are, it is not.
-    assert cli.main(["report", str(RECORDS), "--plots", str(folder), "--plot", "gpus"]) == 1
+    assert main(["report", str(RECORDS), "--plots", str(folder), "--plot", "gpus"]) == 1
     assert "No plot 'gpus': No valid row ran on a GPU." in capsys.readouterr().err
-    assert cli.main(["report", str(RECORDS), "--plots", str(folder), "--svg"]) == 0
+    assert main(["report", str(RECORDS), "--plots", str(folder), "--svg"]) == 0
     assert len(list(folder.glob("*.svg"))) == 4
     assert "No plot 'gpus'" in capsys.readouterr().err
-    assert cli.main(["report", str(RECORDS), "--svg"]) == 2
+    assert main(["report", str(RECORDS), "--svg"]) == 2
     assert "Name one with --plots." in capsys.readouterr().err
 
 

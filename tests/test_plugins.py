@@ -18,8 +18,8 @@ from rich.console import Console
 from test_contract import Right, broken, swap
 
 import fastbench
-from fastbench import cli
-from fastbench.cli_loaders_list import render_finding, render_list, render_verdict
+from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
+from fastbench.cli.main import main
 from fastbench.core.errors import LoaderMissingError, UnknownNameError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -167,7 +167,7 @@ def run(
     """`fastbench run` with a plug-in and `synthetic`: the exit code, and the complaints."""
 
     def run_(name: str, *argv: str) -> tuple[int, list[str]]:
-        code = cli.main(
+        code = main(
             ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
              "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
              name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv],
@@ -250,7 +250,7 @@ def test_threads_that_were_given_are_not_searched_for(
 def test_what_the_command_line_gets_wrong(
     argv: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["loaders", "check", *argv]) == code
+    assert main(["loaders", "check", *argv]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
 
@@ -346,7 +346,7 @@ def test_a_loader_that_fails_at_the_command_line(
     installed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["loaders", "check", "swapping", "--device", "cpu", "--batch-size", "7"]
-    assert cli.main(argv) == 1
+    assert main(argv) == 1
     head, opens, *lines, verdict = capsys.readouterr().out.splitlines()
     assert head == "swapping held to the contract, on 53 images in batches of 7"
     assert re.fullmatch(r"ok +opens +in [\d.]+ s; does not read the images", opens)

@@ -17,7 +17,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core import device
 from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, OutputError
 from fastbench.data.imagenet import wnid_index
@@ -56,7 +56,7 @@ def run_on(
         data: Path, *argv: str, weights: str | None = None, quick: bool = True
     ) -> tuple[int, list[Record]]:
         output = tmp_path / "records"
-        code = cli.main(
+        code = main(
             ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
              "--quick" if quick else "--no-quick", "--device", device_,
              *(() if "--batch-size" in argv else ("--batch-size", "8")),
@@ -180,7 +180,7 @@ def test_a_row_is_kept_where_its_predictions_are_not(
     def full(*_: object) -> None:
         raise OutputError("The disk is full. Free some space.")
 
-    monkeypatch.setattr("fastbench.predictions_csv.PredictionsFile.add", full)
+    monkeypatch.setattr("fastbench.runner.predictions_csv.PredictionsFile.add", full)
     code, records = run(images, "--predictions", str(tmp_path / "predictions.csv"))
     assert code == 2
     assert len(records) == 1
@@ -450,27 +450,27 @@ def test_ctrl_c_keeps_the_finished_rows(images: Path, checkpoint: Path, tmp_path
 
 
 def test_the_other_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["models"]) == 0
+    assert main(["models"]) == 0
     assert "resnet50" in capsys.readouterr().out.split()
-    assert cli.main(["loaders"]) == 0
+    assert main(["loaders"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("dali", "synthetic", "torchvision"))
-    assert cli.main(["env"]) == 0
+    assert main(["env"]) == 0
     shown = capsys.readouterr().out
     assert f"torch{'':<5}" in shown
     assert len(shown.splitlines()) < 24  # one screen
-    assert cli.main(["--version"]) == 0
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("fastbench ")
-    assert cli.main([]) == 0
+    assert main([]) == 0
     assert "usage: fastbench" in capsys.readouterr().out
 
 
 def test_data_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "drawn"
-    assert cli.main(["data", "sample", "--num-images", "6", "--output", str(folder)]) == 0
+    assert main(["data", "sample", "--num-images", "6", "--output", str(folder)]) == 0
     assert capsys.readouterr().out.strip() == str(folder)
     assert len(list(folder.rglob("*.jpg"))) == 6
-    assert cli.main(["data", "sample", "--num-images", "0"]) == 2
+    assert main(["data", "sample", "--num-images", "0"]) == 2
     assert "--num-images is 0" in sentence(capsys.readouterr().err)
 
 

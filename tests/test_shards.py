@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import draw
-from test_imagenet_archive import run_command, write_tar
+from test_imagenet_archive import write_tar
 
+from fastbench.cli.main import main, make_parser
 from fastbench.core.errors import (
     CorruptImageError,
     DataError,
@@ -246,11 +247,12 @@ def test_a_shard_that_changes_between_the_looks(
     assert not (output / MARKER).exists()
 
 
-def test_the_command(shards: list[Path], output: Path) -> None:
-    made = run_command(["shards", *map(str, shards), "--output", str(output)])
-    assert (made.folder, made.note) == (output, "5 images in 2 class folders.")
+def test_the_command(shards: list[Path], output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["data", "shards", "--output", str(output)]
+    assert main([*argv, *map(str, shards)]) == 0
+    assert capsys.readouterr().out == f"5 images in 2 class folders.\n{output}\n"
     with pytest.raises(UsageError, match="required: FILE"):
-        run_command(["shards", "--output", str(output)])
+        make_parser().parse_args(argv)
 
 
 def test_shards_as_webdataset_writes_them(tmp_path: Path, output: Path) -> None:

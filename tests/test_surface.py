@@ -18,18 +18,18 @@ from typing import Any
 
 import pytest
 
-from fastbench import cli
-from fastbench.cli_report import ENDINGS, FORMATS
+from fastbench.cli.main import make_parser
+from fastbench.cli.report import ENDINGS, FORMATS
 from fastbench.core import config, errors
 from fastbench.loaders.base import GENERAL_OPTIONS
 from fastbench.loaders.contract.rules import RULES
 from fastbench.loaders.registry import BUILT_IN
-from fastbench.options import read_preset
 from fastbench.records.advice import NAMES
 from fastbench.records.record import AbRecord, ParityRecord, Record
 from fastbench.records.store import SCHEMA_VERSION, read_record
 from fastbench.report.columns.registry import COLUMNS, SETS
 from fastbench.report.plots.registry import KINDS, PLOTS
+from fastbench.runner.options_file import read_preset
 
 GOLDEN = Path(__file__).with_name("golden")
 SURFACE = GOLDEN / "surface.json"
@@ -81,7 +81,7 @@ def surface() -> dict[str, Any]:
     """All of it, as JSON has it."""
     kinds = [getattr(errors, name) for name in errors.__all__]
     found = {
-        "commands": options(cli._parser()),
+        "commands": options(make_parser()),
         "defaults of a run": {
             kind.__name__: {field.name: field.default for field in dataclasses.fields(kind)}
             for kind in (config.RunConfig, config.PlanOptions)

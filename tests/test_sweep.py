@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from test_invariants import sound
 
-from fastbench import options, references, sweep
-from fastbench.arguments import Parser, add_options, given_options
+from fastbench.cli.parser import Parser, add_options, given_options
 from fastbench.core.config import PRESETS, SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
 from fastbench.loaders import registry
 from fastbench.records.record import Record
 from fastbench.records.store import write_record
 from fastbench.records.validity import find_contradictions
+from fastbench.runner import options_file, reference
+from fastbench.runner import plan as sweep
 
 
 def given(*argv: str) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def test_ab_has_one_value_of_each() -> None:
 
 
 def test_the_presets() -> None:
-    files = sorted(path.stem for path in options.PRESETS.glob("*"))
+    files = sorted(path.stem for path in options_file.PRESETS.glob("*"))
     assert files == sorted(PRESETS)
     numbers = {name: len(plan(preset=name).rows) for name in PRESETS}
     assert numbers == {
@@ -223,8 +224,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         "--model", 'a"b\\c\n', "--model", "é", "--compile", "--no-compile", "--batch-size", "8",
         "--min-seconds", "0.25", "--limit", "7", "--quick", "--data", "/x/\udcff",
     )  # fmt: skip
-    options.write_options(asked, tmp_path / "plan.toml")
-    assert options.read_options(tmp_path / "plan.toml") == asked
+    options_file.write_options(asked, tmp_path / "plan.toml")
+    assert options_file.read_options(tmp_path / "plan.toml") == asked
 
 
 # ----------------------------------------------------------------------------------- digests
@@ -384,7 +385,7 @@ def test_resume_by_itself_takes_the_plan(
     for day in ("1", "2"):
         folder = sweep.RESULTS / day
         folder.mkdir(parents=True)
-        options.write_options(given("--model", f"m{day}"), folder / sweep.PLAN_FILE)
+        options_file.write_options(given("--model", f"m{day}"), folder / sweep.PLAN_FILE)
     write_record(record_of(sweep.expand(given("--model", "m2"))[0]), sweep.RESULTS / "2")
     newest = plan(resume="")
     assert (newest.output, newest.rows[0].model) == ("fastbench-results/2", "m2")
@@ -406,7 +407,7 @@ def test_resume_goes_on_where_the_file_says(
     monkeypatch.chdir(tmp_path)
     newest = sweep.RESULTS / "1"
     newest.mkdir(parents=True)
-    options.write_options(given("--model", "other"), newest / sweep.PLAN_FILE)
+    options_file.write_options(given("--model", "other"), newest / sweep.PLAN_FILE)
     Path("out").mkdir()
     write_record(record_of(sweep.expand(given("--model", "a"))[0]), Path("out"))
     Path("plan.toml").write_text('model = "a"\noutput = "out"\n')
@@ -451,17 +452,17 @@ def test_an_unknown_loader_is_no_row() -> None:
 
 def test_the_references_predictions_are_kept(tmp_path: Path) -> None:
     depends_on = {"model": "a", "data": ["b", "c"]}
-    assert references.find(tmp_path, depends_on, 3) is None
-    references.keep(tmp_path, depends_on, [1, 2, 3])
-    assert references.find(tmp_path, dict(reversed(depends_on.items())), 3) == [1, 2, 3]
-    assert references.find(tmp_path, depends_on, 4) is None
-    assert references.find(tmp_path, {**depends_on, "model": "b"}, 3) is None
-    (file,) = (tmp_path / references.FOLDER).iterdir()
+    assert reference.find(tmp_path, depends_on, 3) is None
+    reference.keep(tmp_path, depends_on, [1, 2, 3])
+    assert reference.find(tmp_path, dict(reversed(depends_on.items())), 3) == [1, 2, 3]
+    assert reference.find(tmp_path, depends_on, 4) is None
+    assert reference.find(tmp_path, {**depends_on, "model": "b"}, 3) is None
+    (file,) = (tmp_path / reference.FOLDER).iterdir()
     file.write_text("[1, 2")
-    assert references.find(tmp_path, depends_on, 3) is None
-    references.keep(tmp_path / "gone", depends_on, [1])  # nobody's row fails for that
-    stamp = references.stamp(str(file))
+    assert reference.find(tmp_path, depends_on, 3) is None
+    reference.keep(tmp_path / "gone", depends_on, [1])  # nobody's row fails for that
+    stamp = reference.stamp(str(file))
     assert stamp is not None
     file.write_text("[1, 2, 3]")
-    assert references.stamp(str(file)) != stamp
-    assert references.stamp("DEFAULT") is None
+    assert reference.stamp(str(file)) != stamp
+    assert reference.stamp("DEFAULT") is None

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from test_results import make
 
-from fastbench import cli_run
+from fastbench.cli.measuring import show
 from fastbench.records.record import Record
 from fastbench.report.formats import run_table
 
@@ -96,7 +96,7 @@ def test_no_figure_is_cut_short_on_a_narrow_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    cli_run._show([make()], tmp_path)
+    show([make()], tmp_path)
     out = capsys.readouterr().out
     assert "…" not in out
     assert "90.5–93.8" in out

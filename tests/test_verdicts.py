@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_compare import DATA, run, text_of, written
 
-from fastbench import cli
+from fastbench.cli.main import main
 from fastbench.core import stats
 from fastbench.records import gates
 from fastbench.records.accuracy import Accuracy, Parity, PerClass, Pixels, Published
@@ -215,7 +215,7 @@ def test_the_command(
     said: str,
 ) -> None:
     paths = written(tmp_path, row(hits(925)), "a.json"), written(tmp_path, b, "b.json")
-    assert cli.main(["compare", *map(str, paths), *options]) == code
+    assert main(["compare", *map(str, paths), *options]) == code
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == (1 if said else 0)
@@ -225,7 +225,7 @@ def test_slower_and_wrong_is_said_twice(tmp_path: Path, capsys: pytest.CaptureFi
     a = written(tmp_path, row(hits(925)), "a.json")
     b = written(tmp_path, run(79, 80, 81, accuracy=hits(880), parity=None), "b.json")
     argv = ["compare", str(a), str(b), "--fail-accuracy", "--fail-below", "0.9"]
-    assert cli.main(argv) == 3
+    assert main(argv) == 3
     err = capsys.readouterr().err
     assert "certainly below 0.9" in err
     assert "top-1 fell" in err

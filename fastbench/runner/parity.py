@@ -18,8 +18,8 @@ from fastbench.measure.difference_image import draw_difference
 from fastbench.records.gates import judge_pixels
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_parity_record
-from fastbench.row import describe_run
-from fastbench.workbench import Bench, Workbench, open_loader
+from fastbench.runner.build_record import describe_run
+from fastbench.runner.prepare import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`fastbench compare`: two records, or two sets of them, as a screen, Markdown or JSON.
+"""A comparison as a screen, Markdown or JSON, on stdout or in a file.
 
 A pair is a screen of its own, with every figure; more of them are a table, a line each.
 """
@@ -13,8 +13,7 @@ from rich.console import Console, Group, RenderableType
 
 from fastbench.core.errors import OutputError
 from fastbench.core.units import SPELT_OUT
-from fastbench.report.compare import json_output as compare_json
-from fastbench.report.compare import markdown, pair_screen, set_screen
+from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
 from fastbench.report.compare.pair_screen import hanging
 from fastbench.report.compare.pair_up import pair_up
@@ -42,7 +41,7 @@ def compare_files(
 ) -> tuple[int, list[str]]:
     """Show the comparison of two files or folders; the exit code, and what to complain of.
 
-    The codes are those of `verdicts.py`. With `output` the comparison goes to that file, and its
+    The codes are those of `ci_gate.py`. With `output` the comparison goes to that file, and its
     summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a record
     whose figures cannot be; `OutputError` where the file cannot be written.
     """
@@ -64,7 +63,7 @@ def compare_files(
 
 def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> str:
     if form == "json":
-        return compare_json.render(found, judgement, sort) + "\n"
+        return json_output.render(found, judgement, sort) + "\n"
     if form == "markdown":
         return markdown.render(found, judgement, sort)
     file = io.StringIO()

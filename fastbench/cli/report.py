@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.cli.output import complain
+from fastbench.cli.parser import add_command
 from fastbench.core.errors import OutputError, UsageError
 from fastbench.core.units import SPELT_OUT
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from fastbench.report.sheet.sheet import Sheet
     from fastbench.report.sheet.view import View
 
-__all__ = ["add_options", "report"]
+__all__ = ["add"]
 
 FORMATS: Final = ("table", "markdown", "csv", "jsonl", "latex", "html")
 ENDINGS: Final = {
@@ -30,8 +32,9 @@ DATA: Final = ("csv", "jsonl")
 WIDTH_OF_FILES: Final = 120
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the options of `fastbench report`."""
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    parser = add_command(commands, "report", report, "show records of any machines in one table")
     parser.add_argument(
         "paths",
         nargs="*",
@@ -103,7 +106,15 @@ def _add_plot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--svg", action="store_true", help="with --plots: write SVG files too")
 
 
-def report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
+def report(arguments: argparse.Namespace) -> int:
+    """Show or write records; complain of those that cannot be used."""
+    code, complaints = _report(arguments)
+    for complaint in complaints:
+        complain(complaint)
+    return code
+
+
+def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     """Read, show or write; the exit code, and what to complain of.
 
     The code is 1 where a file or a folder could not be used, or a plot that was named could not be

@@ -17,11 +17,11 @@ from typing import Any, NoReturn, TypeVar
 from fastbench.core.errors import UsageError
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from fastbench.core.config import Knob
 
-__all__ = ["Parser", "add_options", "from_options", "given_options"]
+__all__ = ["Parser", "add_command", "add_options", "from_options", "given_options"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` in place of argparse's own exit."""
         raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
+
+
+def add_command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], help_: str
+) -> argparse.ArgumentParser:
+    """Add a command to what `add_subparsers` made; `function` runs it and gives its exit code."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_, description=help_[:1].upper() + help_[1:] + "."
+    )
+    parser.set_defaults(command=function)
+    return parser
 
 
 def add_options(

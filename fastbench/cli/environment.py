@@ -1,16 +1,34 @@
-"""What this machine can do, one screen, one line a fact."""
+"""`fastbench env`: what this machine can do, one screen, one line a fact."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastbench.cli.output import say
+from fastbench.cli.parser import add_command
 from fastbench.core.units import format_bytes
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    add_command(commands, "env", show_environment, "tell what this machine can do")
+
+
+def show_environment(_: argparse.Namespace) -> int:
+    """Print the facts."""
+    from fastbench.measure.machine import describe
+
+    say(render(describe()))
+    return 0
 
 
 def render(facts: dict[str, Any]) -> str:
-    """Plain text of `environment.describe()`; what is unknown is said to be so."""
+    """Plain text of `machine.describe()`; what is unknown is said to be so."""
     gpus = [
         f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}, compute {gpu['capability']}, "
         f"{gpu['num_multiprocessors']} multiprocessors, {_engines(gpu['jpeg_engines'])}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.arguments import Parser, from_options
+from fastbench.cli.parser import Parser, add_command, from_options
 from fastbench.core.config import DEVICES_HELP, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.contract.process import MOST_THREADS, Request, try_rules
@@ -18,22 +18,25 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.contract.finding import RuleFinding
 
-__all__ = ["add_check", "check_loader", "list_loaders"]
+__all__ = ["add"]
 
 NUM_IMAGES: Final = 53
 """A prime number: no batch size divides it, so the last batch is partial."""
 BATCH_SIZE: Final = 8
 
 
-def add_check(parser: argparse.ArgumentParser) -> None:
-    """Give the parser of `fastbench loaders` its sub-command."""
+def add(commands: Any) -> None:
+    """Add the command and its sub-command to the parser's commands."""
+    parser = add_command(
+        commands, "loaders", list_loaders, "list the loaders, and whether they run here"
+    )
     text = (
         "hold a loader to the contract, a line a rule: every sample once and in order, right ids, "
         "shapes, strides and dtypes, clean errors, nothing left behind when it is closed; a rule "
         "that is not done in time is ended, and fails"
     )
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    check = commands.add_parser("check", help=text, description=text.capitalize() + ".")
+    sub_commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    check = add_command(sub_commands, "check", check_loader, text)
     check.add_argument("loader", nargs=1, metavar="NAME", help="a built-in loader or a plug-in")
     check.add_argument("--device", default="auto", help=f"{DEVICES_HELP} (default: auto)")
     check.add_argument(
@@ -56,14 +59,13 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a setting of the loader, repeatable, as for `fastbench run`",
     )
-    check.set_defaults(command=check_loader)
 
 
 def list_loaders(_: argparse.Namespace) -> int:
     """Print every loader, and whether it runs here."""
     from rich.console import Console
 
-    from fastbench.cli_loaders_list import render_list
+    from fastbench.cli.loaders_screen import render_list
 
     with Console(stderr=True).status("importing what each loader needs"):  # takes seconds
         listed = listing()
@@ -87,7 +89,7 @@ def check_loader(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from fastbench.cli_loaders_list import render_finding, render_head, render_verdict
+    from fastbench.cli.loaders_screen import render_finding, render_head, render_verdict
     from fastbench.data.sample.draw_all import ensure_sample
 
     console = Console()

@@ -26,9 +26,10 @@ from fastbench.core.config import SWEPT, RunConfig, parse_loader_option
 from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.data.dataset import find_images
 from fastbench.loaders import registry
-from fastbench.options import read_options, read_preset
 from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions
+from fastbench.runner.options_file import read_options, read_preset
+from fastbench.runner.output_folder import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLAN_FILE",
-    "RESULTS",
     "Plan",
     "Row",
     "digest_of",
@@ -50,8 +50,6 @@ __all__ = [
 ]
 
 ALL: Final = "all"
-RESULTS: Final = Path("fastbench-results")
-"""Where the records go if nobody says otherwise: a folder a run."""
 PLAN_FILE: Final = "plan.toml"
 """In a run's folder: its options, as a --config file has them."""
 NOT_OF_THE_ROW: Final = frozenset({"output", "predictions", "ab"})

@@ -14,13 +14,13 @@ from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    Progress,
     ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from fastbench.core.units import format_about
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
     from rich.progress import Task
 
-__all__ = ["Progress"]
+__all__ = ["ConsoleProgress"]
 
 REFRESHES_PER_S = 4
 """Few: on a small machine each takes from what is measured."""
 
 
-class Progress:
-    """A context manager; leaving it clears the live lines."""
+class ConsoleProgress:
+    """A `core.progress.RowProgress` and a context manager; leaving it clears the live lines."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._rows = RichProgress(
+        self._rows = Progress(
             TextColumn("{task.completed} of {task.total} rows"),
             BarColumn(),
             TimeElapsedColumn(),
             _LeftColumn(),
             console=self._console,
         )
-        self._bar = RichProgress(
+        self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -57,7 +57,7 @@ class Progress:
             TimeElapsedColumn(),
             console=self._console,
         )
-        self._status = RichProgress(
+        self._status = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
@@ -68,7 +68,7 @@ class Progress:
         self._noted: set[str] = set()
         self._live = Live(console=self._console, transient=True, refresh_per_second=REFRESHES_PER_S)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ConsoleProgress:
         return self
 
     def __exit__(
@@ -140,7 +140,7 @@ class Progress:
 
         return show
 
-    def _show(self, lower: RichProgress) -> None:
+    def _show(self, lower: Progress) -> None:
         if self._console.is_terminal:
             self._live.start()
             shown = Group(self._rows, lower) if self._row is not None else lower

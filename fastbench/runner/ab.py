@@ -15,8 +15,8 @@ from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, inter
 from fastbench.models.classifier import forget_compiled
 from fastbench.records.record import AbRecord, FailedRow
 from fastbench.records.store import write_ab_record
-from fastbench.row import describe_run
-from fastbench.workbench import Bench, Workbench, open_loader
+from fastbench.runner.build_record import describe_run
+from fastbench.runner.prepare import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

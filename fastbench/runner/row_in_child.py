@@ -1,11 +1,11 @@
 """A row in a process of its own: a crash, a full memory or a fault of a driver ends that row alone.
 
-The child is `python -m fastbench.apart`. It is told what to do by one line of JSON on its standard
-input, and answers in lines of JSON on a pipe of its own: stdout and stderr belong to the libraries,
-are kept in a file, and become a log beside the records if the child crashes. It leads a process
-group, so that a terminal's Ctrl-C reaches the parent alone, who ends the child first, and so that
-whatever it started ends with it. The parent holds the child's standard input open: when that ends,
-by whatever took the parent, the child kills its group.
+The child is `python -m fastbench.runner.row_in_child`. It is told what to do by one line of JSON on
+its standard input, and answers in lines of JSON on a pipe of its own: stdout and stderr belong to
+the libraries, are kept in a file, and become a log beside the records if the child crashes. It
+leads a process group, so that a terminal's Ctrl-C reaches the parent alone, who ends the child
+first, and so that whatever it started ends with it. The parent holds the child's standard input
+open: when that ends, by whatever took the parent, the child kills its group.
 
 What it does not know: whether a child that was killed was killed for its memory. The kernel does
 not say so; it is what mostly happens.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_missing", "run_row"]
 
-MODULE: Final = "fastbench.apart"
+MODULE: Final = "fastbench.runner.row_in_child"
 """What the child runs."""
 GRACE_S: Final = 5.0
 """How long a child may take to end after Ctrl-C."""
@@ -316,7 +316,7 @@ def _measure(job: dict[str, Any], channel: _Channel) -> None:
     config = RunConfig(**stored)
     sys.argv[1:] = job["argv"]  # the record has the command that was given
     channel.say(f"{config.model[0]} · {config.timed_loader}: loading torch")
-    from fastbench.session import measure_row
+    from fastbench.runner.measure_row import measure_row
 
     try:
         for row, path in measure_row(config, Path(job["folder"]), channel, job["models"]):

@@ -8,16 +8,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastbench.measure import machine
 from fastbench.measure import passes as runner
-from fastbench.measure.clock import make_clock
 from fastbench.measure.per_class import count_classes, count_confusions, running_values
-from fastbench.measure.telemetry import Watch
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import (
@@ -30,21 +27,15 @@ from fastbench.records.speed import (
     WarmUp,
 )
 from fastbench.records.store import SCHEMA_VERSION
-from fastbench.workbench import Bench, Conditions, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from fastbench.loaders.base import Factory, LoaderSpec, Setting
-    from fastbench.measure.tally import Scores, Tally
-    from fastbench.models.classifier import Classifier
+    from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.measure.tally import Scores
+    from fastbench.runner.prepare import Bench, Conditions
 
-__all__ = [
-    "Passes",
-    "describe_run",
-    "make_record",
-    "run_passes",
-]
+__all__ = ["Passes", "describe_run", "make_record"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,64 +51,6 @@ class Passes:
     settings: dict[str, Setting]
     reads_images: bool
     repeatable: bool
-
-
-def run_passes(
-    factory: Factory,
-    bench: Bench,
-    spec: LoaderSpec,
-    tally: Tally,
-    conditions: Conditions,
-    *,
-    loader: str,
-    evict: Callable[[], None] | None = None,
-    others: Sequence[Classifier] = (),
-) -> Passes:
-    """End to end, the loader alone, and batch latency; that of `others`, of other batch sizes, too.
-
-    Raises `LoaderError` where a sample was lost, repeated or out of order.
-    """
-    plan, clock = conditions.plan, make_clock(conditions.device)
-    loader_ceiling = None
-    start = time.perf_counter()
-    with open_loader(loader, factory, spec) as opened, Watch(conditions.device.index) as watch:
-        loader_start_s = time.perf_counter() - start
-        measured = runner.end_to_end(
-            opened,
-            bench.classifier,
-            tally,
-            clock,
-            plan,
-            spec.num_batches,
-            watch=watch,
-            evict=evict,
-        )
-        telemetry = watch.read()
-        settings = dict(opened.settings)
-        reads_images, repeatable = opened.reads_images, getattr(opened, "repeatable", True)
-        if reads_images and conditions.config.passes == "all":
-            loader_ceiling = runner.loader_alone(
-                opened, clock, plan, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
-            )
-    scores = tally.read()
-    runner.check_each_once(scores, measured.num_epochs, conditions.manifest.names, loader)
-    latencies = []
-    for classifier in (bench.classifier, *others):
-        one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
-        with open_loader(loader, factory, one_by_one) as opened:
-            samples_s = runner.probe_latency(opened, classifier, plan)
-        latencies.append(Latency(batch_size=classifier.batch_size, samples_s=samples_s))
-    return Passes(
-        end_to_end=measured,
-        scores=scores,
-        loader_ceiling=loader_ceiling,
-        latencies=latencies,
-        telemetry=telemetry,
-        loader_start_s=loader_start_s,
-        settings=settings,
-        reads_images=reads_images,
-        repeatable=repeatable,
-    )
 
 
 def make_record(

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torchvision
 
-from fastbench import references
-from fastbench.comparison import compare_some
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError
 from fastbench.data.labels import BY_WNID
@@ -24,28 +22,32 @@ from fastbench.loaders.registry import resolve
 from fastbench.measure import agreement, loader_settings
 from fastbench.measure import passes as runner
 from fastbench.measure.clock import make_clock
+from fastbench.measure.telemetry import Watch
 from fastbench.models.classifier import forget_compiled
 from fastbench.models.cost import count_cost
 from fastbench.models.registry import check_name
-from fastbench.predictions_csv import PredictionsFile
 from fastbench.records.accuracy import Parity, Published
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
+from fastbench.records.speed import Latency
 from fastbench.records.store import write_record
-from fastbench.row import make_record, run_passes
-from fastbench.workbench import Bench, Workbench, open_loader
+from fastbench.runner import reference as references
+from fastbench.runner.build_record import Passes, make_record
+from fastbench.runner.parity import compare_some
+from fastbench.runner.predictions_csv import PredictionsFile
+from fastbench.runner.prepare import Bench, Conditions, Workbench, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
-    from fastbench.loaders.base import LoaderSpec, Preprocess, Setting
-    from fastbench.measure.tally import Scores
+    from fastbench.loaders.base import Factory, LoaderSpec, Preprocess, Setting
+    from fastbench.measure.tally import Scores, Tally
     from fastbench.models.base import LoadedModel
     from fastbench.models.classifier import Classifier
     from fastbench.records.speed import Ceiling, Trial
 
-__all__ = ["Session", "measure_row"]
+__all__ = ["Session", "measure_row", "run_passes"]
 
 
 def measure_row(
@@ -304,3 +306,61 @@ def _published(bench: Bench) -> Published | None:
         return None
     top1, top5 = bench.model.published
     return Published(top1=top1, top5=top5)
+
+
+def run_passes(
+    factory: Factory,
+    bench: Bench,
+    spec: LoaderSpec,
+    tally: Tally,
+    conditions: Conditions,
+    *,
+    loader: str,
+    evict: Callable[[], None] | None = None,
+    others: Sequence[Classifier] = (),
+) -> Passes:
+    """End to end, the loader alone, and batch latency; that of `others`, of other batch sizes, too.
+
+    Raises `LoaderError` where a sample was lost, repeated or out of order.
+    """
+    plan, clock = conditions.plan, make_clock(conditions.device)
+    loader_ceiling = None
+    start = time.perf_counter()
+    with open_loader(loader, factory, spec) as opened, Watch(conditions.device.index) as watch:
+        loader_start_s = time.perf_counter() - start
+        measured = runner.end_to_end(
+            opened,
+            bench.classifier,
+            tally,
+            clock,
+            plan,
+            spec.num_batches,
+            watch=watch,
+            evict=evict,
+        )
+        telemetry = watch.read()
+        settings = dict(opened.settings)
+        reads_images, repeatable = opened.reads_images, getattr(opened, "repeatable", True)
+        if reads_images and conditions.config.passes == "all":
+            loader_ceiling = runner.loader_alone(
+                opened, clock, plan, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
+            )
+    scores = tally.read()
+    runner.check_each_once(scores, measured.num_epochs, conditions.manifest.names, loader)
+    latencies = []
+    for classifier in (bench.classifier, *others):
+        one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
+        with open_loader(loader, factory, one_by_one) as opened:
+            samples_s = runner.probe_latency(opened, classifier, plan)
+        latencies.append(Latency(batch_size=classifier.batch_size, samples_s=samples_s))
+    return Passes(
+        end_to_end=measured,
+        scores=scores,
+        loader_ceiling=loader_ceiling,
+        latencies=latencies,
+        telemetry=telemetry,
+        loader_start_s=loader_start_s,
+        settings=settings,
+        reads_images=reads_images,
+        repeatable=repeatable,
+    )

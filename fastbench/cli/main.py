@@ -1,0 +1,77 @@
+"""The command line: argv -> config -> calls -> exit code. Heavy imports live inside the commands.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a run failed, 2 the
+command line was wrong, 3 the predictions were, 130 interrupted (see `core/errors.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
+from fastbench.cli.output import complain, say
+from fastbench.cli.parser import Parser
+from fastbench.core.errors import (
+    EXIT_INTERRUPTED,
+    FastbenchError,
+)
+from fastbench.core.units import SPELT_OUT
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+__all__ = ["main", "make_parser"]
+
+
+def main(argv: Sequence[str] | None = None, *, apart: bool = True) -> int:
+    """Run one command; return its exit code.
+
+    With `apart` False the rows of `fastbench run` share this process, as a test may want them to.
+    """
+    # A file's name need not be text, and a terminal's encoding may lack a character: what stdout
+    # cannot encode it spells out, as stderr does.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors=SPELT_OUT)
+    try:
+        arguments = make_parser().parse_args(argv)
+        arguments.apart = apart
+        code: int = arguments.command(arguments)
+    except FastbenchError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("Interrupted.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `fastbench models | head`: the reader has gone, and there is nobody left to tell.
+        sys.stderr.close()
+        return 1
+    return code
+
+
+def make_parser() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(
+        prog="fastbench",
+        description="How fast does this machine turn JPEGs into predictions, "
+        "and are the predictions still right?",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.set_defaults(command=lambda arguments: _version_or_help(parser, arguments))
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    for command in (run, parity, compare, report, models, loaders, environment, data):
+        command.add(commands)
+    return parser
+
+
+def _version_or_help(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if not arguments.version:
+        say(parser.format_help().rstrip())
+        return 0
+    import importlib.metadata
+
+    say(f"fastbench {importlib.metadata.version('fastbench')}")
+    return 0

@@ -1,0 +1,149 @@
+"""What the measuring commands share: an output folder, rows, and what becomes of them.
+
+Whatever ends a run (a row that fails, Ctrl-C, SIGTERM, a full disk), the rows that were measured
+are on disk and shown, and the exit code tells the worst that happened (see `core/errors.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+from fastbench.cli.output import complain, say
+from fastbench.core.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_WRONG,
+    FastbenchError,
+    OutputError,
+    UsageError,
+)
+from fastbench.records.gates import failures_of
+from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
+from fastbench.records.validity import find_contradictions
+from fastbench.runner import reference
+from fastbench.runner.options_file import read_options
+from fastbench.runner.output_folder import open_output
+from fastbench.runner.plan import PLAN_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from fastbench.core.progress import RowProgress
+    from fastbench.runner.plan import Plan
+
+    AnyRecord = Record | ParityRecord | AbRecord
+    Rows = Callable[[Path, RowProgress], Iterator[AnyRecord | FailedRow]]
+
+__all__ = ["measure", "show"]
+
+
+def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> int:
+    """Run row by row, keep what was measured whatever happens, and show it; the exit code.
+
+    `output` is the folder for the records, None for a new one; `plan` is that of the rows, where
+    they have one.
+    """
+    # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
+    # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    folder, is_new = open_output(output)
+
+    from fastbench.cli.console import ConsoleProgress
+
+    records: list[AnyRecord] = []
+    complaints: list[str] = []
+    code = 0
+    with ConsoleProgress() as progress, _terminated_like_interrupted():
+        try:
+            for row in make_rows(folder, progress):
+                if isinstance(row, FailedRow):
+                    complaints.append(str(row))
+                    # A row that is missing outweighs one that is wrong.
+                    code = row.error.exit_code if code in (0, EXIT_WRONG) else code
+                    continue
+                records.append(row)
+                if isinstance(row, Record) and (invalid := find_contradictions(row)):
+                    complaints.append(f"{row.model} · {row.loader} is INVALID: {invalid[0]}.")
+                    code = 1
+                if not isinstance(row, AbRecord) and failures_of(row):
+                    code = code or EXIT_WRONG
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+            num = len(records)
+            kept = f"{num} finished row{' is' if num == 1 else 's are'} in {folder}"
+            resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
+            goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
+            complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
+        except FastbenchError as error:
+            code = error.exit_code
+            complaints.append(str(error))
+    if records:
+        for unwritten in show(records, folder):
+            complaints.append(str(unwritten))
+            code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
+    elif is_new:
+        shutil.rmtree(folder / reference.FOLDER, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    for complaint in complaints:
+        complain(complaint)
+    return code
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends rows as Ctrl-C does: a loader may have gigabytes of files to remove."""
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _is_kept(plan: Plan, folder: Path) -> bool:
+    """Whether the folder's plan is this one, and not that of an earlier run."""
+    try:
+        return read_options(folder / PLAN_FILE) == plan.options
+    except UsageError:  # there is none
+        return False
+
+
+def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
+    """Print the rows and write the study; what could not be written."""
+    from rich.console import Console
+
+    from fastbench.report.formats import ab_screen, parity_screen, run_table
+    from fastbench.report.formats.accuracy_text import write_study
+
+    console = Console()
+    # On a narrower one rich would cut figures short: the terminal folds the lines instead.
+    console.width = max(run_table.NARROWEST, console.width)
+    timed = [record for record in records if isinstance(record, Record)]
+    if timed:
+        console.print(run_table.render(timed))
+    pictures, errors = [], []
+    try:
+        pictures = write_study(timed, folder)
+    except OutputError as error:  # the rows that failed are yet to be told
+        errors.append(error)
+    for record in records:
+        if isinstance(record, ParityRecord):
+            console.print(parity_screen.render(record))
+        elif isinstance(record, AbRecord):
+            console.print(ab_screen.render(record))
+    say(f"Records: {folder}")
+    if pictures:
+        say(f"Accuracy: {', '.join(map(str, pictures))}")
+    if len({record.loader for record in timed}) > 2:
+        say(f"Loaders: {shlex.join(['fastbench', 'report', str(folder), '--columns', 'loaders'])}")
+    elif len(timed) > 1:
+        say(f"Tables, plots, a page: {shlex.join(['fastbench', 'report', str(folder)])}")
+    return errors

@@ -1,0 +1,41 @@
+"""`fastbench parity`: a loader against the reference, in step, over all images."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.cli.measuring import measure
+from fastbench.cli.parser import add_command, add_options, from_options
+from fastbench.core.config import RunConfig
+from fastbench.core.errors import UsageError
+from fastbench.runner.execute import parity_rows
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add"]
+
+OPTIONS: Final = (
+    *("data", "model", "weights", "loader", "loader_option", "reference", "resize", "device"),
+    *("batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed", "output"),
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    parser = add_command(
+        commands, "parity", parity, "hold a loader's images and predictions to the reference"
+    )
+    add_options(parser, RunConfig, only=OPTIONS)
+
+
+def parity(arguments: argparse.Namespace) -> int:
+    """Compare each loader that was named with the reference."""
+    config = from_options(RunConfig, arguments)
+    others = [name for name in config.loaders if name != config.reference]
+    if config.reference == "none" or not others:
+        raise UsageError(
+            "There is nothing to compare: name a --loader and a --reference that differ."
+        )
+    return measure(config.output, functools.partial(parity_rows, config))

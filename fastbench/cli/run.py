@@ -1,0 +1,89 @@
+"""`fastbench run`: the options -> the plan of rows -> their records."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from fastbench.cli.measuring import measure
+from fastbench.cli.parser import add_command, add_options, from_options, given_options
+from fastbench.core.config import SWEPT, PlanOptions, RunConfig
+from fastbench.core.errors import UsageError
+from fastbench.runner.execute import ab_rows, plan_rows
+from fastbench.runner.plan import make_plan, merge, single
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import RenderableType
+
+    from fastbench.runner.plan import Plan
+
+__all__ = ["add", "render"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    parser = add_command(
+        commands, "run", run, "measure throughput, latency and accuracy; one record a row"
+    )
+    add_options(parser, PlanOptions)
+    add_options(parser, RunConfig, several=SWEPT)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure the rows that the options ask for, or one `--ab` comparison."""
+    from fastbench.cli.console import ConsoleProgress
+
+    given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
+    options = merge(given, how)
+    if options.get("ab"):
+        if how.resume is not None or how.dry_run:
+            raise UsageError("--ab is one comparison. Leave out --resume and --dry-run.")
+        config = single(options)
+        return measure(config.output, functools.partial(ab_rows, config))
+    with ConsoleProgress() as progress:
+        plan = make_plan(given, how, progress.count)
+    if how.dry_run:
+        from rich.console import Console
+
+        Console().print(render(plan))
+        return 0
+    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart), plan)
+
+
+def render(plan: Plan) -> RenderableType:
+    """A line a row, in the order in which they would be measured; fits 80 columns."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", justify="right")
+    for header in ("model", "loader", "dtype", "torch.compile"):
+        table.add_column(header, overflow="fold")
+    table.add_column("batch", justify="right")
+    table.add_column("")
+    for number, row in enumerate(plan.rows, 1):
+        config = row.config
+        state = "if it runs here" if row.only_if_here else ""
+        if row.digest in plan.finished:
+            state = "finished"
+        table.add_row(
+            str(number),
+            Text(row.model),  # the brackets in a file's name are no markup
+            Text(row.loader),
+            config.dtype,
+            config.compile_mode if config.compile else "eager",
+            str(config.batch_size or "auto"),
+            state,
+        )
+    return Group(table, Text(f"\n{_sum(plan)}"))
+
+
+def _sum(plan: Plan) -> str:
+    num, left = len(plan.rows), len(plan.todo)
+    rows = f"{num:,} row{'' if num == 1 else 's'}"
+    state = f": {num - left:,} finished, {left:,} to be measured" if plan.resumed else ""
+    return f"{rows}{state}."

@@ -1,0 +1,126 @@
+"""Row after row: which process measures it, which rows are left out, and what is kept of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastbench.core.errors import LoaderMissingError
+from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
+from fastbench.runner.options_file import write_options
+from fastbench.runner.plan import PLAN_FILE, seconds_left
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastbench.core.config import RunConfig
+    from fastbench.core.progress import RowProgress
+    from fastbench.runner.plan import Plan
+
+__all__ = ["ab_rows", "parity_rows", "plan_rows"]
+
+
+def plan_rows(
+    plan: Plan, apart: bool, folder: Path, progress: RowProgress
+) -> Iterator[Record | FailedRow]:
+    """The rows of `fastbench run`, where there are several each in a process of its own.
+
+    `apart` False keeps all of them in this one: a row that crashes is then the end.
+    """
+    from fastbench.runner.row_in_child import find_missing, run_row
+
+    todo = plan.todo
+    if todo:
+        _check_predictions(plan)
+    run = run_row if apart and len(plan.rows) > 1 else _run_row_here
+    if plan.num_changed:
+        num = plan.num_changed
+        rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
+        progress.note(
+            f"{num} finished {rows} had other images, labels or weights: {again} run again."
+        )
+    optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
+    if optional:
+        progress.say("looking which loaders run here")
+    missing = find_missing(optional, progress) if optional else {}
+    for loader, why in missing.items():
+        progress.note(f"{loader} is left out: {why}")
+    todo = [row for row in todo if row.loader not in missing]
+    models: Sequence[str] = tuple(dict.fromkeys(row.model for row in todo))
+    failed: set[tuple[object, ...]] = set()
+    seconds: list[float] = []
+    written = False
+    for row in plan.rows:
+        if row.digest in plan.finished:
+            yield plan.finished[row.digest]
+            continue
+        if row.loader in missing or row.group in failed:
+            continue
+        number = todo.index(row)
+        left_s = seconds_left(seconds, len(todo) - number)
+        how = plan.how(row)
+        progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
+        start = time.monotonic()
+        for measured in run(row.config, folder, progress, models):
+            if isinstance(measured, Record):
+                seconds.append(time.monotonic() - start)
+                yield measured  # before anything else can fail
+                if not written:
+                    write_options(plan.options, folder / PLAN_FILE)
+                    written = True
+            elif row.only_if_here and isinstance(measured.error, LoaderMissingError):
+                missing[row.loader] = str(measured.error)
+                progress.note(f"{row.loader} is left out: {measured.error}")
+            else:
+                if measured.loader == EVERY_LOADER:
+                    failed.add(row.group)
+                yield dataclasses.replace(measured, how=tuple(how))
+        models = ()  # the first row has looked at their names
+
+
+def _run_row_here(
+    config: RunConfig, folder: Path, progress: RowProgress, models: Sequence[str]
+) -> Iterator[Record | FailedRow]:
+    progress.say("loading torch")
+    from fastbench.runner.measure_row import measure_row
+
+    for row, _ in measure_row(config, folder, progress, models):
+        yield row
+
+
+def _check_predictions(plan: Plan) -> None:
+    """A run that goes on adds to the file of predictions; any other makes it."""
+    from fastbench.runner.predictions_csv import PredictionsFile
+
+    name = plan.options.get("predictions")
+    if name is not None and not plan.resumed:
+        PredictionsFile(Path(name).expanduser()).check()
+
+
+def parity_rows(
+    config: RunConfig, folder: Path, progress: RowProgress
+) -> Iterator[ParityRecord | FailedRow]:
+    """The rows of `fastbench parity`."""
+    progress.say("loading torch")
+    from fastbench.runner import parity
+    from fastbench.runner.prepare import Workbench
+
+    workbench = Workbench(config, folder, say=progress.say, count=progress.count)
+    yield from parity.parity_rows(workbench)
+
+
+def ab_rows(
+    config: RunConfig, folder: Path, progress: RowProgress
+) -> Iterator[AbRecord | FailedRow]:
+    """The rows of `fastbench run --ab`."""
+    progress.say("loading torch")
+    from fastbench.runner import ab
+    from fastbench.runner.prepare import Workbench
+
+    a, b = (
+        Workbench(side, folder, say=progress.say, count=progress.count)
+        for side in (config, config.other_side())
+    )
+    yield from ab.ab_rows(a, b, progress.count)

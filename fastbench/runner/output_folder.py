@@ -1,0 +1,48 @@
+"""The folder that takes the records of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from fastbench.core.errors import OutputError
+
+__all__ = ["RESULTS", "open_output"]
+
+RESULTS: Final = Path("fastbench-results")
+"""Where the records go if nobody says otherwise: a folder a run."""
+
+
+def open_output(asked: str | None) -> tuple[Path, bool]:
+    """Make the folder for the records now, not after an hour of measuring; and was it made?"""
+    folder = Path(asked).expanduser() if asked else RESULTS
+    is_new = not asked or not folder.exists()
+    try:
+        if asked:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = _make_new_folder()
+        probe = folder / f".fastbench-probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"The output folder {folder} cannot be written ({error.strerror}). "
+            f"Name another with --output."
+        ) from error
+    return folder, is_new
+
+
+def _make_new_folder() -> Path:
+    """A folder named after the time, and of this run alone: two may start in the same second."""
+    stem = f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    for number in itertools.count(1):
+        folder = RESULTS / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError
