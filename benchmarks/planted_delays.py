@@ -23,7 +23,7 @@ verdict and advice when they are what those figures ask for, by rules written on
     between delays         0.5 ms a batch, the median
 
 What contradicts itself in a doctored record, and which record asks for which advice, are matters of
-arithmetic: tests/test_invariants.py and tests/test_advice.py.
+arithmetic: tests/records/test_validity.py and tests/records/test_advice.py.
 
 One line a figure; the exit code is 1 if any fails. About a minute, nearly all of it asleep.
 

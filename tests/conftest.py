@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
+from builders.command_line import MODEL
+from builders.images import SIZES, draw
+from builders.plug_ins import FakeEntryPoint, PlugIn
 
 # As `fastbench run` does, before torch is loaded: worker processes need the cores too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -39,24 +37,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     num = sum(isinstance(x.longrepr, tuple) and NO_GPU in x.longrepr[2] for x in skipped)
     if num:
         terminalreporter.write_line(f"{num} GPU tests skipped: {NO_GPU}")
-
-
-# Odd sizes, portrait and landscape, smaller and larger than the crop.
-SIZES = [(500, 375), (375, 500), (333, 251), (64, 91), (257, 256), (1024, 300), (224, 224)]
-
-
-def draw(path: Path, size: tuple[int, int], *, mode: str = "RGB", **options: object) -> Path:
-    """Write a photograph-like JPEG whose pixels depend on its path's last two parts."""
-    width, height = size
-    key = "/".join(path.parts[-2:]).encode()
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
-    coarse = rng.uniform(0, 255, (height // 24 + 2, width // 24 + 2, 3)).astype(np.uint8)
-    smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float32)
-    grain = rng.normal(0, 12, (height, width, 3))
-    image = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).convert(mode)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, "JPEG", **{"quality": 90, **options})
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -119,30 +99,6 @@ def damage() -> Callable[[Path], None]:
     return damage_tables
 
 
-@dataclass(frozen=True)
-class FakeEntryPoint:
-    """What `importlib.metadata.entry_points` gives, of the distribution `tests 1.0`."""
-
-    name: str
-    factory: object
-    group: str = "fastbench.loaders"
-    dist: SimpleNamespace = field(
-        default_factory=lambda: SimpleNamespace(name="tests", version="1.0")
-    )
-
-    @property
-    def value(self) -> str:
-        return f"tests:{self.name}"
-
-    def load(self) -> object:
-        if isinstance(self.factory, Exception):
-            raise self.factory
-        return self.factory
-
-
-PlugIn = Callable[[str, object], None]
-
-
 @pytest.fixture
 def plug_in(monkeypatch: pytest.MonkeyPatch) -> PlugIn:
     """Register a factory as if a package had been installed; an exception is raised on import."""
@@ -155,3 +111,20 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> PlugIn:
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     return lambda name, factory: entries.append(FakeEntryPoint(name, factory))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of MODEL whose outputs differ from image to image, unlike those of `none`."""
+    import torch
+    import torchvision
+
+    torch.manual_seed(5)
+    module = torchvision.models.get_model(MODEL, weights=None)
+    module.train()
+    with torch.no_grad():
+        for _ in range(3):  # gives BatchNorm statistics to work with
+            module(torch.randn(8, 3, 64, 64))
+    path = tmp_path_factory.mktemp("weights") / "local.pth"
+    torch.save(module.state_dict(), path)
+    return path

@@ -13,10 +13,10 @@ import importlib
 import json
 import types
 import typing
-from pathlib import Path
 from typing import Any
 
 import pytest
+from builders.paths import GOLDEN
 
 from fastbench.cli.main import make_parser
 from fastbench.cli.report import ENDINGS, FORMATS
@@ -31,7 +31,6 @@ from fastbench.report.columns.registry import COLUMNS, SETS
 from fastbench.report.plots.registry import KINDS, PLOTS
 from fastbench.runner.options_file import read_preset
 
-GOLDEN = Path(__file__).with_name("golden")
 SURFACE = GOLDEN / "surface.json"
 PUBLIC = {
     "fastbench.loaders.base": [

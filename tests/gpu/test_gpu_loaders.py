@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw
-from test_loaders import IMAGENET, ids_of, pixels_of
+from builders.images import draw
+from builders.loaders import IMAGENET, ids_of, pixels_of
 
 from fastbench.core.errors import CorruptImageError
 from fastbench.data.dataset import Manifest, scan

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_run import MODEL, checkpoint, run_on, sentence  # noqa: F401 - fixtures
+from builders.command_line import run_on, sentence
 
 from fastbench.core import nvidia
 from fastbench.core.config import COMPILE_MODES
@@ -19,7 +19,7 @@ Run = Callable[..., tuple[int, list[Record]]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, checkpoint: Path) -> Run:  # noqa: F811
+def run(tmp_path: Path, checkpoint: Path) -> Run:
     return run_on(tmp_path, checkpoint, "cuda:0")
 
 

@@ -1,0 +1,41 @@
+"""The command line in a test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fastbench.cli.main import main
+from fastbench.records.record import Record
+from fastbench.records.store import read_record
+
+MODEL = "shufflenet_v2_x0_5"
+
+
+def sentence(text: str) -> str:
+    """What a failed command says: one line, of our own, without a traceback."""
+    lines = [line for line in text.splitlines() if line.startswith("fastbench: ")]
+    assert len(lines) == 1, text
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def run_on(
+    tmp_path: Path, checkpoint: Path, device_: str
+) -> Callable[..., tuple[int, list[Record]]]:
+    """`fastbench run` in this process; gives its exit code and the records it wrote."""
+
+    def run_(
+        data: Path, *argv: str, weights: str | None = None, quick: bool = True
+    ) -> tuple[int, list[Record]]:
+        output = tmp_path / "records"
+        code = main(
+            ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
+             "--quick" if quick else "--no-quick", "--device", device_,
+             *(() if "--batch-size" in argv else ("--batch-size", "8")),
+             "--min-seconds", "1", "--output", str(output), *argv],
+            apart=False,
+        )  # fmt: skip
+        return code, [read_record(path) for path in sorted(output.glob("*.json"))]
+
+    return run_

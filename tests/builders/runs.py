@@ -1,0 +1,162 @@
+"""Records of runs at given throughputs, and what a report or a comparison needs besides."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from builders.records import make
+from fastbench.records.accuracy import Parity, Pixels
+from fastbench.records.record import ParityRecord, Record
+from fastbench.records.speed import GpuTelemetry, Telemetry, Throughput, Window
+from fastbench.records.store import write_record
+from fastbench.report.compare.pair_screen import render
+from fastbench.report.compare.ratio import Comparison
+
+DATA = {"num_samples": 1000, "num_bytes": 110_000_000, "digest": "a" * 64, "page_cache": "warm"}
+MOVED = {
+    "GPU": ("NVIDIA H100", "NVIDIA H200"),
+    "driver": ("580.1", "590.1"),
+    "CPU": ("A CPU", "B CPU"),
+    "cores": (2, 4),
+    "CUDA": ("13.2", "13.3"),
+    "torch": ("2.15.0", "2.16.0"),
+    "torchvision": ("0.29.2", "0.30.0"),
+    "nvidia-dali-cuda120": ("2.4.0", "2.5.0"),
+    "fastbench commit": ("0000000000+changes", "1111111111"),
+}
+"""An upgrade of everything, as a comparison shows it: before and after."""
+
+
+def timed(*rates: float, images: int = 1000, wait: float = 0.25) -> Throughput:
+    """Windows of 32 steps each, at these images/s."""
+    windows = [
+        Window(num_images=images, num_steps=32, wall_s=images / x, wait_s=wait * images / x)
+        for x in rates
+    ]
+    return Throughput(
+        num_images=images * len(rates),
+        num_epochs=len(rates),
+        batch_size=32,
+        wall_s=sum(window.wall_s for window in windows),
+        step_times_s=[window.wall_s / 32 for window in windows for _ in range(32)],
+        windows=windows,
+    )
+
+
+def run(*rates: float, **changes: object) -> Record:
+    return make(**{"throughput": timed(*rates), "data": DATA, **changes})
+
+
+def written(folder: Path, record: Record, name: str | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = write_record(record, folder)
+    return path.rename(folder / name) if name else path
+
+
+def parity_record() -> ParityRecord:
+    record = make()
+    names = {field.name for field in dataclasses.fields(ParityRecord)}
+    return ParityRecord(**{name: getattr(record, name) for name in names})
+
+
+def environment(side: int) -> dict[str, object]:
+    """`MOVED` as a record has it; 0 is before, 1 after."""
+    of = {name: values[side] for name, values in MOVED.items()}
+    packages = ("torch", "torchvision", "nvidia-dali-cuda120")
+    return {
+        "cpu": of["CPU"],
+        "num_cores": of["cores"],
+        "gpus": [{"name": of["GPU"]}],
+        "driver": of["driver"],
+        "cuda": of["CUDA"],
+        "packages": {name: of[name] for name in packages},
+        "git": ("0" * 40 + "+changes", "1" * 40)[side],
+    }
+
+
+def broken(record: Record) -> Record:
+    """A record whose steps take twice as long as its windows."""
+    throughput = record.throughput
+    steps_s = [2 * seconds for seconds in throughput.step_times_s]
+    return dataclasses.replace(
+        record, throughput=dataclasses.replace(throughput, step_times_s=steps_s)
+    )
+
+
+def pixels(mean: float = 0.1, most: float = 1.0, agreeing: int = 128) -> Pixels:
+    return Pixels(
+        num_samples=128,
+        max_levels=most,
+        mean_levels=mean,
+        share_above_one=0.0,
+        worst_sample="a/b.jpg",
+        worst_mean_levels=0.3,
+        max_logits=0.1,
+        mean_logits=0.01,
+        num_agreeing=agreeing,
+        cause=None,
+    )
+
+
+def parity(found: Pixels | None = None, **changes: object) -> Parity:
+    made = Parity(
+        reference="torchvision",
+        is_reference=False,
+        num_samples=1000,
+        num_agreeing=998,
+        only_reference_correct=1,
+        only_row_correct=2,
+        pixels=found or pixels(),
+    )
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[str, object]:
+    """Changes that put a record on a GPU, with or without telemetry."""
+    changes: dict[str, object] = {
+        "device": "cuda:0",
+        "environment": {"cpu": "A CPU", "num_cores": 16, "gpus": [{"name": name}]},
+    }
+    if watts is not None:
+        changes["telemetry"] = Telemetry(
+            wall_s=wall_s,
+            interval_s=0.1,
+            num_readings=2,
+            num_images=1000,
+            num_cores=16,
+            cpu_s=20.0,
+            foreign_cpu_s=0.0,
+            rss_bytes=[1_000_000_000, 2_000_000_000],
+            gpu=GpuTelemetry(
+                energy_j=watts * wall_s,
+                power_w=[watts],
+                power_limit_w=700.0,
+                sm_utilization_pct=[],
+                memory_utilization_pct=[],
+                jpeg_utilization_pct=[],
+                sm_clock_mhz=[],
+                temperature_c=[],
+                memory_used_bytes=[3_000_000_000, 5_000_000_000],
+                throttle_reasons=[],
+                num_foreign_processes=0,
+            ),
+        )
+    return changes
+
+
+def text_of(comparison: Comparison, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render(comparison, "a.json", "b.json"))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def folder_of(folder: Path, **records: Record) -> Path:
+    """A folder with these records, by the names of their files."""
+    for name, record in records.items():
+        written(folder, record, f"{name}.json")
+    return folder

@@ -1,0 +1,442 @@
+"""Plug-ins as their users and authors meet them: listed, checked, run by name, and failing."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders.broken_loaders import Right, broken, swap
+from builders.paths import TESTS
+from builders.plug_ins import PlugIn
+from rich.console import Console
+
+import fastbench
+from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
+from fastbench.cli.main import main
+from fastbench.core.errors import LoaderMissingError, UnknownNameError
+from fastbench.loaders import registry
+from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.loaders.contract import process
+from fastbench.loaders.contract.finding import RuleFinding
+from fastbench.loaders.contract.process import Request, try_rules
+from fastbench.loaders.registry import BUILT_IN, Listed, listing, resolve, why_not
+
+EXAMPLE = TESTS / "example_plugin"
+SOURCE = Path(fastbench.__file__).parents[1]
+
+
+def lines_of(renderable: object, width: int) -> list[str]:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_fits(width: int) -> None:
+    listed = [
+        *(
+            Listed(
+                name=name,
+                summary=entry.summary,
+                decoder=entry.decoder,
+                device=entry.device,
+                options=entry.options,
+                why_not='No module named x; pip install "fastbench[x]"' if entry.extra else None,
+            )
+            for name, entry in BUILT_IN.items()
+        ),
+        Listed(name="mine", summary="My own", origin="my_package:MyLoader, of my-package 1.0"),
+    ]
+    lines = lines_of(render_list(listed), width)
+    assert max(map(len, lines)) <= width
+    first = [line.split()[0] for line in lines if line and not line.startswith(" ")]
+    assert [name for name in first if name in {x.name for x in listed}] == [x.name for x in listed]
+    text = " ".join(" ".join(lines).split())
+    assert "decoder: libjpeg-turbo in OpenCV" in text
+    assert 'pip install "fastbench[x]"' in text
+    assert "plug-in: my_package:MyLoader, of my-package 1.0" in text
+    assert "fastbench loaders check NAME" in text
+
+
+def test_a_finding_and_a_verdict_fit_80_columns() -> None:
+    text = "sample 3 is another image with prefetch=0: 63.75 levels off"
+    finding = RuleFinding(rule="every sample once, in order", outcome="FAIL", text=text)
+    lines = lines_of(render_finding(finding), 80)
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("FAIL     every sample once, in order  sample 3 is")
+    told = RuleFinding(rule="parity", outcome="told", text="exact")
+    (verdict,) = lines_of(render_verdict("mine", [finding, told], 2), 80)
+    assert verdict == "mine breaks the contract: 1 FAIL, 0 ok, 1 told, in 2.00 s."
+    (verdict,) = lines_of(render_verdict("mine", [told], 2), 80)
+    assert verdict == "mine keeps the contract: 0 ok, 1 told, in 2.00 s."
+
+
+class Documented(Right):
+    """Reads with care.
+
+    And more.
+    """
+
+    decoder = "of my own"
+    device = "CPU"
+    options = ("care",)
+
+
+class Elsewhere(Right):
+    @staticmethod
+    def why_not() -> str | None:
+        return "it needs a quantum computer"
+
+
+def test_plug_ins_are_listed(plug_in: PlugIn) -> None:
+    plug_in("mine", Documented)
+    plug_in("elsewhere", Elsewhere)
+    plug_in("broken", ImportError("cannot import name 'x'"))
+    plug_in("dali", Right)
+    by_origin = {listed.origin: listed for listed in listing() if listed.origin}
+    assert by_origin["tests:mine, of tests 1.0"] == Listed(
+        name="mine",
+        summary="Reads with care",
+        decoder="of my own",
+        device="CPU",
+        options=("care",),
+        origin="tests:mine, of tests 1.0",
+    )
+    reasons = {listed.name: listed.why_not for listed in by_origin.values()}
+    assert reasons["elsewhere"] == "it needs a quantum computer"
+    assert reasons["broken"] == "ImportError: cannot import name 'x'"
+    assert reasons["dali"] is not None
+    assert "a built-in loader has this name" in reasons["dali"]
+    assert [listed.name for listed in listing()].count("dali") == 2
+
+
+def test_a_built_in_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastbench.loaders.builtin.timm", None)
+    with pytest.raises(
+        LoaderMissingError,
+        match=r"'timm' cannot run here: .*timm.*\. Install it with pip install \"fastbench\[timm\]",
+    ):
+        resolve("timm")
+    reason = why_not("timm")
+    assert reason is not None
+    assert reason.endswith('; pip install "fastbench[timm]"')
+
+
+@pytest.mark.parametrize("name", ["dali-cpu", "torchvision-gpu"])
+def test_a_loader_for_a_gpu_says_that_there_is_none(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    reason = why_not(name)
+    assert reason is not None
+    assert reason.startswith("it needs an NVIDIA GPU, and torch")
+
+
+def test_a_probe_that_fails_is_a_reason() -> None:
+    def fail() -> None:
+        raise OSError("no driver")
+
+    factory = type("Probed", (Right,), {"why_not": staticmethod(fail)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_load", lambda name: factory)
+        assert why_not("mine") == "its why_not() raised OSError: no driver"
+
+
+def test_a_plug_in_that_does_not_import(plug_in: PlugIn) -> None:
+    plug_in("mine", AttributeError("module 'torch' has no attribute 'xyz'"))
+    with pytest.raises(
+        LoaderMissingError,
+        match=r"'mine' \(tests:mine, of tests 1\.0\) failed to import: AttributeError: module",
+    ):
+        resolve("mine")
+
+
+@pytest.fixture
+def run(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, list[str]]]:
+    """`fastbench run` with a plug-in and `synthetic`: the exit code, and the complaints."""
+
+    def run_(name: str, *argv: str) -> tuple[int, list[str]]:
+        code = main(
+            ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
+             "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
+             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv],
+            apart=False,
+        )  # fmt: skip
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        complaints = [line for line in said.splitlines() if line.startswith("fastbench: ")]
+        stems = sorted(path.stem for path in (tmp_path / "records").glob("*.json"))
+        assert [stem.split("-")[1] for stem in stems] == (
+            ["synthetic"] if complaints else [name, "synthetic"]
+        )
+        return code, complaints
+
+    return run_
+
+
+def fail_late(self: Right, ids: list[int]) -> Batch:
+    if 8 in ids:
+        raise KeyError("what?")
+    return Right.batch(self, ids)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (lambda: None, "a factory takes one LoaderSpec, and this one takes ()"),
+        (broken(order=lambda self: swap(Right.order(self))), "out of order"),
+        (broken(batch=fail_late), "failed in mid-epoch: KeyError: 'what?' (test_plugins.py:"),
+        (
+            broken(close=lambda self: [][1]),
+            "failed while it was closed: IndexError: list index out of range",
+        ),
+    ],
+)
+def test_a_run_loses_one_row_to_a_faulty_plug_in(
+    factory: Any, said: str, plug_in: PlugIn, run: Callable[..., tuple[int, list[str]]]
+) -> None:
+    plug_in("mine", factory)
+    code, complaints = run("mine")
+    assert code == 1
+    (complaint,) = complaints
+    assert complaint.startswith(
+        "fastbench: shufflenet_v2_x0_5 · mine: The plug-in loader 'mine' (tests:mine, of tests 1.0)"
+    )
+    assert said in complaint
+
+
+class Searched(Right):
+    """Faster with more threads, or so it says."""
+
+    @staticmethod
+    def search_space(spec: LoaderSpec) -> dict[str, tuple[int, ...]]:
+        return {"num_threads": (spec.num_threads, 2 * spec.num_threads)}
+
+
+@pytest.mark.parametrize("given", ["--num-threads=3", "--loader-option=mine.num_threads=3"])
+def test_threads_that_were_given_are_not_searched_for(
+    given: str, plug_in: PlugIn, run: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    plug_in("mine", Searched)
+    run("mine", "--no-quick", "--min-seconds", "0", "--windows", "1", given)
+    (path,) = (tmp_path / "records").glob("*-mine-*.json")
+    record = json.loads(path.read_text())
+    assert (record["num_threads"], record["tuning"]) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["daly"], 2, "no loader 'daly'. Did you mean 'dali'?"),
+        (["dali", "--batch-size", "40"], 2, "--batch-size is 40, and the check has 53 images"),
+        (["dali", "--batch-size", "0"], 2, "--batch-size is 0"),
+        (["dali", "--device", "tpu"], 2, "--device is 'tpu'"),
+        (["dali", "--loader-option", "dali.x=1"], 2, "'dali' has no option 'x'"),
+        (["dali", "--loader-option", "spdl.x=1"], 2, "which is not run"),
+        ([], 2, "required: NAME"),
+    ],
+)
+def test_what_the_command_line_gets_wrong(
+    argv: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["loaders", "check", *argv]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+BAD_PLUG_INS = """
+import os, signal, time
+from fastbench.core.errors import LoaderMissingError
+from builders.broken_loaders import Right, swap
+
+
+class Hanging(Right):
+    def close(self):
+        print("about to hang")
+        time.sleep(3600)
+
+
+class Crashing(Right):
+    def __iter__(self):
+        print("about to crash", flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Swapping(Right):
+    def order(self):
+        return swap(super().order())
+
+
+class NoLicence(LoaderMissingError):
+    pass
+
+
+class Licensed(Right):
+    def __init__(self, spec):
+        raise NoLicence("It needs a licence.")
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A distribution with the plug-ins of `BAD_PLUG_INS`, on the path of this process."""
+    (tmp_path / "bad_plug_ins.py").write_text(BAD_PLUG_INS)
+    info = tmp_path / "bad_plug_ins-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-plug-ins\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[fastbench.loaders]\n"
+        "hanging = bad_plug_ins:Hanging\n"
+        "crashing = bad_plug_ins:Crashing\n"
+        "swapping = bad_plug_ins:Swapping\n"
+        "gone = bad_plug_ins:Gone\n"
+        "licensed = bad_plug_ins:Licensed\n"
+    )
+    monkeypatch.syspath_prepend(str(TESTS))  # test_contract, for the plug-ins
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def tried(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Iterator[RuleFinding]]:
+    """The findings of a plug-in, on five small files, by an impatient process."""
+    monkeypatch.setattr(process, "MOST_PROCESSES", 1)
+
+    def try_(name: str) -> Iterator[RuleFinding]:
+        request = Request(
+            name=name, device="cpu", batch_size=2, num_threads=1, options={}, folder=str(small)
+        )
+        return try_rules(request, patience=0.1)
+
+    return try_
+
+
+def test_a_loader_that_hangs_is_ended(
+    installed: Path, tried: Callable[[str], Iterator[RuleFinding]]
+) -> None:
+    *good, hanging, rest = tried("hanging")
+    assert {finding.outcome for finding in good} == {"ok"}
+    assert (hanging.rule, hanging.outcome) == ("close()", "FAIL")
+    assert hanging.text == "not done after 3 s; its process was ended"
+    assert (rest.rule, rest.outcome) == ("the other rules", "skipped")
+
+
+def test_a_loader_that_crashes_is_survived(
+    installed: Path, tried: Callable[[str], Iterator[RuleFinding]]
+) -> None:
+    opens, crashing, rest = tried("crashing")
+    assert opens.outcome == "ok"
+    assert (crashing.rule, crashing.outcome) == ("yields Batch objects", "FAIL")
+    assert crashing.text == "the process died of SIGSEGV; the last that it printed: about to crash"
+    assert rest.text == 'nothing can be told while "yields Batch objects" fails'
+
+
+def test_a_loader_that_fails_at_the_command_line(
+    installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["loaders", "check", "swapping", "--device", "cpu", "--batch-size", "7"]
+    assert main(argv) == 1
+    head, opens, *lines, verdict = capsys.readouterr().out.splitlines()
+    assert head == "swapping held to the contract, on 53 images in batches of 7"
+    assert re.fullmatch(r"ok +opens +in [\d.]+ s; does not read the images", opens)
+    failed = [line.rstrip() for line in lines if line.startswith("FAIL")]
+    assert failed == ["FAIL     every sample once, in order  epoch 1 has sample 3 at place 2"]
+    assert re.fullmatch(
+        r"swapping breaks the contract: 1 FAIL, 20 ok, 3 skipped, in [\d.]+ s\.", verdict
+    )
+
+
+def test_what_keeps_a_loader_from_being_tried(
+    installed: Path, tried: Callable[[str], Iterator[RuleFinding]]
+) -> None:
+    with pytest.raises(LoaderMissingError, match=r"'gone' \(bad_plug_ins:Gone, of bad-plug-ins 1"):
+        list(tried("gone"))
+    with pytest.raises(LoaderMissingError, match="It needs a licence"):  # by a class of its own
+        list(tried("licensed"))
+
+
+@pytest.fixture(scope="module")
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str, str]]:
+    """A clean environment with the example plug-in, and fastbench run in it.
+
+    A .pth file lends it this environment's packages and this source: torch is not installed again.
+    """
+    root = tmp_path_factory.mktemp("third-party")
+    copy = shutil.copytree(
+        EXAMPLE, root / "example", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pyc*")
+    )
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "COLUMNS")
+    }
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [root / "env/bin/python", *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=root,
+            env=environment,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    subprocess.run([sys.executable, "-m", "venv", root / "env"], check=True)
+    (site,) = (root / "env/lib").glob("python*/site-packages")
+    (site / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n{SOURCE}\n")
+    code, out, err = run(
+        "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index",
+        "--no-build-isolation", "--no-deps", str(copy),
+    )  # fmt: skip
+    assert code == 0, out + err
+    return run
+
+
+def test_the_example_is_listed(third_party: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = third_party("-m", "fastbench", "loaders")
+    assert code == 0, err
+    text = " ".join(out.split())
+    assert "pil-threads yes PIL in a pool of threads, an example of a plug-in device: CPU" in text
+    assert "plug-in: fastbench_example.loader:PilThreads, of fastbench-example 1.0" in text
+
+
+def test_the_example_keeps_the_contract(third_party: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = third_party("-m", "fastbench", "loaders", "check", "pil-threads")
+    assert code == 0, out + err
+    assert "skipped" not in out
+    assert re.search(r"told +parity +exact: max 0\.\d\d", out)
+    assert "pil-threads keeps the contract: 23 ok, 1 told" in out
+
+
+def test_the_example_runs_by_name(
+    third_party: Callable[..., tuple[int, str, str]], images: Path, tmp_path: Path
+) -> None:
+    code, out, err = third_party(
+        "-m", "fastbench", "run", "--data", str(images / "n02123045"), "--model",
+        "example-convnet", "--loader", "pil-threads", "--limit", "11", "--quick", "--batch-size",
+        "8", "--device", "cpu", "--reference", "none", "--output", str(tmp_path / "records"),
+    )  # fmt: skip
+    assert code == 0, err
+    assert "pil-threads" in out
+    (path,) = (tmp_path / "records").glob("*.json")
+    record = json.loads(path.read_text())
+    assert (record["loader"], record["model"]) == ("pil-threads", "example-convnet")
+    assert record["loader_settings"]["draft"] is False
+
+
+def test_an_unknown_loader_may_be_a_plug_in(plug_in: PlugIn) -> None:
+    plug_in("mine", Right)
+    with pytest.raises(UnknownNameError, match=r"no loader 'mime'\. Did you mean 'mine'"):
+        resolve("mime")
+    assert resolve("mine") is Right

@@ -1,0 +1,212 @@
+"""Records: what is written is what is read; and what is derived from them."""
+
+import io
+import json
+import resource
+from pathlib import Path
+
+import pytest
+from builders.records import make
+from rich.console import Console
+
+from fastbench.core.errors import OutputError, RecordError
+from fastbench.measure.agreement import compare_predictions
+from fastbench.records.record import Record
+from fastbench.records.speed import Latency, Throughput
+from fastbench.records.store import read_record, write_record
+from fastbench.report.formats import run_table
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    for record in (make(), make(accuracy=None, parity=None, compile_mode="default")):
+        assert read_record(write_record(record, tmp_path)) == record
+
+
+def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
+    stored = json.loads(write_record(make(), tmp_path).read_text())
+    assert stored["schema_version"] == 4
+    assert stored["accuracy"] == {
+        "num_samples": 1000,
+        "top1_correct": 923,
+        "top5_correct": 990,
+        "per_class": None,
+        "confusions": [],
+        "running": [],
+    }
+    assert len(stored["throughput"]["step_times_s"]) == 64
+
+
+def test_the_lower_ceiling_binds() -> None:
+    # 250 images/s end to end, loader 500, model 256 of which 1,000 of 1,024 would count.
+    record = make()
+    assert record.ceilings == {"loader": 500, "model": 250}
+    assert (record.bound, record.overlap_efficiency) == ("model", 1.0)
+    record = make(model_ceiling=None)
+    assert (record.bound, record.overlap_efficiency) == ("loader", 0.5)
+    record = make(model_ceiling=None, loader_ceiling=None)
+    assert (record.bound, record.overlap_efficiency) == (None, None)
+
+
+def test_no_record_is_overwritten(tmp_path: Path) -> None:
+    paths = [write_record(make(), tmp_path).name for _ in range(3)]
+    assert paths == [
+        "sample-dali-float32.json",
+        "sample-dali-float32-2.json",
+        "sample-dali-float32-3.json",
+    ]
+
+
+@pytest.mark.parametrize("model", ["m" * 250 + ".pt2", "é" * 125 + ".pt2", "\udcff.pt2"])
+def test_a_model_whose_name_is_as_long_as_a_files_may_be(model: str, tmp_path: Path) -> None:
+    paths = [write_record(make(model=model), tmp_path) for _ in range(2)]
+    assert len(set(paths)) == 2
+    assert all(read_record(path).model == model for path in paths)
+
+
+def test_a_record_holds_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_record(make(latency=Latency(batch_size=1, samples_s=[float("nan")])), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_keeps_no_half_of_a_record(tmp_path: Path) -> None:
+    """The file would be no JSON, and every later report would complain of it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = write_record(make(), tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written to .* \(File too large\)"):
+            write_record(make(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [whole]
+
+
+def test_a_folder_that_went_away(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written to .*gone \(No such file"):
+        write_record(make(), tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "has no schema_version"),
+        ('{"a": 1}', "has no schema_version"),
+        ('{"schema_version": 99}', "has schema_version 99, this fastbench reads 1"),
+        ('{"schema_version": 1}', "is a damaged record"),
+        ('{"schema_version": 1, "surprise": 2}', "unknown field 'surprise'"),
+    ],
+)
+def test_files_that_are_no_records(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=said):
+        read_record(path)
+
+
+def test_derived_figures() -> None:
+    record = make()
+    assert record.throughput.images_per_s == 250
+    assert record.throughput.step_time_s(50) == pytest.approx(0.1565)
+    assert record.throughput.step_time_s(99) is None
+    assert record.latency.median_s == 0.2
+    assert record.accuracy is not None
+    assert record.accuracy.top1 == 0.923
+    assert record.accuracy.top1_interval == (
+        pytest.approx(0.9048, abs=1e-4),
+        pytest.approx(0.9380, abs=1e-4),
+    )
+
+
+def test_parity_counts_both_ways() -> None:
+    parity = compare_predictions(
+        [1, 2, 3, 9, 5],
+        [1, 2, 4, 4, 6],
+        [1, 0, 3, 4, 0],
+        reference="torchvision",
+        is_reference=False,
+    )
+    assert (parity.num_agreeing, parity.num_samples) == (2, 5)
+    assert (parity.only_row_correct, parity.only_reference_correct) == (1, 1)
+    assert parity.agreement == 0.4
+    assert parity.accuracy_difference == 0
+    unlabelled = compare_predictions([1], [1], None, reference="torchvision", is_reference=False)
+    assert unlabelled.agreement == 1
+    assert unlabelled.accuracy_difference is None
+
+
+def text_of(records: list[Record], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(run_table.render(records))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_is_whole(width: int) -> None:
+    reference = compare_predictions([1], [1], [1], reference="torchvision", is_reference=True)
+    slow = Throughput(
+        num_images=1000, num_epochs=1, batch_size=32, wall_s=80.0, step_times_s=[2.5] * 700
+    )
+    text = text_of([make(loader="torchvision", parity=reference, throughput=slow), make()], width)
+    assert "…" not in text
+    for part in (
+        "torchvision",
+        "250",
+        "12.5",
+        "2,500 / 2,500",
+        "92.30",
+        "90.5–93.8",
+        "reference",
+        "66.67",
+        "−33.33",
+    ):
+        assert part in text, part
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_the_table_says_what_differs_between_rows() -> None:
+    text = text_of([make(), make(dtype="bfloat16", model="resnet18", weights="none")], 80)
+    assert "resnet18" in text
+    assert "bfloat16" in text
+
+
+def test_the_table_says_how_large_the_models_are() -> None:
+    text = text_of(
+        [
+            make(model="resnet50", num_parameters=25_557_032, num_macs=4_089_184_256),
+            make(model="resnet50", loader="torchvision", num_parameters=25_557_032),
+            make(
+                model="timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k", num_macs=17 * 10**9
+            ),
+            make(model="old"),
+        ],
+        80,
+    )
+    assert "resnet50: 25.6 M parameters, 4.09 GMACs an image\n" in text
+    assert "resnet50: 25.6 M parameters\n" in text
+    assert "timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k: 17 GMACs an image\n" in text
+    assert "old:" not in text
+    assert "…" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_the_table_says_why_something_is_missing() -> None:
+    text = text_of(
+        [
+            make(
+                accuracy=None,
+                parity=None,
+                labels="no labels: the images are not read",
+                config={"quick": True},
+                notes=["hits differ"],
+            )
+        ],
+        80,
+    )
+    assert "No accuracy: the images are not read." in text
+    assert "of JPEG" not in text
+    assert "--quick" in text
+    assert "p99 needs 662" in text
+    assert "hits differ." in text

@@ -1,0 +1,164 @@
+"""Records that contradict themselves are found out, each by what is wrong with it."""
+
+import dataclasses
+import math
+
+import pytest
+from builders.consistent_record import ACCURACY, CLASSES, STEPS_S, THROUGHPUT, WINDOW, sound
+from builders.records import make
+
+from fastbench.records.speed import Ceiling, Latency, Window
+from fastbench.records.validity import find_contradictions
+
+
+def timed(**changes: object) -> dict[str, object]:
+    return {"throughput": dataclasses.replace(THROUGHPUT, **changes)}  # type: ignore[arg-type]
+
+
+def windows(first: dict[str, float], second: dict[str, float] | None = None) -> list[Window]:
+    return [
+        dataclasses.replace(WINDOW, **first),  # type: ignore[arg-type]
+        dataclasses.replace(WINDOW, **(second or {})),  # type: ignore[arg-type]
+        WINDOW,
+    ]
+
+
+def scored(**changes: object) -> dict[str, object]:
+    return {"accuracy": dataclasses.replace(ACCURACY, **{"per_class": None, **changes})}  # type: ignore[arg-type]
+
+
+def by_class(**changes: list[int]) -> dict[str, object]:
+    return scored(per_class=dataclasses.replace(CLASSES, **changes))  # type: ignore[arg-type]
+
+
+def agreeing(num: int) -> dict[str, object]:
+    parity = make().parity
+    assert parity is not None
+    return {"parity": dataclasses.replace(parity, num_samples=3, num_agreeing=num)}
+
+
+NO_TIME = "a time is missing, negative or not finite"
+OTHER_RUN = "throughput and step times are not of the same run"
+NO_CEILING = "ceiling has no images or no time"
+CASES = {
+    "no step times": (timed(step_times_s=[]), NO_TIME),
+    "a step of NaN": (timed(step_times_s=[math.nan, *STEPS_S[1:]]), NO_TIME),
+    "an endless step": (timed(step_times_s=[math.inf, *STEPS_S[1:]]), NO_TIME),
+    "a negative step": (timed(step_times_s=[-0.01, *STEPS_S[1:]]), NO_TIME),
+    "a negative wall time": (timed(wall_s=-0.6), NO_TIME),
+    "a wall time of NaN": (timed(wall_s=math.nan), NO_TIME),
+    "no wall time": (timed(wall_s=0.0), "the windows took no time"),
+    "steps of a slower run": (timed(step_times_s=[2 * s for s in STEPS_S]), OTHER_RUN),
+    "steps of a faster run": (timed(step_times_s=[0.97 * s for s in STEPS_S]), OTHER_RUN),
+    "half the wall time": (timed(wall_s=0.3, windows=[]), OTHER_RUN),
+    "a window left out": (timed(windows=[WINDOW] * 2), "the windows' times do not add up"),
+    "a longer window": (
+        timed(windows=windows({"wall_s": 0.21})),
+        "the windows' times do not add up",
+    ),
+    "a window's images": (
+        timed(windows=windows({"num_images": 90})),
+        "the windows' images do not add up",
+    ),
+    "a window's steps": (
+        timed(windows=windows({"num_steps": 11})),
+        "there is not one step time a step",
+    ),
+    "a wait too long": (timed(windows=windows({"wait_s": 0.21})), "waited longer than it took"),
+    "a negative wait": (timed(windows=windows({"wait_s": -0.01})), "waited longer than it took"),
+    "a wait of NaN": (timed(windows=windows({"wait_s": math.nan})), "waited longer than it took"),
+    "a negative window": (
+        timed(windows=windows({"wall_s": -0.1}, {"wall_s": 0.5})),
+        "waited longer than it took",
+    ),
+    "half an epoch": (
+        timed(num_images=250, windows=windows({"num_images": 50})),
+        "250 images are not 3 epochs of 100",
+    ),
+    "an epoch too many": (timed(num_epochs=4), "300 images are not 4 epochs of 100"),
+    "a loader in no time": ({"loader_ceiling": Ceiling(num_images=1, wall_s=0.0)}, NO_CEILING),
+    "a loader in NaN": ({"loader_ceiling": Ceiling(num_images=1, wall_s=math.nan)}, NO_CEILING),
+    "a model of no images": ({"model_ceiling": Ceiling(num_images=0, wall_s=1.0)}, NO_CEILING),
+    "more hits than samples": (scored(top1_correct=101, top5_correct=101), "101 hits of top-1"),
+    "more top-1 than top-5": (scored(top5_correct=89), "90 hits of top-1 and 89 of top-5"),
+    "negative hits": (scored(top1_correct=-1), "-1 hits of top-1"),
+    "a sample not scored": (scored(num_samples=99), "99 samples are scored of 100"),
+    "a class's samples": (by_class(num_samples=[50, 49]), "the hits of the classes do not add up"),
+    "a class's top-1": (by_class(top1_correct=[44, 45]), "the hits of the classes do not add up"),
+    "a class's top-5": (by_class(top5_correct=[47, 49]), "the hits of the classes do not add up"),
+    "images doubled": (
+        {
+            **timed(
+                num_images=600,
+                num_epochs=6,
+                windows=[dataclasses.replace(WINDOW, num_images=200)] * 3,
+            )
+        },
+        "600 images came in 300 places of batches",
+    ),
+    "images of another window": (
+        timed(windows=windows({"num_images": 150}, {"num_images": 50})),
+        "a window's images are not whole epochs",
+    ),
+    "time of another window": (
+        timed(windows=windows({"wall_s": 0.25}, {"wall_s": 0.15})),
+        "a window took another time than its steps",
+    ),
+    "an endless ceiling": (
+        {"loader_ceiling": Ceiling(num_images=1, wall_s=math.inf)},
+        NO_CEILING,
+    ),
+    "a latency of NaN": (
+        {"latency": Latency(batch_size=10, samples_s=[0.1, math.nan])},
+        "the warm-up or the latency",
+    ),
+    "a negative latency": (
+        {"other_latencies": [Latency(batch_size=1, samples_s=[-0.1])]},
+        "the warm-up or the latency",
+    ),
+    "a negative warm-up": (
+        {"warm_up": dataclasses.replace(make().warm_up, compile_s=-1.0)},
+        "the warm-up or the latency",
+    ),
+    "a class of too many hits": (
+        by_class(top1_correct=[52, 38], top5_correct=[52, 43]),
+        "a class has more hits than samples",
+    ),
+    "more agree than are": (agreeing(4), "4 of 3 predictions agree"),
+    "fewer than none agree": (agreeing(-1), "-1 of 3 predictions agree"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_contradiction_is_found(case: str) -> None:
+    changes, said = CASES[case]
+    found = find_contradictions(sound(**changes))
+    assert any(said in text for text in found), found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"accuracy": None, "parity": None, "loader_ceiling": None, "model_ceiling": None},
+        scored(),
+        scored(top1_correct=0, top5_correct=0),
+        scored(top1_correct=100, top5_correct=100),
+        agreeing(0),
+        agreeing(3),
+        timed(windows=[]),  # a record of version 2
+        timed(windows=windows({"wait_s": 0.0}, {"wait_s": 0.2})),
+        timed(step_times_s=[0.02] * 30),
+        timed(step_times_s=[0.99 * s for s in STEPS_S]),  # the last synchronisation
+        timed(step_times_s=[0.1, 0.3, *([0.2 / 28] * 28)], windows=[]),
+    ],
+)
+def test_a_sound_record_has_none(changes: dict[str, object]) -> None:
+    assert find_contradictions(sound(**changes)) == []
+
+
+def test_several_contradictions_are_all_told() -> None:
+    changes = {**timed(num_epochs=4, windows=[WINDOW] * 2), **scored(num_samples=99)}
+    found = find_contradictions(sound(**changes))
+    for said in ("times do not add up", "images do not add up", "step time a step", "4 epochs"):
+        assert any(said in text for text in found), said

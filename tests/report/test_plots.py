@@ -1,0 +1,443 @@
+"""Plots: nothing hides anything, nothing is cut off, and what is unlike is not mixed silently."""
+
+import dataclasses
+import functools
+import itertools
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+from builders.paths import RECORDS
+from builders.plot_rows import failing, invalid, latency, real, row
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from fastbench.cli.main import main
+from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
+from fastbench.records.record import Record
+from fastbench.report.plots import pareto, registry
+from fastbench.report.plots.pareto import pareto_front
+from fastbench.report.plots.registry import NothingToShowError
+
+MODELS = ["alexnet", "vgg16", "resnet18", "googlenet", "squeezenet1_0", "shufflenet_v2_x0_5"]
+LONG = "a_model_of_timm_with_a_really_long_name.in22k_ft_in1k_384"
+GPUS = ["NVIDIA H200 (made up)", "NVIDIA H100 80GB HBM3 (made up)", "NVIDIA A100 (made up)"]
+
+
+def many(num: int, *, spread: float = 2.0, long: bool = False) -> list[Record]:
+    """Rows of other models and loaders, within `spread` decades of throughput."""
+    numbers = random.Random(1)
+    return [
+        row(
+            10 ** (2 + spread * numbers.random()),
+            top1=800 + int(150 * numbers.random()),
+            model=f"{LONG if long else MODELS[i % 6]}{i // 6 or ''}",
+            weights=f"V{i}",
+            loader=("dali", "torchvision", "torchvision-gpu")[i % 3],
+        )
+        for i in range(num)
+    ]
+
+
+def batches(sizes: tuple[int, ...] = (1, 8, 64, 256)) -> list[Record]:
+    return [
+        row(50 * size**0.5, batch_size=size, loader=loader, latency=latency(size, 0.01 * size))
+        for size in sizes
+        for loader in ("dali", "torchvision")
+    ]
+
+
+def on_gpus() -> list[Record]:
+    return [
+        row(rate, gpu=gpu, watts=watts, model=model, weights="V1", loader="dali")
+        for model in ("resnet50", "vgg16")
+        for gpu, rate, watts in zip(GPUS, (9000, 7000, 3000), (600, 500, 300), strict=True)
+    ]
+
+
+def unlike() -> list[Record]:
+    """Rows that must not be mixed silently, beside two that may."""
+    other = {**real().data, "digest": "of other images", "root": "/data/other/val"}
+    return [
+        row(100, model="vgg16", weights="V1"),
+        row(300, top1=910, model="resnet18", weights="V1", num_threads=8),
+        row(200, model="other_images", weights="V1", data=other),
+        row(220, model="unlabelled", weights="V1", accuracy=None),
+        invalid(model="contradicts_itself", weights="V1"),
+        failing(400, top1=990, model="loses_images", weights="V1"),
+    ]
+
+
+CASES: dict[str, list[Record]] = {
+    "one": [row()],
+    "real": [real("torchvision"), real("dali")],
+    "40": many(40),
+    "40 close together": many(40, spread=0.04),
+    "long names": many(12, spread=1.2, long=True),
+    "batches": batches(),
+    "close batches": batches((1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)),
+    "big batches": batches((960, 1000, 1024, 1100, 2000, 2048)),
+    "wide names": [row(loader="M" * 26), row(loader="b")],
+    "gpus": on_gpus(),
+    "unlike": unlike(),
+}
+SHOWN = {
+    "accuracy-throughput": set(CASES) - {"batches", "close batches", "big batches", "gpus"},
+    "loaders": {"real", "long names", "gpus", "unlike"},
+    "latency": {"one", "long names", "wide names"},
+    "batches": {"batches", "close batches", "big batches"},
+    "gpus": {"gpus"},
+    "accuracy": {"unlike", "long names"},
+}
+ALL = [(plot, case) for plot, cases in SHOWN.items() for case in CASES if case in cases]
+
+
+def drawn(figure: Figure) -> list[Text]:
+    """The texts that are drawn: not those of ticks beyond the limits, as `findobj` would find."""
+    found: list[Text] = []
+    draw = Text.draw
+
+    def note(text: Text, renderer: Any) -> None:
+        if text.get_visible() and text.get_text().strip():
+            found.append(text)
+        draw(text, renderer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", note)
+        figure.canvas.draw()
+    return found
+
+
+@functools.cache
+def figure_of(plot: str, case: str) -> Figure:
+    return registry.draw(plot, CASES[case])
+
+
+def caption_of(figure: Figure) -> str:
+    return " ".join(figure.get_supxlabel().split())
+
+
+def labels_of(figure: Figure) -> dict[str, Text]:
+    found = [text for text in figure.axes[0].texts if text.get_text()]
+    return {text.get_text().replace("\n", ""): text for text in found}
+
+
+@pytest.mark.parametrize(("plot", "case"), ALL, ids=[f"{a}: {b}" for a, b in ALL])
+def test_no_text_meets_another_or_the_edge(plot: str, case: str) -> None:
+    figure = figure_of(plot, case)
+    boxes = [(text.get_text(), text.get_window_extent()) for text in drawn(figure)]
+    assert len(boxes) > 5
+    for text, box in boxes:
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+    for (one, its), (other, others) in itertools.combinations(boxes, 2):
+        assert not its.overlaps(others), f"{one!r} meets {other!r}"
+
+
+@pytest.mark.parametrize("case", ["one", "40", "40 close together", "long names"])
+def test_every_point_has_a_label_that_hides_no_point(case: str) -> None:
+    records = CASES[case]
+    figure = figure_of("accuracy-throughput", case)
+    axes, labels = figure.axes[0], labels_of(figure)
+    assert len(labels) == len(records)
+    for record in records:
+        assert record.accuracy is not None
+        x, y = axes.transData.transform(
+            (record.throughput.images_per_s, 100 * record.accuracy.top1)
+        )
+        marker = Bbox.from_extents(x - 7, y - 7, x + 7, y + 7)
+        for name, text in labels.items():
+            assert not text.get_window_extent().overlaps(marker), f"{name} hides {record.model}"
+
+
+def test_what_stands_on_the_front_is_bold_and_nothing_else() -> None:
+    figure = registry.draw(
+        "accuracy-throughput",
+        [
+            row(100, top1=950, model="slow"),
+            row(300, top1=930, model="beaten"),
+            row(400, top1=940, model="fast"),
+            failing(900, top1=960, model="wrong"),
+        ],
+    )
+    bold = [name for name, text in labels_of(figure).items() if text.get_weight() == "bold"]
+    assert sorted(bold) == ["fast", "slow"]
+
+
+def test_the_throughput_axis_is_logarithmic_beyond_a_decade() -> None:
+    def scale(rates: tuple[float, ...]) -> str:
+        records = [row(rate, model=f"m{rate}") for rate in rates]
+        return registry.draw("accuracy-throughput", records).axes[0].get_xscale()
+
+    assert scale((100, 900)) == "linear"
+    assert scale((100, 1100)) == "log"
+
+
+def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
+    figure = figure_of("accuracy-throughput", "unlike")
+    assert sorted(labels_of(figure)) == ["loses_images", "resnet18¹", "vgg16"]
+    caption = caption_of(figure)
+    assert "¹ 8 threads; unmarked rows: 2 threads." in caption
+    assert "Left out as INVALID: contradicts_itself." in caption
+    assert "Left out, without accuracy: 1 of 6 rows." in caption
+    assert "Left out, of other images: 1 of 6 rows." in caption
+    hollow = [x for x in figure.axes[0].lines if x.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[400]]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert "hollow: fails a gate" in [x.get_text() for x in legend.get_texts()]
+
+
+def test_a_first_look_and_a_cold_cache_are_on_no_front() -> None:
+    cold = {**real().data, "page_cache": "cold"}
+    figure = registry.draw(
+        "accuracy-throughput",
+        [
+            row(100, top1=950, model="slow"),
+            row(400, top1=940, model="fast"),
+            row(900, top1=960, model="quick", config={**real().config, "quick": True}),
+            row(80, top1=970, model="cold", data=cold),
+        ],
+    )
+    bold = [name for name, text in labels_of(figure).items() if text.get_weight() == "bold"]
+    assert {name.partition(",")[0] for name in bold} == {"slow", "fast"}
+    said = "Not held against the others, for their page cache or --quick: 2 of 4 points."
+    assert said in caption_of(figure)
+
+
+def test_rows_predicted_among_other_classes_are_on_no_front() -> None:
+    present = row(900, top1=990, model="few classes", config={**real().config, "among": "present"})
+    records = [row(100, model="a"), row(300, model="b"), present]
+    figure = registry.draw("accuracy-throughput", records)
+    assert sorted(labels_of(figure)) == ["a", "b"]
+    said = "Left out, predicted among other classes: 1 of 3 rows."
+    assert said in caption_of(figure)
+
+
+def test_no_room_for_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pareto, "_MOST_LABELS", 5)
+    records = many(20)
+    front = pareto_front(
+        [r.throughput.images_per_s for r in records],
+        [r.accuracy.top1 for r in records if r.accuracy],
+    )
+    figure = registry.draw("accuracy-throughput", records)
+    names = {records[i].model for i in front}
+    assert set(labels_of(figure)) == names
+    assert 0 < len(front) < 6
+    said = f"Without a label, for want of room: {20 - len(front)} of 20 points."
+    assert said in caption_of(figure)
+
+
+def columns_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_loaders_fastest_first_with_cpu_seconds_and_cut_ceilings() -> None:
+    figure = registry.draw(
+        "loaders",
+        [
+            row(100, loader="torchvision", cpu_s=31.4, loader_alone=120, model_alone=5000),
+            row(300, loader="dali", cpu_s=15.9, loader_alone=700, model_alone=5000),
+        ],
+    )
+    axes = figure.axes[0]
+    assert [x.get_text() for x in axes.get_yticklabels()] == ["dali", "torchvision"]
+    texts = columns_of(figure)
+    assert {"15.9", "31.4", "43 % loader", "83 % loader"} < set(texts)
+    assert texts.count("4,883 ▸") == 2  # 1,000 of 1,024 places count
+    assert axes.get_xlim()[1] < 1400
+    assert "CPU s: CPU seconds of all processes for 1,000 images." in caption_of(figure)
+
+
+def test_loaders_stand_together_where_all_else_is_alike() -> None:
+    records = [
+        row(loader=loader, model=model, weights="V1", dtype=dtype)
+        for model, dtype in (("vgg16", "float32"), ("resnet18", "float16"))
+        for loader in ("dali", "torchvision")
+    ]
+    figure = registry.draw("loaders", records)
+    headings = [text.get_text() for text in figure.texts]
+    assert {"vgg16 · float32", "resnet18 · float16"} < set(headings)
+    ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert ticks == ["dali", "torchvision"] * 2
+
+
+def test_percentiles_that_the_samples_do_not_support_are_refused() -> None:
+    few, enough = row(latency=latency(32, 0.2, 10)), row(latency=latency(32, 0.2, 700))
+    texts = columns_of(registry.draw("latency", [few]))
+    assert texts == ["n", "10", "p50", "199", "p90", "–", "p99", "–"]
+    texts = columns_of(registry.draw("latency", [enough]))
+    assert texts[:2] == ["n", "700"]
+    assert "–" not in texts
+
+
+def test_latency_of_other_batch_sizes_in_one_record() -> None:
+    record = row(other_latencies=[latency(1, 0.02), latency(128, 0.9)])
+    figure = registry.draw("batches", [record])
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "batch latency, ms"
+    assert [x.get_text() for x in axes.get_xticklabels()] == ["1", "32", "128"]
+    assert "batch 32" not in caption_of(figure)
+
+
+def test_a_later_row_replaces_an_earlier_one_of_the_same_batch_size() -> None:
+    records = [
+        row(100, batch_size=8, created="2026-01-02T00:00:00+00:00"),
+        row(500, batch_size=8, created="2026-01-01T00:00:00+00:00"),
+        row(200, batch_size=16),
+    ]
+    figure = registry.draw("batches", records)
+    line = figure.axes[0].lines[0]
+    assert list(line.get_ydata()) == pytest.approx([100, 200])
+    assert "Left out: earlier rows of the same configuration and batch size (1)." in caption_of(
+        figure
+    )
+
+
+def test_a_sweep_of_other_threads_is_another_line() -> None:
+    records = [
+        row(rate * size, batch_size=size, num_threads=num_threads)
+        for num_threads, rate in ((1, 10), (8, 50))
+        for size in (8, 16)
+    ]
+    figure = registry.draw("batches", records)
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["1 thread", "8 threads"]
+    lines = [list(x.get_ydata()) for x in figure.axes[0].lines if len(x.get_ydata()) == 2]
+    assert pytest.approx([80, 160]) in lines
+    assert pytest.approx([400, 800]) in lines
+    assert "thread" not in caption_of(figure)
+    assert "Left out" not in caption_of(figure)
+
+
+def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:
+    lone = row(gpu=GPUS[0], model="alexnet", weights="V1")
+    figure = registry.draw("gpus", [*on_gpus(), lone, row()])
+    texts = columns_of(figure)
+    assert {"15.0", "14.0", "10.0", "3.00x", "1.00x", "600"} < set(texts)
+    assert {"resnet50", "vgg16"} < {text.get_text() for text in figure.texts}
+    assert "Left out: rows whose configuration one GPU alone ran (1)." in caption_of(figure)
+
+
+@pytest.mark.parametrize(
+    ("plot", "records", "reason"),
+    [
+        ("accuracy-throughput", [row(accuracy=None)], "No valid row has an accuracy"),
+        ("accuracy-throughput", [invalid()], "No valid row has an accuracy"),
+        ("accuracy", [row(accuracy=None)], "No row has an accuracy"),
+        ("loaders", [invalid()], "No row is valid"),
+        ("latency", [invalid()], "No row is valid"),
+        (
+            "batches",
+            [row(), row(batch_size=8, model="other")],
+            "No configuration has several batch",
+        ),
+        ("gpus", [row()], "No valid row ran on a GPU"),
+        ("gpus", [row(gpu=GPUS[0]), row(gpu=GPUS[1], dtype="float16")], "measured on two GPUs"),
+        ("gpus", [], "There is no record"),
+    ],
+)
+def test_refusals_say_what_is_missing(plot: str, records: list[Record], reason: str) -> None:
+    with pytest.raises(NothingToShowError, match=reason):
+        registry.draw(plot, records)
+
+
+def test_every_plot_that_applies_is_written_and_the_others_are_explained(tmp_path: Path) -> None:
+    skipped: list[str] = []
+    paths = registry.write_plots(
+        [real("torchvision"), real("dali")],
+        tmp_path / "new",
+        kinds=("png", "svg"),
+        on_skip=skipped.append,
+    )
+    assert [path.name for path in paths] == [
+        f"{name}.{kind}"
+        for name in ("accuracy-throughput", "loaders", "latency", "accuracy")
+        for kind in ("png", "svg")
+    ]
+    assert [text.split(":")[0] for text in skipped] == ["No plot 'batches'", "No plot 'gpus'"]
+    for path in paths:
+        if path.suffix == ".svg":
+            assert "<svg" in path.read_text()
+            continue
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            assert 800 <= image.size[0] <= 1800
+
+
+def test_the_same_records_give_the_same_bytes_whatever_style_is_set(tmp_path: Path) -> None:
+    def write(folder: Path) -> list[bytes]:
+        named = ("accuracy-throughput", "loaders")
+        paths = registry.write_plots([real("torchvision"), real()], folder, named, ("png", "svg"))
+        assert len(paths) == 4
+        return [path.read_bytes() for path in paths]
+
+    first = write(tmp_path)
+    changed = {"font.size": 23, "axes.facecolor": "red", "lines.linewidth": 9, "savefig.dpi": 20}
+    with mpl.rc_context(changed):
+        assert write(tmp_path) == first
+        assert mpl.rcParams["font.size"] == 23
+
+
+def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'loaders'"):
+        registry.write_plots([row()], tmp_path, ["loader"])
+    with pytest.raises(UsageError, match=r"cannot be 'gif'\. Write png or svg"):
+        registry.write_plots([row()], tmp_path, kinds=["gif"])
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        registry.write_plots([row()], tmp_path / "file", ["loaders"])
+    damaged = dataclasses.replace(row(), data={"root": "/x"})
+    with pytest.raises(RecordError, match="damaged"):
+        registry.write_plots([damaged], tmp_path, ["loaders"])
+
+
+def test_all_plots_are_registered_and_explained() -> None:
+    folder = Path(registry.__file__).parent
+    for plot in registry.PLOTS.values():
+        assert (folder / f"{plot.module}.py").exists()
+        assert plot.meaning
+        assert plot.needs
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "plots"
+    assert (
+        main(["report", str(RECORDS / "cpu-2-cores"), "--plots", str(folder), "--plot", "loaders"])
+        == 0
+    )
+    assert capsys.readouterr().out == f"{folder / 'loaders.png'}\n"
+    assert [path.name for path in folder.iterdir()] == ["loaders.png"]
+    # A plot that was named and cannot be drawn is a failure; of all there are, it is not.
+    assert (
+        main(["report", str(RECORDS / "cpu-2-cores"), "--plots", str(folder), "--plot", "gpus"])
+        == 1
+    )
+    assert "No plot 'gpus': No valid row ran on a GPU." in capsys.readouterr().err
+    assert main(["report", str(RECORDS / "cpu-2-cores"), "--plots", str(folder), "--svg"]) == 0
+    assert len(list(folder.glob("*.svg"))) == 4
+    assert "No plot 'gpus'" in capsys.readouterr().err
+    assert main(["report", str(RECORDS / "cpu-2-cores"), "--svg"]) == 2
+    assert "Name one with --plots." in capsys.readouterr().err
+
+
+def test_the_list_of_plots_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from fastbench.report.plots import registry\n"
+        "assert registry.PLOTS\n"
+        "heavy = {'matplotlib', 'numpy', 'torch', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

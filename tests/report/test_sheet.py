@@ -1,0 +1,375 @@
+"""A sheet of records: which columns, what is best, what is flagged, ratios and prices."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from builders.paths import GOLDEN, RECORDS
+from builders.records import make
+from builders.runs import DATA, broken, on_gpu, parity, pixels, run, timed
+from builders.sheets import sheet_of
+
+from fastbench.core.errors import UnknownNameError, UsageError
+from fastbench.records.record import UNREAD
+from fastbench.records.speed import Throughput
+from fastbench.report.columns.registry import COLUMNS, find
+from fastbench.report.formats.terminal import render
+from fastbench.report.formats.text import to_jsonl
+from fastbench.report.read import read_rows
+from fastbench.report.sheet.ratios import parse_price
+from fastbench.report.sheet.sheet import Sheet, make_sheet
+from fastbench.report.sheet.view import View
+
+SYNTHETIC = RECORDS / "imagenet-250" / "squeezenet1_0-synthetic-float32.json"
+
+
+def names_of(sheet: Sheet) -> list[str]:
+    return [column.name for column in sheet.columns]
+
+
+def texts(sheet: Sheet, name: str) -> list[str]:
+    """A column's texts, the best ones in asterisks."""
+    index = names_of(sheet).index(name)
+    cells = [line.cells[index] for line in sheet.lines]
+    return [f"*{cell.text}*" if cell.is_best else cell.text for cell in cells]
+
+
+def test_what_is_constant_stands_above() -> None:
+    sheet = sheet_of(
+        run(100, parity=parity()),
+        run(50, loader="torchvision", parity=parity(is_reference=True)),
+    )
+    assert names_of(sheet) == [
+        "loader", "images/s", "of-ceiling", "batch-latency",
+        "top-1", "top-5", "agreement", "parity",
+    ]  # fmt: skip
+    assert sheet.common == [
+        "1,000 JPEGs, 110.0 kB each · sample · A CPU · float32 · batch 32 · eager · 2 threads · "
+        "page cache warm",
+        "2 cores · 2026-01-02",
+    ]
+    assert sheet.footnotes == []
+    assert sheet.legend[0][0] == "images/s"
+    wider = sheet_of(run(100), run(50, dtype="float16"), run(90, dtype="float16", batch_size=64))
+    assert names_of(wider)[:3] == ["dtype", "batch", "images/s"]
+    assert "dali" in wider.common[0]
+
+
+def test_rows_that_look_alike_are_told_apart() -> None:
+    later = "2026-02-02T03:04:05+00:00"
+    assert names_of(sheet_of(run(100), run(90, created=later)))[:2] == ["loader", "date"]
+    repeats = [run(100), run(90, created="2026-01-02T03:04:35+00:00")]
+    sheet = sheet_of(*repeats, by=COLUMNS["date"])
+    assert [x.heading for x in sheet.groups] == ["2026-01-02 03:04:05", "2026-01-02 03:04:35"]
+    sheet = sheet_of(*repeats, columns="all")
+    for width in (40, 200):
+        table = "\n".join(line.plain for line in render(sheet, width))
+        assert "03:04:05" in table
+        assert "03:04:35" in table
+    same = sheet_of(run(100), run(90))
+    assert names_of(same)[:2] == ["loader", "file"]
+    assert names_of(sheet_of(run(100), run(90, num_threads=4)))[:2] == ["loader", "threads"]
+
+
+def test_columns_that_were_asked_for_are_shown_as_they_are() -> None:
+    sheet = sheet_of(run(100), run(90, dtype="float16"), columns="model,watts,dtype")
+    assert names_of(sheet) == ["model", "watts", "dtype"]
+    assert texts(sheet, "watts") == ["–", "–"]
+    again = sheet_of(run(100), columns="default,cost,model")  # the set alone would leave them out
+    assert {"cost", "model"} < {*names_of(again)}
+    named = sheet_of(run(100), columns="loaders")
+    assert names_of(named) == [
+        "loader", "loader-ceiling", "images/s", "top-1", "agreement",
+    ]  # fmt: skip
+    assert "In no record: loader CPU s / 1,000, max level, mean level, parity." in named.remarks
+
+
+def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
+    different = parity(pixels(mean=3.0, most=200.0))
+    other = {**DATA, "digest": "b" * 64}
+    cold = {**DATA, "page_cache": "cold"}
+    sheet = sheet_of(
+        run(100, loader="a"),
+        run(200, loader="b"),
+        run(900, loader="c", parity=different),
+        broken(run(800, loader="d")),
+        run(700, loader="e", data=other),
+        run(600, loader="f", data=cold),
+        run(500, loader="g", config={"quick": True}),
+    )
+    assert texts(sheet, "images/s") == ["100", "*200*", "900", "800", "700", "600", "500"]
+    assert texts(sheet, "status") == [
+        "ok", "ok", "different", "INVALID", "ok", "ok", "ok",
+    ]  # fmt: skip
+    marks = [[note.mark for note in line.footnotes] for line in sheet.lines]
+    assert marks == [[], [], [], [], ["a"], ["b"], ["c"]]
+    assert [note.text for note in sheet.footnotes] == [
+        "image set 1,000 images, digest bbbbbbbbbb (others: 1,000 images, digest aaaaaaaaaa); not "
+        "ranked with the others",
+        "page cache cold (others: warm); not ranked with the others",
+        "measured with --quick: a first look, not a result; not ranked with the others",
+    ]
+    assert "c: different: pixels differ by 3.00 levels in the mean (gate: 0.5)." in sheet.remarks
+    assert "d: INVALID: a window took another time than its steps." in sheet.remarks
+
+
+def test_a_loader_that_reads_no_images_is_not_the_best() -> None:
+    unread = {"accuracy": None, "parity": None, "labels": UNREAD}
+    records = [run(100), run(50, loader="torchvision"), run(900, loader="synthetic", **unread)]
+    sheet = sheet_of(*records, sort=COLUMNS["images/s"])
+    assert texts(sheet, "images/s") == ["*100*", "50.0", "900"]
+    assert [note.text for note in sheet.lines[2].footnotes] == [
+        "its loader does not read the images; not ranked with the others"
+    ]
+    assert sheet_of(*records[2:]).footnotes == []
+    (row,) = read_rows([SYNTHETIC]).rows
+    assert not row.record.reads_images
+
+
+def test_a_gate_that_did_not_pass() -> None:
+    lost = parity(only_reference_correct=30, only_row_correct=2)
+    sheet = sheet_of(run(100), run(200, loader="other", parity=lost))
+    assert texts(sheet, "status") == ["ok", "FAIL"]
+    assert texts(sheet, "images/s") == ["100", "200"]  # one row alone is not the best
+    assert any("other: FAIL: 30 images are lost" in text for text in sheet.remarks)
+
+
+def test_equal_texts_are_equally_good() -> None:
+    sheet = sheet_of(run(100.01, loader="a"), run(100.04, loader="b"), run(90, loader="c"))
+    assert texts(sheet, "images/s") == ["*100*", "*100*", "90.0"]
+    assert texts(sheet, "top-1") == ["92.30"] * 3
+    assert texts(sheet_of(run(100), run(50, loader="x")), "batch-latency") == ["200", "200"]
+
+
+def test_what_differs_and_is_not_shown_is_flagged() -> None:
+    other = {"resize": 232, "crop": 224, "source": "X"}
+    sheet = sheet_of(
+        run(100, preprocess={"resize": 256, "crop": 224}),
+        run(100, preprocess={"resize": 256, "crop": 224}, batch_size=64),
+        run(100, preprocess=other, dtype="float16"),
+        columns="images/s",
+    )
+    assert [note.text for note in sheet.footnotes] == [
+        "batch size 64 (others: 32)",
+        "dtype float16 (others: float32)",
+        "preprocessed otherwise: resize 232 (others: 256)",
+    ]
+    assert [[note.mark for note in line.footnotes] for line in sheet.lines] == [
+        [],
+        ["a"],
+        ["b", "c"],
+    ]
+    shown = sheet_of(run(100), run(100, batch_size=64), columns="batch,images/s")
+    assert shown.footnotes == []
+
+
+def test_what_no_column_shows_is_flagged() -> None:
+    on_less = on_gpu("NVIDIA H200", watts=300.0)
+    telemetry = on_less["telemetry"]
+    less = dataclasses.replace(telemetry.gpu, power_limit_w=350.0)  # type: ignore[attr-defined]
+    on_less["telemetry"] = dataclasses.replace(telemetry, gpu=less)  # type: ignore[type-var]
+    on_less["environment"] = {**on_less["environment"], "num_cores": 8}  # type: ignore[dict-item]
+    every = {"quick": False, "among": "all", "resize": "fast"}
+    sheet = sheet_of(
+        run(100, config=every, **on_gpu("NVIDIA H200", watts=300.0)),
+        run(50, config=every, loader="b", **on_gpu("NVIDIA H200", watts=300.0)),
+        run(90, config={**every, "resize": "exact"}, loader="c", **on_less),
+        run(200, config={**every, "among": "present"}, loader="d"),
+        columns="loader,device,images/s",
+    )
+    assert [note.text for note in sheet.footnotes] == [
+        "power limit 350 W (others: 700 W)",
+        "cores 8 (others: 16)",
+        "cores 2 (others: 16)",
+        "--resize exact (others: fast)",
+        "--among present (others: all); not ranked with the others",
+    ]
+    assert texts(sheet, "images/s") == ["*100*", "50.0", "90.0", "200"]
+    alone = sheet_of(run(200, config={**every, "among": "present"}))
+    assert alone.footnotes == []
+    assert "among the classes that the images have" in alone.common[-1]
+
+
+def test_many_values_share_a_footnote() -> None:
+    sheet = sheet_of(*(run(100, batch_size=2**i) for i in range(5)), columns="images/s")
+    assert [note.text for note in sheet.footnotes] == [
+        "another batch size (2, 4, 8, 16; others: 1)"
+    ]
+
+
+def test_an_old_record_is_flagged_and_what_it_does_not_know_is_not() -> None:
+    rows = read_rows([GOLDEN / "record-v3.json"]).rows
+    old = dataclasses.replace(rows[0], version=2, path=Path("old.json"))
+    sheet, _ = make_sheet([*rows, old], View())
+    assert sheet is not None
+    assert [note.text for note in sheet.footnotes] == [
+        "a record of schema version 2, which lacks what later ones have"
+    ]
+    unknown = run(100, data={**DATA, "page_cache": None}, parity=None)
+    assert sheet_of(unknown, run(90, loader="x")).footnotes == []
+
+
+def test_sorting() -> None:
+    records = [
+        run(100, loader="a"),
+        run(300, loader="b", parity=parity(pixels(mean=3.0))),
+        run(200, loader="c", accuracy=None),
+    ]
+
+    def order(**view: object) -> list[str]:
+        return texts(sheet_of(*records, **view), "loader")
+
+    assert order() == ["a", "b", "c"]
+    assert order(reverse=True) == ["c", "b", "a"]
+    assert order(sort=COLUMNS["images/s"]) == ["c", "a", "b"]  # different: after the others
+    assert order(sort=COLUMNS["images/s"], reverse=True) == ["a", "c", "b"]
+    assert order(sort=COLUMNS["loader"], reverse=True) == ["c", "b", "a"]
+    assert order(sort=COLUMNS["top-1"]) == ["a", "b", "c"]  # unknown: last
+
+
+def test_groups_with_ratios() -> None:
+    records = [
+        run(99, 100, 101, **on_gpu("NVIDIA H200")),
+        run(79, 80, 81, **on_gpu("NVIDIA H100")),
+        run(50, loader="torchvision", **on_gpu("NVIDIA H200")),
+        run(49, 50, 51, batch_size=64, **on_gpu("NVIDIA H100")),
+    ]
+    sheet = sheet_of(*records, by=find("gpu"))
+    assert [group.heading for group in sheet.groups] == ["NVIDIA H200", "NVIDIA H100"]
+    assert names_of(sheet)[:4] == ["loader", "batch", "images/s", "ratio"]
+    assert texts(sheet, "ratio") == ["1.00x", "1.00x", "0.80x", "–"]
+    assert sheet.remarks == ["Ratios are to NVIDIA H200."]
+    ratio = sheet.groups[1].lines[0].cells[names_of(sheet).index("ratio")]
+    assert ratio.detail == "0.78–0.82"
+
+    other = sheet_of(*records, by=find("gpu"), baseline="h100")
+    assert [group.heading for group in other.groups] == ["NVIDIA H100", "NVIDIA H200"]
+    assert sorted(texts(other, "ratio")) == ["1.00x", "1.00x", "1.25x", "–"]
+
+    across = sheet_of(*records, across=find("gpu"), baseline="NVIDIA H100")
+    assert [group.heading for group in across.groups] == [
+        "dali · batch 32",
+        "torchvision · batch 32",
+        "dali · batch 64",
+    ]
+    assert across.common[0].startswith("1,000 JPEGs, 110.0 kB each · sample · float32 · eager")
+    assert texts(across, "device") == [
+        "NVIDIA H100", "NVIDIA H200", "NVIDIA H200", "NVIDIA H100",
+    ]  # fmt: skip
+    assert texts(across, "ratio") == ["1.00x", "*1.25x*", "–", "1.00x"]
+
+
+def test_ratios_between_cpus() -> None:
+    def on(cpu: str, *gpus: str) -> dict[str, object]:
+        its = {"cpu": cpu, "num_cores": 2, "gpus": [{"name": name} for name in gpus]}
+        return {"environment": its, "device": "cuda:0" if gpus else "cpu"}
+
+    for gpus in ((), ("NVIDIA H200",)):
+        sheet = sheet_of(run(100, **on("A", *gpus)), run(150, **on("B", *gpus)), by=find("cpu"))
+        assert texts(sheet, "ratio") == ["1.00x", "1.50x"]
+
+
+def test_no_ratio_of_what_is_unlike() -> None:
+    cold = {**DATA, "page_cache": "cold"}
+    sheet = sheet_of(run(100), run(200, dtype="float16"), by=COLUMNS["dtype"])
+    assert texts(sheet, "ratio") == ["1.00x", "2.00x"]
+    other = {**DATA, "digest": "b" * 64}
+    for data in (cold, other):
+        sheet = sheet_of(run(100), run(200, dtype="float16", data=data), by=COLUMNS["dtype"])
+        assert "ratio" not in names_of(sheet)
+        assert sheet.remarks == [
+            "There are no ratios: nothing was measured alike with more than one dtype."
+        ]
+    assert "ratio" not in names_of(sheet_of(run(100), by=COLUMNS["dtype"]))
+    quick = run(900, config={"quick": True})
+    sheet = sheet_of(run(100), quick, run(200, dtype="float16"), by=COLUMNS["dtype"])
+    assert texts(sheet, "ratio") == ["1.00x", "1.00x", "2.00x"]
+
+
+def test_windows_without_images() -> None:
+    nothing = Throughput(
+        num_images=0, num_epochs=0, batch_size=32, wall_s=1.0, step_times_s=[1.0], windows=[]
+    )
+    sheet = sheet_of(
+        run(100),
+        run(100, dtype="float16", throughput=nothing),
+        run(100, dtype="bfloat16"),
+        by=COLUMNS["dtype"],
+        prices={"A CPU": 0.36},
+    )
+    assert texts(sheet, "ratio") == ["1.00x", "–", "1.00x"]
+    assert texts(sheet, "cost") == ["1", "–", "1"]
+
+
+def test_groups_of_numbers_are_in_order() -> None:
+    sheet = sheet_of(*(run(100, batch_size=size) for size in (64, 8, 32)), by=COLUMNS["batch"])
+    assert [group.heading for group in sheet.groups] == ["batch 8", "batch 32", "batch 64"]
+
+
+def test_a_number_as_the_baseline() -> None:
+    records = [run(100, batch_size=size) for size in (64, 1024)]
+    for written in ("1024", "1,024"):
+        sheet = sheet_of(*records, by=COLUMNS["batch"], baseline=written)
+        assert [group.heading for group in sheet.groups] == ["batch 1,024", "batch 64"]
+    with pytest.raises(UnknownNameError, match="No record has '4' as the batch to be the baseline"):
+        sheet_of(*records, by=COLUMNS["batch"], baseline="4")
+
+
+def test_prices() -> None:
+    records = [
+        run(100, **on_gpu("NVIDIA H200", watts=100.0)),
+        run(100, **on_gpu("NVIDIA H100 80GB HBM3")),
+        run(100),
+    ]
+    prices = {"NVIDIA H200": 3.6, "h100": 1.8}
+    sheet = sheet_of(*records, by=find("gpu"), prices=prices)
+    assert texts(sheet, "cost") == ["10", "5", "–"]
+    assert (
+        "Prices of an hour: NVIDIA H200 $3.6, NVIDIA H100 80GB HBM3 $1.8; none was given for A CPU."
+    ) in sheet.remarks
+    assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1"
+    nowhere = run(100, environment={"cpu": None, "num_cores": 2, "gpus": []})
+    remarks = sheet_of(*records, nowhere, prices=prices).remarks
+    assert any(text.endswith("none was given for A CPU, an unknown device.") for text in remarks)
+    with pytest.raises(UnknownNameError, match="Did you mean 'NVIDIA H200'"):
+        sheet_of(*records, prices={"NVIDIA H20O": 1.0})
+    assert parse_price("NVIDIA H200=$3.9") == ("NVIDIA H200", 3.9)
+    for text in ("NVIDIA H200", "=3", "H200=", "H200=-1", "H200=nan", "H200=inf"):
+        with pytest.raises(UsageError, match="Write it as DEVICE=DOLLARS"):
+            parse_price(text)
+
+
+def test_views_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="two ways to group"):
+        View(by=COLUMNS["model"], across=COLUMNS["loader"])
+    with pytest.raises(UsageError, match="Give one of them too"):
+        View(baseline="NVIDIA H100")
+    with pytest.raises(UnknownNameError, match="No record has 'x' as the dtype to be the base"):
+        sheet_of(run(100), by=COLUMNS["dtype"], baseline="x")
+
+
+def test_a_record_without_time_is_invalid_and_shown() -> None:
+    throughput = Throughput(
+        num_images=1000, num_epochs=1, batch_size=32, wall_s=0.0, step_times_s=[0.0] * 32
+    )
+    sheet = sheet_of(run(100), make(throughput=throughput, loader="x", data=DATA))
+    assert texts(sheet, "images/s") == ["100", "–"]
+    assert texts(sheet, "status") == ["ok", "INVALID"]
+
+
+def test_a_window_whose_time_is_no_number() -> None:
+    throughput = timed(100, 100, 100)
+    odd = dataclasses.replace(throughput.windows[0], wall_s=float("nan"))
+    throughput = dataclasses.replace(throughput, windows=[odd, *throughput.windows[1:]])
+    sheet = sheet_of(run(100), run(100, loader="x", throughput=throughput), is_data=True)
+    *_, line = to_jsonl(sheet).splitlines()
+    assert (json.loads(line)["status"], json.loads(line)["images/s low"]) == ("INVALID", None)
+
+
+def test_quick_rows_have_no_say_in_what_is_usual() -> None:
+    """Most rows are quick ones of other images: the few full rows are ranked all the same."""
+    others = {**DATA, "digest": "another"}
+    quick = [run(500 + i, loader=f"q{i}", data=others, config={"quick": True}) for i in range(3)]
+    sheet = sheet_of(*quick, run(100), run(50, loader="torchvision"))
+    assert texts(sheet, "images/s")[3:] == ["*100*", "50.0"]

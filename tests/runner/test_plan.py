@@ -1,0 +1,468 @@
+"""What is asked for becomes rows: the product, presets, files, digests, and what is left to do."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders.consistent_record import sound
+
+from fastbench.cli.parser import Parser, add_options, given_options
+from fastbench.core.config import PRESETS, SWEPT, PlanOptions, RunConfig
+from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
+from fastbench.loaders import registry
+from fastbench.records.record import Record
+from fastbench.records.store import write_record
+from fastbench.records.validity import find_contradictions
+from fastbench.runner import options_file, reference
+from fastbench.runner import plan as sweep
+
+
+def given(*argv: str) -> dict[str, Any]:
+    parser = Parser(prog="fastbench run")
+    add_options(parser, RunConfig, several=SWEPT)
+    return given_options(RunConfig, parser.parse_args(argv))
+
+
+def rows_of(*argv: str) -> list[tuple[object, ...]]:
+    """(model, loader, dtype, mode or None, batch size) of each row."""
+    return [
+        (
+            row.model,
+            row.loader,
+            row.config.dtype,
+            row.config.compile_mode if row.config.compile else None,
+            row.config.batch_size,
+        )
+        for row in sweep.expand(given(*argv))
+    ]
+
+
+def uncounted(*_: str) -> Callable[[int, int], None]:
+    return lambda *_: None
+
+
+def plan(*argv: str, **how: Any) -> sweep.Plan:
+    return sweep.make_plan(given(*argv), PlanOptions(**how), uncounted)
+
+
+def test_no_options_are_two_rows() -> None:
+    assert rows_of() == [
+        ("sample", "torchvision", "auto", None, None),
+        ("sample", "dali", "auto", None, None),
+    ]
+
+
+def test_the_product_in_order() -> None:
+    assert rows_of(
+        "--model", "a", "--model", "b", "--dtype", "float32", "--dtype", "float16", "--loader",
+        "dali", "--loader", "synthetic", "--batch-size", "8", "--batch-size", "4", "--batch-size",
+        "8",
+    ) == [
+        (model, loader, dtype, None, batch_size)
+        for model in ("a", "b")
+        for dtype in ("float32", "float16")
+        for batch_size in (8, 4)
+        for loader in ("torchvision", "dali", "synthetic")
+    ]  # fmt: skip
+
+
+def test_both_ways_of_compiling() -> None:
+    """Eager rows have no mode, and are not repeated for each."""
+    assert rows_of(
+        "--reference", "none", "--compile", "--no-compile", "--compile-mode", "default",
+        "--compile-mode", "max-autotune",
+    ) == [
+        ("sample", "dali", "auto", "default", None),
+        ("sample", "dali", "auto", "max-autotune", None),
+        ("sample", "dali", "auto", None, None),
+    ]  # fmt: skip
+    assert [row[3] for row in rows_of("--compile")] == ["default", "default"]
+
+
+def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
+    rows = sweep.expand(
+        given(
+            "--loader", "dali", "--loader", "synthetic", "--loader-option", "dali.prefetch=3",
+            "--loader-option", "torchvision.prefetch=1",
+        )
+    )  # fmt: skip
+    assert [row.config.loader_option for row in rows] == [
+        ("torchvision.prefetch=1",),
+        ("dali.prefetch=3", "torchvision.prefetch=1"),
+        ("torchvision.prefetch=1",),
+    ]
+
+
+def test_every_loader_that_runs_here() -> None:
+    rows = sweep.expand(given("--loader", "all", "--loader", "dali"))
+    assert [row.loader for row in rows][:2] == ["torchvision", "dali"]
+    assert {row.loader for row in rows} >= set(registry.BUILT_IN)
+    assert len(rows) == len({row.loader for row in rows})
+    # What was named has to run, the others may.
+    assert [row.loader for row in rows if not row.only_if_here] == ["torchvision", "dali"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--loader", "daly"], "no loader 'daly'. Did you mean 'dali'?"),
+        (["--reference", "torchvison"], "Did you mean 'torchvision'?"),
+        (["--batch-size", "8", "--batch-size", "0"], "--batch-size is 0"),
+        (["--loader-option", "dali.prefetsch=1"], "no option 'prefetsch'. Did you mean 'prefetch'"),
+        (["--loader-option", "opencv.filter=area"], "'opencv', which is not run"),
+        # Without threads, or with less than nothing ahead, a loader would be waited for for ever.
+        (
+            ["--loader-option", "dali.num_threads=0"],
+            "dali.num_threads is 0. Give a whole number of at least 1.",
+        ),
+        (
+            ["--loader-option", "dali.prefetch=-1"],
+            "dali.prefetch is -1. Give a whole number of at least 0.",
+        ),
+        (["--loader-option", "dali.prefetch=2.5"], "dali.prefetch is 2.5"),
+        (["--loader-option", "dali.prefetch=nan"], "dali.prefetch is nan"),
+        (["--loader-option", "dali.prefetch=true"], "dali.prefetch is True"),
+        (["--loader-option", "dali.prefetch=many"], "dali.prefetch is many"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_row(argv: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        rows_of(*argv)
+    assert said in str(caught.value)
+
+
+def test_ab_has_one_value_of_each() -> None:
+    config = sweep.single(given("--dtype", "float16", "--model", "a", "--model", "b", "--compile"))
+    assert config == RunConfig(dtype="float16", model=("a", "b"), compile=True)
+    with pytest.raises(UsageError, match=r"--batch-size is given 2 times.* Give it once"):
+        sweep.single(given("--batch-size", "8", "--batch-size", "4"))
+
+
+# ------------------------------------------------------------------------------------- files
+
+
+def test_the_presets() -> None:
+    files = sorted(path.stem for path in options_file.PRESETS.glob("*"))
+    assert files == sorted(PRESETS)
+    numbers = {name: len(plan(preset=name).rows) for name in PRESETS}
+    assert numbers == {
+        "study": 8,
+        "imagenet-classics": 30,
+        "loaders": len({*registry.BUILT_IN, *registry.installed()}),
+        "precision": 12,
+        "batch-scaling": 9,
+    }
+    study = [row.model for row in plan(preset="study").rows]
+    assert study[::2] == ["alexnet", "vgg16", "resnet18", "googlenet"]
+
+
+def test_every_model_of_the_presets_is_there() -> None:
+    from fastbench.models.registry import check_name
+
+    for name in PRESETS:
+        for row in plan(preset=name).rows:
+            check_name(row.model)
+
+
+def test_preset_then_file_then_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text('dtype = "float16"\nmin-seconds = 1\nlatency-batch-size = 2\nquick = true\n')
+    rows = plan(
+        "--no-compile", "--min-seconds", "2", preset="precision", config=str(file)
+    ).rows  # fmt: skip
+    assert [row.loader for row in rows] == ["torchvision", "dali"]
+    assert rows[0].config == RunConfig(
+        model=("sample",),
+        loader=("torchvision",),
+        dtype="float16",
+        min_seconds=2.0,
+        latency_batch_size=(2,),
+        quick=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("batch-sise = 8", "has 'batch-sise', which is no option of fastbench run. Did you mean "
+         "'batch-size'?"),
+        ("batch_size = 8", "Did you mean 'batch-size'?"),
+        ("preset = 'study'", "has 'preset', which is no option"),
+        ("batch-size = '8'", "batch-size is '8'. Give a whole number, or a list of whole numbers."),
+        ("batch-size = [8, true]", "batch-size is [8, True]. Give a whole number"),
+        ("batch-size = []", "batch-size is an empty list"),
+        ("batch-size = 8.5", "batch-size is 8.5"),
+        ("limit = [8]", "limit is [8]. Give a whole number."),
+        ("compile = 1", "compile is 1. Give true or false, or a list of them."),
+        ("model = 3", "model is 3. Give text in quotes, or a list of texts in quotes."),
+        ("min-seconds = true", "min-seconds is True. Give a number."),
+        ("model = [", "is not TOML: Invalid value"),
+        ("dtype = 'float64'", "--dtype is 'float64'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_says_what_cannot_be(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        plan(config=str(file))
+    assert said in str(caught.value)
+    if "--dtype" not in said:
+        assert str(file) in str(caught.value)
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match=r"gone.toml cannot be read \(No such file"):
+        plan(config="gone.toml")
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    asked = given(
+        "--model", 'a"b\\c\n', "--model", "é", "--compile", "--no-compile", "--batch-size", "8",
+        "--min-seconds", "0.25", "--limit", "7", "--quick", "--data", "/x/\udcff",
+    )  # fmt: skip
+    options_file.write_options(asked, tmp_path / "plan.toml")
+    assert options_file.read_options(tmp_path / "plan.toml") == asked
+
+
+# ----------------------------------------------------------------------------------- digests
+
+
+def digest(**changes: Any) -> str:
+    config = RunConfig(model=("a",), loader=("dali",), **changes)
+    return sweep.Row(config).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": "elsewhere"},
+        {"weights": "none"},
+        {"reference": "none"},
+        {"dtype": "float16"},
+        {"batch_size": 8},
+        {"compile": True},
+        {"loader_option": ("dali.prefetch=3",)},
+        {"loader_option": ("torchvision.prefetch=3",)},
+        {"limit": 5},
+        {"among": "present"},
+        {"running": 5},
+        {"tolerance": "1"},
+        {"seed": 1},
+    ],
+)
+def test_what_changes_a_row_changes_its_digest(change: dict[str, Any]) -> None:
+    assert digest(**change) != digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output": "elsewhere"},
+        {"predictions": "file.csv"},
+        {"compile_mode": "max-autotune"},  # without --compile
+        {"min_seconds": 5},
+    ],
+)
+def test_what_does_not_change_a_row_does_not(change: dict[str, Any]) -> None:
+    assert digest(**change) == digest()
+
+
+def test_a_mode_counts_with_compilation() -> None:
+    assert digest(compile=True, compile_mode="max-autotune") != digest(compile=True)
+
+
+def test_the_digest_of_a_record_is_that_of_its_row() -> None:
+    """Through JSON; and a record of when a configuration had all the loaders of its run."""
+    row = sweep.expand(given("--compile", "--loader-option", "dali.prefetch=3"))[1]
+    stored = json.loads(json.dumps(dataclasses.asdict(row.config)))
+    assert sweep.digest_of(stored, "sample", "dali") == row.digest
+    stored["loader"] = ["dali", "synthetic"]
+    stored["loader_option"].append("synthetic.prefetch=1")
+    del stored["seed"]  # an option that was added later
+    assert sweep.digest_of(stored, "sample", "dali") == row.digest
+    assert sweep.digest_of(stored, "sample", "synthetic") != row.digest
+
+
+# ------------------------------------------------------------------------------------ resume
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The digest of the images that are there now."""
+    found = {"digest": "of the images"}
+
+    def find(*_: object) -> object:
+        if not found:
+            raise DataNotFoundError("There are none. Name others.")
+        return type("Manifest", (), found)
+
+    monkeypatch.setattr(sweep, "find_images", find)
+    return found
+
+
+def record_of(row: sweep.Row, **changes: Any) -> Record:
+    return sound(
+        model=row.model,
+        loader=row.loader,
+        config=dataclasses.asdict(row.config),
+        data={"num_samples": 100, "digest": "of the images"},
+        **changes,
+    )
+
+
+def test_finished_rows_are_found(tmp_path: Path, data: dict[str, str]) -> None:
+    rows = sweep.expand(given("--model", "a", "--model", "b"))
+    write_record(record_of(rows[1]), tmp_path)
+    (tmp_path / "cut.json").write_text('{"schema_version": 3, "mod')
+    (tmp_path / "suite.json").write_text("{}")
+    asked = ["--model", "a", "--model", "b", "--output", str(tmp_path)]
+    resumed = plan(*asked, resume="")
+    assert set(resumed.finished) == {rows[1].digest}
+    assert [row.digest for row in resumed.todo] == [rows[i].digest for i in (0, 2, 3)]
+    assert resumed.output == str(tmp_path)
+    # Another plan knows it too, and without --resume all is measured.
+    assert len(plan("--model", "a", resume=str(tmp_path)).todo) == 1
+    assert len(plan(*asked).todo) == 4
+
+
+def test_the_newest_record_of_a_row_counts(tmp_path: Path, data: dict[str, str]) -> None:
+    row = sweep.expand(given())[0]
+    for created in ("2026-01-03T00:00:00+00:00", "2026-01-02T00:00:00+00:00"):
+        write_record(record_of(row, created=created), tmp_path)
+    (found,) = plan("--loader", "dali", resume=str(tmp_path)).finished.values()
+    assert found.created == "2026-01-03T00:00:00+00:00"
+
+
+def test_a_record_that_contradicts_itself_is_not_finished(
+    tmp_path: Path, data: dict[str, str]
+) -> None:
+    row = sweep.expand(given())[0]
+    broken = dataclasses.replace(sound().throughput, num_images=1)
+    record = record_of(row, throughput=broken)
+    assert find_contradictions(record)
+    write_record(record, tmp_path)
+    assert plan("--loader", "dali", resume=str(tmp_path)).finished == {}
+
+
+def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -> None:
+    write_record(record_of(sweep.expand(given())[0]), tmp_path)
+    data["digest"] = "of others"
+    resumed = plan("--loader", "dali", resume=str(tmp_path))
+    assert (resumed.finished, resumed.num_changed, len(resumed.todo)) == ({}, 1, 2)
+    data.clear()  # they are gone: what was measured of them is not
+    assert len(plan("--loader", "dali", resume=str(tmp_path)).finished) == 1
+
+
+@pytest.mark.parametrize("option", ["weights", "model", "data"])
+def test_a_file_that_was_changed_since_is_measured_again(
+    option: str, tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that measures each new checkpoint says the same each time."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("last.pt")
+    file.touch()
+    asked = ["--loader", "torchvision", f"--{option}", "last.pt"]
+    row = sweep.expand(given(*asked))[0]
+    Path("out").mkdir()
+    write_record(record_of(row, created="2026-01-02T03:04:05+00:00"), Path("out"))
+    os.utime(file, ns=(0, 1_767_323_045_900_000_000))  # in the second of the record
+    assert plan(*asked, resume="out").todo == []
+    os.utime(file, (0, 1_767_323_046))
+    resumed = plan(*asked, resume="out")
+    assert (len(resumed.todo), resumed.num_changed) == (1, 1)
+
+
+def test_resume_by_itself_takes_the_plan(
+    tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no run in fastbench-results to go on with"):
+        plan(resume="")
+    for day in ("1", "2"):
+        folder = sweep.RESULTS / day
+        folder.mkdir(parents=True)
+        options_file.write_options(given("--model", f"m{day}"), folder / sweep.PLAN_FILE)
+    write_record(record_of(sweep.expand(given("--model", "m2"))[0]), sweep.RESULTS / "2")
+    newest = plan(resume="")
+    assert (newest.output, newest.rows[0].model) == ("fastbench-results/2", "m2")
+    assert len(newest.todo) == 1
+    named = plan("--predictions", "p.csv", resume="fastbench-results/1")
+    assert named.rows[0].model == "m1"
+    assert named.options["predictions"] == "p.csv"
+    with pytest.raises(UsageError, match=r"There is no plan.toml in elsewhere"):
+        plan(resume="elsewhere")
+    with pytest.raises(UsageError, match=r"--resume names a and --output b"):
+        plan("--output", "b", resume="a")
+    # The options are the plan, and there is nothing yet: a script may always say --resume.
+    assert len(plan("--model", "m1", "--output", "new", resume="").todo) == 2
+
+
+def test_resume_goes_on_where_the_file_says(
+    tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    newest = sweep.RESULTS / "1"
+    newest.mkdir(parents=True)
+    options_file.write_options(given("--model", "other"), newest / sweep.PLAN_FILE)
+    Path("out").mkdir()
+    write_record(record_of(sweep.expand(given("--model", "a"))[0]), Path("out"))
+    Path("plan.toml").write_text('model = "a"\noutput = "out"\n')
+    for resume in ("", "out", "out/"):
+        resumed = plan(config="plan.toml", resume=resume)
+        assert Path(resumed.output or "") == Path("out")
+        assert len(resumed.todo) == 1
+    assert plan(config="plan.toml").output == "out"
+    assert plan("--output", "there", config="plan.toml").output == "there"
+    with pytest.raises(UsageError, match=r"--resume names a and --output out"):
+        plan(config="plan.toml", resume="a")
+
+
+def test_what_tells_rows_apart() -> None:
+    swept = plan("--compile", "--no-compile", "--batch-size", "8", "--dtype", "float16")
+    assert [swept.title(row) for row in swept.rows[::2]] == [
+        "sample · torchvision · compile=default",
+        "sample · torchvision · eager",
+    ]
+    swept = plan("--dtype", "auto", "--dtype", "float16", "--batch-size", "8", "--batch-size", "4")
+    assert swept.title(swept.rows[1]) == "sample · dali · auto · batch 8"
+
+
+def test_the_time_left() -> None:
+    assert sweep.seconds_left([], 4) is None
+    assert sweep.seconds_left([10.0, 20.0], 4) == 60.0
+
+
+def test_an_unknown_preset() -> None:
+    parser = Parser(prog="fastbench run")
+    add_options(parser, PlanOptions)
+    with pytest.raises(UsageError, match=r"invalid choice: 'stduy'"):
+        parser.parse_args(["--preset", "stduy"])
+    assert parser.parse_args(["--resume"]).resume == ""
+    assert parser.parse_args(["--resume", "there"]).resume == "there"
+
+
+def test_an_unknown_loader_is_no_row() -> None:
+    with pytest.raises(UnknownNameError):
+        plan("--loader", "al")
+
+
+def test_the_references_predictions_are_kept(tmp_path: Path) -> None:
+    depends_on = {"model": "a", "data": ["b", "c"]}
+    assert reference.find(tmp_path, depends_on, 3) is None
+    reference.keep(tmp_path, depends_on, [1, 2, 3])
+    assert reference.find(tmp_path, dict(reversed(depends_on.items())), 3) == [1, 2, 3]
+    assert reference.find(tmp_path, depends_on, 4) is None
+    assert reference.find(tmp_path, {**depends_on, "model": "b"}, 3) is None
+    (file,) = (tmp_path / reference.FOLDER).iterdir()
+    file.write_text("[1, 2")
+    assert reference.find(tmp_path, depends_on, 3) is None
+    reference.keep(tmp_path / "gone", depends_on, [1])  # nobody's row fails for that
+    stamp = reference.stamp(str(file))
+    assert stamp is not None
+    file.write_text("[1, 2, 3]")
+    assert reference.stamp(str(file)) != stamp
+    assert reference.stamp("DEFAULT") is None
