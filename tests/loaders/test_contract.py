@@ -300,7 +300,7 @@ def test_an_error_in_mid_epoch_is_one_sentence_with_its_cause() -> None:
     batches = iter(CheckedLoader("mine", broken(batch=fail), SPEC))
     next(batches)
     with pytest.raises(
-        LoaderError, match=r"failed in mid-epoch: KeyError: 'what\?' \(test_co"
+        LoaderError, match=r"failed in mid-epoch: KeyError: 'what\?' \(broken_lo"
     ) as e:
         next(batches)
     assert isinstance(e.value.__cause__, KeyError)

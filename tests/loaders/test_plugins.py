@@ -197,7 +197,7 @@ def fail_late(self: Right, ids: list[int]) -> Batch:
     [
         (lambda: None, "a factory takes one LoaderSpec, and this one takes ()"),
         (broken(order=lambda self: swap(Right.order(self))), "out of order"),
-        (broken(batch=fail_late), "failed in mid-epoch: KeyError: 'what?' (test_plugins.py:"),
+        (broken(batch=fail_late), "failed in mid-epoch: KeyError: 'what?' (broken_loaders.py:"),
         (
             broken(close=lambda self: [][1]),
             "failed while it was closed: IndexError: list index out of range",
