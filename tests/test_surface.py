@@ -2,7 +2,7 @@
 
 `golden/surface.json` holds every command, option, choice, default, column, plot, format, loader,
 exit code, field of a record and public import path. After a change that is meant, write it anew and
-look at the diff: `python tests/test_surface.py`.
+look at the diff: `uv run python -m test_surface` in this folder.
 """
 
 from __future__ import annotations
