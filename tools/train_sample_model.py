@@ -174,7 +174,7 @@ def train(images: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int) ->
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
