@@ -10,7 +10,7 @@ from fastbench.cli.main import main
 from fastbench.core.errors import RecordError
 from fastbench.records.record import Record
 from fastbench.records.store import write_parity_record, write_record
-from fastbench.report.compare.pair_up import Pairs, pair_up
+from fastbench.report.compare.pairing import PairedSets, pair_up
 
 
 def folder_of(folder: Path, **records: Record) -> Path:
@@ -20,7 +20,7 @@ def folder_of(folder: Path, **records: Record) -> Path:
     return folder
 
 
-def stems(found: Pairs) -> list[tuple[list[str], list[str]]]:
+def stems(found: PairedSets) -> list[tuple[list[str], list[str]]]:
     """The names of the files of each pair."""
     return [tuple([x.path.stem for x in side] for side in (p.a, p.b)) for p in found.pairs]  # type: ignore[misc]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastbench.core.units import NOT_AVAILABLE
-from fastbench.records.conditions import device_name
+from fastbench.records.differences import device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import find_contradictions

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import NOT_AVAILABLE, format_bytes
-from fastbench.records.conditions import PREPROCESS, conditions
+from fastbench.records.differences import PREPROCESS, what_must_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,8 +27,8 @@ __all__ = [
     "IN_SIGHT",
     "Footnote",
     "facts",
-    "footnotes",
     "is_comparable",
+    "make_footnotes",
     "usual",
     "what_is_common",
     "why_not_comparable",
@@ -77,7 +77,7 @@ class Footnote:
 def facts(row: Row) -> dict[str, Any]:
     """What rows of one table should have in common, by name; None where a record does not know."""
     record = row.record
-    known = conditions(record)
+    known = what_must_match(record)
     preprocess = tuple(
         (name.removeprefix(PREPROCESS), _text(value))
         for name, value in known.items()
@@ -141,7 +141,7 @@ def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]
     ]
 
 
-def footnotes(
+def make_footnotes(
     every: Sequence[dict[str, Any]], shown: Collection[str]
 ) -> tuple[list[Footnote], list[list[Footnote]]]:
     """All footnotes, and those of each row; `shown` are the names of the columns in sight."""
