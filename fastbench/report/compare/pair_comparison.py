@@ -27,7 +27,7 @@ from fastbench.records.differences import (
     Difference,
     environment_differences,
     setting_differences,
-    split_mismatches,
+    split_unlike,
 )
 from fastbench.records.validity import find_contradictions
 
@@ -190,7 +190,7 @@ def compare_records(a: Record, b: Record) -> PairComparison:
 def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> PairComparison:
     """Hold the runs of B against those of A; the runs of a side are of one configuration."""
     ratio, interval = _ratio(a, b)
-    unlike, unknown = split_mismatches(a[0], b[0])
+    unlike, unknown = split_unlike(a[0], b[0])
     return PairComparison(
         runs_a=a,
         runs_b=b,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
-from fastbench.records.differences import PREPROCESS, device_name, what_must_match
+from fastbench.records.differences import PREPROCESS, device_name, must_be_alike
 from fastbench.records.store import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def pair_up(a: Path, b: Path) -> PairedSets:
 
 def configuration(record: Record) -> dict[str, Any]:
     """What makes a record a repeat of another, by name; the last is the machine."""
-    alike = what_must_match(record)
+    alike = must_be_alike(record)
     return {
         "model": record.model,
         "weights": record.weights,

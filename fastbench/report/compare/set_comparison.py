@@ -1,9 +1,9 @@
 """Two sets of runs, before and after: what changed, how many rows are slower, and by how much?
 
-A row is a pair of configurations (see `pairing.py`), compared by itself (see `comparing.py`). Over
-all rows that are valid and alike stands the geometric mean of their ratios, with Student's interval
-of the logarithms: its unit is the row, so it has the scatter from run to run as well as what the
-change does to one row and not to another. It is an answer for rows like these.
+A row is a pair of configurations (see `pairing.py`), compared by itself (see `pair_comparison.py`).
+Over all rows that are valid and alike stands the geometric mean of their ratios, with Student's
+interval of the logarithms: its unit is the row, so it has the scatter from run to run as well as
+what the change does to one row and not to another. It is an answer for rows like these.
 
 What it does not know: a drift that all of B shares, measured after all of A, looks like a change.
 And of equal rows one in twenty looks faster or slower at 95 %, by chance alone.

@@ -1,4 +1,7 @@
-"""worsening"""
+"""In what are the predictions of B worse than those of A? Hits, agreement and gates, beyond chance.
+
+`ci_gate.py` says what can be told from counts alone.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Rows of a report -> a sheet: columns, groups, cells, what is best, and what must be said of it.
 
-A sheet is what every format prints (`formats.py`, `terminal.py`). It holds texts and raw values
-side by side, and decides all that a format must not: which columns it gets (`picking.py`), which
-rows may be ranked against each other, which value is the best, which row needs a footnote
-(`unlike.py`).
+A sheet is what every format prints (`export.py`, `terminal.py`, the page). It holds texts and raw
+values side by side, and decides all that a format must not: which columns it gets
+(`pick_columns.py`), which rows may be ranked against each other, which value is the best, which row
+needs a footnote (`footnotes.py`).
 
 What it does not know: whether the best is better than the next beyond chance.
 """
