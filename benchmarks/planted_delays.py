@@ -680,7 +680,7 @@ def check(case: Case, late_s: Mapping[int, float]) -> tuple[list[Figure], Record
         near(name, "stall share", case.stall, truth.stall, throughput.stall_share, 0, SHARES),
         near(name, "spread of windows", case.spread, truth.spread, throughput.spread, 0, SHARES),
         same(
-            name, "verdict", judge(*followed, is_serial=is_serial), shorten(record.verdict),
+            name, "verdict", judge(*followed, is_serial=is_serial), shorten(record.bound_in_words),
             case.verdict,
         ),
     ]  # fmt: skip
@@ -799,7 +799,7 @@ def main() -> None:
                 "case": case.name,
                 "loader_ms": case.loader_ms,
                 "model_ms": case.model_ms,
-                "verdict": record.verdict,
+                "verdict": record.bound_in_words,
                 "figures": [dataclasses.asdict(figure) for figure in found],
                 "took_place": dataclasses.asdict(truth),
                 "measured": {

@@ -221,14 +221,14 @@ def _print(sheet: Sheet, format_: str, file: Any, width: int | None) -> None:
 
         print_sheet(sheet, Console(file=file, width=width, highlight=False))
         return
-    from fastbench.report.formats import text
+    from fastbench.report.formats import export
     from fastbench.report.html.page import render
 
     write = {
-        "markdown": text.to_markdown,
-        "csv": text.to_csv,
-        "jsonl": text.to_jsonl,
-        "latex": text.to_latex,
+        "markdown": export.to_markdown,
+        "csv": export.to_csv,
+        "jsonl": export.to_jsonl,
+        "latex": export.to_latex,
         "html": render,
     }[format_]
     file.write(write(sheet))

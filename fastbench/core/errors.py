@@ -23,7 +23,7 @@ turns them into a line on stderr and an exit code.
     Ctrl-C, SIGTERM               exit 130 (128 + SIGINT, as a shell reports it)
 
 Exit code 3 is that of a run that worked and whose predictions are wrong: a gate of accuracy or
-parity did not pass (see `gates.py`), or a comparison found them worse (see `verdicts.py`).
+parity did not pass (see `gates.py`), or a comparison found them worse (see `worsening.py`).
 """
 
 from __future__ import annotations

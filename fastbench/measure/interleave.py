@@ -2,7 +2,7 @@
 
 A machine whose speed drifts slows both sides of a pair alike, so pairs find a difference that
 separate runs cannot: the figure is the ratio of each pair's throughputs, and their Hodges-Lehmann
-median with its Wilcoxon interval is the result (`results.ratio_of_pairs`), which heavy tails (a
+median with its Wilcoxon interval is the result (`record.ratio_of_pairs`), which heavy tails (a
 neighbour's burst in one window) move little. The number of pairs is fixed beforehand: to stop when
 the interval pleases would make it a lie.
 

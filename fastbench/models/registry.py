@@ -7,7 +7,7 @@
     timm:resnet50.a1_in1k       timm's, with timm's preprocessing (timm.py)
     path/to/model.pt2           TorchScript, or an archive of `torch.export` (exported.py)
 
-Each of these files has the two functions that are here, for its kind of name. Importing this room
+Each of these files has the two functions that are here, for its kind of name. Importing this module
 imports no torch; the functions do.
 """
 

@@ -176,7 +176,7 @@ class Record(Described):
         return "serial" if stalled > SERIAL * alone else "shared"
 
     @property
-    def verdict(self) -> str | None:
+    def bound_in_words(self) -> str | None:
         """What limits the pipeline, in words; None without both ceilings."""
         if self.headroom is None:
             return None

@@ -25,7 +25,7 @@ TOLERANCE: Final = 0.02
 
 
 def find_contradictions(record: Record) -> list[str]:
-    """What cannot be, in words; nothing where the record is sound."""
+    """What cannot be, in words; nothing where the record is valid."""
     found = [
         *_of_times(record.throughput),
         *_of_counts(record),

@@ -54,7 +54,7 @@ NUM_TAIL: Final = 6
 def run_row(
     config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
 ) -> Iterator[Record | FailedRow]:
-    """Measure one row as `session.measure_row` does, in a child; a crash is a failed row."""
+    """Measure one row as `measure_row.measure_row` does, in a child; a crash is a failed row."""
     job = {
         "config": dataclasses.asdict(config),
         "folder": str(folder),

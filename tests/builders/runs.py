@@ -13,8 +13,8 @@ from fastbench.records.accuracy import Parity, Pixels
 from fastbench.records.record import ParityRecord, Record
 from fastbench.records.speed import GpuTelemetry, Telemetry, Throughput, Window
 from fastbench.records.store import write_record
+from fastbench.report.compare.pair_comparison import PairComparison
 from fastbench.report.compare.pair_screen import render
-from fastbench.report.compare.ratio import Comparison
 
 DATA = {"num_samples": 1000, "num_bytes": 110_000_000, "digest": "a" * 64, "page_cache": "warm"}
 MOVED = {
@@ -148,7 +148,7 @@ def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[
     return changes
 
 
-def text_of(comparison: Comparison, width: int) -> str:
+def text_of(comparison: PairComparison, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(render(comparison, "a.json", "b.json"))
     assert isinstance(console.file, io.StringIO)

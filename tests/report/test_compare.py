@@ -17,25 +17,32 @@ from fastbench.records.record import Record
 from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.compare.ci_gate import slowdown
-from fastbench.report.compare.ratio import Comparison, compare, format_ratio
+from fastbench.report.compare.pair_comparison import (
+    PairComparison,
+    compare_records,
+    format_ratio,
+)
 
 
 def names(differences: list[object]) -> set[str]:
     return {difference.name for difference in differences}  # type: ignore[attr-defined]
 
 
-def figure(comparison: Comparison, name: str) -> object:
+def figure(comparison: PairComparison, name: str) -> object:
     return next(found for found in comparison.figures if found.name == name)
 
 
 def test_the_verdict_in_words() -> None:
     slow, fast = run(99, 100, 101), run(124, 125, 126)
-    assert compare(slow, fast).verdict == "B is 1.25x A (95 %: 1.22 to 1.28)"
-    assert compare(fast, slow).verdict == "B is 0.80x A (95 %: 0.78 to 0.82)"
-    same = compare(slow, run(95, 101, 104))
+    assert compare_records(slow, fast).verdict == "B is 1.25x A (95 %: 1.22 to 1.28)"
+    assert compare_records(fast, slow).verdict == "B is 0.80x A (95 %: 0.78 to 0.82)"
+    same = compare_records(slow, run(95, 101, 104))
     assert same.verdict == "no difference found (B is 1.00x A, 95 %: 0.90 to 1.11)"
-    assert compare(run(100), run(125)).verdict == "B is 1.25x A; one window a side: no interval"
-    assert compare(slow, run(125)).verdict == "B is 1.25x A; one window in B: no interval"
+    assert (
+        compare_records(run(100), run(125)).verdict
+        == "B is 1.25x A; one window a side: no interval"
+    )
+    assert compare_records(slow, run(125)).verdict == "B is 1.25x A; one window in B: no interval"
 
 
 def test_ratios_in_words() -> None:
@@ -49,7 +56,7 @@ def test_ratios_in_words() -> None:
 
 def test_figures() -> None:
     golden = read_record(GOLDEN / "record-v3.json")
-    found = compare(run(100, 100), golden)
+    found = compare_records(run(100, 100), golden)
     throughput, stall = figure(found, "throughput"), figure(found, "stall share")
     assert (throughput.a, throughput.b, throughput.ratio) == (100, 250, 2.5)  # type: ignore[attr-defined]
     assert stall.difference == pytest.approx(1.5 / 8 - 0.25)  # type: ignore[attr-defined]
@@ -82,7 +89,7 @@ def test_the_same_twice() -> None:
         command="fastbench run --quick",
         config={**record.config, "output": "elsewhere", "predictions": "some.csv", "data": "d"},
     )
-    found = compare(record, other)
+    found = compare_records(record, other)
     assert (found.unlike, found.changed, found.invalid) == ([], [], [])
     assert "Nothing differs" in text_of(found, 80)
 
@@ -100,7 +107,7 @@ def test_the_same_twice() -> None:
 )
 def test_unlike_records(name: str, changes: dict[str, object]) -> None:
     alike = {"preprocess": {"resize": 256}}
-    found = compare(run(100, 101, **alike), run(100, 101, **{**alike, **changes}))
+    found = compare_records(run(100, 101, **alike), run(100, 101, **{**alike, **changes}))
     assert names(found.unlike) == {name}
     assert not found.changed
     assert found.word == "unlike"
@@ -110,7 +117,7 @@ def test_unlike_records(name: str, changes: dict[str, object]) -> None:
 
 
 def test_what_a_record_does_not_know_is_no_unlikeness() -> None:
-    found = compare(run(100, data={**DATA, "page_cache": None}, parity=None), run(100))
+    found = compare_records(run(100, data={**DATA, "page_cache": None}, parity=None), run(100))
     assert not found.unlike
     assert names(found.changed) == {"page cache", "reference"}
 
@@ -133,7 +140,7 @@ def test_what_changed() -> None:
         )
         for side in (0, 1)
     ]
-    found = compare(*sides)
+    found = compare_records(*sides)
     assert {difference.name: (difference.a, difference.b) for difference in found.changed} == {
         "num threads": (2, 4),
         "--quick": (False, True),
@@ -147,7 +154,7 @@ def test_what_changed() -> None:
 
 
 def test_other_loaders_have_their_settings_in_one_line() -> None:
-    found = compare(
+    found = compare_records(
         run(100, loader_settings={"decoder": "cpu"}),
         run(100, loader="torchvision", loader_settings={"decoder": "PIL", "num_workers": 2}),
     )
@@ -157,7 +164,7 @@ def test_other_loaders_have_their_settings_in_one_line() -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_screen_is_whole(width: int) -> None:
-    text = text_of(compare(run(100), read_record(GOLDEN / "record-v3.json")), width)
+    text = text_of(compare_records(run(100), read_record(GOLDEN / "record-v3.json")), width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
     for part in ("a.json", "b.json", "UNLIKE", "what changed", "2.50x", "−22.30", "p99 needs 662"):
@@ -167,36 +174,38 @@ def test_the_screen_is_whole(width: int) -> None:
 def test_the_machine_is_the_device_that_the_model_ran_on() -> None:
     two = {"cpu": "A CPU", "num_cores": 2, "gpus": [{"name": "GPU 0"}, {"name": "GPU 1"}]}
     nameless = {"cpu": None, "num_cores": None, "gpus": []}
-    found = compare(run(100, environment=two, device="cuda:1"), run(100, environment=nameless))
+    found = compare_records(
+        run(100, environment=two, device="cuda:1"), run(100, environment=nameless)
+    )
     a, b = text_of(found, 120).split("b.json")[:2]
     assert "batch 32 · GPU 1 ·" in a
     assert "batch 32 · – ·" in b
 
 
 def test_brackets_are_no_markup() -> None:
-    found = compare(run(100), run(100, weights="[bold]x[/bold]", notes=["[red]"]))
+    found = compare_records(run(100), run(100, weights="[bold]x[/bold]", notes=["[red]"]))
     text = text_of(found, 80)
     assert "[bold]x[/bold]" in text
     assert "B: [red]." in text
 
 
 def test_an_invalid_record_is_flagged() -> None:
-    text = text_of(compare(run(100, 101), broken(run(100, 101))), 80)
+    text = text_of(compare_records(run(100, 101), broken(run(100, 101))), 80)
     assert "B is INVALID: the steps take" in text
     assert "Verdict: not comparable (INVALID)" in text
 
 
 def test_a_certain_slowdown() -> None:
     slow, fast = run(79, 80, 81), run(99, 100, 101)
-    why = slowdown(compare(fast, slow), 0.95)
+    why = slowdown(compare_records(fast, slow), 0.95)
     assert why == "B is 0.80x A (95 %: 0.78 to 0.82): certainly below 0.95."
-    assert slowdown(compare(fast, slow), 0.81) is None  # the interval reaches above
-    assert slowdown(compare(slow, fast), 0.95) is None
-    assert slowdown(compare(fast, run(60, 90, 100)), 0.95) is None
+    assert slowdown(compare_records(fast, slow), 0.81) is None  # the interval reaches above
+    assert slowdown(compare_records(slow, fast), 0.95) is None
+    assert slowdown(compare_records(fast, run(60, 90, 100)), 0.95) is None
     assert "no interval. The ratio itself is below 0.95" in str(
-        slowdown(compare(run(100), run(80)), 0.95)
+        slowdown(compare_records(run(100), run(80)), 0.95)
     )
-    assert slowdown(compare(run(100), run(96)), 0.95) is None
+    assert slowdown(compare_records(run(100), run(96)), 0.95) is None
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_old_records(version: int, expected: dict[str, float]) -> None:
         "top1": record.accuracy.top1,
     } == pytest.approx(expected, rel=1e-4)
     assert find_contradictions(record) == []
-    assert compare(record, record).ratio == 1
+    assert compare_records(record, record).ratio == 1
 
 
 def test_every_version_has_its_golden_file() -> None:

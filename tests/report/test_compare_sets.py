@@ -20,9 +20,9 @@ from fastbench.records.record import Record
 from fastbench.records.speed import GpuTelemetry, Telemetry
 from fastbench.report.compare import markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
-from fastbench.report.compare.pair_up import pair_up
-from fastbench.report.compare.ratio import compare_runs
-from fastbench.report.compare.sets import SetComparison, compare_sets
+from fastbench.report.compare.pair_comparison import compare_runs
+from fastbench.report.compare.pairing import pair_up
+from fastbench.report.compare.set_comparison import SetComparison, compare_sets
 
 JUDGED = Judgement(0, [], [])
 SLOW, SAME, FAST = (79, 80, 81), (99, 100, 101), (124, 125, 126)
@@ -454,7 +454,7 @@ def test_what_chance_does_to_many_rows_is_counted(tmp_path: Path) -> None:
     for num, said in ((9, ""), (10, "0.5 of 10"), (30, "1.5 of 30"), (200, "10 of 200")):
         # Rows without an interval look like nothing.
         many = dataclasses.replace(found, rows=[same] * num + [once] * 5)
-        notes = " ".join(set_screen.notes_of(many, []))
+        notes = " ".join(set_screen.set_notes(many, []))
         assert f"by chance: {said} would." in notes if said else "by chance" not in notes
 
 

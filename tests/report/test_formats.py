@@ -12,8 +12,8 @@ from rich.cells import cell_len
 
 from fastbench.records.record import Record
 from fastbench.report.columns.registry import COLUMNS, find
+from fastbench.report.formats.export import to_csv, to_jsonl, to_latex, to_markdown
 from fastbench.report.formats.terminal import render, wrap
-from fastbench.report.formats.text import to_csv, to_jsonl, to_latex, to_markdown
 from fastbench.report.sheet.sheet import Sheet
 
 

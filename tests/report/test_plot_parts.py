@@ -11,9 +11,10 @@ from fastbench.records.gates import failures_of
 from fastbench.records.record import Record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import style
+from fastbench.report.plots.caption import caption_of
+from fastbench.report.plots.label_placement import place_labels
 from fastbench.report.plots.pareto import pareto_front
-from fastbench.report.plots.place_labels import place_labels
-from fastbench.report.plots.row_names import conditions, names, varying
+from fastbench.report.plots.row_names import names, varying
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_what_rows_are_called(
 def test_what_differs_beside_the_names_is_a_footnote_at_the_few() -> None:
     packages = real().environment["packages"]
     older = {**real().environment, "packages": {**packages, "torch": "2.6.0"}}
-    said = conditions([row(), row(), row(environment=older, num_threads=1)])
+    said = caption_of([row(), row(), row(environment=older, num_threads=1)])
     assert said.marks == ["", "", "¹"]
     assert said.footnotes == ["¹ 1 thread, torch 2.6.0; unmarked rows: 2 threads, torch 2.15.0."]
     assert "torch 2" not in said.shared
@@ -76,7 +77,7 @@ def test_what_differs_beside_the_names_is_a_footnote_at_the_few() -> None:
 
 def test_the_host_of_a_gpu_is_not_said_of_rows_on_a_cpu() -> None:
     beside = row(gpu="G", environment={"cpu": "HOST", "num_cores": 16, "gpus": [{"name": "G"}]})
-    said = conditions([beside, row()])
+    said = caption_of([beside, row()])
     assert said.shared.startswith("GPU host HOST, 16 cores · ")
     assert names([beside, row()]) == [["G"], ["AMD EPYC, 2 cores"]]
 
@@ -88,14 +89,14 @@ def test_rare_conditions_are_footnotes_and_do_not_lengthen_all_names() -> None:
         for i in range(4)
     ]
     assert names([cold, *warm]) == [["cold"], ["m0"], ["m1"], ["m2"], ["m3"]]
-    said = conditions([cold, *warm])
+    said = caption_of([cold, *warm])
     assert said.marks == ["¹", "", "", "", ""]
     assert said.footnotes == ["¹ cold page cache; unmarked rows: warm page cache."]
     assert names([cold, *warm[:2]])[0] == ["cold", "cold page cache"]
 
 
 def test_many_ways_of_being_unlike_are_one_footnote() -> None:
-    said = conditions([row(num_threads=n) for n in range(1, 13)])
+    said = caption_of([row(num_threads=n) for n in range(1, 13)])
     assert said.marks == [""] * 12
     assert said.footnotes == [
         "Rows differ in: 1 thread / 2 threads / 3 threads / 4 threads and 8 more."

@@ -14,8 +14,8 @@ from fastbench.core.errors import UnknownNameError, UsageError
 from fastbench.records.record import UNREAD
 from fastbench.records.speed import Throughput
 from fastbench.report.columns.registry import COLUMNS, find
+from fastbench.report.formats.export import to_jsonl
 from fastbench.report.formats.terminal import render
-from fastbench.report.formats.text import to_jsonl
 from fastbench.report.read import read_rows
 from fastbench.report.sheet.ratios import parse_price
 from fastbench.report.sheet.sheet import Sheet, make_sheet

@@ -11,8 +11,8 @@ from fastbench.core import stats
 from fastbench.records import gates
 from fastbench.records.accuracy import Accuracy, Parity, PerClass, Pixels, Published
 from fastbench.records.record import Record
-from fastbench.report.compare.ratio import compare, compare_runs
-from fastbench.report.compare.worsening import _gate, worsening
+from fastbench.report.compare.pair_comparison import compare_records, compare_runs
+from fastbench.report.compare.worsening import _gate, find_worsening
 
 
 def hits(top1: int, *, classes: dict[int, int] | None = None) -> Accuracy:
@@ -90,12 +90,12 @@ def test_p_grows_with_the_pairs_that_may_be_discordant() -> None:
 
 def test_hits_alone_find_what_is_large() -> None:
     """75 and 110 wrong ones, none the same: p = 0.012. With 120: 0.0016."""
-    assert worsening(compare(row(hits(925)), row(hits(890)))) == []
-    (said,) = worsening(compare(row(hits(925)), row(hits(880))))
+    assert find_worsening(compare_records(row(hits(925)), row(hits(890)))) == []
+    (said,) = find_worsening(compare_records(row(hits(925)), row(hits(880))))
     assert said.startswith("top-1 fell from 92.50 to 88.00 %: 45 of 1,000 images fewer are right")
     assert "McNemar p at most 0.00" in said
-    assert worsening(compare(row(hits(880)), row(hits(925)))) == []
-    text = " ".join(text_of(compare(row(hits(925)), row(hits(880))), 80).split())
+    assert find_worsening(compare_records(row(hits(880)), row(hits(925)))) == []
+    text = " ".join(text_of(compare_records(row(hits(925)), row(hits(880))), 80).split())
     assert "! top-1 fell from 92.50 to 88.00 %" in text
     assert text.endswith("; predictions got worse.")
 
@@ -103,9 +103,9 @@ def test_hits_alone_find_what_is_large() -> None:
 def test_classes_tell_more() -> None:
     """Of the hard class at most 60 can differ, of the other 45: 105 in place of 185."""
     a = row(hits(925, classes={900: 895, 100: 30}))
-    assert len(worsening(compare(a, row(hits(890, classes={900: 860, 100: 30}))))) == 1
+    assert len(find_worsening(compare_records(a, row(hits(890, classes={900: 860, 100: 30}))))) == 1
     # Other classes, nothing to go by.
-    assert worsening(compare(a, row(hits(890, classes={800: 770, 200: 120})))) == []
+    assert find_worsening(compare_records(a, row(hits(890, classes={800: 770, 200: 120})))) == []
 
 
 def test_classes_in_another_order_are_held_each_to_itself() -> None:
@@ -121,48 +121,48 @@ def test_classes_in_another_order_are_held_each_to_itself() -> None:
         return dataclasses.replace(total, per_class=named)
 
     a, b = of_classes(cat=450, dog=150), of_classes(dog=410, cat=130)
-    assert worsening(compare(row(a), row(b))) == []
+    assert find_worsening(compare_records(row(a), row(b))) == []
 
 
 def test_the_same_reference_tells_most() -> None:
     """16 hits fewer, and at most 6 + 14 images that differ: 18 against 2, p = 0.0004."""
     a = row(hits(925), agreeing(990, 0, 6))
-    assert len(worsening(compare(a, row(hits(909), agreeing(985, 12, 2))))) == 1
+    assert len(find_worsening(compare_records(a, row(hits(909), agreeing(985, 12, 2))))) == 1
     # A reference with other hits is another one; and one of another name.
-    assert worsening(compare(a, row(hits(908), agreeing(985, 12, 2)))) == []
+    assert find_worsening(compare_records(a, row(hits(908), agreeing(985, 12, 2)))) == []
     other = agreeing(985, 12, 2, reference="dali")
-    assert worsening(compare(a, row(hits(909), other))) == []
-    assert worsening(compare(a, row(hits(909)))) == []
+    assert find_worsening(compare_records(a, row(hits(909), other))) == []
+    assert find_worsening(compare_records(a, row(hits(909)))) == []
 
 
 def test_agreement_needs_no_labels() -> None:
     """1 and 15 images that do not agree: p = 2 (1 + 16) / 2^16 = 0.0005."""
     a = row(None, agreeing(999))
-    (said,) = worsening(compare(a, row(None, agreeing(985))))
+    (said,) = find_worsening(compare_records(a, row(None, agreeing(985))))
     assert said == (
         "agreement with torchvision fell from 99.90 to 98.50 %: McNemar p at most 0.0005 "
         "(gate: 0.01)"
     )
-    assert worsening(compare(a, row(None, agreeing(993)))) == []
-    assert worsening(compare(row(None, agreeing(985)), a)) == []
-    assert worsening(compare(a, row(None, agreeing(985, reference="dali")))) == []
+    assert find_worsening(compare_records(a, row(None, agreeing(993)))) == []
+    assert find_worsening(compare_records(row(None, agreeing(985)), a)) == []
+    assert find_worsening(compare_records(a, row(None, agreeing(985, reference="dali")))) == []
 
 
 def test_a_gate_that_only_b_fails() -> None:
     """8 lost and none won: McNemar's p is 2 / 2^8."""
     b = row(hits(925), agreeing(990, 8, 0))
-    (said,) = worsening(compare(row(hits(925), agreeing(990, 1, 1)), b))
+    (said,) = find_worsening(compare_records(row(hits(925), agreeing(990, 1, 1)), b))
     assert said.startswith("B fails a gate that A passes: 8 images are lost and 0 won")
-    assert worsening(compare(b, b)) == []
+    assert find_worsening(compare_records(b, b)) == []
 
 
 def test_a_gate_that_a_fails_hides_no_other() -> None:
     """A's images are 12 levels off in one; B's too, and it loses 8 images and wins none."""
     coarse = agreeing(990, 1, 1, pixels=pixels(worst_mean_levels=12.0))
     worse = agreeing(990, 8, 0, pixels=pixels(worst_mean_levels=11.0, worst_sample="b.jpg"))
-    (said,) = worsening(compare(row(hits(925), coarse), row(hits(925), worse)))
+    (said,) = find_worsening(compare_records(row(hits(925), coarse), row(hits(925), worse)))
     assert said.startswith("B fails a gate that A passes: 8 images are lost and 0 won")
-    assert worsening(compare(row(hits(925), worse), row(hits(925), coarse))) == []
+    assert find_worsening(compare_records(row(hits(925), worse), row(hits(925), coarse))) == []
 
 
 def test_every_gate_has_another_name() -> None:
@@ -182,8 +182,8 @@ def test_every_gate_has_another_name() -> None:
 
 def test_of_repeats_the_median_counts() -> None:
     a, b = row(hits(925)), row(hits(880))
-    assert worsening(compare_runs([a, a, b], [a, b, a])) == []
-    assert len(worsening(compare_runs([a, b, a], [b, a, b]))) == 1
+    assert find_worsening(compare_runs([a, a, b], [a, b, a])) == []
+    assert len(find_worsening(compare_runs([a, b, a], [b, a, b]))) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ an archive, a file twice, and an archive that was cut off end it there.
 whole files only and the next one goes on from there. Nothing foreign is overwritten or deleted:
 a folder that holds anything else is refused. Images from a folder are hard links where the file
 system has them. Every image's first and last bytes are held against a JPEG's. The marker is
-written last; its digest is the one that `manifest.scan` computes.
+written last; its digest is the one that `dataset.scan` computes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ people, which direction is better. It knows nothing of formats, and rounds only 
     text    the value as people read it; `detail` is a second, smaller text below it
     words   the value in a sentence: `batch 32`, where a column's one value stands above the table
 
-What it does not know: whether two rows may be compared (see `unlike.py`).
+What it does not know: whether two rows may be compared (see `footnotes.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastbench.core.units import NOT_AVAILABLE
-from fastbench.records.conditions import device_name
+from fastbench.records.differences import device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import find_contradictions
@@ -128,7 +128,7 @@ class Row:
 
     `version` is the schema version of the file. `price_per_h` is what an hour of the device costs,
     in dollars. `ratio` is the throughput over that of the same configuration on the other side of
-    a contrast, with its 95 % interval where there is one (see `contrast.py`).
+    a contrast, with its 95 % interval where there is one (see `ratios.py`).
     """
 
     record: Record
@@ -209,7 +209,7 @@ class Row:
 
     @property
     def device(self) -> str | None:
-        """As `differences.device_name`."""
+        """The name of the GPU that the model ran on, or of the CPU where it ran there."""
         return device_name(self.record)
 
     def package(self, *names: str) -> str | None:

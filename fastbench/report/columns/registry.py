@@ -1,7 +1,7 @@
 """What can a report show of a record? The registry of columns, by name; and named sets of them.
 
-`column.py` says what a column is. To add one, write one entry in `figures.py` (speed and what it
-took), `scores.py` (predictions) or `labels.py` (what was run, and where): the help, the legend,
+`column.py` says what a column is. To add one, write one entry in `speed.py` (speed and what it
+took), `accuracy.py` (predictions) or `identity.py` (what was run, and where): the help, the legend,
 every format, `--sort` and `--by` have it then.
 """
 

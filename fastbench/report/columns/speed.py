@@ -154,7 +154,7 @@ FIGURES: Final = (
         heading="verdict",
         meaning="what limits the pipeline, in words",
         topic=SPEED,
-        read=lambda row: row.record.verdict,
+        read=lambda row: row.record.bound_in_words,
         align="left",
     ),
     Column(

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import EXIT_WRONG, UsageError
-from fastbench.report.compare.ratio import INVALID, UNLIKE, Comparison
-from fastbench.report.compare.worsening import _is_scored, worsening
+from fastbench.report.compare.pair_comparison import INVALID_PAIR, UNLIKE, PairComparison
+from fastbench.report.compare.worsening import find_worsening, is_scored
 
 if TYPE_CHECKING:
-    from fastbench.report.compare.sets import SetComparison
+    from fastbench.report.compare.set_comparison import SetComparison
 
 __all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "slowdown"]
 
@@ -99,7 +99,7 @@ def _without_partner(found: SetComparison) -> list[str]:
     return [*missing[:_NAMED], *more]
 
 
-def slowdown(comparison: Comparison, fail_below: float) -> str | None:
+def slowdown(comparison: PairComparison, fail_below: float) -> str | None:
     """Why B is too slow: its ratio is certain to be below `fail_below`; None where it is not.
 
     Certain means that the interval's upper bound is below. Without an interval the ratio itself
@@ -116,10 +116,10 @@ def slowdown(comparison: Comparison, fail_below: float) -> str | None:
     return f"{comparison.verdict}: certainly below {fail_below:g}."
 
 
-def _judge(comparison: Comparison, gates: Gates) -> tuple[int, list[str]]:
+def _judge(comparison: PairComparison, gates: Gates) -> tuple[int, list[str]]:
     if gates.fail_below is None and not gates.fail_accuracy:
         return 0, []
-    if comparison.word == INVALID:
+    if comparison.word == INVALID_PAIR:
         reason = comparison.invalid[0]
         return EXIT_UNJUDGED, [f"It cannot be judged: {reason}. Measure again."]
     if comparison.word == UNLIKE and not gates.allow_unlike:
@@ -132,9 +132,9 @@ def _judge(comparison: Comparison, gates: Gates) -> tuple[int, list[str]]:
     if gates.fail_below is not None and (slow := slowdown(comparison, gates.fail_below)):
         code, why = EXIT_SLOWER, [slow]
     if gates.fail_accuracy:
-        if worse := worsening(comparison):
+        if worse := find_worsening(comparison):
             return EXIT_WRONG, [*why, *(f"{each}." for each in worse)]
-        if not _is_scored(comparison):
+        if not is_scored(comparison):
             unscored = (
                 "Its predictions cannot be judged: A and B do not both hold hits or agreement on "
                 "the same images. Measure both with the same --data and --reference."

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fastbench.records.conditions import Difference
+    from fastbench.records.differences import Difference
     from fastbench.report.compare.ci_gate import Judgement
-    from fastbench.report.compare.pair_up import Lone, Run
-    from fastbench.report.compare.sets import Row, SetComparison
+    from fastbench.report.compare.pairing import Lone, Run
+    from fastbench.report.compare.set_comparison import ComparedPair, SetComparison
 
 __all__ = ["render"]
 
@@ -50,7 +50,7 @@ def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> s
     )
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: ComparedPair) -> dict[str, Any]:
     comparison = row.comparison
     return {
         "configuration": row.configuration,

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import counted
+from fastbench.report.compare.pair_comparison import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.pair_screen import (
     figure_cells,
-    footnotes,
     format_value,
+    pair_notes,
     shown_figures,
 )
-from fastbench.report.compare.ratio import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.set_screen import (
     COLUMNS,
     alarms,
     cells_of,
     lone_in_words,
     named_differences,
-    notes_of,
+    set_notes,
     span_of,
     used_columns,
 )
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fastbench.report.compare.ci_gate import Judgement
-    from fastbench.report.compare.sets import Row, SetComparison
+    from fastbench.report.compare.set_comparison import ComparedPair, SetComparison
 
 __all__ = ["render"]
 
@@ -89,12 +89,12 @@ def _render(found: SetComparison, judgement: Judgement, sort: str, most: Most) -
     ]
     if len(rows) == 1:
         parts.append(_folded("All figures", _figures(rows[0])))
-        notes = [*footnotes(rows[0].comparison), *(f"{text}." for text in found.mixed)]
+        notes = [*pair_notes(rows[0].comparison), *(f"{text}." for text in found.mixed)]
     else:
         all_rows = _rows(rows[: most.folded], columns)
         left_out = _counted_rest(len(rows) - most.folded, "left out")
         parts.append(_folded(f"All {len(rows)} rows", f"{all_rows}\n\n{left_out}".strip()))
-        notes = notes_of(found, columns)
+        notes = set_notes(found, columns)
     parts.append(_folded("Conditions", _conditions(found, notes, most)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -114,7 +114,7 @@ def _failure(judgement: Judgement, most: Most) -> str:
     return f"**It fails (exit code {judgement.code}):**\n\n{_list(judgement.reasons, most)}"
 
 
-def _rows(rows: Sequence[Row], columns: Sequence[str]) -> str:
+def _rows(rows: Sequence[ComparedPair], columns: Sequence[str]) -> str:
     body = []
     for row in rows:
         cells, word = cells_of(row), row.comparison.word
@@ -124,7 +124,7 @@ def _rows(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return _table(["configuration", *columns], body, left=("configuration", "verdict"))
 
 
-def _figures(row: Row) -> str:
+def _figures(row: ComparedPair) -> str:
     body = [
         [_cell(f"{name}, {unit}"), a, b, change]
         for name, unit, a, b, change in (

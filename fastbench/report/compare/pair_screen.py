@@ -17,22 +17,22 @@ from fastbench.core.units import (
     format_points,
     format_rate,
 )
-from fastbench.records.conditions import device_name
+from fastbench.records.differences import device_name
 from fastbench.records.gates import failures_of
-from fastbench.report.compare.ratio import Comparison, Figure, format_ratio
-from fastbench.report.compare.worsening import median_hits, worsening
+from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
+from fastbench.report.compare.worsening import find_worsening, median_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.records.conditions import Difference
+    from fastbench.records.differences import Difference
     from fastbench.records.record import Record
 
 __all__ = [
     "figure_cells",
-    "footnotes",
     "format_value",
     "hanging",
+    "pair_notes",
     "render",
     "shown_figures",
     "table_of_differences",
@@ -42,7 +42,9 @@ __all__ = [
 _WIDTH: Final = 80
 
 
-def render(comparison: Comparison, name_a: str, name_b: str, width: int = _WIDTH) -> RenderableType:
+def render(
+    comparison: PairComparison, name_a: str, name_b: str, width: int = _WIDTH
+) -> RenderableType:
     """The comparison of two configurations, by the names of their files; fits 80 columns.
 
     On a narrower screen the units stand behind the names.
@@ -58,8 +60,8 @@ def render(comparison: Comparison, name_a: str, name_b: str, width: int = _WIDTH
     elif not comparison.unlike:
         parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
     parts += ["", _figures(comparison, is_narrow=width < _WIDTH), ""]
-    parts += [hanging("·", note, "dim") for note in footnotes(comparison)]
-    worse = [] if comparison.invalid or comparison.unlike else worsening(comparison)
+    parts += [hanging("·", note, "dim") for note in pair_notes(comparison)]
+    worse = [] if comparison.invalid or comparison.unlike else find_worsening(comparison)
     parts += [hanging("!", f"{each}.", "bold red") for each in worse]
     flags = ["INVALID"] * bool(comparison.invalid) + ["UNLIKE"] * bool(comparison.unlike)
     verdict = comparison.verdict
@@ -69,7 +71,7 @@ def render(comparison: Comparison, name_a: str, name_b: str, width: int = _WIDTH
     return Group(*parts, "", hanging("Verdict:", f"{said}.", style))
 
 
-def _head(comparison: Comparison, name_a: str, name_b: str) -> Table:
+def _head(comparison: PairComparison, name_a: str, name_b: str) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -127,7 +129,7 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _figures(comparison: Comparison, *, is_narrow: bool) -> Table:
+def _figures(comparison: PairComparison, *, is_narrow: bool) -> Table:
     gap = 1 if is_narrow else 2
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0))
     table.add_column("measured", overflow="fold")
@@ -141,12 +143,12 @@ def _figures(comparison: Comparison, *, is_narrow: bool) -> Table:
     return table
 
 
-def shown_figures(comparison: Comparison) -> list[Figure]:
+def shown_figures(comparison: PairComparison) -> list[Figure]:
     """The figures that a side has; a step time is shown all the same, for it says why."""
     return [figure for figure in comparison.figures if not _is_missing(figure)]
 
 
-def figure_cells(comparison: Comparison, figure: Figure) -> tuple[str, str, str, str, str]:
+def figure_cells(comparison: PairComparison, figure: Figure) -> tuple[str, str, str, str, str]:
     """Name, unit, A, B, and B against A."""
     change = _change(figure)
     if figure.name == "throughput":  # the one with an interval, as in the verdict
@@ -173,7 +175,7 @@ def _change(figure: Figure) -> str:
     return NOT_AVAILABLE if figure.ratio is None else format_ratio(figure.ratio)
 
 
-def footnotes(comparison: Comparison) -> list[str]:
+def pair_notes(comparison: PairComparison) -> list[str]:
     """What the figures mean, what is not in them, and the records' own doubts."""
     a, b = comparison.a, comparison.b
     notes = [*_about_the_ratio(comparison)]
@@ -211,7 +213,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     return notes + _doubts(comparison)
 
 
-def _about_the_ratio(comparison: Comparison) -> list[str]:
+def _about_the_ratio(comparison: PairComparison) -> list[str]:
     """What the ratio is of, and what its interval has and has not."""
     if comparison.has_repeats:
         num = [len(runs) for runs in (comparison.runs_a, comparison.runs_b)]
@@ -237,7 +239,7 @@ def _about_the_ratio(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _doubts(comparison: Comparison) -> list[str]:
+def _doubts(comparison: PairComparison) -> list[str]:
     """What the records say against themselves; the same doubt of several runs once."""
     notes: dict[str, None] = {}
     for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):

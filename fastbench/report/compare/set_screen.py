@@ -21,24 +21,24 @@ from fastbench.core.units import (
     format_quantity,
     format_rate,
 )
-from fastbench.report.compare.pair_screen import hanging, table_of_differences
-from fastbench.report.compare.ratio import (
+from fastbench.report.compare.pair_comparison import (
     EQUAL,
     FASTER,
-    INVALID,
+    INVALID_PAIR,
     SLOWER,
     UNLIKE,
     UNSURE,
-    Comparison,
+    PairComparison,
     format_ratio,
 )
-from fastbench.report.compare.sets import SetComparison, SharedDifference, in_words
+from fastbench.report.compare.pair_screen import hanging, table_of_differences
+from fastbench.report.compare.set_comparison import SetComparison, SharedDifference, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.report.compare.pair_up import Lone
-    from fastbench.report.compare.sets import Row
+    from fastbench.report.compare.pairing import Lone
+    from fastbench.report.compare.set_comparison import ComparedPair
 
 __all__ = [
     "COLUMNS",
@@ -46,8 +46,8 @@ __all__ = [
     "cells_of",
     "lone_in_words",
     "named_differences",
-    "notes_of",
     "render",
+    "set_notes",
     "span_of",
     "used_columns",
 ]
@@ -71,7 +71,7 @@ _STYLES: Final = {
     SLOWER: "bold red",
     FASTER: "bold green",
     UNLIKE: "yellow",
-    INVALID: "bold red",
+    INVALID_PAIR: "bold red",
     UNSURE: "yellow",
     EQUAL: "",
 }
@@ -90,7 +90,7 @@ def render(found: SetComparison, width: int, sort: str = "ratio") -> RenderableT
     parts += [hanging("!", text, "red") for text in alarms(rows)]
     for letter, lone in (("A", found.only_a), ("B", found.only_b)):
         parts += [hanging(f"only {letter}", lone_in_words(each), "yellow") for each in lone]
-    parts += [hanging("·", note, "dim") for note in notes_of(found, columns)]
+    parts += [hanging("·", note, "dim") for note in set_notes(found, columns)]
     return Group(*parts)
 
 
@@ -122,7 +122,7 @@ def named_differences(found: SetComparison) -> list[tuple[str, object, object]]:
     return [(name(x), x.a, x.b) for x in found.differences]
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+def _table(rows: Sequence[ComparedPair], columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("configuration", overflow="fold", min_width=_LEAST_LABEL)
     for column in columns:
@@ -140,7 +140,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
     return table
 
 
-def used_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+def used_columns(rows: Sequence[ComparedPair], columns: Sequence[str]) -> list[str]:
     """The columns in which a row has something; `runs` where a side has several."""
     cells = [cells_of(row) for row in rows]
     repeated = any(row.comparison.has_repeats for row in rows)
@@ -155,7 +155,7 @@ def used_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     ]
 
 
-def _fitting(rows: Sequence[Row], columns: list[str], width: int) -> list[str]:
+def _fitting(rows: Sequence[ComparedPair], columns: list[str], width: int) -> list[str]:
     """The columns for which there is room beside the labels, which may be folded."""
     cells = [cells_of(row) for row in rows]
     wide = {name: max(len(name), *(len(each[name]) for each in cells)) for name in columns}
@@ -166,7 +166,7 @@ def _fitting(rows: Sequence[Row], columns: list[str], width: int) -> list[str]:
     return columns
 
 
-def cells_of(row: Row) -> dict[str, str]:
+def cells_of(row: ComparedPair) -> dict[str, str]:
     """A row's cells, by the name of the column."""
     comparison = row.comparison
     interval = comparison.interval or ()
@@ -189,19 +189,19 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:.3f}x" if ratio < 10 else format_ratio(ratio)
 
 
-def _points(comparison: Comparison) -> str:
+def _points(comparison: PairComparison) -> str:
     difference = comparison.figure("top-1").difference
     return NOT_AVAILABLE if difference is None else format_points(difference)
 
 
-def _agreement(comparison: Comparison) -> str:
+def _agreement(comparison: PairComparison) -> str:
     parity, share = comparison.b.parity, comparison.figure("agreement").b
     if parity is not None and parity.is_reference:
         return REFERENCE
     return NOT_AVAILABLE if share is None else format_percent(share)
 
 
-def alarms(rows: Sequence[Row]) -> list[str]:
+def alarms(rows: Sequence[ComparedPair]) -> list[str]:
     """What no row should have, in words: predictions that got worse, contradictions, unlikeness."""
     found = []
     for row in rows:
@@ -221,7 +221,7 @@ def lone_in_words(lone: Lone) -> str:
     return f"{in_words(lone.runs[0])} ({lone.files}); {lone.nearest}."
 
 
-def notes_of(found: SetComparison, columns: Sequence[str]) -> list[str]:
+def set_notes(found: SetComparison, columns: Sequence[str]) -> list[str]:
     """What the columns mean, and what is not in the figures."""
     comparisons = [row.comparison for row in found.rows]
     repeated = [comparison.has_repeats for comparison in comparisons]

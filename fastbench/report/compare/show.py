@@ -16,14 +16,14 @@ from fastbench.core.units import SPELT_OUT
 from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
 from fastbench.report.compare.pair_screen import hanging
-from fastbench.report.compare.pair_up import pair_up
-from fastbench.report.compare.sets import SetComparison, compare_sets
+from fastbench.report.compare.pairing import pair_up
+from fastbench.report.compare.set_comparison import SetComparison, compare_sets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fastbench.report.compare.pair_up import Run
+    from fastbench.report.compare.pairing import Run
 
 __all__ = ["compare_files"]
 

@@ -1,4 +1,7 @@
-"""worsening"""
+"""In what are the predictions of B worse than those of A? Hits, agreement and gates, beyond chance.
+
+`ci_gate.py` says what can be told from counts alone.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ if TYPE_CHECKING:
 
     from fastbench.records.accuracy import Accuracy, Parity, PerClass
     from fastbench.records.record import Record
-    from fastbench.report.compare.ratio import Comparison
+    from fastbench.report.compare.pair_comparison import PairComparison
 
-__all__ = ["median_hits", "worsening"]
+__all__ = ["find_worsening", "is_scored", "median_hits"]
 
 
-def worsening(comparison: Comparison) -> list[str]:
+def find_worsening(comparison: PairComparison) -> list[str]:
     """In what the predictions of B are worse than those of A, beyond chance; in sentences.
 
     Of several runs a side, those with the median of hits and of agreement count.
@@ -46,8 +49,8 @@ def _gate(failure: str) -> str:
     return failure.rpartition("gate: ")[2]
 
 
-def _is_scored(comparison: Comparison) -> bool:
-    """Whether the records hold what `worsening` looks at."""
+def is_scored(comparison: PairComparison) -> bool:
+    """Whether the records hold what `find_worsening` looks at."""
     a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
     of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
     return bool(
@@ -56,7 +59,7 @@ def _is_scored(comparison: Comparison) -> bool:
     )
 
 
-def _same_images(comparison: Comparison, num_a: int, num_b: int) -> bool:
+def _same_images(comparison: PairComparison, num_a: int, num_b: int) -> bool:
     differ = any(difference.name == "image set" for difference in comparison.unlike)
     return num_a == num_b and not differ
 

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-UNLIKE: Final = ("batch", "classes", "data", "dtype", "limit", "model", "page", "resize", "weights")
+UNLIKE_OPTIONS: Final = (
+    "batch",
+    "classes",
+    "data",
+    "dtype",
+    "limit",
+    "model",
+    "page",
+    "resize",
+    "weights",
+)
 """How the names of options begin that make two rows unlike."""
 
 
@@ -33,7 +43,7 @@ def render(record: AbRecord) -> RenderableType:
     unlike = [
         change
         for change in record.changes
-        if change.lstrip("-").replace("-", "_").startswith(UNLIKE)
+        if change.lstrip("-").replace("-", "_").startswith(UNLIKE_OPTIONS)
     ]
     flags = []
     if unlike:

@@ -17,8 +17,8 @@ from fastbench.core.errors import OutputError
 from fastbench.core.units import format_percent, format_points, format_rate
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
+from fastbench.report.plots.record_in_words import is_on_gpu, machine
 from fastbench.report.plots.registry import draw
-from fastbench.report.plots.row_names import is_on_gpu, machine
 from fastbench.report.plots.style import encode
 
 if TYPE_CHECKING:

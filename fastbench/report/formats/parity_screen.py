@@ -1,4 +1,4 @@
-"""What `fastbench parity` found, as one screen: figures, the gates, and the verdict."""
+"""What `fastbench parity` found, as one screen: figures, the gates, PASS or FAIL."""
 
 from __future__ import annotations
 

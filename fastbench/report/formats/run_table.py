@@ -26,7 +26,7 @@ from fastbench.core.units import (
     format_rate,
 )
 from fastbench.records.advice import advise_all
-from fastbench.records.conditions import device_name
+from fastbench.records.differences import device_name
 from fastbench.records.gates import FULL_SET, failures_of, gate_in_words, judge_parity
 from fastbench.records.validity import find_contradictions
 from fastbench.report.formats.terminal import wrap
@@ -223,7 +223,7 @@ def _facts(records: Sequence[Record], varying: Sequence[str]) -> Table:
 
 def _facts_of(record: Record) -> str:
     throughput, telemetry = record.throughput, record.telemetry
-    facts = [record.verdict] if record.verdict else []
+    facts = [record.bound_in_words] if record.bound_in_words else []
     if len(throughput.rates) > 1:
         low, high = (format_rate(rate) for rate in (min(throughput.rates), max(throughput.rates)))
         facts.append(f"{len(throughput.rates)} windows {low} to {high} images/s")

@@ -1,16 +1,6 @@
-// The scatter chart: two columns against each other, the Pareto front, and the record at a point.
+// The scatter chart: two columns against each other, the Pareto front, and what the marks mean.
 
-const MOST_WHISKERS = 40;
 const NUM_GROUPS = 8;
-
-// ---- Chart ---------------------------------------------------------------------------------
-
-const chart = byId("chart");
-const tip = make("div", { id: "tip", "aria-hidden": "true", hidden: true });
-const axes = { x: null, y: null, logX: false, group: null };
-let points = []; // of the chart as drawn: {row, x, y, element}, in order of x
-let active = null;
-let tapped = null; // the row that a finger's last tap showed
 
 const SHAPES = [
   (r) => `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
@@ -66,57 +56,10 @@ function addChart() {
   }).observe(chart);
 }
 
-const valuesOf = (column) => column.values.filter((value) => value !== null);
-const spansDecade = (column) => Math.min(...valuesOf(column)) > 0 && Math.max(...valuesOf(column)) > 8 * Math.min(...valuesOf(column));
-
 function groupOf(row) {
   if (!axes.group) return 0;
   const text = axes.group.of(row)[0];
   return axes.group.boxes.findIndex((box) => box.value === text);
-}
-
-// The scale of an axis: from raw values to pixels, and the ticks in the unit that is shown.
-function scaleOf(column, rows, isLog, [start, end]) {
-  const ranges = rows.length > MOST_WHISKERS ? [] : rows.flatMap((row) => column.bounds?.[row] ?? []);
-  const raw = [...rows.map((row) => valueOf(column, row)), ...ranges];
-  const values = raw.filter((value) => !isLog || value > 0).map((value) => value * column.factor);
-  let low = Math.min(...values);
-  let high = Math.max(...values);
-  if (isLog) {
-    low /= 1.12;
-    high *= 1.12;
-    const at = (value) => start + ((end - start) * Math.log(value / low)) / Math.log(high / low);
-    return { at: (value) => at(value * column.factor), ticks: logTicks(low, high).map((tick) => [at(tick), tick]) };
-  }
-  const room = (high - low) * 0.07 || Math.abs(high) * 0.1 || 1;
-  const isShare = column.factor === 100 && column.name !== "delta-top-1";
-  const floor = low >= 0 ? 0 : -Infinity;
-  low = Math.max(floor, low - room);
-  high = isShare && high <= 100 ? Math.min(100 + room * 0.3, high + room) : high + room;
-  const at = (value) => start + ((end - start) * (value - low)) / (high - low);
-  const wanted = Math.max(2, Math.abs(end - start) / (start > end ? 50 : 90));
-  return { at: (value) => at(value * column.factor), ticks: linearTicks(low, high, wanted).map((tick) => [at(tick), tick]) };
-}
-
-function linearTicks(low, high, wanted) {
-  const rough = (high - low) / wanted;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
-  const ticks = [];
-  for (let i = Math.ceil(low / step); i * step <= high; i += 1) ticks.push(Number((i * step).toPrecision(12)));
-  return ticks;
-}
-
-function logTicks(low, high) {
-  const factors = high / low > 200 ? [1] : high / low > 12 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
-  const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
-    for (const factor of factors) {
-      const tick = Number((factor * 10 ** power).toPrecision(6));
-      if (tick >= low && tick <= high) ticks.push(tick);
-    }
-  }
-  return ticks.length > 1 ? ticks : linearTicks(low, high, 4);
 }
 
 // The ranked rows that no other one is better than on both axes, in order across.
@@ -144,53 +87,28 @@ function renderChart() {
   let rows = state.visible.filter((row) => valueOf(x, row) !== null && valueOf(y, row) !== null);
   if (axes.logX) rows = rows.filter((row) => valueOf(x, row) > 0);
   const height = Math.round(Math.min(420, Math.max(280, width * 0.42)));
-  const edge = { left: 52, right: width - 16, top: 12, bottom: height - 44 };
+  const area = { left: 52, right: width - 16, top: 12, bottom: height - 44 };
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `Scatter chart of ${y.title} against ${x.title}: ${counted(rows.length, "record")}. Arrow keys move between the points, Enter goes to the row.` });
   let front = [];
   if (!rows.length) {
     points = [];
     svg.append(draw("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No row has a value for both axes."));
   } else {
-    const across = scaleOf(x, rows, axes.logX, [edge.left + 8, edge.right - 8]);
-    const up = scaleOf(y, rows, false, [edge.bottom, edge.top]);
-    drawAxes(svg, edge, across, up, height);
+    const across = scaleOf(x, rows, axes.logX, [area.left + 8, area.right - 8]);
+    const up = scaleOf(y, rows, false, [area.bottom, area.top]);
+    drawAxes(svg, area, across, up, height);
     front = frontOf(rows);
     if (front.length) drawFront(svg, front, across, up);
     points = rows
       .map((row) => ({ row, x: across.at(valueOf(x, row)), y: up.at(valueOf(y, row)) }))
       .sort((a, b) => a.x - b.x || b.y - a.y);
-    if (rows.length <= MOST_WHISKERS) for (const point of points) drawWhiskers(svg, point, across, up, edge);
+    if (rows.length <= MOST_WHISKERS) for (const point of points) drawWhiskers(svg, point, across, up, area);
     drawPoints(svg, new Set(front));
-    drawNames(svg, front, edge);
+    drawNames(svg, front, area);
   }
   chart.replaceChildren(svg, tip);
   renderLegend(rows, front);
   if (hadFocus !== null) points.find((point) => point.row === hadFocus)?.element.focus();
-}
-
-const asTick = (value) => value.toLocaleString("en", { maximumSignificantDigits: 6 });
-const direction = (column) => (column.best ? `, ${column.best === "max" ? "more" : "less"} is better` : "");
-
-function drawAxes(svg, edge, across, up, height) {
-  let end = -Infinity;
-  for (const [at, tick] of across.ticks) {
-    svg.append(draw("line", { class: "grid", x1: at, x2: at, y1: edge.top, y2: edge.bottom }));
-    const half = 3.6 * asTick(tick).length + 4;
-    if (at - half < end) continue; // labels of a log scale get close
-    end = at + half;
-    svg.append(draw("text", { x: at, y: edge.bottom + 16, "text-anchor": "middle" }, asTick(tick)));
-  }
-  for (const [at, tick] of up.ticks) {
-    svg.append(draw("line", { class: "grid", x1: edge.left, x2: edge.right, y1: at, y2: at }));
-    svg.append(draw("text", { x: edge.left - 7, y: at + 4, "text-anchor": "end" }, asTick(tick)));
-  }
-  svg.append(draw("line", { class: "frame", x1: edge.left, x2: edge.right, y1: edge.bottom, y2: edge.bottom }));
-  svg.append(draw("line", { class: "frame", x1: edge.left, x2: edge.left, y1: edge.top, y2: edge.bottom }));
-  const middle = (edge.top + edge.bottom) / 2;
-  svg.append(
-    draw("text", { class: "axis-title", x: (edge.left + edge.right) / 2, y: height - 6, "text-anchor": "middle" }, `${axes.x.title}${axes.logX ? ", log scale" : ""}${direction(axes.x)}`),
-    draw("text", { class: "axis-title", "text-anchor": "middle", transform: `translate(12 ${middle}) rotate(-90)` }, `${axes.y.title}${direction(axes.y)}`),
-  );
 }
 
 function drawFront(svg, front, across, up) {
@@ -201,17 +119,17 @@ function drawFront(svg, front, across, up) {
   svg.append(draw("path", { class: "front", d: path }));
 }
 
-function drawWhiskers(svg, point, across, up, edge) {
+function drawWhiskers(svg, point, across, up, area) {
   const group = draw("g", { class: `group-${groupOf(point.row) % NUM_GROUPS}` });
   const inside = (value, low, high) => Math.min(high, Math.max(low, value));
   const ofX = axes.x.bounds?.[point.row];
   const ofY = axes.y.bounds?.[point.row];
   if (ofX && (!axes.logX || ofX[0] > 0)) {
-    const [x1, x2] = ofX.map((value) => inside(across.at(value), edge.left, edge.right));
+    const [x1, x2] = ofX.map((value) => inside(across.at(value), area.left, area.right));
     group.append(draw("line", { class: "whisker", x1, x2, y1: point.y, y2: point.y }));
   }
   if (ofY) {
-    const [y1, y2] = ofY.map((value) => inside(up.at(value), edge.top, edge.bottom));
+    const [y1, y2] = ofY.map((value) => inside(up.at(value), area.top, area.bottom));
     group.append(draw("line", { class: "whisker", x1: point.x, x2: point.x, y1, y2 }));
   }
   svg.append(group);
@@ -250,7 +168,7 @@ function labelOf(row, front) {
 }
 
 // Names of the front's points, where they hide neither a point nor another name.
-function drawNames(svg, front, edge) {
+function drawNames(svg, front, area) {
   const telling = ["model", "loader", "device", "dtype"].map((name) => facets.find((facet) => facet.name === name));
   const facet = telling.find((each) => each && each !== axes.group) ?? telling.find(Boolean);
   if (!facet) return;
@@ -263,7 +181,7 @@ function drawNames(svg, front, edge) {
     const box = ([left, base]) => [left, base - 11, left + width, base + 3];
     const free = places.find((each) => {
       const [l, t, r, b] = box(each);
-      const isInside = l > edge.left + 2 && r < edge.right + 4 && t > edge.top - 12 && b < edge.bottom;
+      const isInside = l > area.left + 2 && r < area.right + 4 && t > area.top - 12 && b < area.bottom;
       return isInside && taken.every(([l2, t2, r2, b2]) => r < l2 || l > r2 || b < t2 || t > b2);
     });
     if (!free) continue;
@@ -294,114 +212,5 @@ function renderLegend(rows, front) {
         : [],
     ),
   );
-}
-
-function listen() {
-  chart.addEventListener("focusin", (event) => {
-    const row = event.target.closest?.(".point")?.dataset.row;
-    if (row !== undefined) showTip(Number(row));
-  });
-  chart.addEventListener("focusout", hideTip);
-  chart.addEventListener("pointermove", (event) => {
-    const point = nearest(event);
-    if (point) showTip(point.row);
-    else if (!chart.contains(document.activeElement)) hideTip();
-  });
-  chart.addEventListener("pointerleave", () => {
-    if (!chart.contains(document.activeElement)) hideTip();
-  });
-  chart.addEventListener("click", (event) => {
-    const point = nearest(event);
-    // A finger has no hover: its first tap shows the record, the second goes to it. In between it
-    // was lifted, which is told as a pointer that leaves.
-    const isShown = event.pointerType !== "touch" || point?.row === tapped;
-    tapped = isShown ? null : (point?.row ?? null);
-    if (!point) return;
-    showTip(point.row);
-    if (isShown) goTo(point.row);
-  });
-  chart.addEventListener("keydown", onKey);
-}
-
-function nearest(event) {
-  const box = chart.getBoundingClientRect();
-  const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-  let best = null;
-  let least = 20 ** 2;
-  for (const point of points) {
-    const distance = (point.x - x) ** 2 + (point.y - y) ** 2;
-    if (distance < least) [best, least] = [point, distance];
-  }
-  return best;
-}
-
-function onKey(event) {
-  const row = event.target.closest?.(".point")?.dataset.row;
-  if (row === undefined) return;
-  const place = points.findIndex((point) => point.row === Number(row));
-  const byY = points.toSorted((a, b) => a.y - b.y);
-  const placeY = byY.indexOf(points[place]);
-  const next = {
-    ArrowRight: () => points[place + 1],
-    ArrowLeft: () => points[place - 1],
-    ArrowDown: () => byY[placeY + 1],
-    ArrowUp: () => byY[placeY - 1],
-    Home: () => points[0],
-    End: () => points.at(-1),
-  }[event.key];
-  if (next) next()?.element.focus();
-  else if (event.key === "Enter" || event.key === " ") goTo(Number(row));
-  else if (event.key === "Escape") hideTip();
-  else return;
-  event.preventDefault();
-}
-
-function showTip(row) {
-  const point = points.find((each) => each.row === row);
-  if (!point) return;
-  setActive(row);
-  const about = data.rows[row];
-  const list = make("dl");
-  const names = [axes.x.name, axes.y.name, "images/s", "top-1", "batch-latency"];
-  for (const column of new Set(names.map((name) => columns.get(name)).filter(Boolean))) {
-    const detail = column.details?.[row] ? ` (${column.details[row]})` : "";
-    list.append(make("dt", {}, column.title), make("dd", {}, `${textOf(column, row)}${detail}`));
-  }
-  const flags = about.problems.map((problem) => make("div", { class: "bad" }, problem));
-  const marks = data.footnotes.filter((note) => about.marks.includes(note.mark));
-  tip.replaceChildren(
-    make("strong", {}, about.title),
-    list,
-    textOf(columns.get("pipeline"), row),
-    ...flags,
-    ...about.unranked.map((why) => make("div", { class: "doubt" }, why)),
-    ...marks.map((note) => make("div", { class: "doubt" }, `${note.mark}: ${note.text}`)),
-  );
-  tip.hidden = false;
-  placeTip(point);
-}
-
-// Beside the point where there is room, else below it.
-function placeTip({ x, y }) {
-  const room = chart.clientWidth - tip.offsetWidth;
-  const left = [x + 14, x - 14 - tip.offsetWidth].find((each) => each >= 0 && each <= room);
-  tip.style.left = `${left ?? Math.min(Math.max(0, x - tip.offsetWidth / 2), Math.max(0, room))}px`;
-  tip.style.top = `${left === undefined ? y + 14 : Math.max(0, y - tip.offsetHeight / 2)}px`;
-}
-
-function setActive(row) {
-  for (const point of points) {
-    point.element.classList.toggle("active", point.row === row);
-    point.element.setAttribute("tabindex", point.row === row ? 0 : -1);
-  }
-  built.get(active)?.classList.remove("active");
-  built.get(row)?.classList.add("active");
-  active = row;
-}
-
-function hideTip() {
-  tip.hidden = true;
-  for (const point of points) point.element?.classList.remove("active");
-  built.get(active)?.classList.remove("active");
 }
 

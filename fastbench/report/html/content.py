@@ -20,7 +20,7 @@ from fastbench.core.errors import RecordError
 from fastbench.records.advice import NAMES, advise, advise_all
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.html.row_panel import facts_of
+from fastbench.report.html.row_panel import panel_of
 from fastbench.report.sheet.footnotes import facts, is_comparable, usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Bounds, Column, Row, Value
     from fastbench.report.sheet.sheet import Line, Sheet
 
-    Cell: TypeAlias = "tuple[Value, str, str, Bounds]"
+    CellParts: TypeAlias = "tuple[Value, str, str, Bounds]"
 
 __all__ = ["FACTORS", "PIPELINE", "describe"]
 
@@ -93,7 +93,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
     }
 
 
-def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
+def _read(row: Row) -> tuple[dict[str, CellParts], dict[str, Any]]:
     """A row's cells by column, and what else is said of it."""
     try:
         return {name: _cell(row, column) for name, column in COLUMNS.items()}, {
@@ -101,13 +101,13 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
             "status": row.status,
             "problems": row.reasons,
             "doubts": [] if row.invalid else [_doubt(advice) for advice in advise(row.record)],
-            "facts": facts_of(row),
+            "facts": panel_of(row),
         }
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RecordError(f"{row.path} is a damaged record ({error}). Measure again.") from error
 
 
-def _cell(row: Row, column: Column) -> Cell:
+def _cell(row: Row, column: Column) -> CellParts:
     value, bounds = row.value(column), row.bounds(column)
     return (
         value,
@@ -184,7 +184,7 @@ def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:
     return [*names[:place], PIPELINE, *names[place:]]
 
 
-def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict[str, Any]]:
+def _columns(rows: Sequence[Row], cells: Sequence[dict[str, CellParts]]) -> list[dict[str, Any]]:
     """The columns that any row has a value of; the pictures stand behind the throughput."""
     described = []
     for name, column in COLUMNS.items():
@@ -196,7 +196,7 @@ def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict
     return described
 
 
-def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
+def _column(column: Column, cells: Sequence[CellParts]) -> dict[str, Any]:
     values, texts, details, bounds = map(list, zip(*cells, strict=True))
     is_number = all(isinstance(value, int | float) for value in values if value is not None)
     return {
@@ -217,7 +217,7 @@ def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:
-    """The pictures' column: in order of the share of the ceiling; its words are the verdicts."""
+    """The pictures' column: in order of the share of the ceiling; its words say what limits it."""
     return {
         "name": PIPELINE,
         "title": PIPELINE,
@@ -230,11 +230,11 @@ def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:
         "best": "",
         "factor": 1,
         "values": [row.value(COLUMNS["of-ceiling"]) for row in rows],
-        "texts": [_verdict(row) for row in rows],
+        "texts": [_bound_in_words(row) for row in rows],
     }
 
 
-def _verdict(row: Row) -> str:
+def _bound_in_words(row: Row) -> str:
     if row.status == INVALID:
         return "INVALID: its numbers contradict each other"
-    return row.record.verdict or "loader and model were not both measured alone"
+    return row.record.bound_in_words or "loader and model were not both measured alone"

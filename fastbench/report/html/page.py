@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["embed", "render"]
 
 TITLE: Final = "fastbench report"
-_SCRIPT: Final = ("data.js", "table.js", "chart.js", "page.js")
+_SCRIPT: Final = ("data.js", "table.js", "axes.js", "tip.js", "chart.js", "page.js")
 _LEVEL: Final = 1
 """Digits of step times hardly shrink: level 6 takes four times as long for 8 % less."""
 

@@ -14,19 +14,19 @@ from fastbench.core.units import (
     format_rate,
     format_seconds,
 )
-from fastbench.records.conditions import short_commit
+from fastbench.records.differences import short_commit
 from fastbench.records.gates import compare_pixels
 
 if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
 
-__all__ = ["facts_of"]
+__all__ = ["panel_of"]
 
 _DIGEST_DIGITS: Final = 10
 
 
-def facts_of(row: Row) -> list[tuple[str, str]]:
+def panel_of(row: Row) -> list[tuple[str, str]]:
     """What is known of a row by topic, `(topic, words)`; what is not known is not said."""
     facts = [
         ("how it ran", "" if row.invalid else _how_it_ran(row.record)),
@@ -44,7 +44,7 @@ def facts_of(row: Row) -> list[tuple[str, str]]:
 
 def _how_it_ran(record: Record) -> str:
     throughput, warm_up, telemetry = record.throughput, record.warm_up, record.telemetry
-    facts = [record.verdict] if record.verdict else []
+    facts = [record.bound_in_words] if record.bound_in_words else []
     rates = ", ".join(map(format_rate, throughput.rates))
     facts.append(f"{'windows' if len(throughput.rates) > 1 else 'one window'} of {rates} images/s")
     steps = counted(len(throughput.step_times_s), "step")

@@ -13,6 +13,7 @@ from fastbench.core.units import format_percent
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import row_names, style
+from fastbench.report.plots.caption import caption_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def figure(records: Sequence[Record]) -> Figure:
     width = 1.2 + _GROUP_INCHES * span
     made = style.new_figure(width, 0.5 + 3.5 * num_rows)
     rows = made.subplots(num_rows, 1, squeeze=False)[:, 0]
-    said = row_names.conditions(scored)
+    said = caption_of(scored)
     names = row_names.names(scored, always=("model",))
     for i, axes in enumerate(rows):
         part = slice(i * per_row, (i + 1) * per_row)

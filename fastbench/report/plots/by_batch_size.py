@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import percentile
 from fastbench.report.plots import row_names, style
+from fastbench.report.plots.caption import caption_of
+from fastbench.report.plots.record_in_words import threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +60,8 @@ class _Panel:
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Two panels, or the one that has several batch sizes. Raises `NothingToShowError`."""
-    sound, invalid = row_names.sound(records)
-    series, num_earlier = _series(sound)
+    valid, invalid = row_names.valid_records(records)
+    series, num_earlier = _series(valid)
     several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
     shown = several[:_MOST_SERIES]
     panels = [panel for panel in _panels(shown) if any(len(x) > 1 for x in panel.samples)]
@@ -68,9 +70,9 @@ def figure(records: Sequence[Record]) -> Figure:
             "No configuration has several batch sizes. Run with several --batch-size, or with "
             "--latency-batch-size."
         )
-    own_threads = ("threads",) if _have_own_threads(sound) else ()
+    own_threads = ("threads",) if _have_own_threads(valid) else ()
     drawn = [r for s in shown for r in s.records]
-    said = row_names.conditions(drawn, without=("batch", *own_threads))
+    said = caption_of(drawn, without=("batch", *own_threads))
     made = _draw(panels, _marked_names(shown, said.marks))
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),
@@ -100,15 +102,15 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     names = row_names.parts(records, without=("batch",))
     if _have_own_threads(records):
         for record, name in zip(records, names, strict=True):
-            name.append(row_names.threads(record))
+            name.append(threads(record))
     latest: dict[tuple[object, ...], Record] = {}
     for record in sorted(records, key=lambda record: record.created):
-        latest[*row_names.configuration(record), record.num_threads] = record
+        latest[*row_names.configuration_key(record), record.num_threads] = record
     kept = {id(record) for record in latest.values()}
     for record, name in zip(records, names, strict=True):
         if id(record) not in kept:
             continue
-        key = (*row_names.configuration(record, ("batch",)), record.num_threads)
+        key = (*row_names.configuration_key(record, ("batch",)), record.num_threads)
         series = found.setdefault(key, _Series(" · ".join(name) or record.model))
         series.records.append(record)
         series.rates[record.batch_size] = record.throughput.rates

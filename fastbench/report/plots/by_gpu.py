@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import format_rate
 from fastbench.report.plots import bars, row_names, style
-from fastbench.report.plots.row_layout import add_columns, lay_out, plan_rows
+from fastbench.report.plots.record_in_words import is_on_gpu, machine
+from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,28 +32,28 @@ _HEIGHT: Final = 0.24
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by GPU, in groups by configuration. Raises `NothingToShowError`."""
-    sound, invalid = row_names.sound(records)
-    on_gpu = [record for record in sound if row_names.is_on_gpu(record)]
+    valid, invalid = row_names.valid_records(records)
+    on_gpu = [record for record in valid if is_on_gpu(record)]
     if not on_gpu:
         raise style.NothingToShowError("No valid row ran on a GPU. Measure on one.")
     machines: dict[tuple[str, ...], set[str]] = {}
     for record in on_gpu:
-        machines.setdefault(_key(record), set()).add(row_names.machine(record))
+        machines.setdefault(_key(record), set()).add(machine(record))
     shared = [record for record in on_gpu if len(machines[_key(record)]) > 1]
     if not shared:
         raise style.NothingToShowError(
             "No configuration was measured on two GPUs. Run the same command on another one."
         )
-    plan = plan_rows(shared, "machine", lambda record: record.throughput.images_per_s)
-    rows = lay_out(plan.groups, width=_WIDTH, row_height=0.36)
+    grouped = group_rows(shared, "machine", lambda record: record.throughput.images_per_s)
+    rows = lay_out(grouped.groups, width=_WIDTH, row_height=0.36)
     (axes,) = rows.panels
-    for y, record in zip(rows.ys, plan.records, strict=True):
+    for y, record in zip(rows.ys, grouped.records, strict=True):
         bars.draw_bar(axes, y, record, _HEIGHT)
-    highest = max(max(record.throughput.rates) for record in plan.records)
+    highest = max(max(record.throughput.rates) for record in grouped.records)
     style.scale_axis(axes, "x", 0, highest, from_zero=True)
     axes.set_xlabel("images/s")
-    taken = add_columns(axes, rows.ys, _columns(plan.records))
-    if bars.any_fails(plan.records):
+    taken = add_columns(axes, rows.ys, _columns(grouped.records))
+    if bars.any_fails(grouped.records):
         patches = [bars.handle(**bars.BAR), bars.handle(**bars.FAILS)]
         labels = ["end to end", bars.FAILS_NAME]
         style.add_legend(axes, patches, labels, _WIDTH - rows.left - taken - 0.3)
@@ -60,13 +61,13 @@ def figure(records: Sequence[Record]) -> Figure:
     notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
     rows.finish(
         "Throughput by GPU, the same configuration on each",
-        [*plan.caption, " ".join([_meaning(plan.records), *invalid, *notes, *plan.notes])],
+        [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *notes, *grouped.notes])],
     )
     return rows.figure
 
 
 def _key(record: Record) -> tuple[str, ...]:
-    return row_names.configuration(record, ("machine",))
+    return row_names.configuration_key(record, ("machine",))
 
 
 def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:

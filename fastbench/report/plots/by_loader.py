@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import format_percent, format_rate
 from fastbench.report.plots import bars, row_names, style
-from fastbench.report.plots.row_layout import add_columns, lay_out, plan_rows
+from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,26 +39,26 @@ _ALONE: Final[dict[str, dict[str, Any]]] = {
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by loader, in groups by what else differs. Raises `NothingToShowError`."""
-    sound, invalid = row_names.sound(records)
-    if not sound:
+    valid, invalid = row_names.valid_records(records)
+    if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
-    plan = plan_rows(sound, "loader", lambda record: record.throughput.images_per_s)
-    rows = lay_out(plan.groups, width=_WIDTH)
+    grouped = group_rows(valid, "loader", lambda record: record.throughput.images_per_s)
+    rows = lay_out(grouped.groups, width=_WIDTH)
     (axes,) = rows.panels
-    highest = max(max(record.throughput.rates) for record in plan.records)
-    ceilings = [rate for record in plan.records for rate in record.ceilings.values()]
+    highest = max(max(record.throughput.rates) for record in grouped.records)
+    ceilings = [rate for record in grouped.records for rate in record.ceilings.values()]
     limit = 1.06 * min(max([highest, *ceilings]), _MOST_ABOVE * highest)
-    for y, record in zip(rows.ys, plan.records, strict=True):
+    for y, record in zip(rows.ys, grouped.records, strict=True):
         _draw_ceilings(axes, y, record, limit)
         bars.draw_bar(axes, y, record, _FRONT)
     style.scale_axis(axes, "x", 0, limit, from_zero=True)
     axes.set_xlim(0, limit)
     axes.set_xlabel("images/s")
-    taken = add_columns(axes, rows.ys, _columns(plan.records))
-    _add_legend(axes, plan.records, _WIDTH - rows.left - taken - 0.3)
+    taken = add_columns(axes, rows.ys, _columns(grouped.records))
+    _add_legend(axes, grouped.records, _WIDTH - rows.left - taken - 0.3)
     rows.finish(
         "End-to-end throughput by loader, and its ceilings",
-        [*plan.caption, " ".join([_meaning(plan.records), *invalid, *plan.notes])],
+        [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *grouped.notes])],
     )
     return rows.figure
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.stats import MIN_SAMPLES, supported_percentile
 from fastbench.core.units import NOT_AVAILABLE, format_milliseconds
 from fastbench.report.plots import row_names, style
-from fastbench.report.plots.row_layout import add_columns, lay_out, plan_rows
+from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,19 +35,19 @@ _MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """A strip a row of batch latency, and of step time. Raises `NothingToShowError`."""
-    sound, invalid = row_names.sound(records)
-    if not sound:
+    valid, invalid = row_names.valid_records(records)
+    if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
-    plan = plan_rows(sound, None)
+    grouped = group_rows(valid, None)
     panels: list[tuple[str, Callable[[Record], list[float]]]] = [
         ("batch latency, ms", lambda record: record.latency.samples_s),
         ("step time, ms", lambda record: record.throughput.step_times_s),
     ]
-    panels = [panel for panel in panels if any(panel[1](record) for record in plan.records)]
-    rows = lay_out(plan.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
+    panels = [panel for panel in panels if any(panel[1](record) for record in grouped.records)]
+    rows = lay_out(grouped.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
     taken = 0.0
     for axes, (label, samples_of) in zip(rows.panels, panels, strict=True):
-        samples = [samples_of(record) for record in plan.records]
+        samples = [samples_of(record) for record in grouped.records]
         for y, of_row in zip(rows.ys, samples, strict=True):
             _draw_strip(axes, y, of_row)
         everything = [1e3 * value for of_row in samples for value in of_row]
@@ -63,7 +63,7 @@ def figure(records: Sequence[Record]) -> Figure:
     )
     rows.finish(
         "Batch latency and step time",
-        [*plan.caption, " ".join([meaning, *invalid, *plan.notes])],
+        [*grouped.caption, " ".join([meaning, *invalid, *grouped.notes])],
     )
     return rows.figure
 

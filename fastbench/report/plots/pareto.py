@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.records.gates import failures_of
 from fastbench.report.columns.column import Row
 from fastbench.report.plots import bars, row_names, style
+from fastbench.report.plots.caption import caption_of
+from fastbench.report.plots.record_in_words import image_set, is_among_all
 from fastbench.report.sheet.footnotes import facts, is_comparable, usual
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
 def figure(records: Sequence[Record]) -> Figure:
     """The plot of the rows that have an accuracy. Raises `NothingToShowError`."""
     comparable, left_out = _comparable(records)
-    said = row_names.conditions(comparable)
+    said = caption_of(comparable)
     points = _points(comparable, said.marks)
     meaning = "Bars: 95 % interval of top-1 (Wilson), and the spread of the windows' throughputs."
     if points.front and len(points.x) > 1:
@@ -92,19 +94,19 @@ def figure(records: Sequence[Record]) -> Figure:
 
 def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The rows whose top-1 is of the same images, the most there are; a sentence on the others."""
-    sound, notes = row_names.sound(records)
-    scored = [record for record in sound if record.accuracy]
+    valid, notes = row_names.valid_records(records)
+    scored = [record for record in valid if record.accuracy]
     if not scored:
         raise style.NothingToShowError("No valid row has an accuracy. Run with labelled images.")
-    if missing := len(sound) - len(scored):
+    if missing := len(valid) - len(scored):
         notes.append(f"Left out, without accuracy: {missing} of {len(records):,} rows.")
-    sets = Counter(map(row_names.image_set, scored))
+    sets = Counter(map(image_set, scored))
     most = sets.most_common(1)[0][0]
-    alike = [record for record in scored if row_names.image_set(record) == most]
+    alike = [record for record in scored if image_set(record) == most]
     if unlike := len(scored) - len(alike):
         notes.append(f"Left out, of other images: {unlike} of {len(records):,} rows.")
-    usual = Counter(map(row_names.is_among_all, alike)).most_common(1)[0][0]
-    found = [record for record in alike if row_names.is_among_all(record) == usual]
+    most_are = Counter(map(is_among_all, alike)).most_common(1)[0][0]
+    found = [record for record in alike if is_among_all(record) == most_are]
     if unlike := len(alike) - len(found):
         notes.append(f"Left out, predicted among other classes: {unlike} of {len(records):,} rows.")
     return found, notes
@@ -121,8 +123,8 @@ def _points(records: list[Record], marks: Sequence[str]) -> _Points:
     x = [record.throughput.images_per_s for record in records]
     y = [100 * record.accuracy.top1 for record in records if record.accuracy]
     is_ranked = _is_ranked(records)
-    sound = [i for i, record in enumerate(records) if is_ranked[i] and not failures_of(record)]
-    front = [sound[i] for i in pareto_front([x[i] for i in sound], [y[i] for i in sound])]
+    passing = [i for i, record in enumerate(records) if is_ranked[i] and not failures_of(record)]
+    front = [passing[i] for i in pareto_front([x[i] for i in passing], [y[i] for i in passing])]
     telling = row_names.varying(records)
     # What the markers say need not be said at each of them, if it leaves something to be said.
     by = next(
@@ -254,7 +256,7 @@ def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float
     import numpy as np
     from matplotlib.patheffects import withStroke
 
-    from fastbench.report.plots.place_labels import place_labels
+    from fastbench.report.plots.label_placement import place_labels
 
     figure = axes.figure
     pixel = figure.dpi / 72  # pixels in a point

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.report.plots import row_names, style
+from fastbench.report.plots.caption import caption_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["MOST_ROWS", "Plan", "Rows", "add_columns", "lay_out", "plan_rows"]
+__all__ = ["MOST_ROWS", "RowChart", "RowGroups", "add_columns", "group_rows", "lay_out"]
 
 MOST_ROWS: Final = 60
 """More do not fit a page: further rows are left out, and the caption says so."""
@@ -33,7 +34,7 @@ _GAP: Final = 0.14  # inches between columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RowGroups:
     """Which records are rows, in order, and the titles of their groups with the rows' names.
 
     A title is empty where there is nothing to say. `notes` are for the caption.
@@ -46,7 +47,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowChart:
     """An empty plot with its rows: `ys` are their middles, in inches down from the top.
 
     `height` is that of all rows, `left` how many inches the names take.
@@ -63,9 +64,9 @@ class Rows:
         style.finish(self.figure, title, caption, (self.panels[0], self.height))
 
 
-def plan_rows(
+def group_rows(
     records: Sequence[Record], by: str | None, rank: Callable[[Record], float] | None = None
-) -> Plan:
+) -> RowGroups:
     """Rows in groups that differ in nothing but `by` (see `row_names.varying`), the highest first.
 
     Without `by`, or where that puts each row into a group of its own, all are one group.
@@ -76,7 +77,7 @@ def plan_rows(
     if rank is not None:
         grouped = [sorted(group, key=rank, reverse=True) for group in grouped]
     ordered = [record for group in grouped for record in group][:MOST_ROWS]
-    said = row_names.conditions(ordered)
+    said = caption_of(ordered)
     mark_of = {id(record): mark for record, mark in zip(ordered, said.marks, strict=True)}
     titles = row_names.parts(ordered, without=(by,) if by else ())
     title_of = {id(record): part for record, part in zip(ordered, titles, strict=True)}
@@ -90,13 +91,15 @@ def plan_rows(
     notes = []
     if len(ordered) < len(records):
         notes = [f"The first {len(ordered)} of {len(records):,} rows; name fewer for the others."]
-    return Plan(records=ordered, groups=groups, caption=[said.shared, *said.footnotes], notes=notes)
+    return RowGroups(
+        records=ordered, groups=groups, caption=[said.shared, *said.footnotes], notes=notes
+    )
 
 
 def _group(records: Sequence[Record], by: str | None) -> list[list[Record]]:
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        key = row_names.configuration(record, (by,)) if by else ()
+        key = row_names.configuration_key(record, (by,)) if by else ()
         groups.setdefault(key, []).append(record)
     return list(groups.values())
 
@@ -107,23 +110,23 @@ def lay_out(
     width: float,
     num_panels: int = 1,
     row_height: float = 0.4,
-) -> Rows:
+) -> RowChart:
     """Rows by the titles of their groups and their names; so many panels side by side."""
-    plan: list[tuple[float, list[str], bool]] = []  # height, lines, whether a heading
+    stacked: list[tuple[float, list[str], bool]] = []  # height, lines, whether a heading
     for title, names in groups:
         if title:
             lines = style.wrap(title, width - 0.3, 9, "bold")
-            plan.append((_HEADING_LINE * len(lines) + 0.14, lines, True))
+            stacked.append((_HEADING_LINE * len(lines) + 0.14, lines, True))
         for name in names:
             lines = style.fold(name, _NAME_CHARS)
-            plan.append((max(row_height, _LINE * len(lines) + 0.1), lines, False))
-    total = sum(height for height, _, _ in plan) + 0.06
+            stacked.append((max(row_height, _LINE * len(lines) + 0.1), lines, False))
+    total = sum(height for height, _, _ in stacked) + 0.06
     figure = style.new_figure(width, total + 0.75)
     panels = list(figure.subplots(1, num_panels, squeeze=False, sharey=True)[0])
     ys: list[float] = []
     labels: list[str] = []
     top = 0.03
-    for height, lines, is_heading in plan:
+    for height, lines, is_heading in stacked:
         if is_heading:
             _add_heading(figure, panels[0], top + height, lines)
         else:
@@ -137,7 +140,7 @@ def lay_out(
         axes.grid(axis="x")
     panels[0].set_yticks(ys, labels, fontsize=_NAME_SIZE)
     widths = [style.text_width(x, _NAME_SIZE) for text in labels for x in text.split("\n")]
-    return Rows(figure, panels, ys, total, max(widths) + 0.25)
+    return RowChart(figure, panels, ys, total, max(widths) + 0.25)
 
 
 def _add_heading(figure: Figure, axes: Axes, bottom: float, lines: list[str]) -> None:

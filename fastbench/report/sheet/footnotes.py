@@ -1,9 +1,9 @@
 """What do the rows of a table have in common, and which row stands apart? Footnotes a, b, c.
 
-`comparing.py` knows what makes two records unlike; a table adds what tells its rows apart (device,
-model, loader, software) and how they were made (`--quick`, the version of the file). What differs
-and is neither a column nor a heading of the table is flagged on the rows that stand apart from the
-others: nothing is mixed silently.
+`differences.py` knows what makes two records unlike; a table adds what tells its rows apart
+(device, model, loader, software) and how they were made (`--quick`, the version of the file). What
+differs and is neither a column nor a heading of the table is flagged on the rows that stand apart
+from the others: nothing is mixed silently.
 
 Rows are ranked against each other only on the same images, which their loaders read, among the same
 classes, with the same page cache, and not a first look against a result.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import NOT_AVAILABLE, format_bytes
-from fastbench.records.conditions import PREPROCESS, conditions
+from fastbench.records.differences import PREPROCESS, must_be_alike
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,8 +27,8 @@ __all__ = [
     "IN_SIGHT",
     "Footnote",
     "facts",
-    "footnotes",
     "is_comparable",
+    "make_footnotes",
     "usual",
     "what_is_common",
     "why_not_comparable",
@@ -77,7 +77,7 @@ class Footnote:
 def facts(row: Row) -> dict[str, Any]:
     """What rows of one table should have in common, by name; None where a record does not know."""
     record = row.record
-    known = conditions(record)
+    known = must_be_alike(record)
     preprocess = tuple(
         (name.removeprefix(PREPROCESS), _text(value))
         for name, value in known.items()
@@ -141,7 +141,7 @@ def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]
     ]
 
 
-def footnotes(
+def make_footnotes(
     every: Sequence[dict[str, Any]], shown: Collection[str]
 ) -> tuple[list[Footnote], list[list[Footnote]]]:
     """All footnotes, and those of each row; `shown` are the names of the columns in sight."""

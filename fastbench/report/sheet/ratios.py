@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
-from fastbench.records.conditions import PREPROCESS, conditions
+from fastbench.records.differences import PREPROCESS, must_be_alike
 from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _is_like(a: Row, b: Row, contrast: Column) -> bool:
     """
     if bool(a.record.config.get("quick")) != bool(b.record.config.get("quick")):
         return False
-    its, other = conditions(a.record), conditions(b.record)
+    its, other = must_be_alike(a.record), must_be_alike(b.record)
     names = [name for name in its if name == "page cache" or name.startswith(PREPROCESS)]
     if contrast.name == "page-cache":
         names.remove("page cache")

@@ -1,9 +1,9 @@
 """Rows of a report -> a sheet: columns, groups, cells, what is best, and what must be said of it.
 
-A sheet is what every format prints (`formats.py`, `terminal.py`). It holds texts and raw values
-side by side, and decides all that a format must not: which columns it gets (`picking.py`), which
-rows may be ranked against each other, which value is the best, which row needs a footnote
-(`unlike.py`).
+A sheet is what every format prints (`export.py`, `terminal.py`, the page). It holds texts and raw
+values side by side, and decides all that a format must not: which columns it gets
+(`pick_columns.py`), which rows may be ranked against each other, which value is the best, which row
+needs a footnote (`footnotes.py`).
 
 What it does not know: whether the best is better than the next beyond chance.
 """
@@ -19,8 +19,8 @@ from fastbench.report.columns.registry import COLUMNS, Choice, choose
 from fastbench.report.sheet.footnotes import (
     Footnote,
     facts,
-    footnotes,
     is_comparable,
+    make_footnotes,
     usual,
     what_is_common,
 )
@@ -101,7 +101,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     Raises `UsageError` for columns, sides or devices that are not there.
     """
     choices = choose(view.columns)
-    rows, complaints = _sound(rows, [choice.column for choice in choices], view)
+    rows, complaints = _undamaged(rows, [choice.column for choice in choices], view)
     if not rows:
         return None, complaints
     values = sides(rows, view.contrast, view.baseline) if view.contrast else []
@@ -116,7 +116,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     headings = [column for column in grouping if view.by or _varies(rows, column)]
     shown = {column.name for column in (*columns, *headings)}
     every = [facts(row) for row in rows]
-    notes, of_rows = footnotes(every, shown)
+    notes, of_rows = make_footnotes(every, shown)
     lines = [
         Line(row=row, cells=[_cell(row, column) for column in columns], footnotes=its_notes)
         for row, its_notes in zip(rows, of_rows, strict=True)
@@ -136,14 +136,14 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     return dataclasses.replace(sheet, remarks=_remarks(sheet, choices, values, view)), complaints
 
 
-def _sound(
+def _undamaged(
     rows: Sequence[Row], columns: Iterable[Column], view: View
 ) -> tuple[list[Row], list[str]]:
     """The rows whose figures can be: what is needed of each is read here for the first time."""
     labels = [column for column in COLUMNS.values() if column.is_label]
     needed = {column.name: column for column in (*labels, COLUMNS["images/s"], *columns)}
     needed |= {column.name: column for column in (view.sort, view.contrast) if column}
-    sound, complaints = [], []
+    undamaged, complaints = [], []
     for row in rows:
         try:
             hash(tuple(facts(row).values()))
@@ -153,8 +153,8 @@ def _sound(
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             complaints.append(f"{row.path} is a damaged record ({error}). Measure again.")
         else:
-            sound.append(row)
-    return sound, complaints
+            undamaged.append(row)
+    return undamaged, complaints
 
 
 def _cell(row: Row, column: Column) -> Cell:

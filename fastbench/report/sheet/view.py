@@ -1,4 +1,4 @@
-"""view"""
+"""What somebody asks to see of a report's rows: columns, order, groups, prices."""
 
 from __future__ import annotations
 

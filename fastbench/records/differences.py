@@ -3,7 +3,7 @@
 Records that differ in batch size, images, dtype, page cache, preprocessing or reference are
 *unlike*: a ratio of theirs says nothing of the rest. Everything else that differs is what changed.
 
-What it does not know: what no record holds, such as the temperature of the room.
+What it does not know: what no record holds, such as the temperature of the air.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "PREPROCESS",
     "Difference",
-    "conditions",
     "device_name",
     "environment_differences",
     "facts_of_environment",
+    "must_be_alike",
     "setting_differences",
     "short_commit",
-    "split_conditions",
+    "split_unlike",
 ]
 
 _ABOUT_THE_ROW: Final = (
@@ -61,7 +61,7 @@ _RESOLVED: Final = frozenset(
 """Knobs whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
 
 PREPROCESS: Final = "preprocess: "
-"""How the names of the conditions begin that are of the preprocessing."""
+"""How the names of what must be alike begin that are of the preprocessing."""
 
 _SHOWN_DIGITS: Final = 10
 
@@ -78,7 +78,7 @@ class Difference:
     b: Any
 
 
-def conditions(record: Record) -> dict[str, Any]:
+def must_be_alike(record: Record) -> dict[str, Any]:
     """What must not differ between two records, by name; None where the record does not know."""
     found: dict[str, Any] = {
         "batch size": record.batch_size,
@@ -91,12 +91,12 @@ def conditions(record: Record) -> dict[str, Any]:
     return {**found, "reference": record.parity.reference if record.parity else None}
 
 
-def split_conditions(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:
-    """The conditions that are not the same: what makes the two unlike, and what one does not know.
+def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:
+    """What must be alike and is not: what makes the two unlike, and what one does not know.
 
     What a record does not know, as one of an old version, is not known to be unlike.
     """
-    of_a, of_b = conditions(a), conditions(b)
+    of_a, of_b = must_be_alike(a), must_be_alike(b)
     unlike: list[Difference] = []
     unknown: list[Difference] = []
     for name in dict.fromkeys((*of_a, *of_b)):

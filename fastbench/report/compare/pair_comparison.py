@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import log_ratio_interval, percentile
-from fastbench.records.conditions import (
+from fastbench.records.differences import (
     Difference,
     environment_differences,
     setting_differences,
-    split_conditions,
+    split_unlike,
 )
 from fastbench.records.validity import find_contradictions
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 __all__ = [
     "EQUAL",
     "FASTER",
-    "INVALID",
+    "INVALID_PAIR",
     "SLOWER",
     "UNLIKE",
     "UNSURE",
-    "Comparison",
     "Figure",
-    "compare",
+    "PairComparison",
+    "compare_records",
     "compare_runs",
     "format_ratio",
 ]
@@ -55,7 +55,7 @@ FASTER: Final = "faster"
 EQUAL: Final = "equal"
 UNSURE: Final = "unsure"
 UNLIKE: Final = "unlike"
-INVALID: Final = "invalid"
+INVALID_PAIR: Final = "invalid"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class PairComparison:
     """The runs of two configurations held against each other (see the module for `ratio`).
 
     `interval` is the ratio's 95 % interval, None for one run a side where one has one window.
@@ -139,14 +139,14 @@ class Comparison:
         says how large a one there may be.
         """
         if self.invalid:
-            return INVALID
+            return INVALID_PAIR
         if self.unlike:
             return UNLIKE
         return self.pace
 
     @property
     def pace(self) -> str:
-        """`word`, whether the records are sound and alike or not."""
+        """`word`, whether the records are valid and alike or not."""
         if self.interval is None:
             return UNSURE
         if not self.is_certain:
@@ -182,16 +182,16 @@ class Comparison:
         return "one window a side" if len(single) == 2 else f"one window in {single[0]}"
 
 
-def compare(a: Record, b: Record) -> Comparison:
+def compare_records(a: Record, b: Record) -> PairComparison:
     """Hold record B against record A."""
     return compare_runs([a], [b])
 
 
-def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
+def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> PairComparison:
     """Hold the runs of B against those of A; the runs of a side are of one configuration."""
     ratio, interval = _ratio(a, b)
-    unlike, unknown = split_conditions(a[0], b[0])
-    return Comparison(
+    unlike, unknown = split_unlike(a[0], b[0])
+    return PairComparison(
         runs_a=a,
         runs_b=b,
         ratio=ratio,

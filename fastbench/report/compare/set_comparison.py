@@ -1,9 +1,9 @@
 """Two sets of runs, before and after: what changed, how many rows are slower, and by how much?
 
-A row is a pair of configurations (see `pairing.py`), compared by itself (see `comparing.py`). Over
-all rows that are sound and alike stands the geometric mean of their ratios, with Student's interval
-of the logarithms: its unit is the row, so it has the scatter from run to run as well as what the
-change does to one row and not to another. It is an answer for rows like these.
+A row is a pair of configurations (see `pairing.py`), compared by itself (see `pair_comparison.py`).
+Over all rows that are valid and alike stands the geometric mean of their ratios, with Student's
+interval of the logarithms: its unit is the row, so it has the scatter from run to run as well as
+what the change does to one row and not to another. It is an answer for rows like these.
 
 What it does not know: a drift that all of B shares, measured after all of A, looks like a change.
 And of equal rows one in twenty looks faster or slower at 95 %, by chance alone.
@@ -19,27 +19,27 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.errors import RecordError
 from fastbench.core.stats import geometric_mean_interval
 from fastbench.core.units import counted
-from fastbench.records.conditions import PREPROCESS, Difference, facts_of_environment
-from fastbench.report.compare.ratio import (
+from fastbench.records.differences import PREPROCESS, Difference, facts_of_environment
+from fastbench.report.compare.pair_comparison import (
     EQUAL,
     FASTER,
-    INVALID,
+    INVALID_PAIR,
     SLOWER,
     UNLIKE,
     UNSURE,
-    Comparison,
+    PairComparison,
     compare_runs,
     format_ratio,
 )
-from fastbench.report.compare.worsening import worsening
+from fastbench.report.compare.worsening import find_worsening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fastbench.records.record import Record
-    from fastbench.report.compare.pair_up import Lone, Pair, Pairs, Run
+    from fastbench.report.compare.pairing import Lone, Pair, PairedSets, Run
 
-__all__ = ["Row", "SetComparison", "SharedDifference", "compare_sets", "in_words"]
+__all__ = ["ComparedPair", "SetComparison", "SharedDifference", "compare_sets", "in_words"]
 
 _ALWAYS_NAMED: Final = (
     *("model", "loader", "dtype", "batch size", "compile", "device", "threads"),
@@ -53,13 +53,13 @@ _MANY_VALUES: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ComparedPair:
     """One pair, compared; `label` says in what its configuration is not that of the other rows,
     and where that goes without saying what it is.
     """
 
     pair: Pair
-    comparison: Comparison
+    comparison: PairComparison
     label: str
 
     @property
@@ -69,10 +69,10 @@ class Row:
 
     @functools.cached_property
     def worse(self) -> list[str]:
-        """In what predictions got worse beyond chance, in words; of sound and alike runs only."""
-        if self.comparison.word in (INVALID, UNLIKE):
+        """In what predictions got worse beyond chance, in words; of valid and alike runs only."""
+        if self.comparison.word in (INVALID_PAIR, UNLIKE):
             return []
-        return worsening(self.comparison)
+        return find_worsening(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,15 @@ class SetComparison:
 
     name_a: str
     name_b: str
-    rows: list[Row]
+    rows: list[ComparedPair]
     only_a: list[Lone]
     only_b: list[Lone]
     shared: list[str]
 
     @property
-    def comparable(self) -> list[Row]:
-        """The rows that are sound and alike."""
-        return [row for row in self.rows if row.comparison.word not in (INVALID, UNLIKE)]
+    def comparable(self) -> list[ComparedPair]:
+        """The rows that are valid and alike."""
+        return [row for row in self.rows if row.comparison.word not in (INVALID_PAIR, UNLIKE)]
 
     @property
     def counts(self) -> Counter[str]:
@@ -150,7 +150,7 @@ class SetComparison:
         if counts[SLOWER]:
             return f"{counts[SLOWER]:,} of {num:,} {rows} slower"
         # Where none is slower, it is said of how many rows nobody knows.
-        open_ = counts[UNSURE] + counts[UNLIKE] + counts[INVALID]
+        open_ = counts[UNSURE] + counts[UNLIKE] + counts[INVALID_PAIR]
         rest = f", {open_:,} of {num:,} {rows} not judged" if open_ else ""
         if counts[FASTER]:
             return f"{counts[FASTER]:,} of {num:,} {rows} faster, none slower{rest}"
@@ -162,7 +162,7 @@ class SetComparison:
         num = len(self.rows)
         parts = ", ".join(
             f"{self.counts[word]:,} {word}"
-            for word in (SLOWER, FASTER, EQUAL, UNSURE, UNLIKE, INVALID)
+            for word in (SLOWER, FASTER, EQUAL, UNSURE, UNLIKE, INVALID_PAIR)
             if self.counts[word] or word in (SLOWER, FASTER)
         )
         text = f"{counted(num, 'row')}: {parts}"
@@ -180,17 +180,17 @@ class SetComparison:
         """All records of side `a` or `b` that have a partner."""
         return [run.record for row in self.rows for run in getattr(row.pair, side)]
 
-    def sorted_rows(self, by: str) -> list[Row]:
+    def sorted_rows(self, by: str) -> list[ComparedPair]:
         """The rows, the slowest first and what does not compare last; or by `configuration`."""
         if by == "configuration":
             return sorted(self.rows, key=lambda row: _order(row.configuration))
-        last = {UNLIKE: 1, INVALID: 2}
+        last = {UNLIKE: 1, INVALID_PAIR: 2}
         return sorted(
             self.rows, key=lambda row: (last.get(row.comparison.word, 0), row.comparison.ratio)
         )
 
 
-def compare_sets(found: Pairs, name_a: str, name_b: str) -> SetComparison:
+def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
     """Compare every pair.
 
     Raises `RecordError` for a record whose figures cannot be.
@@ -206,7 +206,7 @@ def compare_sets(found: Pairs, name_a: str, name_b: str) -> SetComparison:
         name_a=name_a,
         name_b=name_b,
         rows=[
-            Row(
+            ComparedPair(
                 pair=pair,
                 comparison=_compare(pair),
                 label=in_words(pair.a[0], names) or in_words(pair.a[0], _CALLED),
@@ -225,7 +225,7 @@ def in_words(run: Run, names: Iterable[str] = _ALWAYS_NAMED[:6]) -> str:
     return " · ".join(word for word in words if word)
 
 
-def _compare(pair: Pair) -> Comparison:
+def _compare(pair: Pair) -> PairComparison:
     try:
         comparison = compare_runs([run.record for run in pair.a], [run.record for run in pair.b])
         # Looked at now: it fails on the same damage.

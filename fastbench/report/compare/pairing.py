@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
-from fastbench.records.conditions import PREPROCESS, conditions, device_name
+from fastbench.records.differences import PREPROCESS, device_name, must_be_alike
 from fastbench.records.store import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["Lone", "Pair", "Pairs", "Run", "configuration", "pair_up"]
+__all__ = ["Lone", "Pair", "PairedSets", "Run", "configuration", "pair_up"]
 
 _CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", "device")
 _MACHINE: Final = "machine"
@@ -82,7 +82,7 @@ class Lone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class PairedSets:
     """All pairs, and what has no partner on the other side."""
 
     pairs: list[Pair]
@@ -90,7 +90,7 @@ class Pairs:
     only_b: list[Lone]
 
 
-def pair_up(a: Path, b: Path) -> Pairs:
+def pair_up(a: Path, b: Path) -> PairedSets:
     """Find and read what is to be compared.
 
     Raises `RecordError` for a file that is no record, a folder without one, a side that holds the
@@ -104,7 +104,7 @@ def pair_up(a: Path, b: Path) -> Pairs:
             )
     runs_a, runs_b = _read(a), _read(b)
     if len(runs_a) == len(runs_b) == 1:
-        return Pairs(pairs=[Pair(runs_a, runs_b)], only_a=[], only_b=[])
+        return PairedSets(pairs=[Pair(runs_a, runs_b)], only_a=[], only_b=[])
     every = list(runs_a[0].configuration)
     set_up = [name for name in every if name != _MACHINE]
     groups_a, groups_b = _groups(runs_a, every), _groups(runs_b, every)
@@ -122,7 +122,7 @@ def pair_up(a: Path, b: Path) -> Pairs:
             f"No record in {a} has the configuration of one in {b}: {left_a[0][0].path} differs "
             f"from the nearest in {differing}. Name two files, one of each."
         )
-    return Pairs(
+    return PairedSets(
         pairs=pairs,
         only_a=[Lone(group, _nearest(group, groups_b)) for group in left_a],
         only_b=[Lone(group, _nearest(group, groups_a)) for group in left_b],
@@ -131,7 +131,7 @@ def pair_up(a: Path, b: Path) -> Pairs:
 
 def configuration(record: Record) -> dict[str, Any]:
     """What makes a record a repeat of another, by name; the last is the machine."""
-    alike = conditions(record)
+    alike = must_be_alike(record)
     return {
         "model": record.model,
         "weights": record.weights,

@@ -9,10 +9,10 @@ from builders.runs import DATA, environment, folder_of, parity_record, run, writ
 from fastbench.cli.main import main
 from fastbench.core.errors import RecordError
 from fastbench.records.store import write_parity_record, write_record
-from fastbench.report.compare.pair_up import Pairs, pair_up
+from fastbench.report.compare.pairing import PairedSets, pair_up
 
 
-def stems(found: Pairs) -> list[tuple[list[str], list[str]]]:
+def stems(found: PairedSets) -> list[tuple[list[str], list[str]]]:
     """The names of the files of each pair."""
     return [tuple([x.path.stem for x in side] for side in (p.a, p.b)) for p in found.pairs]  # type: ignore[misc]
 
