@@ -213,7 +213,7 @@ class LoaderTraits:
     @classmethod
     def of(cls, loader: Loader) -> LoaderTraits:
         """What a loader says."""
-        workers = loader.settings.get("num_workers")
+        workers = dict(loader.settings).get("num_workers")
         return cls(
             repeatable=getattr(loader, "repeatable", cls.repeatable),
             num_workers=workers if isinstance(workers, int) and workers > 0 else cls.num_workers,
