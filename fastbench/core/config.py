@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastbench.core.errors import UsageError, did_you_mean
+from fastbench.core.loader_facts import DEFAULT_LOADER, REFERENCE_LOADER
 
 __all__ = [
     "COMPILE_MODES",
@@ -115,7 +116,7 @@ class RunConfig:
     reference: Annotated[
         str,
         Knob("loader whose float32 predictions every row is held against", "NAME|none"),
-    ] = "torchvision"
+    ] = REFERENCE_LOADER
     resize: Annotated[
         str,
         Knob(
@@ -285,7 +286,7 @@ class RunConfig:
     @property
     def timed_loader(self) -> str:
         """The one loader that `--ab` runs: the first that was asked for."""
-        return (self.loader or ("dali",))[0]
+        return (self.loader or (DEFAULT_LOADER,))[0]
 
     def other_side(self) -> RunConfig:
         """The second configuration of `--ab`.
@@ -333,7 +334,7 @@ class RunConfig:
         """The loaders of this run, each once; the reference comes first, so rows can be held
         against it as they finish.
         """
-        asked = self.loader or ("dali",)
+        asked = self.loader or (DEFAULT_LOADER,)
         reference = () if self.reference == "none" else (self.reference,)
         return tuple(dict.fromkeys((*reference, *asked)))
 

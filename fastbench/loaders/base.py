@@ -7,10 +7,8 @@ list: a sample lost, repeated or replaced fails the run.
 
 A plug-in registers its factory under the entry-point group `fastbench.loaders`; the package in
 `tests/example_plugin` is a complete one. `fastbench loaders check NAME` holds any loader to all
-that is said here. A factory may also have the attributes `decoder` and `device` (a few words, for
-`fastbench loaders`), `options` (the names of its own options) and the static methods `why_not()`
-(what is missing here for it to run, in words, or None) and `search_space(spec)` (settings that are
-worth trying, by name).
+that is said here. What else a factory and its loader may say of themselves is in `FactoryTraits`
+and `LoaderTraits`: each trait is an attribute of that name, and has a default.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -20,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from fastbench.core.errors import UsageError, did_you_mean
 
@@ -34,8 +32,10 @@ __all__ = [
     "IMAGENET",
     "Batch",
     "Factory",
+    "FactoryTraits",
     "Loader",
     "LoaderSpec",
+    "LoaderTraits",
     "Preprocess",
     "Setting",
     "take_options",
@@ -148,9 +148,9 @@ class Loader(Protocol):
     closed loader raises.
 
     `reads_images` is False where the images do not come from the files (their predictions mean
-    nothing); `settings` is what was really used, for the record; a loader that
-    prefetches for each of some workers says how many (`num_workers`). A loader that was told to be
-    `repeatable` must be; one that is not without being told has an attribute `repeatable = False`.
+    nothing). `settings` is what was really used, for the record. Two of them have a meaning here:
+    `decoder`, which begins with "none" where no JPEG is decoded while the loader is timed
+    (`core/loader_facts.py`), and `num_workers` (see `LoaderTraits`).
     """
 
     reads_images: bool
@@ -167,6 +167,57 @@ class Loader(Protocol):
 
 Factory = Callable[[LoaderSpec], Loader]
 """What makes a loader; a class will do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactoryTraits:
+    """What a factory may say of its loaders before one is opened, and what holds where it does not.
+
+    `decoder` and `device` are a few words on what turns the JPEG into pixels and where the images
+    are made, `options` the names of the loader's own; all three for `fastbench loaders`.
+    `why_not()` says in words what is missing here for it to run, beyond its package.
+    `search_space(spec)` has the settings that are worth trying, by name, the first of each being
+    where the search begins.
+    """
+
+    decoder: str | None = None
+    device: str | None = None
+    options: tuple[str, ...] = ()
+    why_not: Callable[[], str | None] = lambda: None
+    search_space: Callable[[LoaderSpec], Mapping[str, tuple[Setting, ...]]] = lambda _: {}
+
+    @classmethod
+    def of(cls, factory: object) -> FactoryTraits:
+        """What a factory says; a class may call other things by the first three names."""
+        kinds = {"decoder": str, "device": str, "options": tuple}
+        told: dict[str, Any] = {}
+        for trait in dataclasses.fields(cls):
+            value = getattr(factory, trait.name, None)
+            if value is not None and isinstance(value, kinds.get(trait.name, object)):
+                told[trait.name] = value
+        return cls(**told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderTraits:
+    """What an opened loader may say of itself, and what holds where it does not.
+
+    `repeatable` is False where a sample's pixels depend on its place in a batch; a loader that was
+    told to be repeatable must be. `num_workers`, of its `settings`, counts the workers that each
+    prefetch for themselves.
+    """
+
+    repeatable: bool = True
+    num_workers: int = 1
+
+    @classmethod
+    def of(cls, loader: Loader) -> LoaderTraits:
+        """What a loader says."""
+        workers = dict(loader.settings).get("num_workers")
+        return cls(
+            repeatable=getattr(loader, "repeatable", cls.repeatable),
+            num_workers=workers if isinstance(workers, int) and workers > 0 else cls.num_workers,
+        )
 
 
 def take_options(spec: LoaderSpec, loader: str, **defaults: Setting) -> dict[str, Setting]:

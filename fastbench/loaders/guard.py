@@ -29,7 +29,7 @@ import fastbench
 from fastbench.core.device import as_ours
 from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.loaders import builtin
-from fastbench.loaders.base import Batch
+from fastbench.loaders.base import Batch, LoaderTraits
 from fastbench.loaders.registry import BUILT_IN, title
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class CheckedLoader:
         self._ids_M = torch.arange(len(spec.paths)) if spec.device == "cpu" else None
         self.reads_images: bool = self._loader.reads_images
         self.settings: Mapping[str, Setting] = self._loader.settings
-        self.repeatable: bool = getattr(self._loader, "repeatable", True)
+        self.repeatable: bool = LoaderTraits.of(self._loader).repeatable
 
     def __iter__(self) -> Iterator[Batch]:
         """One epoch of batches."""

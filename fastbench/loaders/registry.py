@@ -1,7 +1,7 @@
-"""Names of loaders: the built-in ones here, others through the entry points `fastbench.loaders`.
+"""Loaders by name: the built-in ones, and others through the entry points `fastbench.loaders`.
 
-Whether one runs here is told by importing its module, and by asking its factory where that has a
-`why_not`. Nothing is opened for it: a pipeline costs seconds, and a device.
+Whether one runs here is told by importing its module, and by asking its factory. Nothing is opened
+for it: a pipeline costs seconds, and a device.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
-from fastbench.loaders.base import GENERAL_OPTIONS, Factory, Setting
+from fastbench.core.loader_facts import BUILT_IN
+from fastbench.loaders.base import GENERAL_OPTIONS, Factory, FactoryTraits, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
     "BUILT_IN",
-    "Entry",
     "Listed",
     "check_name",
     "check_options",
@@ -30,101 +30,7 @@ __all__ = [
     "why_not",
 ]
 
-T = TypeVar("T")
 GROUP: Final = "fastbench.loaders"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Where a built-in loader lives, what it does, and the options that are its own.
-
-    `decoder` is what turns the JPEG into pixels, `device` where the images are made; `extra` is the
-    extra of fastbench's that installs what it needs, None where that is always there.
-    """
-
-    target: str
-    summary: str
-    decoder: str
-    device: str
-    options: tuple[str, ...] = ()
-    extra: str | None = None
-
-
-BUILT_IN: Final = {
-    "dali": Entry(
-        target="fastbench.loaders.builtin.dali:DaliLoader",
-        summary="NVIDIA DALI: all on the GPU, or all in its CPU threads",
-        decoder="nvJPEG, or libjpeg-turbo",
-        device="GPU or CPU",
-        options=("hw_decoder_load", "width_hint", "height_hint"),
-    ),
-    "dali-cpu": Entry(
-        target="fastbench.loaders.builtin.dali:DaliCpuLoader",
-        summary="NVIDIA DALI: decoded in CPU threads, resized and normalised on the GPU",
-        decoder="libjpeg-turbo",
-        device="CPU and GPU",
-    ),
-    "memory": Entry(
-        target="fastbench.loaders.builtin.memory:MemoryLoader",
-        summary="decoded once into memory and replayed: what a perfect decoder would give",
-        decoder="none while it is timed",
-        device="CPU",
-    ),
-    "opencv": Entry(
-        target="fastbench.loaders.builtin.opencv:OpencvLoader",
-        summary="OpenCV decodes and resizes, in threads; its filters are not the reference's",
-        decoder="libjpeg-turbo in OpenCV",
-        device="CPU",
-        options=("filter",),
-        extra="opencv",
-    ),
-    "spdl": Entry(
-        target="fastbench.loaders.builtin.spdl:SpdlLoader",
-        summary="Meta's SPDL: FFmpeg decodes and scales, in threads",
-        decoder="FFmpeg",
-        device="CPU",
-        options=("filter",),
-        extra="spdl",
-    ),
-    "synthetic": Entry(
-        target="fastbench.loaders.builtin.synthetic:SyntheticLoader",
-        summary="random images, made once and resident on the device: the model's ceiling",
-        decoder="none",
-        device="GPU or CPU",
-    ),
-    "timm": Entry(
-        target="fastbench.loaders.builtin.timm:TimmLoader",
-        summary="timm's create_loader and evaluation transform, DataLoader workers",
-        decoder="PIL",
-        device="CPU",
-        extra="timm",
-    ),
-    "torchvision": Entry(
-        target="fastbench.loaders.builtin.torchvision:TorchvisionLoader",
-        summary="the reference: the weights' own transforms on PIL images, DataLoader workers",
-        decoder="PIL",
-        device="CPU",
-    ),
-    "torchvision-gpu": Entry(
-        target="fastbench.loaders.builtin.torchvision_gpu:TorchvisionGpuLoader",
-        summary="nvJPEG through torchvision or TorchCodec, resize on the GPU",
-        decoder="nvJPEG",
-        device="GPU",
-    ),
-    "torchvision-tensor": Entry(
-        target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
-        summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
-        decoder="libjpeg-turbo in torchvision",
-        device="CPU",
-    ),
-    "webdataset": Entry(
-        target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",
-        summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
-        decoder="PIL",
-        device="CPU",
-        extra="webdataset",
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +38,9 @@ class Listed:
     """A loader as `fastbench loaders` lists it.
 
     A plug-in's summary is the first line of its factory's docstring; `decoder`, `device` and
-    `options` are the factory's attributes of these names, where it has them. `origin` says where a
-    plug-in comes from. `why_not` is None where the loader runs here; else it says what is missing
-    and, where that helps, what installs it.
+    `options` are what the factory says of itself. `origin` says where a plug-in comes from.
+    `why_not` is None where the loader runs here; else it says what is missing and, where that
+    helps, what installs it.
     """
 
     name: str
@@ -203,23 +109,16 @@ def listing() -> list[Listed]:
 
 
 def why_not(name: str) -> str | None:
-    """Why a loader cannot run here, or None: its package is tried, and nothing is opened.
-
-    A factory that needs more than its package has a static method `why_not() -> str | None`.
-    """
+    """Why a loader cannot run here, or None: its package is tried, and nothing is opened."""
     try:
         factory = _load(name)
     except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
         command = _installs(name) if name in BUILT_IN else None
         return _why_not_imported(error) + (f"; {command}" if command else "")
-    probe = getattr(factory, "why_not", None)
-    if probe is None:
-        return None
     try:
-        reason: str | None = probe()
+        return FactoryTraits.of(factory).why_not()
     except Exception as error:  # noqa: BLE001
         return f"its why_not() raised {type(error).__name__}: {_reason(error)}"
-    return reason
 
 
 def title(name: str) -> str:
@@ -276,22 +175,17 @@ def _list_plug_in(name: str, plug_in: Any) -> Listed:
     factory: Any = None
     with contextlib.suppress(Exception):  # `why_not` has said it
         factory = plug_in.load()
+    traits = FactoryTraits.of(factory)
     docstring = (getattr(factory, "__doc__", None) or "").strip()
     return Listed(
         name=name,
         summary=docstring.splitlines()[0].rstrip(".") if docstring else "",
-        decoder=_stated(factory, "decoder", str),
-        device=_stated(factory, "device", str),
-        options=_stated(factory, "options", tuple) or (),
+        decoder=traits.decoder,
+        device=traits.device,
+        options=traits.options,
         origin=_origin(plug_in),
         why_not=reason,
     )
-
-
-def _stated(factory: Any, name: str, kind: type[T]) -> T | None:
-    """An attribute of a factory, where it has one of this kind: a class may call others so."""
-    value = getattr(factory, name, None)
-    return value if isinstance(value, kind) else None
 
 
 def _installs(name: str) -> str | None:

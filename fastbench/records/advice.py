@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.loader_facts import FASTEST_ON, SLOWER_ON
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -20,9 +22,6 @@ NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
-FASTEST_ON_CPU: Final = "torchvision-tensor"
-SLOWER_ON_CPU: Final = ("dali", "spdl", "timm", "torchvision", "webdataset")
-"""By `benchmarks/cpu_loaders.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +183,13 @@ def _contended(record: Record) -> _Said:
 def _loader_bound(record: Record) -> _Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
-    if record.device != "cpu":
-        is_slower = record.loader.startswith("torchvision")
-        remedy = "--loader dali" if is_slower else "more --num-threads"
-    elif record.loader == FASTEST_ON_CPU:
+    kind = "cpu" if record.device == "cpu" else "cuda"
+    if record.loader in SLOWER_ON[kind]:
+        remedy = f"--loader {FASTEST_ON[kind]}"
+    elif kind == "cpu" and record.loader == FASTEST_ON[kind]:
         remedy = "a machine with a GPU, or more cores"
     else:
-        is_slower = record.loader in SLOWER_ON_CPU
-        remedy = f"--loader {FASTEST_ON_CPU}" if is_slower else "more --num-threads"
+        remedy = "more --num-threads"
     return f"loader-bound, the model alone is {record.headroom:.1f}x as fast", remedy
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import RunConfig
+from fastbench.core.loader_facts import VERSION_SETTINGS
 from fastbench.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _loader_settings(a: Record, b: Record) -> Iterator[Difference]:
         yield from _unequal("loader settings", a.loader_settings, b.loader_settings)
         return
     seen = {("num_threads", a.num_threads, b.num_threads)}
-    for name in sorted({*a.loader_settings, *b.loader_settings} - {"dali"}):
+    for name in sorted({*a.loader_settings, *b.loader_settings} - VERSION_SETTINGS):
         of_a, of_b = a.loader_settings.get(name), b.loader_settings.get(name)
         if (name, of_a, of_b) not in seen:
             yield from _unequal(f"{a.loader}: {name}", of_a, of_b)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import PUBLISHED_TOLERANCE
+from fastbench.core.loader_facts import decodes
 from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.speed import (
@@ -117,8 +118,7 @@ class Record(Described):
     @property
     def decodes(self) -> bool:
         """Whether JPEGs are read and decoded while the row is timed."""
-        decoder = str(self.loader_settings.get("decoder"))
-        return self.reads_images and not decoder.startswith("none")
+        return self.reads_images and decodes(self.loader_settings)
 
     @property
     def tolerance(self) -> str:

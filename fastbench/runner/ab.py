@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, UsageError
+from fastbench.loaders.base import LoaderTraits
 from fastbench.measure.clock import make_clock
 from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
 from fastbench.models.classifier import forget_compiled
@@ -90,5 +91,4 @@ def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
 
 def num_queued(loader: Loader, spec: LoaderSpec) -> int:
     """Batches that may wait in a loader: so many for each worker, where it has workers."""
-    num_workers = loader.settings.get("num_workers") or 1
-    return spec.prefetch * int(num_workers)
+    return spec.prefetch * LoaderTraits.of(loader).num_workers

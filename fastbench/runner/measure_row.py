@@ -17,7 +17,9 @@ import torchvision
 
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError
+from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.data.labels import BY_WNID
+from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import agreement, loader_settings
 from fastbench.measure import passes as runner
@@ -170,7 +172,7 @@ class Session:
 
     def _model_ceiling(self, classifier: Classifier, model: LoadedModel) -> Ceiling:
         spec = self._workbench.spec(model)
-        with open_loader("synthetic", resolve("synthetic"), spec) as loader:
+        with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), spec) as loader:
             images_NCHW = next(iter(loader)).images_NCHW
             return runner.model_alone(
                 classifier, images_NCHW, make_clock(self._conditions.device), self._conditions.plan
@@ -248,10 +250,10 @@ class Session:
 
     def _tune(self, name: str, spec: LoaderSpec) -> tuple[LoaderSpec, list[Trial]]:
         """Search for the settings that a loader says are worth it and the user did not give."""
-        factory = self._workbench.factories[name]
-        space_of = getattr(factory, "search_space", None)
-        if space_of is None or self._config.quick:
+        if self._config.quick:
             return spec, []
+        factory = self._workbench.factories[name]
+        space_of = FactoryTraits.of(factory).search_space
         fixed = set(self._config.options_of(name))
         if self._config.num_threads is not None:
             fixed.add("num_threads")
@@ -340,7 +342,7 @@ def run_passes(
         )
         telemetry = watch.read()
         settings = dict(opened.settings)
-        reads_images, repeatable = opened.reads_images, getattr(opened, "repeatable", True)
+        reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
         if reads_images and conditions.config.passes == "all":
             loader_ceiling = runner.loader_alone(
                 opened, clock, plan, spec.num_batches, cpu_s=watch.cpu_s, evict=evict

@@ -21,9 +21,9 @@ from rich.console import Console
 import fastbench
 from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
 from fastbench.cli.main import main
-from fastbench.core.errors import LoaderMissingError, UnknownNameError
+from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError
 from fastbench.loaders import registry
-from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.loaders.base import IMAGENET, Batch, FactoryTraits, LoaderSpec, LoaderTraits
 from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
@@ -118,6 +118,31 @@ def test_plug_ins_are_listed(plug_in: PlugIn) -> None:
     assert reasons["dali"] is not None
     assert "a built-in loader has this name" in reasons["dali"]
     assert [listed.name for listed in listing()].count("dali") == 2
+
+
+def test_a_loader_need_say_nothing_of_itself() -> None:
+    says = FactoryTraits.of(type("Silent", (), {"device": property(lambda self: "cpu")}))
+    assert (says.decoder, says.device, says.options, says.why_not()) == (None, None, (), None)
+    assert says.search_space(None) == {}  # type: ignore[arg-type]
+    assert FactoryTraits.of(Documented).options == ("care",)
+    opened = type("Opened", (), {"settings": {}})()
+    assert LoaderTraits.of(opened) == LoaderTraits(repeatable=True, num_workers=1)
+    opened.repeatable, opened.settings = False, {"num_workers": 3}
+    assert LoaderTraits.of(opened) == LoaderTraits(repeatable=False, num_workers=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("dali", "nvidia.dali"), ("opencv", "cv2"), ("spdl", "spdl.io")]
+)
+def test_a_built_in_has_the_options_that_are_declared(name: str, package: str) -> None:
+    pytest.importorskip(package)
+    spec = LoaderSpec(
+        paths=["a"], batch_size=1, preprocess=IMAGENET, device="cpu", dtype="float32",
+        num_threads=1, options={"filtre": "x"},
+    )  # fmt: skip
+    declared = ", ".join(BUILT_IN[name].options)
+    with pytest.raises(UsageError, match=rf"It has: {declared}\.$"):
+        resolve(name)(spec)
 
 
 def test_a_built_in_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

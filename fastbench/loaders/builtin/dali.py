@@ -1,21 +1,10 @@
-"""NVIDIA DALI as a loader: the only file that names it.
+"""NVIDIA DALI as a loader; only this file and `dali_resize.py` name it.
 
 With a CUDA device the JPEGs are decoded, resized, cropped and normalised on the GPU; without one
 the same graph runs in DALI's CPU threads; and `dali-cpu` decodes in CPU threads and does the rest
 on the GPU, for a machine with more cores than its GPU's decoder is worth. Either way the images
 leave the pipeline as HWC in the model's dtype and are *viewed* as channels-last NCHW: no copy
 between DALI and torch.
-
-Why not the usual recipe (`resize_shorter=256` and `crop(224)`)? It disagrees with torchvision by
-up to 203 of 255 levels. Three rules of torchvision have to be met together:
-
-- the resized long side is truncated, `long * resize // short`;
-- pixels are aligned without DALI's sub-pixel correction of the scale;
-- the crop's first row is `round((height - crop) / 2)` with ties to even.
-
-The crop window is mapped back to the source image and only that region is computed (the filter
-still reads beyond its edge): at most 1 level from the reference on the CPU, and faster than
-resizing all of the image.
 
 On a chip with hardware JPEG engines `hw_decoder_load` is the share of each batch that they get, the
 CUDA decoder the rest. Where that is neither 0 nor 1, which decoder an image meets depends on its
@@ -27,40 +16,33 @@ DALI has no bfloat16; float32 leaves the pipeline then and is cast on the device
 
 `prefetch` is the depth of DALI's queue, in which the batch that is asked for has a place: one batch
 less is made ahead, and none with 1.
-
-What it does not know: that Pillow 13 resizes the height first of what is more than twice as tall as
-wide. The two passes of `exact` and of bicubic round in the usual order, for those a quarter of a
-level off in the mean.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import nvidia.dali as dali
 import torch
-from nvidia.dali import fn, math, pipeline_def, types
+from nvidia.dali import fn, pipeline_def, types
 
 from fastbench.core.device import why_no_gpu
 from fastbench.core.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
+from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.jpeg.quick_check import find_corrupt
-from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
+from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
+from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, resize_and_crop
 from fastbench.loaders.shared.cuda_streams import InFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["DaliCpuLoader", "DaliLoader"]
 
-_INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
-_RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
-"""How far a filter reaches, in pixels of the coarser grid."""
 _BUFFER_SHARE = 0.25
 """Of the GPU's free memory, at most so much goes into decoding buffers made beforehand."""
-_WIDE_MARGIN = 16
-"""Resized pixels beyond the crop, both sides together, that keep the border out of its filter."""
 
 
 class DaliLoader:
@@ -73,7 +55,7 @@ class DaliLoader:
 
     def __init__(self, spec: LoaderSpec) -> None:
         device = torch.device(spec.device)
-        if spec.preprocess.interpolation not in _INTERPOLATIONS:
+        if spec.preprocess.interpolation not in INTERPOLATIONS:
             raise LoaderError(
                 f"The loader {self.name!r} cannot resize with {spec.preprocess.interpolation!r}. "
                 f"Use weights with bilinear or bicubic preprocessing, or another loader."
@@ -183,7 +165,7 @@ class DaliLoader:
         culprit = find_corrupt(self._spec.paths[start : start + self._spec.batch_size])
         return culprit or LoaderError(
             f"DALI failed on batch {position}: {_first_line(error)}. "
-            f"Run with --loader torchvision to tell whether an image is at fault."
+            f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
         )
 
 
@@ -236,7 +218,7 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> t
     images = _decode(encoded, options)
     if on_gpu:
         images = images.gpu()  # which changes nothing where they were decoded there
-    images = _resize_and_crop(images, shape, spec)
+    images = resize_and_crop(images, shape, spec)
     images = fn.crop_mirror_normalize(
         images,
         dtype=types.FLOAT16 if spec.dtype == "float16" else types.FLOAT,
@@ -263,157 +245,6 @@ def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
         preallocate_height_hint=options["height_hint"],
         **shared,
     )
-
-
-def _resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
-    """(H, W, 3) uint8 -> (crop, crop, 3) uint8: only what the crop keeps is computed.
-
-    `fast` is one fused pass where that stays within a level of the reference. `exact` does what
-    Pillow does: the rows first, then the columns, each rounded to 8 bits; bicubic, whose overshoot
-    Pillow clips between the two, is always done so.
-    """
-    p = spec.preprocess
-    window = [_crop_window(shape, axis, p) for axis in (0, 1)]
-    near_border = p.resize - p.crop < _WIDE_MARGIN
-    if spec.resize == "exact" or p.interpolation == "bicubic":
-        # The kernel of a tiny image, enlarged, reaches the border from any crop.
-        near_border = near_border or spec.resize == "exact"
-        images = _resample(images, [None, window[1]], shape, p, near_border)
-        narrow = fn.stack(_float(shape[0]), _constant(p.crop))
-        return _resample(images, [window[0], None], narrow, p, near_border)
-    if near_border:
-        return _resample(images, window, shape, p, near_border)
-    interpolation = _INTERPOLATIONS[p.interpolation]
-    return fn.resize(
-        images,
-        size=[p.crop, p.crop],
-        roi_start=fn.stack(*(axis.start for axis in window)),
-        roi_end=fn.stack(*(axis.end for axis in window)),
-        roi_relative=False,
-        subpixel_scale=False,
-        min_filter=interpolation,
-        mag_filter=interpolation,
-        antialias=p.antialias,
-    )
-
-
-class _Window(NamedTuple):
-    """The crop along one axis: its float32 start and end in source pixels, its pixels, and how
-    many source pixels the filter reaches beyond it.
-    """
-
-    start: Any
-    end: Any
-    size: int
-    reach: Any
-
-
-def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _Window:
-    """Map the crop back to the source; up to the last division in exact int64 arithmetic, on
-    torchvision's own rules.
-    """
-    length = shape[axis]
-    resized = (length * preprocess.resize) // math.min(shape[0], shape[1])
-    margin = resized - preprocess.crop
-    half = margin // 2
-    first = half + (margin % 2) * (half % 2)  # margin / 2 with ties to even
-    scale = _float(length) / _float(resized)
-    radius = _RADIUS[preprocess.interpolation]
-    return _Window(
-        start=_float(first) * scale,
-        end=_float(first + preprocess.crop) * scale,
-        size=preprocess.crop,
-        reach=math.ceil(radius * math.max(scale, 1.0)) + 1,
-    )
-
-
-def _resample(
-    images: Any,
-    window: Sequence[_Window | None],
-    shape: Any,
-    preprocess: Preprocess,
-    near_border: bool,
-) -> Any:
-    """Resample the axes (y, x) that have a window; the result is rounded to uint8 as Pillow does.
-
-    At the image's border Pillow gives the pixels inside all the weight, DALI repeats the last
-    one. So near it the image is padded with zeros, and divided by a row of ones treated alike.
-    """
-    lengths = [_float(shape[axis]) for axis in (0, 1)]
-    reaches = [
-        _float(axis.reach) if axis is not None and near_border else _constant(0) for axis in window
-    ]
-    arguments = _resize_arguments(window, lengths, reaches, preprocess)
-    if near_border:
-        images = _padded(images, lengths, reaches)
-    images = fn.resize(images, dtype=types.FLOAT, **arguments)
-    if near_border:
-        for axis, part in enumerate(window):
-            if part is None:
-                continue
-            alone = [part if other == axis else None for other in (0, 1)]
-            ones_lengths = [lengths[other] if other == axis else _constant(1) for other in (0, 1)]
-            ones_reaches = [reaches[other] if other == axis else _constant(0) for other in (0, 1)]
-            ones = fn.full(
-                1.0,
-                shape=_int(fn.stack(*ones_lengths, _constant(1))),
-            )
-            ones = _padded(fn.reshape(ones, layout="HWC"), ones_lengths, ones_reaches)
-            weight: Any = fn.resize(
-                ones,
-                dtype=types.FLOAT,
-                **_resize_arguments(alone, ones_lengths, ones_reaches, preprocess),
-            )
-            images = images / (weight.gpu() if images.device == "gpu" else weight)
-    return fn.cast(math.floor(math.clamp(images, 0.0, 255.0) + 0.5), dtype=types.UINT8)
-
-
-def _padded(images: Any, lengths: list[Any], reaches: list[Any]) -> Any:
-    return fn.slice(
-        images,
-        start=_int(fn.stack(*(0.0 - reach for reach in reaches))),
-        shape=_int(fn.stack(*(n + 2.0 * r for n, r in zip(lengths, reaches, strict=True)))),
-        axes=[0, 1],
-        out_of_bounds_policy="pad",
-        fill_values=[0.0],
-    )
-
-
-def _resize_arguments(
-    window: Sequence[_Window | None],
-    lengths: list[Any],
-    reaches: list[Any],
-    preprocess: Preprocess,
-) -> dict[str, Any]:
-    """`fn.resize`'s arguments; an axis without a window keeps its length."""
-    sizes, starts, ends = [], [], []
-    for part, length, reach in zip(window, lengths, reaches, strict=True):
-        sizes.append(length if part is None else _constant(part.size))
-        starts.append(_constant(0) if part is None else part.start + reach)
-        ends.append(length if part is None else part.end + reach)
-    interpolation = _INTERPOLATIONS[preprocess.interpolation]
-    return {
-        "size": fn.stack(*sizes),
-        "roi_start": fn.stack(*starts),
-        "roi_end": fn.stack(*ends),
-        "roi_relative": False,
-        "subpixel_scale": False,
-        "min_filter": interpolation,
-        "mag_filter": interpolation,
-        "antialias": preprocess.antialias,
-    }
-
-
-def _constant(value: float) -> Any:
-    return types.Constant(value, dtype=types.FLOAT, device="cpu")
-
-
-def _float(value: Any) -> Any:
-    return fn.cast(value, dtype=types.FLOAT)
-
-
-def _int(value: Any) -> Any:
-    return fn.cast(value, dtype=types.INT32)
 
 
 def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:

@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from fastbench.core.errors import OutOfMemoryError
+from fastbench.core.loader_facts import NO_DECODER
 from fastbench.core.units import format_bytes
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.builtin.torchvision_tensor import make_levels_of
@@ -42,7 +43,7 @@ class MemoryLoader(ThreadedLoader):
         super().__init__(
             spec,
             self._levels_MHWC.__getitem__,
-            {"decoder": "none", "memory_bytes": self._levels_MHWC.nbytes},
+            {"decoder": NO_DECODER, "memory_bytes": self._levels_MHWC.nbytes},
         )
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from timm.data.readers.reader import Reader
 from torch.utils.data import DataLoader
 
 from fastbench.core.errors import LoaderError
+from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.shared.worker_processes import (
@@ -143,7 +144,7 @@ class TimmLoader:
         culprit = find_corrupt(self._spec.paths[position * size : (position + 2) * size])
         return culprit or LoaderError(
             f"timm failed after batch {position}: {type(error).__name__}. "
-            f"Run with --loader torchvision to tell whether an image is at fault."
+            f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
         )
 
 

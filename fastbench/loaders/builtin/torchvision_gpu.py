@@ -36,6 +36,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.core.device import why_no_gpu
 from fastbench.core.errors import LoaderError, LoaderMissingError
+from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.data.jpeg.header import read_header
 from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
@@ -175,7 +176,7 @@ class TorchvisionGpuLoader:
                 paths = [self._spec.paths[i] for i in ids]
                 raise find_corrupt(paths) or LoaderError(
                     f"Batch {position} could not be decoded and resized: {_first_line(error)}. "
-                    f"Run with --loader torchvision to tell whether an image is at fault."
+                    f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
                 ) from error
             ids_N = torch.arange(ids.start, ids.stop, device=self._device)
             # Blocking: the thread sleeps while it waits, and leaves its core to the readers.

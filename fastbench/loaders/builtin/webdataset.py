@@ -29,6 +29,7 @@ import torch
 import webdataset
 
 from fastbench.core.errors import LoaderError
+from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.builtin.torchvision import make_transform
@@ -146,7 +147,7 @@ class WebdatasetLoader:
         culprit = find_corrupt(spec.paths[i] for i in candidates if i < len(spec.paths))
         return culprit or LoaderError(
             f"WebDataset failed on batch {position}: {type(error).__name__}. "
-            f"Run with --loader torchvision to tell whether an image is at fault."
+            f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
         )
 
 

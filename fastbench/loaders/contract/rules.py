@@ -21,17 +21,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import tempfile
 import time
-from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.core.units import format_bytes, format_seconds
+from fastbench.loaders.contract import reopened
 from fastbench.loaders.contract.finding import OTHER_RULES, RuleFinding
 from fastbench.loaders.contract.trial import NUM_ROUNDS, SkippedError
 from fastbench.loaders.guard import BrokenContractError, Expected, in_words
@@ -49,7 +47,6 @@ __all__ = ["RULES", "Rule", "hold"]
 CLOSE_SECONDS: Final = 10.0
 MEMORY_BYTES: Final = 64_000_000
 """What the process may grow by in all rounds; an epoch of the check's images has 32 MB."""
-CUT_OFF: Final = "cut-off.jpg"
 
 
 @dataclass(frozen=True)
@@ -265,74 +262,6 @@ def _closed(subject: Subject) -> str:
     return said
 
 
-def _no_prefetch(subject: Subject) -> str:
-    return _as_before(subject, "with prefetch=0", prefetch=0)
-
-
-def _one_thread(subject: Subject) -> str:
-    return _as_before(subject, "with num_threads=1", num_threads=1)
-
-
-def _as_before(subject: Subject, how: str, **changes: object) -> str:
-    wanted = subject.epochs[0]
-    with subject.open(**changes) as (loader, spec):
-        epoch = subject.read(loader, spec)
-    epoch.raise_faults()
-    if epoch.ids != wanted.ids:
-        raise BrokenContractError(f"{how} an epoch has other samples or another order")
-    return subject.alike(epoch.images, wanted.images, how)
-
-
-def _dtypes(subject: Subject) -> str:
-    """The values of the other dtypes are float32's, rounded once or twice."""
-    full = subject.epochs[0].images
-    for dtype, unit in (("float16", 2**-10), ("bfloat16", 2**-7)):
-        with subject.open(dtype=dtype, prefetch=0) as (loader, spec):
-            epoch = subject.read(loader, spec)
-        epoch.raise_faults()
-        for sample, image in epoch.images.items():
-            off = (image - full[sample]).abs()
-            if not bool((off <= unit * full[sample].abs() + 1e-3).all()):
-                raise BrokenContractError(
-                    f"sample {sample} in {dtype} is up to {float(off.max()):.3g} from float32"
-                )
-    return "float32's values, rounded"
-
-
-def _belong(subject: Subject) -> str:
-    """With the list reversed each file has to give the pixels that it gave before."""
-    paths = subject.spec.paths
-    with subject.open(paths=tuple(reversed(paths))) as (loader, spec):
-        epoch = subject.read(loader, spec)
-    images = {len(paths) - 1 - sample: image for sample, image in epoch.images.items()}
-    return subject.alike(images, subject.epochs[0].images, "where the list is reversed")
-
-
-def _broken_file(subject: Subject) -> str:
-    """A JPEG that ends in its middle, in the second batch."""
-    paths = list(subject.spec.paths)
-    place = min(subject.spec.batch_size + 1, len(paths) - 1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / CUT_OFF
-        data = Path(paths[place]).read_bytes()
-        path.write_bytes(data[: len(data) // 2])
-        paths[place] = str(path)
-        try:
-            with subject.open(paths=tuple(paths)) as (loader, spec):
-                deque(itertools.islice(loader, spec.num_batches), maxlen=0)
-        except FastbenchError as error:
-            text = str(error)
-        except Exception as error:  # noqa: BLE001 - it need not be one of ours
-            text = in_words(error)
-        else:
-            raise BrokenContractError(
-                "a file that ends in its middle is delivered as an image, without a word"
-            )
-    if CUT_OFF not in text:
-        raise BrokenContractError(f"the error does not name the file: {text}")
-    return _first_sentence(text)
-
-
 def _threads(subject: Subject) -> str:
     before, *_, last = subject.rounds
     if last.num_threads <= before.num_threads:
@@ -405,11 +334,11 @@ RULES: Final = (
     Rule("a batch stays valid", _stays_valid),
     Rule("close()", _closes, seconds=30.0),
     Rule("closed is closed", _closed, seconds=30.0),
-    Rule("prefetch=0", _no_prefetch),
-    Rule("num_threads=1", _one_thread),
-    Rule("float16 and bfloat16", _dtypes),
-    Rule("ids belong to their images", _belong, reads=True),
-    Rule("a broken file is named", _broken_file, reads=True),
+    Rule("prefetch=0", reopened.no_prefetch),
+    Rule("num_threads=1", reopened.one_thread),
+    Rule("float16 and bfloat16", reopened.dtypes),
+    Rule("ids belong to their images", reopened.belong, reads=True),
+    Rule("a broken file is named", reopened.broken_file, reads=True),
     Rule("threads end", _threads, seconds=120.0),
     Rule("processes end", _processes, seconds=120.0),
     Rule("memory is freed", _memory, seconds=120.0),
@@ -420,10 +349,3 @@ RULES: Final = (
 def _some(ids: Sequence[int]) -> str:
     shown = ", ".join(map(str, ids[:5]))
     return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
-
-
-def _first_sentence(text: str) -> str:
-    """Of an error that names the file: without the folder that it lay in, and the remedy."""
-    head, _, tail = text.partition(CUT_OFF)
-    before = head.rpartition(" ")[0]
-    return f"{before} {CUT_OFF}{tail.partition('. ')[0]}".strip()

@@ -1,0 +1,144 @@
+"""What is known of loaders without importing one: the built-in ones, which to choose, who decodes.
+
+It stands on the lowest floor, for options, records and the registry alike. What a loader, and so a
+plug-in, may say of itself is in `loaders/base.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BUILT_IN",
+    "CEILING_LOADER",
+    "DEFAULT_LOADER",
+    "FASTEST_ON",
+    "NO_DECODER",
+    "REFERENCE_LOADER",
+    "SLOWER_ON",
+    "VERSION_SETTINGS",
+    "Entry",
+    "decodes",
+]
+
+NO_DECODER: Final = "none"
+"""How the setting `decoder` begins where no JPEG is decoded while the loader is timed."""
+
+
+def decodes(settings: Mapping[str, Any]) -> bool:
+    """Whether a loader with these settings decodes JPEGs while it is timed."""
+    return not str(settings.get("decoder")).startswith(NO_DECODER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a built-in loader lives, what it does, and the options that are its own.
+
+    `decoder` is what turns the JPEG into pixels, `device` where the images are made; `extra` is the
+    extra of fastbench's that installs what it needs, None where that is always there.
+    """
+
+    target: str
+    summary: str
+    decoder: str
+    device: str
+    options: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+BUILT_IN: Final = {
+    "dali": Entry(
+        target="fastbench.loaders.builtin.dali:DaliLoader",
+        summary="NVIDIA DALI: all on the GPU, or all in its CPU threads",
+        decoder="nvJPEG, or libjpeg-turbo",
+        device="GPU or CPU",
+        options=("hw_decoder_load", "width_hint", "height_hint"),
+    ),
+    "dali-cpu": Entry(
+        target="fastbench.loaders.builtin.dali:DaliCpuLoader",
+        summary="NVIDIA DALI: decoded in CPU threads, resized and normalised on the GPU",
+        decoder="libjpeg-turbo",
+        device="CPU and GPU",
+    ),
+    "memory": Entry(
+        target="fastbench.loaders.builtin.memory:MemoryLoader",
+        summary="decoded once into memory and replayed: what a perfect decoder would give",
+        decoder=f"{NO_DECODER} while it is timed",
+        device="CPU",
+    ),
+    "opencv": Entry(
+        target="fastbench.loaders.builtin.opencv:OpencvLoader",
+        summary="OpenCV decodes and resizes, in threads; its filters are not the reference's",
+        decoder="libjpeg-turbo in OpenCV",
+        device="CPU",
+        options=("filter",),
+        extra="opencv",
+    ),
+    "spdl": Entry(
+        target="fastbench.loaders.builtin.spdl:SpdlLoader",
+        summary="Meta's SPDL: FFmpeg decodes and scales, in threads",
+        decoder="FFmpeg",
+        device="CPU",
+        options=("filter",),
+        extra="spdl",
+    ),
+    "synthetic": Entry(
+        target="fastbench.loaders.builtin.synthetic:SyntheticLoader",
+        summary="random images, made once and resident on the device: the model's ceiling",
+        decoder=NO_DECODER,
+        device="GPU or CPU",
+    ),
+    "timm": Entry(
+        target="fastbench.loaders.builtin.timm:TimmLoader",
+        summary="timm's create_loader and evaluation transform, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+        extra="timm",
+    ),
+    "torchvision": Entry(
+        target="fastbench.loaders.builtin.torchvision:TorchvisionLoader",
+        summary="the reference: the weights' own transforms on PIL images, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+    ),
+    "torchvision-gpu": Entry(
+        target="fastbench.loaders.builtin.torchvision_gpu:TorchvisionGpuLoader",
+        summary="nvJPEG through torchvision or TorchCodec, resize on the GPU",
+        decoder="nvJPEG",
+        device="GPU",
+    ),
+    "torchvision-tensor": Entry(
+        target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
+        summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
+        decoder="libjpeg-turbo in torchvision",
+        device="CPU",
+    ),
+    "webdataset": Entry(
+        target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",
+        summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
+        decoder="PIL",
+        device="CPU",
+        extra="webdataset",
+    ),
+}
+
+DEFAULT_LOADER: Final = "dali"
+"""The loader of a run that names none."""
+REFERENCE_LOADER: Final = "torchvision"
+"""The loader whose predictions others are held against, where a run names no other."""
+CEILING_LOADER: Final = "synthetic"
+"""The loader that costs nothing, behind which a model shows what it can do."""
+
+FASTEST_ON: Final = {"cpu": "torchvision-tensor", "cuda": "dali"}
+"""What to try where another loader is the limit, by the kind of device that the model runs on."""
+SLOWER_ON: Final = {
+    "cpu": ("dali", "spdl", "timm", "torchvision", "webdataset"),
+    "cuda": ("torchvision", "torchvision-gpu", "torchvision-tensor"),
+}
+"""Those that it is known to outrun there; on a CPU by `benchmarks/cpu_loaders.py`."""
+VERSION_SETTINGS: Final = frozenset({"dali"})
+"""Settings that are a package's version, which a record has in its environment too."""
