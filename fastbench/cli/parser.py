@@ -1,25 +1,23 @@
 """How do the fields of a frozen dataclass become command-line options, declared once?
 
-Each field annotated with `Annotated[type, Knob(...)]` becomes one option: `batch_size: int | None`
-is `--batch-size N`, a bool is `--compile / --no-compile`, a tuple is an option that may be given
-again, and so is any option that is named in `several`. argparse does the parsing: the libraries
-that read dataclasses take half a second to say `--help`, this takes a tenth.
+Each field becomes one option: `batch_size: int | None` is `--batch-size N`, a bool is
+`--compile / --no-compile`, a tuple is an option that may be given again, and so is any option that
+is named in `several`. argparse does the parsing: the libraries that read dataclasses take half a
+second to say `--help`, this takes a tenth.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import types
-import typing
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastbench.core.errors import UsageError
+from fastbench.core.options import declared, flag
 
-if typing.TYPE_CHECKING:
+if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from fastbench.core.config import Knob
+    from fastbench.core.options import Option
 
 __all__ = ["Parser", "add_command", "add_options", "from_options", "given_options"]
 
@@ -55,12 +53,9 @@ def add_options(
 
     Those in `several` may be given again, whatever their type.
     """
-    hints = typing.get_type_hints(config_type, include_extras=True)
-    for field in dataclasses.fields(config_type):
-        if only is not None and field.name not in only:
-            continue
-        kind, knob = typing.get_args(hints[field.name])
-        _add(parser, field.name, kind, knob, field.default, field.name in several)
+    for name, option in declared(config_type).items():
+        if only is None or name in only:
+            _add(parser, option, name in several)
 
 
 def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
@@ -73,12 +68,9 @@ def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
 
 def given_options(config_type: type[Any], namespace: argparse.Namespace) -> dict[str, Any]:
     """The options that were given, by field; a tuple where one may be given again."""
-    fields = {field.name for field in dataclasses.fields(config_type)}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(namespace).items()
-        if name in fields
-    }
+    options = declared(config_type)
+    found = vars(namespace).items()
+    return {name: options[name].take(value) for name, value in found if name in options}
 
 
 class _BothWays(argparse.BooleanOptionalAction):
@@ -96,37 +88,24 @@ class _BothWays(argparse.BooleanOptionalAction):
         setattr(namespace, self.dest, [*before, getattr(namespace, self.dest)])
 
 
-def _add(
-    parser: argparse.ArgumentParser,
-    name: str,
-    kind: Any,
-    knob: Knob,
-    default: object,
-    several: bool,
-) -> None:
-    option = "--" + name.replace("_", "-")
+def _add(parser: argparse.ArgumentParser, option: Option, several: bool) -> None:
     # An option that was not given stays out of the namespace: the dataclass has the default.
-    shared: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": knob.help}
-    if several:
-        shared["help"] += "; repeatable"
-    if kind is bool:
-        shared["help"] += f" (default: {'on' if default else 'off'})"
+    shared: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
+    shared["help"] = option.help + ("; repeatable" if several else "")
+    if option.kind is bool:
+        shared["help"] += f" (default: {'on' if option.default else 'off'})"
         action = _BothWays if several else argparse.BooleanOptionalAction
-        parser.add_argument(option, action=action, **shared)
+        parser.add_argument(flag(option.name), action=action, **shared)
         return
-    if isinstance(kind, types.UnionType):  # int | None
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    elif typing.get_origin(kind) is tuple:
-        kind, several = typing.get_args(kind)[0], True
-    if knob.bare is not None:
-        shared |= {"nargs": "?", "const": knob.bare}
-    if "default:" not in knob.help and default not in (None, ()):
-        shared["help"] += f" (default: {default})"
+    if option.bare is not None:
+        shared |= {"nargs": "?", "const": option.bare}
+    if "default:" not in option.help and option.default not in (None, ()):
+        shared["help"] += f" (default: {option.default})"
     parser.add_argument(
-        option,
-        type=kind,
-        action="append" if several else "store",
-        metavar=None if knob.choices else (knob.metavar or name.upper()),
-        choices=knob.choices,
+        flag(option.name),
+        type=option.kind,
+        action="append" if several or option.is_tuple else "store",
+        metavar=None if option.choices else (option.metavar or option.name.upper()),
+        choices=option.choices,
         **shared,
     )

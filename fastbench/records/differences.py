@@ -8,12 +8,12 @@ What it does not know: what no record holds, such as the temperature of the air.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.config import RunConfig
+from fastbench.core.config import OPTIONS
 from fastbench.core.loader_facts import VERSION_SETTINGS
+from fastbench.core.options import flag
 from fastbench.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ _ABOUT_THE_ROW: Final = (
     "labels",
 )
 
-_NO_DIFFERENCE: Final = frozenset({"output", "predictions", "running"})
-"""Knobs of what is written, not of what is measured."""
+_NO_DIFFERENCE: Final = frozenset(
+    name for name, option in OPTIONS.items() if option.changes in ("record", "nothing")
+)
+"""Options of what is written, not of what is measured."""
 
 _RESOLVED: Final = frozenset(
     {
@@ -59,7 +61,7 @@ _RESOLVED: Final = frozenset(
         "loader_option",
     }
 )
-"""Knobs whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
+"""Options whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
 
 PREPROCESS: Final = "preprocess: "
 """How the names of what must be alike begin that are of the preprocessing."""
@@ -108,8 +110,8 @@ def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Differenc
 
 
 def setting_differences(a: Record, b: Record) -> list[Difference]:
-    """What was set otherwise: the row, its knobs, and the loader's settings."""
-    return [*_row(a, b), *_knobs(a, b), *_loader_settings(a, b)]
+    """What was set otherwise: the row, its options, and the loader's settings."""
+    return [*_row(a, b), *_options(a, b), *_loader_settings(a, b)]
 
 
 def environment_differences(a: Sequence[Record], b: Sequence[Record]) -> list[Difference]:
@@ -181,19 +183,17 @@ def _row(a: Record, b: Record) -> Iterator[Difference]:
         yield from _unequal(name.replace("_", " "), getattr(a, name), getattr(b, name))
 
 
-def _knobs(a: Record, b: Record) -> Iterator[Difference]:
-    defaults = {field.name: _stored(field.default) for field in dataclasses.fields(RunConfig)}
+def _options(a: Record, b: Record) -> Iterator[Difference]:
     for name in sorted({*a.config, *b.config} - _RESOLVED - _NO_DIFFERENCE):
-        of_a, of_b = _stored(a.config.get(name)), _stored(b.config.get(name))
+        of_a, of_b = a.config.get(name), b.config.get(name)
+        default = None
+        if name in OPTIONS:  # and in no later version alone
+            of_a, of_b = OPTIONS[name].take(of_a), OPTIONS[name].take(of_b)
+            default = OPTIONS[name].default
         both = name in a.config and name in b.config
-        # A knob that an older version did not have, at its default in the other, says nothing.
-        if both or (of_a if name in a.config else of_b) != defaults.get(name):
-            yield from _unequal("--" + name.replace("_", "-"), of_a, of_b)
-
-
-def _stored(value: Any) -> Any:
-    """As JSON gives it back, which has no tuples."""
-    return list(value) if isinstance(value, tuple) else value
+        # An option that an older version did not have, at its default in the other, says nothing.
+        if both or (of_a if name in a.config else of_b) != default:
+            yield from _unequal(flag(name), of_a, of_b)
 
 
 def _loader_settings(a: Record, b: Record) -> Iterator[Difference]:

@@ -13,19 +13,17 @@ leave out in silence what was misspelt.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import tomllib
-import types
-import typing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.config import SWEPT, RunConfig
+from fastbench.core.config import OPTIONS
 from fastbench.core.errors import OutputError, UsageError, did_you_mean
+from fastbench.core.options import spelt
 
-if typing.TYPE_CHECKING:
+if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["read_options", "read_preset", "write_options"]
@@ -33,13 +31,6 @@ __all__ = ["read_options", "read_preset", "write_options"]
 PRESETS: Final = Path(__file__).with_name("presets")
 SPELT: Final = "surrogateescape"
 """A path need not be text."""
-
-_WORDS: Final = {
-    str: ("text in quotes", "texts in quotes"),
-    bool: ("true or false", "them"),
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-}
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -63,17 +54,18 @@ def read_options(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} is not TOML: {error}. Write an option a line, such as batch-size = [32, 64]."
         ) from error
-    kinds = _kinds()
+    known = {spelt(name): option for name, option in OPTIONS.items()}
     found = {}
     for key, value in stored.items():
-        field = key.replace("-", "_")
-        if field not in kinds or "_" in key:
-            known = [name.replace("_", "-") for name in kinds]
+        if key not in known:
             raise UsageError(
                 f"{path} has {key!r}, which is no option of fastbench run."
-                f"{did_you_mean(key, known)} List them: fastbench run --help"
+                f"{did_you_mean(key, list(known))} List them: fastbench run --help"
             )
-        found[field] = _checked(path, key, value, *kinds[field])
+        try:
+            found[known[key].name] = known[key].take_checked(value)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
     return found
 
 
@@ -84,7 +76,7 @@ def write_options(options: Mapping[str, Any], path: Path) -> None:
     """
     # JSON's texts, numbers and lists are TOML's too.
     lines = [
-        f"{field.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n"
+        f"{spelt(field)} = {json.dumps(value, ensure_ascii=False)}\n"
         for field, value in options.items()
     ]
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -96,35 +88,3 @@ def write_options(options: Mapping[str, Any], path: Path) -> None:
             f"The plan cannot be written to {path} ({error.strerror}). "
             f"Free some space, or name another folder with --output."
         ) from error
-
-
-def _kinds() -> dict[str, tuple[type, bool]]:
-    """The type of each option's value, and whether it may be given again."""
-    hints = typing.get_type_hints(RunConfig)
-    found = {}
-    for field in dataclasses.fields(RunConfig):
-        kind = hints[field.name]
-        several = typing.get_origin(kind) is tuple
-        if several:
-            kind = typing.get_args(kind)[0]
-        elif isinstance(kind, types.UnionType):  # int | None
-            kind = next(part for part in typing.get_args(kind) if part is not type(None))
-        found[field.name] = (kind, several or field.name in SWEPT)
-    return found
-
-
-def _checked(path: Path, key: str, value: Any, kind: type, several: bool) -> Any:
-    values = value if several and isinstance(value, list) else [value]
-    accepted = (int, float) if kind is float else kind
-    for one in values:
-        # true is an int to Python, and to nobody else.
-        if not isinstance(one, accepted) or (isinstance(one, bool) and kind is not bool):
-            single, plural = _WORDS[kind]
-            raise UsageError(
-                f"{path}: {key} is {value!r}. Give {single}"
-                f"{f', or a list of {plural}' if several else ''}."
-            )
-    if not values:
-        raise UsageError(f"{path}: {key} is an empty list. Give it a value or leave it out.")
-    values = [float(one) for one in values] if kind is float else values
-    return tuple(values) if several else values[0]

@@ -22,8 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.config import SWEPT, RunConfig, parse_loader_option
+from fastbench.core.config import OPTIONS, SWEPT, RunConfig
 from fastbench.core.errors import FastbenchError, RecordError, UsageError
+from fastbench.core.options import flag, parse_loader_option
 from fastbench.data.dataset import find_images
 from fastbench.loaders import registry
 from fastbench.records.store import read_record
@@ -52,7 +53,9 @@ __all__ = [
 ALL: Final = "all"
 PLAN_FILE: Final = "plan.toml"
 """In a run's folder: its options, as a --config file has them."""
-NOT_OF_THE_ROW: Final = frozenset({"output", "predictions", "ab"})
+NOT_OF_THE_ROW: Final = frozenset(
+    name for name, option in OPTIONS.items() if option.changes == "nothing"
+)
 """Options that change nothing in a row's record."""
 
 
@@ -142,8 +145,8 @@ def single(options: Mapping[str, Any]) -> RunConfig:
     for name in SWEPT:
         if len(options.get(name, ())) > 1:
             raise UsageError(
-                f"--{name.replace('_', '-')} is given {len(options[name])} times, and --ab "
-                f"compares two configurations. Give it once."
+                f"{flag(name)} is given {len(options[name])} times, and --ab compares two "
+                f"configurations. Give it once."
             )
     return _first(options, options.get("loader", ()))
 
@@ -158,10 +161,10 @@ def expand(options: Mapping[str, Any]) -> tuple[Row, ...]:
     named = tuple(name for name in asked if name != ALL)
     every = (*registry.BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
-    values = {name: _values(options, name, whole) for name in SWEPT}
+    values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
     for name, several in values.items():
         for value in several:
-            _replace(whole, name, value)
+            OPTIONS[name].check(value)
     # Without compilation its mode is nothing that a row could differ in.
     modes = tuple(
         (compiled, mode)
@@ -229,12 +232,11 @@ def digest_of(config: Mapping[str, Any], model: str, loader: str) -> str:
 
     An option that the configuration lacks, as one of an older version, is at its default.
     """
-    told: dict[str, Any] = {}
-    for field in dataclasses.fields(RunConfig):
-        value = config.get(field.name, field.default)
-        told[field.name] = float(value) if isinstance(field.default, float) else value
-    for name in NOT_OF_THE_ROW:
-        del told[name]
+    told: dict[str, Any] = {
+        name: option.take(config.get(name, option.default))
+        for name, option in OPTIONS.items()
+        if name not in NOT_OF_THE_ROW
+    }
     if not told["compile"]:
         del told["compile_mode"]
     concerned = {loader, told["reference"]}
@@ -255,14 +257,6 @@ def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
     """One configuration with the first of several values, and these loaders."""
     firsts = {name: options[name][0] for name in SWEPT if name in options}
     return RunConfig(**{**options, **firsts, "loader": names})
-
-
-def _values(options: Mapping[str, Any], name: str, whole: RunConfig) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(options.get(name, (getattr(whole, name),))))
-
-
-def _replace(config: RunConfig, name: str, value: object) -> RunConfig:
-    return dataclasses.replace(config, **{name: value})  # type: ignore[arg-type]
 
 
 def _row_of(

@@ -309,11 +309,7 @@ def main() -> int:
 
 
 def _measure(job: dict[str, Any], channel: _Channel) -> None:
-    stored: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in job["config"].items()
-    }
-    config = RunConfig(**stored)
+    config = RunConfig.from_json(job["config"])
     sys.argv[1:] = job["argv"]  # the record has the command that was given
     channel.say(f"{config.model[0]} · {config.timed_loader}: loading torch")
     from fastbench.runner.measure_row import measure_row

@@ -26,8 +26,7 @@ from fastbench.runner import row_in_child
 
 
 def measure(job: dict[str, Any], channel: Any) -> None:
-    stored = {k: tuple(v) if isinstance(v, list) else v for k, v in job["config"].items()}
-    config = RunConfig(**stored)
+    config = RunConfig.from_json(job["config"])
     name, folder = config.timed_loader, Path(job["folder"])
     with open(folder / "started.txt", "a") as file:
         print(*job["models"], "|", config.model[0], name, config.dtype, file=file)

@@ -1,12 +1,14 @@
 """Each knob refuses what cannot be, with the value shown; and the list of knobs is short."""
 
 import dataclasses
+import json
 
 import pytest
 
 from fastbench.cli.parser import Parser, add_options, from_options
-from fastbench.core.config import PlanOptions, RunConfig
+from fastbench.core.config import NOT_COMPARED, SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.runner.plan import NOT_OF_THE_ROW
 
 
 def parse(*argv: str) -> RunConfig:
@@ -26,6 +28,28 @@ def test_the_knobs() -> None:
     assert [field.name for field in dataclasses.fields(PlanOptions)] == [
         "preset", "config", "resume", "dry_run",
     ]  # fmt: skip
+
+
+def test_what_an_option_changes_is_declared_with_it() -> None:
+    assert SWEPT == ("dtype", "compile", "compile_mode", "batch_size")
+    assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions"]
+    assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
+        "latency_batch_size", "min_seconds", "on_error", "page_cache", "passes", "quick",
+        "reference", "running", "tolerance", "windows",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RunConfig(),
+        RunConfig(model=("a", "b"), batch_size=3, min_seconds=3, latency_batch_size=(1, 2)),
+        RunConfig(compile=True, ab=("compile=false",)),
+    ],
+)
+def test_a_configuration_goes_through_json(config: RunConfig) -> None:
+    stored = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert RunConfig.from_json(stored) == config
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fastbench.core.options import field_of
 from fastbench.core.units import format_rate
 
 if TYPE_CHECKING:
@@ -40,11 +41,7 @@ def render(record: AbRecord) -> RenderableType:
     ):
         median = format_rate(statistics.median(rates))
         sides.add_row(name, Text(f"{median} images/s"), Text(what))
-    unlike = [
-        change
-        for change in record.changes
-        if change.lstrip("-").replace("-", "_").startswith(UNLIKE_OPTIONS)
-    ]
+    unlike = [change for change in record.changes if field_of(change).startswith(UNLIKE_OPTIONS)]
     flags = []
     if unlike:
         flags.append(
