@@ -48,10 +48,10 @@ from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.measure import machine
-from fastbench.records.record import FailedRow
+from fastbench.records.store import write_record
 from fastbench.report.formats.run_table import render
-from fastbench.runner.measure_row import Session
-from fastbench.runner.prepare import Workbench
+from fastbench.runner.measure_row import measure_prepared
+from fastbench.runner.prepare import Workbench, prepare_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -116,24 +116,31 @@ class Suite:
     longest_s: float = 30.0
 
     def run(self, config: RunConfig) -> Iterator[Record]:
-        """The rows of one session; failures are kept and said."""
+        """The rows of one model, which is compiled once; failures are kept and said."""
+        name = config.models[0]
         try:
             workbench = Workbench(config, self.output, say=say, count=uncounted)
-            for row in Session(workbench).rows(config.loaders):
-                if isinstance(row, FailedRow):
-                    self.failed.append(str(row))
-                    say(self.failed[-1])
-                else:
-                    self.records.append(row)
-                    say(f"{row.model} · {row.loader}: {row.throughput.images_per_s:,.0f} images/s")
-                    yield row
+            bench = prepare_model(workbench, name)
+            for loader in config.loaders:
+                try:
+                    record, _ = measure_prepared(workbench, bench, loader)
+                except FastbenchError as error:
+                    self._fail(f"{name} · {loader}: {error}")
+                    continue
+                write_record(record, self.output)
+                self.records.append(record)
+                say(f"{name} · {loader}: {record.throughput.images_per_s:,.0f} images/s")
+                yield record
         except FastbenchError as error:
-            self.failed.append(str(error))
-            say(str(error))
-        # A fault of fastbench's own costs its session, not what is left of the GPU's time.
+            self._fail(f"{name}: {error}")
+        # A fault of fastbench's own costs its model's rows, not what is left of the GPU's time.
         except Exception as error:  # noqa: BLE001
             self.failed.append(f"{type(error).__name__}: {error}")
             traceback.print_exc()
+
+    def _fail(self, text: str) -> None:
+        self.failed.append(text)
+        say(text)
 
     def measure(self, group: Group, data: Path, min_seconds: float) -> None:
         """One group, if the time is likely to suffice for it."""

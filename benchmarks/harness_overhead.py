@@ -47,6 +47,7 @@ from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import resolve
 from fastbench.measure import machine, passes
 from fastbench.measure.clock import make_clock
+from fastbench.measure.durations import Durations
 from fastbench.measure.tally import Tally
 from fastbench.measure.telemetry import Watch
 from fastbench.models.classifier import Classifier
@@ -161,7 +162,7 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
             return self.logits
 
     loader = CheckedLoader("synthetic", resolve("synthetic"), spec)
-    plan = passes.Plan(
+    durations = Durations(
         min_seconds=1.0,
         warm_up_batches=100,
         warm_up_seconds=0,
@@ -172,7 +173,9 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
     for _ in range(5):
         tally = Tally(len(spec.paths), tuple(i % 24 for i in range(len(spec.paths))), spec.device)
         clock = make_clock(torch.device(spec.device))
-        measured = passes.end_to_end(loader, Constant(), tally, clock, plan, spec.num_batches)
+        _, measured = passes.end_to_end(
+            loader, Constant(), tally, clock, durations, spec.num_batches
+        )
         costs.append(measured.wall_s / (measured.num_epochs * spec.num_batches))
     return min(costs)
 
@@ -193,7 +196,7 @@ def cost_of_watching(spec: LoaderSpec, device: torch.device) -> float:
 
 
 def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:
-    plan = passes.Plan(
+    durations = Durations(
         min_seconds=0,
         warm_up_batches=WARM_UP_BATCHES,
         warm_up_seconds=0,
@@ -202,7 +205,7 @@ def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpe
     )
     tally = Tally(len(spec.paths), tuple(range(len(spec.paths))), spec.device)
     clock = make_clock(torch.device(spec.device))
-    measured = passes.end_to_end(loader, classifier, tally, clock, plan, spec.num_batches)
+    _, measured = passes.end_to_end(loader, classifier, tally, clock, durations, spec.num_batches)
     return measured.num_images / measured.wall_s
 
 

@@ -55,17 +55,14 @@ from rich.table import Table
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.loaders.base import Batch, Setting
 from fastbench.measure import machine
-from fastbench.measure import passes as runner
 from fastbench.measure.clock import HostClock
-from fastbench.measure.tally import Tally
+from fastbench.measure.durations import Durations
+from fastbench.measure.passes import end_to_end, loader_alone, model_alone
+from fastbench.measure.tally import Tally, check_each_once
 from fastbench.records.accuracy import Accuracy
 from fastbench.records.advice import advise
 from fastbench.records.record import Record
-from fastbench.records.speed import (
-    Latency,
-    Throughput,
-    WarmUp,
-)
+from fastbench.records.speed import Latency
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import find_contradictions
 
@@ -117,7 +114,7 @@ class Case:
     num_samples: int = 10 * BATCH_SIZE
     is_settled: bool | None = None
     warm_up_s: tuple[float, float] | None = None
-    plan: Mapping[str, float] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def num_batches(self) -> int:
@@ -178,7 +175,7 @@ CASES: Final = (
         loader=with_bursts, model=even(1), loader_ms=2.9, model_ms=1, step_ms=2.9,
         steps_ms=(2, 2, 20, 20), efficiency=1, stall=1.9 / 2.9,
         verdict="loader-bound", advice=("loader-bound",), num_samples=20 * BATCH_SIZE,
-        plan={"min_batches": 700, "num_windows": 1},
+        durations={"min_batches": 700, "num_windows": 1},
     ),
     Case(
         name="drift, waited for",
@@ -188,7 +185,7 @@ CASES: Final = (
         # It is settled when most steps of the quarter before the last half are even. The drift is
         # within a tenth of its end at 0.975 s, so that after t seconds (t/2 - 0.975) / 0.0083 of
         # those steps are, and ln((5 - t) / 1.1) / 0.032 are not: as many at t = 2.4.
-        is_settled=True, warm_up_s=(0.97, 2.5), plan={"settle_seconds": 10},
+        is_settled=True, warm_up_s=(0.97, 2.5), durations={"settle_seconds": 10},
     ),
     Case(
         name="drift, not waited for",
@@ -197,13 +194,13 @@ CASES: Final = (
         verdict="model-bound, contended", advice=("unsettled", "contended", "model-bound"),
         # One window, so that all of the rest of the drift is in it; it ends with the first second.
         is_settled=False, warm_up_s=(0.3, 0.4),
-        plan={"settle_seconds": 0.3, "num_windows": 1, "min_seconds": 0.5},
+        durations={"settle_seconds": 0.3, "num_windows": 1, "min_seconds": 0.5},
     ),
     Case(
         name="half speed in one window",
         loader=even(3), model=dropping, loader_ms=3, model_ms=10, step_ms=10,
         steps_ms=(10, 20, 20, 20), efficiency=1, stall=0, spread=0.5,
-        verdict="model-bound", advice=("noisy", "model-bound"), plan={"min_seconds": 0.6},
+        verdict="model-bound", advice=("noisy", "model-bound"), durations={"min_seconds": 0.6},
     ),
     # 15 images are two batches, and the model takes as long for the partial one.
     Case(
@@ -566,15 +563,15 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         "ceiling_seconds": 1.0,
         "latency_batches": 0,
         "latency_seconds": 0.0,
-        **case.plan,
+        **case.durations,
     }
-    plan = runner.Plan(**settings)  # type: ignore[arg-type]
+    durations = Durations(**settings)  # type: ignore[arg-type]
 
     alone = PlantedModel(case, lock)
     alone.began = -math.inf  # it has settled
     clock = NotingClock(lambda: len(alone.delays_s))
     images_NCHW = torch.zeros(BATCH_SIZE, 1, 1, 1)
-    model_ceiling = runner.model_alone(alone, images_NCHW, clock, plan)
+    model_ceiling = model_alone(alone, images_NCHW, clock, durations)
     model_s = pick(alone.delays_s, clock.spans[0])
 
     loader, model = PlantedLoader(case, lock), PlantedModel(case, lock)
@@ -582,14 +579,16 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         time.sleep(0.001)
     tally = Tally(case.num_samples, tuple(range(case.num_samples)), "cpu")
     clock = NotingClock(lambda: len(model.delays_s))
-    measured = runner.end_to_end(loader, model, tally, clock, plan, case.num_batches, watch=model)
+    warm_up, throughput = end_to_end(
+        loader, model, tally, clock, durations, case.num_batches, watch=model
+    )
     scores = tally.read()
-    runner.check_each_once(
-        scores, measured.num_epochs, [str(i) for i in range(case.num_samples)], case.name
+    check_each_once(
+        scores, throughput.num_epochs, [str(i) for i in range(case.num_samples)], case.name
     )
     windows = clock.spans
     clock = NotingClock(lambda: len(loader.given))
-    loader_ceiling = runner.loader_alone(loader, clock, plan, case.num_batches)
+    loader_ceiling = loader_alone(loader, clock, durations, case.num_batches)
     loader.close()
     ends, waits, between_s = replay(loader, model, case)
     padding = case.num_samples / (case.num_batches * BATCH_SIZE)
@@ -606,23 +605,8 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
     hits = (scores.hits or [(0, 0)])[-1]
     record = record_of(
         case,
-        warm_up=WarmUp(
-            model_load_s=0.0,
-            loader_start_s=0.0,
-            compile_s=0.0,
-            first_batch_s=measured.first_batch_s,
-            num_batches=measured.warm_up_batches,
-            wall_s=measured.warm_up_s,
-        ),
-        throughput=Throughput(
-            num_images=measured.num_images,
-            num_epochs=measured.num_epochs,
-            batch_size=BATCH_SIZE,
-            wall_s=measured.wall_s,
-            step_times_s=measured.step_times_s,
-            windows=measured.windows,
-            is_settled=measured.is_settled,
-        ),
+        warm_up=warm_up,
+        throughput=throughput,
         loader_ceiling=loader_ceiling,
         model_ceiling=model_ceiling,
         accuracy=Accuracy(num_samples=case.num_samples, top1_correct=hits[0], top5_correct=hits[1]),
@@ -632,7 +616,7 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
             case.name,
             "images in windows",
             round(padding * BATCH_SIZE * sum(map(len, windows))),
-            measured.num_images,
+            throughput.num_images,
         ),
         same(case.name, "top-1 hits", case.num_samples, hits[0]),
     ]

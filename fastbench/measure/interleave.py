@@ -14,17 +14,18 @@ What it does not know: what the two do to each other by being in one process (ca
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from fastbench.measure.pipeline import endless
 
-    from fastbench.loaders.base import Batch, Loader
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastbench.loaders.base import Loader
     from fastbench.measure.clock import Clock
-    from fastbench.measure.passes import Model
+    from fastbench.measure.pipeline import Model
 
 __all__ = ["NUM_PAIRS", "NUM_PAIRS_QUICK", "Side", "interleave"]
 
@@ -46,7 +47,7 @@ class Side:
     num_queued: int
 
     def __post_init__(self) -> None:
-        self._stream: Iterator[Batch] = itertools.chain.from_iterable(itertools.repeat(self.loader))
+        self._stream = endless(self.loader)
 
     def run(self, clock: Clock, num_batches: int) -> float:
         """Run so many batches; their throughput, images/s."""

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from fastbench.core.errors import LoaderError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastbench.loaders.base import Batch
 
-__all__ = ["Scores", "Tally"]
+__all__ = ["Scores", "Tally", "check_each_once"]
 
 NUM_BEST: Final = 5
 """Top-5 is the field's second figure."""
@@ -104,3 +108,26 @@ class Tally:
             places=self._places_M.tolist(),
             hits=hits if self._has_labels else None,
         )
+
+
+def check_each_once(scores: Scores, num_epochs: int, names: Sequence[str], loader: str) -> None:
+    """Raise `LoaderError` unless every sample came exactly once an epoch, in order.
+
+    A scored epoch may begin in the middle of one of the loader's, so places may be shifted, all
+    by as many.
+    """
+    for name, times in zip(names, scores.times_seen, strict=True):
+        if times != num_epochs:
+            raise LoaderError(
+                f"The loader {loader!r} delivered {name} {times} times in {num_epochs} epochs. "
+                f"Nothing that it delivered can be scored; report this to its author."
+            )
+    places = scores.places
+    for sample, place in enumerate(places):
+        expected = (places[0] + sample) % len(places)
+        if place != expected:
+            raise LoaderError(
+                f"The loader {loader!r} delivered {names[sample]} out of order, at place {place} "
+                f"of an epoch and not {expected}. Loaders are compared sample by sample; report "
+                f"this to its author."
+            )

@@ -56,7 +56,7 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
     (bench, spec), (other_bench, other_spec) = _prepare(a, name), _prepare(b, other)
     loader, other_loader = a.config.timed_loader, b.config.timed_loader
     with (
-        mapped_errors(f"the comparison of {name}", a.conditions.batch_size),
+        mapped_errors(f"the comparison of {name}", a.batch_size),
         open_loader(loader, a.factories[loader], spec) as opened,
         open_loader(other_loader, b.factories[other_loader], other_spec) as other_opened,
     ):
@@ -69,9 +69,9 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
             count(f"{name} · {loader}: pairs of windows"),
         )
         return AbRecord(
-            **describe_run(a.conditions, bench, loader, opened.settings),
-            dtype=a.conditions.dtype,
-            compile_mode=a.conditions.compile_mode,
+            **describe_run(a, bench, loader, opened.settings),
+            dtype=a.dtype,
+            compile_mode=a.compile_mode,
             changes=list(a.config.ab),
             other_config=dataclasses.asdict(b.config),
             other_loader_settings=dict(other_opened.settings),
@@ -81,10 +81,9 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
 
 
 def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
-    conditions = workbench.conditions
     model, labels = workbench.load(name)
-    with mapped_errors(f"the warm-up of {name}", conditions.batch_size):
-        classifier = workbench.classifier(model, conditions.dtype, conditions.compile_mode)
+    with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
+        classifier = workbench.classifier(model, workbench.dtype, workbench.compile_mode)
         classifier.warm_up(model.preprocess.crop)
     return Bench(model, labels, classifier), workbench.spec(model, workbench.config.timed_loader)
 

@@ -1,13 +1,17 @@
 """A loader against the reference, both read in step: all samples (`fastbench parity`), or some.
 
-Every row of a run has the pixels of some samples compared; `fastbench parity` compares all, and
-times nothing. Where the gates say that images differ, the fault is named and the worst image drawn.
+Every row of a run has its predictions and the pixels of some samples compared; `fastbench parity`
+compares all, and times nothing. Where the gates say that images differ, the fault is named and the
+worst image drawn.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchvision
 
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError
@@ -18,6 +22,7 @@ from fastbench.measure.difference_image import draw_difference
 from fastbench.records.gates import judge_pixels
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_parity_record
+from fastbench.runner import reference
 from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
 
@@ -25,25 +30,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fastbench.loaders.base import LoaderSpec, Setting
-    from fastbench.records.accuracy import Pixels
+    from fastbench.records.accuracy import Parity, Pixels
 
-__all__ = ["compare_some", "parity_rows"]
+__all__ = ["compare_with_reference", "parity_rows"]
 
 NUM_COMPARED = 128
 NUM_COMPARED_QUICK = 32
 
 
-def compare_some(workbench: Workbench, bench: Bench, name: str, notes: list[str]) -> Pixels:
-    """The pixels of some samples, of many sizes: an image has 150,000 of them."""
-    manifest = workbench.manifest
-    most = NUM_COMPARED_QUICK if workbench.config.quick else NUM_COMPARED
-    chosen = varied(manifest.sizes, most)
-    paths = manifest.paths
-    spec = dataclasses.replace(
-        workbench.spec(bench.model), paths=[paths[i] for i in chosen], prefetch=0
+def compare_with_reference(
+    workbench: Workbench, bench: Bench, loader: str, predictions: list[int], notes: list[str]
+) -> Parity | None:
+    """A row's predictions against the reference's in float32, and the pixels of some samples.
+
+    None without a reference, or with one that fails or does not read the images.
+    """
+    name = workbench.config.reference
+    if name == "none":
+        return None
+    # A float32 eager row of the reference is its own reference: no second pass is needed.
+    is_reference = loader == name and workbench.is_float32_eager
+    if is_reference:
+        expected: list[int] | None = predictions
+        reference.keep(workbench.folder, _depends_on(workbench, bench), predictions)
+    else:
+        expected = _find_reference(workbench, bench, notes)
+    if expected is None:
+        return None
+    pixels = None
+    if loader != name:
+        workbench.say(f"{bench.model.name} · {loader}: pixels against {name}")
+        pixels = _compare_some(workbench, bench, loader, notes)
+    return agreement.compare_predictions(
+        predictions,
+        expected,
+        bench.labels.indices,
+        reference=name,
+        is_reference=is_reference,
+        pixels=pixels,
     )
-    names = [manifest.names[i] for i in chosen]
-    return _compare(workbench, bench, name, spec, names, notes)[1]
 
 
 def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
@@ -69,14 +94,14 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
 def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     model, labels = workbench.load(name)
     settings: dict[str, Setting] = {}
-    with mapped_errors(f"the comparison of {loader}", workbench.conditions.batch_size):
+    with mapped_errors(f"the comparison of {loader}", workbench.batch_size):
         classifier = workbench.classifier(model, "float32", None)
         bench = Bench(model, labels, classifier, float32=classifier)
         spec = workbench.spec(model)
         names = workbench.manifest.names
         found, pixels = _compare(workbench, bench, loader, spec, names, [], settings)
     return ParityRecord(
-        **describe_run(workbench.conditions, bench, loader, settings),
+        **describe_run(workbench, bench, loader, settings),
         labels=labels.how,
         parity=agreement.compare_predictions(
             found.predictions,
@@ -89,6 +114,66 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     )
 
 
+def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> list[int] | None:
+    """What the reference predicts in float32; made once, whichever row needs it first.
+
+    Where the reference fails, this row was measured all the same, and its notes say why it is
+    held against nothing.
+    """
+    depends_on = _depends_on(workbench, bench)
+    found = reference.find(workbench.folder, depends_on, len(workbench.manifest))
+    if found is None:
+        name = workbench.config.reference
+        workbench.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
+        try:
+            found = _score_reference(workbench, bench)
+        except FastbenchError as error:
+            notes.append(f"no parity, for the reference failed: {error}")
+            return None
+        if found is not None:
+            reference.keep(workbench.folder, depends_on, found)
+    return found
+
+
+def _depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
+    config, model = workbench.config, bench.model
+    return {
+        "model": [model.name, model.weights, model.classes.outputs, config.seed],
+        "files": [reference.stamp(name) for name in (config.weights, model.name)],
+        "data": [str(workbench.manifest.root), workbench.manifest.digest],
+        "preprocess": dataclasses.asdict(model.preprocess),
+        "loader": [config.reference, config.options_of(config.reference), config.resize],
+        "on": [str(workbench.device), torch.__version__, torchvision.__version__],
+    }
+
+
+def _score_reference(workbench: Workbench, bench: Bench) -> list[int] | None:
+    """One pass of the reference in float32; None where it does not read the images."""
+    name = workbench.config.reference
+    spec = workbench.spec(bench.model, name)
+    with open_loader(
+        name, workbench.factories[name], dataclasses.replace(spec, prefetch=0)
+    ) as loader:
+        if not loader.reads_images:
+            return None
+    with mapped_errors("the reference's pass", workbench.batch_size):
+        spec = dataclasses.replace(spec, dtype="float32")
+        return workbench.score(bench, name, spec, workbench.float32(bench)).predictions
+
+
+def _compare_some(workbench: Workbench, bench: Bench, name: str, notes: list[str]) -> Pixels:
+    """The pixels of some samples, of many sizes: an image has 150,000 of them."""
+    manifest = workbench.manifest
+    most = NUM_COMPARED_QUICK if workbench.config.quick else NUM_COMPARED
+    chosen = varied(manifest.sizes, most)
+    paths = manifest.paths
+    spec = dataclasses.replace(
+        workbench.spec(bench.model), paths=[paths[i] for i in chosen], prefetch=0
+    )
+    names = [manifest.names[i] for i in chosen]
+    return _compare(workbench, bench, name, spec, names, notes)[1]
+
+
 def _compare(
     workbench: Workbench,
     bench: Bench,
@@ -99,17 +184,17 @@ def _compare(
     settings: dict[str, Setting] | None = None,
 ) -> tuple[agreement.Comparison, Pixels]:
     """Read a loader and the reference in step; name the fault and draw it where they differ."""
-    config, reference = workbench.config, workbench.config.reference
+    config, its_name = workbench.config, workbench.config.reference
     spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
-    its_spec = spec.with_settings(config.options_of(reference))
+    its_spec = spec.with_settings(config.options_of(its_name))
     spec = spec.with_settings(config.options_of(name))
     with (
         open_loader(name, workbench.factories[name], spec) as loader,
-        open_loader(reference, workbench.factories[reference], its_spec) as its_loader,
+        open_loader(its_name, workbench.factories[its_name], its_spec) as its_loader,
     ):
         if not loader.reads_images or not its_loader.reads_images:
             raise LoaderError(
-                f"The loaders {name!r} and {reference!r} cannot be compared: one of them does "
+                f"The loaders {name!r} and {its_name!r} cannot be compared: one of them does "
                 f"not read the images. Choose two that do."
             )
         if settings is not None:

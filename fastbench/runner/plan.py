@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAN_FILE",
     "Plan",
-    "Row",
+    "PlannedRow",
     "digest_of",
     "expand",
     "make_plan",
@@ -60,7 +60,7 @@ NOT_OF_THE_ROW: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedRow:
     """One configuration: one model, one loader. `only_if_here`: it was not asked for by name."""
 
     config: RunConfig
@@ -97,22 +97,22 @@ class Plan:
     """
 
     options: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRow, ...]
     output: str | None
     finished: Mapping[str, Record]
     resumed: bool
     num_changed: int = 0
 
     @property
-    def todo(self) -> list[Row]:
+    def todo(self) -> list[PlannedRow]:
         """The rows that are not finished."""
         return [row for row in self.rows if row.digest not in self.finished]
 
-    def title(self, row: Row) -> str:
+    def title(self, row: PlannedRow) -> str:
         """The row's model and loader, and what else tells it from the others."""
         return " · ".join((row.model, row.loader, *self.how(row)))
 
-    def how(self, row: Row) -> list[str]:
+    def how(self, row: PlannedRow) -> list[str]:
         """What tells a row from the others beside its model and loader."""
         varying = {name for name in SWEPT if len({getattr(r.config, name) for r in self.rows}) > 1}
         config, told = row.config, []
@@ -151,7 +151,7 @@ def single(options: Mapping[str, Any]) -> RunConfig:
     return _first(options, options.get("loader", ()))
 
 
-def expand(options: Mapping[str, Any]) -> tuple[Row, ...]:
+def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     """The rows that options ask for.
 
     Raises `UsageError` for a value that cannot be, `UnknownNameError` for a loader that there is
@@ -173,7 +173,7 @@ def expand(options: Mapping[str, Any]) -> tuple[Row, ...]:
     )
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
     rows = tuple(
-        Row(
+        PlannedRow(
             _row_of(whole, model, loader, dtype, compiled, mode, batch_size),
             only_if_here=loader not in by_name,
         )
@@ -306,7 +306,7 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
     return str(plans[-1].parent)
 
 
-def _find_finished(rows: Sequence[Row], folder: Path) -> dict[str, Record]:
+def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record]:
     """The records in a folder that are rows of a plan, by digest; the newest where there are more.
 
     A record that contradicts itself is no measurement: its row is not finished.

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.core.device import choose_device, num_cores
+from fastbench.core.device import choose_device, mapped_errors, num_cores
+from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.data.dataset import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
 from fastbench.loaders.base import Factory, LoaderSpec
 from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import check_options, resolve
-from fastbench.measure import passes
-from fastbench.measure.tally import Scores, Tally
+from fastbench.measure.clock import make_clock
+from fastbench.measure.durations import Durations
+from fastbench.measure.passes import model_alone, score
+from fastbench.measure.tally import Scores, Tally, check_each_once
 from fastbench.models.base import LoadedModel, keep_outputs
-from fastbench.models.classifier import Classifier
-from fastbench.models.cost import Cost
+from fastbench.models.classifier import Classifier, forget_compiled
+from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
 
 if TYPE_CHECKING:
@@ -37,34 +41,15 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Loader
     from fastbench.records.speed import Ceiling
 
-__all__ = ["Bench", "Conditions", "Workbench", "open_loader"]
+__all__ = ["Bench", "Workbench", "open_loader", "prepare_model"]
 
 DEFAULT_BATCH_SIZE = {"cuda": 256, "cpu": 32}
 MOSTLY_COLD = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """What a record says of its run beyond its own row."""
-
-    config: RunConfig
-    manifest: Manifest
-    device: torch.device
-    dtype: str
-    batch_size: int
-    plan: passes.Plan
-    page_cache: str
-    page_cache_share: float | None
-
-    @property
-    def compile_mode(self) -> str | None:
-        """torch.compile's mode, None for eager."""
-        return self.config.compile_mode if self.config.compile else None
-
-
 @dataclass
 class Bench:
-    """A model on the bench: what its rows share."""
+    """A model on the bench: what its rows share. `others` is it for other batch sizes."""
 
     model: LoadedModel
     labels: Labels
@@ -74,7 +59,6 @@ class Bench:
     model_ceiling: Ceiling | None = None
     num_graphs: int = 0
     num_graph_breaks: int = 0
-    reference_predictions: list[int] | None = None
     float32: Classifier | None = None
     others: list[Classifier] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
@@ -97,7 +81,8 @@ class Workbench:
     """The tools of a run.
 
     `say` is told in one line what is being done, `count` shows how far a long count has come;
-    `folder` takes the records and the pictures.
+    `folder` takes the records and the pictures. `dtype` and `batch_size` are what the rows run in,
+    `compile_mode` is torch.compile's, None for eager.
     """
 
     def __init__(
@@ -112,27 +97,18 @@ class Workbench:
             check_options(name, config.options_of(name))
         for name in config.models:
             check_name(name)
+        self.manifest: Manifest = find_images(config, count)
+        self.page_cache, self.page_cache_share = _prepare_page_cache(config, self.manifest, count)
         on_gpu = self.device.type == "cuda"
-        manifest = find_images(config, count)
-        page_cache, page_cache_share = _prepare_page_cache(config, manifest, count)
-        self.conditions = Conditions(
-            config=config,
-            manifest=manifest,
-            device=self.device,
-            dtype=("float16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype,
-            batch_size=config.batch_size or DEFAULT_BATCH_SIZE[self.device.type],
-            plan=passes.Plan.make(
-                min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
-            ),
-            page_cache=page_cache,
-            page_cache_share=page_cache_share,
+        self.dtype = config.dtype
+        if config.dtype == "auto":
+            self.dtype = "float16" if on_gpu else "float32"
+        self.compile_mode: str | None = config.compile_mode if config.compile else None
+        self.batch_size: int = config.batch_size or DEFAULT_BATCH_SIZE[self.device.type]
+        self.durations = Durations.make(
+            min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
         )
         self._num_threads = config.num_threads or num_cores()
-
-    @property
-    def manifest(self) -> Manifest:
-        """The samples."""
-        return self.conditions.manifest
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' classes in its space."""
@@ -154,7 +130,7 @@ class Workbench:
 
         Raises `UsageError` for batches that the model was not exported for.
         """
-        batch_size = batch_size or self.conditions.batch_size
+        batch_size = batch_size or self.batch_size
         model.check_batch_size(batch_size)
         return Classifier(
             model.copy_module(),  # a cast to float16 and back would not be the weights
@@ -168,7 +144,7 @@ class Workbench:
     @property
     def is_float32_eager(self) -> bool:
         """Whether the rows' own model is the one that the reference's predictions come from."""
-        return self.conditions.dtype == "float32" and not self.config.compile
+        return self.dtype == "float32" and self.compile_mode is None
 
     def float32(self, bench: Bench) -> Classifier:
         """The model that the reference's predictions come from: float32, eager."""
@@ -191,10 +167,10 @@ class Workbench:
         """What a loader is told in this run; without a name, what all are told."""
         spec = LoaderSpec(
             paths=self.manifest.paths,
-            batch_size=self.conditions.batch_size,
+            batch_size=self.batch_size,
             preprocess=model.preprocess,
             device=str(self.device),
-            dtype=self.conditions.dtype,
+            dtype=self.dtype,
             num_threads=self._num_threads,
             seed=self.config.seed,
             largest=self.manifest.largest,
@@ -211,9 +187,57 @@ class Workbench:
         tally = self.tally(bench)
         spec = dataclasses.replace(spec, repeatable=True)
         with open_loader(name, self.factories[name], spec) as loader:
-            scores = passes.score(loader, classifier, tally)
-        passes.check_each_once(scores, 1, self.manifest.names, name)
+            scores = score(loader, classifier, tally)
+        check_each_once(scores, 1, self.manifest.names, name)
         return scores
+
+
+def prepare_model(workbench: Workbench, name: str) -> Bench:
+    """Load a model, map its labels, compile it, and see what it reaches alone."""
+    config = workbench.config
+    workbench.say(f"{name}: loading the model" + (", compiling it" if config.compile else ""))
+    start = time.perf_counter()
+    model, labels = workbench.load(name)
+    load_s = time.perf_counter() - start
+    if config.compile:
+        forget_compiled()
+    with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
+        others = [
+            _warmed_up(workbench, model, size)[0]
+            for size in dict.fromkeys(config.latency_batch_size)
+            if size != workbench.batch_size
+        ]
+        classifier, compile_s = _warmed_up(workbench, model)
+        alone = _model_ceiling(workbench, classifier, model) if config.passes == "all" else None
+    num_graphs, num_graph_breaks = classifier.num_graphs()
+    return Bench(
+        model,
+        labels,
+        classifier,
+        load_s=load_s,
+        compile_s=compile_s,
+        model_ceiling=alone,
+        num_graphs=num_graphs,
+        num_graph_breaks=num_graph_breaks,
+        others=others,
+        cost=count_cost(model),
+    )
+
+
+def _warmed_up(
+    workbench: Workbench, model: LoadedModel, batch_size: int | None = None
+) -> tuple[Classifier, float]:
+    """A model that has run, in the rows' dtype and compiled like them; seconds of compiling."""
+    classifier = workbench.classifier(model, workbench.dtype, workbench.compile_mode, batch_size)
+    return classifier, classifier.warm_up(model.preprocess.crop)
+
+
+def _model_ceiling(workbench: Workbench, classifier: Classifier, model: LoadedModel) -> Ceiling:
+    spec = workbench.spec(model)
+    with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), spec) as loader:
+        images_NCHW = next(iter(loader)).images_NCHW
+        clock = make_clock(workbench.device)
+        return model_alone(classifier, images_NCHW, clock, workbench.durations)
 
 
 def _prepare_page_cache(

@@ -197,6 +197,9 @@ def test_windows_latencies_and_what_the_run_took(
     assert record.throughput.images_per_s == pytest.approx(sum(record.throughput.rates) / 2)
     assert [x.batch_size for x in record.other_latencies] == [2]
     assert record.latency.batch_size == 8
+    warm_up = record.warm_up
+    assert min(warm_up.model_load_s, warm_up.loader_start_s, warm_up.first_batch_s) > 0
+    assert warm_up.wall_s > warm_up.first_batch_s
     assert record.telemetry.num_images == record.throughput.num_images
     assert record.telemetry.cpu_s > 0
     if record.data["page_cache_share"] is not None:  # else the file system does not tell

@@ -10,16 +10,10 @@ import torch
 from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import Batch, Setting
 from fastbench.measure.clock import HostClock
-from fastbench.measure.passes import (
-    Plan,
-    check_each_once,
-    end_to_end,
-    has_settled,
-    loader_alone,
-    model_alone,
-    probe_latency,
-)
-from fastbench.measure.tally import Tally
+from fastbench.measure.durations import Durations
+from fastbench.measure.passes import end_to_end, loader_alone, model_alone, probe_latency
+from fastbench.measure.tally import Tally, check_each_once
+from fastbench.measure.warm_up import has_settled
 
 NUM_SAMPLES, BATCH_SIZE = 10, 4
 NAMES = [f"{i}.jpg" for i in range(NUM_SAMPLES)]
@@ -77,7 +71,7 @@ class ScriptedClock(HostClock):
         return self.num_marks / 3 * 10
 
 
-def plan(**changes: float) -> Plan:
+def durations(**changes: float) -> Durations:
     values: dict[str, float] = {
         "min_seconds": 0,
         "warm_up_batches": 2,
@@ -86,30 +80,35 @@ def plan(**changes: float) -> Plan:
         "latency_seconds": 0,
         **changes,
     }
-    return Plan(**values)  # type: ignore[arg-type]
+    return Durations(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("warm_up_batches", [1, 2, 3, 4, 7])
 def test_an_epoch_is_scored_wherever_the_window_begins(warm_up_batches: int) -> None:
     tally = Tally(NUM_SAMPLES, tuple(range(NUM_SAMPLES)), "cpu")
-    measured = end_to_end(
-        CountingLoader(), OneHot(), tally, HostClock(), plan(warm_up_batches=warm_up_batches), 3
+    warm_up, throughput = end_to_end(
+        CountingLoader(),
+        OneHot(),
+        tally,
+        HostClock(),
+        durations(warm_up_batches=warm_up_batches),
+        3,
     )
     scores = tally.read()
     assert scores.times_seen == [1] * NUM_SAMPLES
     assert scores.hits == [(NUM_SAMPLES, NUM_SAMPLES)]
-    assert (measured.num_images, measured.num_epochs) == (NUM_SAMPLES, 1)
-    assert measured.warm_up_batches == warm_up_batches
-    assert len(measured.step_times_s) == 3
+    assert (throughput.num_images, throughput.num_epochs) == (NUM_SAMPLES, 1)
+    assert warm_up.num_batches == warm_up_batches
+    assert len(throughput.step_times_s) == 3
 
 
 def test_whole_epochs_until_the_time_is_up() -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    measured = end_to_end(
-        CountingLoader(), OneHot(), tally, ScriptedClock(), plan(min_seconds=25), 3
+    _, throughput = end_to_end(
+        CountingLoader(), OneHot(), tally, ScriptedClock(), durations(min_seconds=25), 3
     )
-    assert (measured.num_epochs, measured.num_images) == (3, 3 * NUM_SAMPLES)
-    assert measured.wall_s == 30
+    assert (throughput.num_epochs, throughput.num_images) == (3, 3 * NUM_SAMPLES)
+    assert throughput.wall_s == 30
     check_each_once(tally.read(), 3, NAMES, "counting")
 
 
@@ -122,7 +121,7 @@ def test_whole_epochs_until_the_time_is_up() -> None:
 )
 def test_a_lost_or_repeated_sample_fails_the_run(order: list[int], culprit: str) -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), plan(warm_up_batches=3), 3)
+    end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), durations(warm_up_batches=3), 3)
     with pytest.raises(LoaderError, match=culprit):
         check_each_once(tally.read(), 1, NAMES, "counting")
 
@@ -132,7 +131,7 @@ def test_a_sample_out_of_order_fails_the_run() -> None:
     for warm_up_batches in (2, 3):
         tally = Tally(NUM_SAMPLES, None, "cpu")
         order = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9]
-        wanted = plan(warm_up_batches=warm_up_batches)
+        wanted = durations(warm_up_batches=warm_up_batches)
         end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), wanted, 3)
         with pytest.raises(LoaderError, match=r"4\.jpg out of order, at place \d"):
             check_each_once(tally.read(), 1, NAMES, "counting")
@@ -141,7 +140,7 @@ def test_a_sample_out_of_order_fails_the_run() -> None:
 def test_the_loader_alone_is_timed_over_whole_epochs() -> None:
     """Three batches are an epoch, and ten seconds of this clock."""
     loader = CountingLoader()
-    ceiling = loader_alone(loader, ScriptedClock(), plan(ceiling_seconds=15), 3)
+    ceiling = loader_alone(loader, ScriptedClock(), durations(ceiling_seconds=15), 3)
     assert (ceiling.num_images, ceiling.wall_s) == (2 * NUM_SAMPLES, 20)
     assert ceiling.images_per_s == 1
     assert loader.num_asked == 2 + 6  # the warm-up's, then two epochs
@@ -157,7 +156,7 @@ def test_the_model_alone_runs_on_one_resident_batch() -> None:
             return model(images_NCHW)
 
     images_NCHW = torch.zeros(BATCH_SIZE, 1, 1, 1)
-    ceiling = model_alone(Spy(), images_NCHW, ScriptedClock(), plan(ceiling_seconds=15))
+    ceiling = model_alone(Spy(), images_NCHW, ScriptedClock(), durations(ceiling_seconds=15))
     # Five batches until this clock shows more than 15 s, at least four, and one warm-up.
     assert ceiling.num_images == 5 * BATCH_SIZE
     assert ceiling.wall_s == pytest.approx(5 / 3 * 10)
@@ -176,19 +175,19 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
         def end(self, num_images: int) -> None:
             told.append(("end", num_images))
 
-    measured = end_to_end(
-        loader, OneHot(), tally, ScriptedClock(), plan(num_windows=3, min_batches=4), 3,
+    _, throughput = end_to_end(
+        loader, OneHot(), tally, ScriptedClock(), durations(num_windows=3, min_batches=4), 3,
         watch=Watching(),
     )  # fmt: skip
     # Two batches of warm-up, then two epochs of three batches: four steps at least.
     assert told == [
         ("begin", 2), ("end", 20), ("begin", 10), ("end", 20), ("begin", 18), ("end", 20),
     ]  # fmt: skip
-    assert [window.num_steps for window in measured.windows] == [6, 6, 6]
-    assert measured.wall_s == 60
-    assert measured.num_images == 60
-    assert measured.num_epochs == 6
-    assert len(measured.step_times_s) == 18
+    assert [window.num_steps for window in throughput.windows] == [6, 6, 6]
+    assert throughput.wall_s == 60
+    assert throughput.num_images == 60
+    assert throughput.num_epochs == 6
+    assert len(throughput.step_times_s) == 18
     check_each_once(tally.read(), 6, NAMES, "counting")
 
 
@@ -199,8 +198,10 @@ def test_the_time_spent_waiting_is_the_loaders() -> None:
                 time.sleep(0.01)
                 yield batch
 
-    measured = end_to_end(Slow(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), HostClock(), plan(), 3)
-    (window,) = measured.windows
+    _, throughput = end_to_end(
+        Slow(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), HostClock(), durations(), 3
+    )
+    (window,) = throughput.windows
     assert 0.03 <= window.wait_s <= window.wall_s
 
 
@@ -208,17 +209,17 @@ def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
     evicted_after: list[int] = []
     loader = CountingLoader()
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    measured = end_to_end(
-        loader, OneHot(), tally, ScriptedClock(), plan(num_windows=2, min_seconds=99), 3,
+    _, throughput = end_to_end(
+        loader, OneHot(), tally, ScriptedClock(), durations(num_windows=2, min_seconds=99), 3,
         evict=lambda: evicted_after.append(loader.num_asked),
     )  # fmt: skip
     # After each warm-up of two batches; and one epoch a window, however short.
     assert evicted_after == [2, 2 + 3 + 2]
-    assert measured.num_epochs == 2
+    assert throughput.num_epochs == 2
     loader = CountingLoader()
     evicted_after.clear()
     loader_alone(
-        loader, HostClock(), plan(), 3, evict=lambda: evicted_after.append(loader.num_asked)
+        loader, HostClock(), durations(), 3, evict=lambda: evicted_after.append(loader.num_asked)
     )
     assert evicted_after == [2]
     assert loader.num_asked == 2 + 3
@@ -247,36 +248,38 @@ def test_a_warm_up_goes_on_until_the_steps_are_steady() -> None:
                 time.sleep(0.004 * min(self.num_asked, 12))
                 yield batch
 
-    wanted = plan(settle_seconds=30)
+    wanted = durations(settle_seconds=30)
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    measured = end_to_end(Slowing(), OneHot(), tally, HostClock(), wanted, 3)
-    assert measured.is_settled
-    assert measured.warm_up_batches > 12
-    hurried = plan(settle_seconds=0.001)
-    measured = end_to_end(Slowing(), OneHot(), tally, HostClock(), hurried, 3)
-    assert measured.is_settled is False
+    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, HostClock(), wanted, 3)
+    assert throughput.is_settled
+    assert warm_up.num_batches > 12
+    hurried = durations(settle_seconds=0.001)
+    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, HostClock(), hurried, 3)
+    assert throughput.is_settled is False
 
 
 def test_step_times_add_up_to_the_window() -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    measured = end_to_end(CountingLoader(), OneHot(), tally, HostClock(), plan(), 3)
-    assert 0 < sum(measured.step_times_s) <= measured.wall_s
+    _, throughput = end_to_end(CountingLoader(), OneHot(), tally, HostClock(), durations(), 3)
+    assert 0 < sum(throughput.step_times_s) <= throughput.wall_s
 
 
 def test_latency_has_as_many_samples_as_planned() -> None:
     loader = CountingLoader()
-    samples = probe_latency(loader, OneHot(), plan())
+    samples = probe_latency(loader, OneHot(), durations()).samples_s
     assert len(samples) == 5
     assert min(samples) > 0
     assert loader.num_asked > 5  # partial batches were asked for and left out
 
 
 def test_latency_of_a_set_smaller_than_a_batch() -> None:
-    assert len(probe_latency(CountingLoader([0, 1, 2]), OneHot(), plan())) == 5
+    assert len(probe_latency(CountingLoader([0, 1, 2]), OneHot(), durations()).samples_s) == 5
 
 
-def test_the_plans() -> None:
-    quick, full = (Plan.make(min_seconds=9, num_windows=3, quick=quick) for quick in (True, False))
+def test_the_default_durations() -> None:
+    quick, full = (
+        Durations.make(min_seconds=9, num_windows=3, quick=quick) for quick in (True, False)
+    )
     assert (quick.min_seconds, full.min_seconds) == (0, 9)
     assert quick.warm_up_batches < full.warm_up_batches
     assert (quick.num_windows, full.num_windows) == (1, 3)

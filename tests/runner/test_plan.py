@@ -233,7 +233,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 def digest(**changes: Any) -> str:
     config = RunConfig(model=("a",), loader=("dali",), **changes)
-    return sweep.Row(config).digest
+    return sweep.PlannedRow(config).digest
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
-def record_of(row: sweep.Row, **changes: Any) -> Record:
+def record_of(row: sweep.PlannedRow, **changes: Any) -> Record:
     return sound(
         model=row.model,
         loader=row.loader,

@@ -1,0 +1,89 @@
+"""Batches that are run before a window and not counted, until the step time has settled."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.stats import percentile
+from fastbench.records.speed import WarmUp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.measure.clock import Clock
+    from fastbench.measure.durations import Durations
+    from fastbench.measure.pipeline import Model, Stream
+
+__all__ = ["has_settled", "warm_up", "warm_up_loader"]
+
+NUM_SETTLED: Final = 3
+SETTLED: Final = 0.1
+
+
+def warm_up(
+    stream: Stream, model: Model, clock: Clock, durations: Durations, *, settle: bool
+) -> tuple[WarmUp, bool | None]:
+    """Run some batches, for some time, and with `settle` until steps are steady.
+
+    Also whether they are, None where that was not looked at. What it took to set up loader and
+    model is the caller's to say: those seconds are 0.
+    """
+    start = time.perf_counter()
+    steps_s: list[float] = []
+    first_batch_s = 0.0
+    clock.start()
+    while True:
+        before = time.perf_counter()
+        batch = stream.take()
+        if not steps_s:
+            first_batch_s = time.perf_counter() - start
+        model(batch.images_NCHW)
+        clock.mark()  # which keeps the host from running away from the device
+        now = time.perf_counter()
+        steps_s.append(now - before)
+        wall_s = now - start
+        if len(steps_s) < durations.warm_up_batches or wall_s < durations.warm_up_seconds:
+            continue
+        looked_at = settle and durations.settle_seconds > 0
+        is_settled = has_settled(steps_s) if looked_at else None
+        if is_settled is not False or wall_s >= durations.settle_seconds:
+            break
+    warmed_up = WarmUp(
+        model_load_s=0.0,
+        loader_start_s=0.0,
+        compile_s=0.0,
+        first_batch_s=first_batch_s,
+        num_batches=len(steps_s),
+        wall_s=wall_s,
+    )
+    return warmed_up, is_settled
+
+
+def has_settled(steps_s: Sequence[float]) -> bool:
+    """Whether the step time of the last half of all the time is that of the quarter before it.
+
+    Their medians are within a tenth of each other, and both have some steps. Spans grow with the
+    time that has passed: a few steps of a slow drift are always alike.
+    """
+    elapsed = 0.0
+    last: list[float] = []
+    before: list[float] = []
+    total = sum(steps_s)
+    for step_s in reversed(steps_s):
+        elapsed += step_s
+        if elapsed <= total / 2:
+            last.append(step_s)
+        elif elapsed <= 3 * total / 4:
+            before.append(step_s)
+    if min(len(last), len(before)) < NUM_SETTLED:
+        return False
+    return abs(percentile(last, 50) / percentile(before, 50) - 1) < SETTLED
+
+
+def warm_up_loader(stream: Stream, num_batches: int, seconds: float) -> None:
+    """Read at least so many batches, for at least so long."""
+    start = time.perf_counter()
+    while num_batches > 0 or time.perf_counter() - start < seconds:
+        stream.take()
+        num_batches -= 1
