@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fastbench.core.child_process import pack_error, serve
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import (
     CorruptImageError,
@@ -57,15 +58,15 @@ def measure(job: dict[str, Any], channel: Any) -> None:
             (folder / "ended.txt").write_text("interrupted")
             raise
     elif name in fail:
-        error = row_in_child._pack(fail[name])
+        error = pack_error(fail[name])
         channel.send(failed={"model": config.model[0], "loader": name, "error": error})
         return
     elif config.model[0] == "unloadable":
-        error = row_in_child._pack(WeightsError("There are no weights."))
+        error = pack_error(WeightsError("There are no weights."))
         channel.send(failed={"model": "unloadable", "loader": "every loader", "error": error})
         return
     elif name == "hopeless":
-        channel.send(ends=row_in_child._pack(DataNotFoundError("There are no images.")))
+        channel.send(ends=pack_error(DataNotFoundError("There are no images.")))
         return
     record = json.loads(Path(os.environ["STUB_RECORD"]).read_text())
     record |= {"model": config.model[0], "loader": name, "config": dataclasses.asdict(config)}
@@ -82,4 +83,4 @@ def measure(job: dict[str, Any], channel: Any) -> None:
 if __name__ == "__main__":
     row_in_child._measure = measure
     row_in_child._missing = lambda names: {n: "it is not installed" for n in names if n == "opencv"}
-    sys.exit(row_in_child.main())
+    sys.exit(serve(row_in_child.work))

@@ -364,7 +364,10 @@ def test_a_loader_that_crashes_is_survived(
     opens, crashing, rest = tried("crashing")
     assert opens.outcome == "ok"
     assert (crashing.rule, crashing.outcome) == ("yields Batch objects", "FAIL")
-    assert crashing.text == "the process died of SIGSEGV; the last that it printed: about to crash"
+    assert (
+        crashing.text
+        == "the process was killed by SIGSEGV; the last that it printed: about to crash"
+    )
     assert rest.text == 'nothing can be told while "yields Batch objects" fails'
 
 

@@ -26,6 +26,7 @@ from fastbench.cli.console import ConsoleProgress
 from fastbench.cli.main import main
 from fastbench.cli.run import render
 from fastbench.core import errors
+from fastbench.core.child_process import pack_error, unpack_error
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
@@ -422,14 +423,14 @@ def test_every_error_comes_through() -> None:
     assert errors.CrashError in kinds
     for kind in kinds:
         error = kind("a", "b", "c") if kind is CorruptImageError else kind("What. Next.")
-        back = row_in_child._unpack(json.loads(json.dumps(row_in_child._pack(error))))
+        back = unpack_error(json.loads(json.dumps(pack_error(error))))
         assert (type(back), str(back), back.exit_code) == (kind, str(error), error.exit_code)
 
     for image in (
         CorruptImageError(Path("a") / "b.jpg", "is damaged", "Mend it."),
         type("PlugInError", (CorruptImageError,), {})("a/b.jpg", "is damaged", "Mend it."),
     ):
-        back = row_in_child._unpack(json.loads(json.dumps(row_in_child._pack(image))))
+        back = unpack_error(json.loads(json.dumps(pack_error(image))))
         assert (type(back), str(back)) == (CorruptImageError, "a/b.jpg is damaged. Mend it.")
 
     class PlugInError(UnknownNameError):
@@ -439,7 +440,7 @@ def test_every_error_comes_through() -> None:
         def __str__(self) -> str:
             return "Its own words."
 
-    back = row_in_child._unpack(row_in_child._pack(PlugInError(3)))
+    back = unpack_error(pack_error(PlugInError(3)))
     assert (type(back), str(back)) == (UnknownNameError, "Its own words.")
 
 
