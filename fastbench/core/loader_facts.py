@@ -21,7 +21,7 @@ __all__ = [
     "REFERENCE_LOADER",
     "SLOWER_ON",
     "VERSION_SETTINGS",
-    "Entry",
+    "BuiltInLoader",
     "decodes",
 ]
 
@@ -35,7 +35,7 @@ def decodes(settings: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BuiltInLoader:
     """Where a built-in loader lives, what it does, and the options that are its own.
 
     `decoder` is what turns the JPEG into pixels, `device` where the images are made; `extra` is the
@@ -51,26 +51,26 @@ class Entry:
 
 
 BUILT_IN: Final = {
-    "dali": Entry(
+    "dali": BuiltInLoader(
         target="fastbench.loaders.builtin.dali:DaliLoader",
         summary="NVIDIA DALI: all on the GPU, or all in its CPU threads",
         decoder="nvJPEG, or libjpeg-turbo",
         device="GPU or CPU",
         options=("hw_decoder_load", "width_hint", "height_hint"),
     ),
-    "dali-cpu": Entry(
+    "dali-cpu": BuiltInLoader(
         target="fastbench.loaders.builtin.dali:DaliCpuLoader",
         summary="NVIDIA DALI: decoded in CPU threads, resized and normalised on the GPU",
         decoder="libjpeg-turbo",
         device="CPU and GPU",
     ),
-    "memory": Entry(
+    "memory": BuiltInLoader(
         target="fastbench.loaders.builtin.memory:MemoryLoader",
         summary="decoded once into memory and replayed: what a perfect decoder would give",
         decoder=f"{NO_DECODER} while it is timed",
         device="CPU",
     ),
-    "opencv": Entry(
+    "opencv": BuiltInLoader(
         target="fastbench.loaders.builtin.opencv:OpencvLoader",
         summary="OpenCV decodes and resizes, in threads; its filters are not the reference's",
         decoder="libjpeg-turbo in OpenCV",
@@ -78,7 +78,7 @@ BUILT_IN: Final = {
         options=("filter",),
         extra="opencv",
     ),
-    "spdl": Entry(
+    "spdl": BuiltInLoader(
         target="fastbench.loaders.builtin.spdl:SpdlLoader",
         summary="Meta's SPDL: FFmpeg decodes and scales, in threads",
         decoder="FFmpeg",
@@ -86,38 +86,38 @@ BUILT_IN: Final = {
         options=("filter",),
         extra="spdl",
     ),
-    "synthetic": Entry(
+    "synthetic": BuiltInLoader(
         target="fastbench.loaders.builtin.synthetic:SyntheticLoader",
         summary="random images, made once and resident on the device: the model's ceiling",
         decoder=NO_DECODER,
         device="GPU or CPU",
     ),
-    "timm": Entry(
+    "timm": BuiltInLoader(
         target="fastbench.loaders.builtin.timm:TimmLoader",
         summary="timm's create_loader and evaluation transform, DataLoader workers",
         decoder="PIL",
         device="CPU",
         extra="timm",
     ),
-    "torchvision": Entry(
+    "torchvision": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision:TorchvisionLoader",
         summary="the reference: the weights' own transforms on PIL images, DataLoader workers",
         decoder="PIL",
         device="CPU",
     ),
-    "torchvision-gpu": Entry(
+    "torchvision-gpu": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision_gpu:TorchvisionGpuLoader",
         summary="nvJPEG through torchvision or TorchCodec, resize on the GPU",
         decoder="nvJPEG",
         device="GPU",
     ),
-    "torchvision-tensor": Entry(
+    "torchvision-tensor": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
         summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
         decoder="libjpeg-turbo in torchvision",
         device="CPU",
     ),
-    "webdataset": Entry(
+    "webdataset": BuiltInLoader(
         target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",
         summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
         decoder="PIL",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Loader
     from fastbench.measure.clock import Clock
-    from fastbench.measure.pipeline import Model
+    from fastbench.measure.pipeline import BatchModel
 
 __all__ = ["NUM_PAIRS", "NUM_PAIRS_QUICK", "Side", "interleave"]
 
@@ -43,7 +43,7 @@ class Side:
     """One pipeline: its open loader, its model, and the batches that its queues may hold."""
 
     loader: Loader
-    model: Model
+    model: BatchModel
     num_queued: int
 
     def __post_init__(self) -> None:

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Loader
     from fastbench.measure.clock import Clock
     from fastbench.measure.durations import Durations
-    from fastbench.measure.pipeline import Model
+    from fastbench.measure.pipeline import BatchModel
     from fastbench.measure.tally import Scores, Tally
 
 __all__ = [
-    "Watch",
+    "WindowObserver",
     "end_to_end",
     "loader_alone",
     "model_alone",
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-class Watch(Protocol):
+class WindowObserver(Protocol):
     """Looks at the machine while windows run (see `telemetry.py`)."""
 
     def begin(self) -> None:
@@ -63,13 +63,13 @@ class Watch(Protocol):
 
 def end_to_end(
     loader: Loader,
-    model: Model,
+    model: BatchModel,
     tally: Tally,
     clock: Clock,
     durations: Durations,
     num_batches: int,
     *,
-    watch: Watch | None = None,
+    watch: WindowObserver | None = None,
     evict: Callable[[], None] | None = None,
 ) -> tuple[WarmUp, Throughput]:
     """Warm up, then time whole epochs of `num_batches` batches, `durations.num_windows` times.
@@ -158,7 +158,7 @@ def loader_alone(
 
 
 def model_alone(
-    model: Model, images_NCHW: torch.Tensor, clock: Clock, durations: Durations
+    model: BatchModel, images_NCHW: torch.Tensor, clock: Clock, durations: Durations
 ) -> Ceiling:
     """Run a model on one batch that lies on the device, again and again."""
     start = time.perf_counter()
@@ -188,7 +188,7 @@ def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:
     return num_images / clock.stop()
 
 
-def probe_latency(loader: Loader, model: Model, durations: Durations) -> Latency:
+def probe_latency(loader: Loader, model: BatchModel, durations: Durations) -> Latency:
     """Seconds from asking a loader without prefetching for a batch to its predictions on the host.
 
     Partial batches are left out, unless there are no others; the first batch is a warm-up.
@@ -213,7 +213,7 @@ def probe_latency(loader: Loader, model: Model, durations: Durations) -> Latency
     return Latency(batch_size=model.batch_size, samples_s=samples_s)
 
 
-def score(loader: Loader, model: Model, tally: Tally) -> Scores:
+def score(loader: Loader, model: BatchModel, tally: Tally) -> Scores:
     """One untimed epoch, for the reference's predictions."""
     tally.begin_epoch()
     for batch in loader:

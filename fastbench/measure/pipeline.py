@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch, Loader
 
-__all__ = ["Model", "Stream", "endless"]
+__all__ = ["BatchModel", "Stream", "endless"]
 
 
-class Model(Protocol):
+class BatchModel(Protocol):
     """What the passes need of a `Classifier`."""
 
     batch_size: int

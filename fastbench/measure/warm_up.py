@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastbench.measure.clock import Clock
     from fastbench.measure.durations import Durations
-    from fastbench.measure.pipeline import Model, Stream
+    from fastbench.measure.pipeline import BatchModel, Stream
 
 __all__ = ["has_settled", "warm_up", "warm_up_loader"]
 
@@ -22,7 +22,7 @@ SETTLED: Final = 0.1
 
 
 def warm_up(
-    stream: Stream, model: Model, clock: Clock, durations: Durations, *, settle: bool
+    stream: Stream, model: BatchModel, clock: Clock, durations: Durations, *, settle: bool
 ) -> tuple[WarmUp, bool | None]:
     """Run some batches, for some time, and with `settle` until steps are steady.
 

@@ -253,15 +253,16 @@ def test_spdl_without_ffmpeg_says_what_to_install() -> None:
     """In a process of its own: SPDL looks for FFmpeg once."""
     pytest.importorskip("spdl.io")
     code = (
-        "import importlib, test_loaders\n"
+        "import importlib\n"
+        "from fastbench.loaders.base import IMAGENET, LoaderSpec\n"
         "from fastbench.loaders.builtin.spdl import SpdlLoader\n"
         "find = importlib.import_module\n"
         "def fail(name, package=None):\n"
         "    if '_spdl_ffmpeg' in name: raise ImportError('libavcodec.so.59: cannot open')\n"
         "    return find(name, package)\n"
         "importlib.import_module = fail\n"
-        "SpdlLoader(test_loaders.LoaderSpec(paths=['a.jpg'], batch_size=1, device='cpu',\n"
-        "    preprocess=builders.loaders.IMAGENET, dtype='float32', num_threads=1))\n"
+        "SpdlLoader(LoaderSpec(paths=['a.jpg'], batch_size=1, device='cpu',\n"
+        "    preprocess=IMAGENET, dtype='float32', num_threads=1))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -70,7 +70,7 @@ def resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
     )
 
 
-class _Window(NamedTuple):
+class _CropWindow(NamedTuple):
     """The crop along one axis: its float32 start and end in source pixels, its pixels, and how
     many source pixels the filter reaches beyond it.
     """
@@ -81,7 +81,7 @@ class _Window(NamedTuple):
     reach: Any
 
 
-def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _Window:
+def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _CropWindow:
     """Map the crop back to the source; up to the last division in exact int64 arithmetic, on
     torchvision's own rules.
     """
@@ -92,7 +92,7 @@ def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _Window:
     first = half + (margin % 2) * (half % 2)  # margin / 2 with ties to even
     scale = _float(length) / _float(resized)
     radius = _RADIUS[preprocess.interpolation]
-    return _Window(
+    return _CropWindow(
         start=_float(first) * scale,
         end=_float(first + preprocess.crop) * scale,
         size=preprocess.crop,
@@ -102,7 +102,7 @@ def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _Window:
 
 def _resample(
     images: Any,
-    window: Sequence[_Window | None],
+    window: Sequence[_CropWindow | None],
     shape: Any,
     preprocess: Preprocess,
     near_border: bool,
@@ -153,7 +153,7 @@ def _padded(images: Any, lengths: list[Any], reaches: list[Any]) -> Any:
 
 
 def _resize_arguments(
-    window: Sequence[_Window | None],
+    window: Sequence[_CropWindow | None],
     lengths: list[Any],
     reaches: list[Any],
     preprocess: Preprocess,
