@@ -98,7 +98,8 @@ class ChildProcess:
         while not self._lines:
             # A worker of a child that has died may hold the pipe: its end tells nothing.
             has_ended = self.has_ended()
-            if self._selector.get_map() and self._selector.select(0 if has_ended else POLL_S):
+            left = deadline - time.monotonic()
+            if self._selector.select(0 if has_ended else min(POLL_S, left)):
                 part = os.read(self._pipe, 2**16)
                 *lines, self._part = (self._part + part).split(b"\n")
                 self._lines.extend(lines)
@@ -106,10 +107,8 @@ class ChildProcess:
                     self._selector.unregister(self._pipe)
             elif has_ended:
                 return None
-            elif time.monotonic() > deadline:
+            elif left < 0:
                 raise TimeoutError
-            elif not self._selector.get_map():
-                time.sleep(POLL_S)
         message: dict[str, Any] = json.loads(self._lines.popleft())
         return message
 
@@ -130,7 +129,8 @@ class ChildProcess:
 
     def interrupt(self) -> None:
         """Send Ctrl-C to the child, who stops what it started."""
-        self._process.send_signal(signal.SIGINT)
+        if not self.has_ended():  # `send_signal` would reap it, and its group be left alone
+            os.kill(self._process.pid, signal.SIGINT)
 
     def end(self) -> None:
         """Kill what is left of the group, and note how the child ended."""
@@ -154,8 +154,8 @@ class ChildProcess:
 
     def read_output(self) -> tuple[bytes, list[str]]:
         """What the libraries printed, and the lines of it that are not empty."""
-        self.output.seek(0)
-        output = self.output.read()
+        file = self.output.fileno()
+        output = os.pread(file, os.fstat(file).st_size, 0)  # `seek` would move the child's end too
         lines = output.decode("utf-8", "replace").splitlines()
         return output, [line for line in lines if line.strip()]
 
@@ -174,11 +174,10 @@ def pack_error(error: FastbenchError) -> dict[str, Any]:
     """An error as JSON; one of a class that `errors` does not have is its nearest of those."""
     if isinstance(error, CorruptImageError):  # which takes more than its text
         return {"kind": "CorruptImageError", "args": [error.path, str(error.what), error.remedy]}
-    kinds = (kind.__name__ for kind in type(error).__mro__)
-    name = next(name for name in kinds if name in vars(errors))
-    if name == type(error).__name__ and all(isinstance(part, str) for part in error.args):
-        return {"kind": name, "args": list(error.args)}
-    return {"kind": name, "args": [str(error)]}
+    kind = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)
+    if kind is type(error) and all(isinstance(part, str) for part in error.args):
+        return {"kind": kind.__name__, "args": list(error.args)}
+    return {"kind": kind.__name__, "args": [str(error)]}
 
 
 def unpack_error(packed: Mapping[str, Any]) -> FastbenchError:
@@ -229,9 +228,12 @@ def serve(work: Callable[[dict[str, Any], Channel], None]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     channel = Channel(int(sys.argv[1]))
     os.set_inheritable(channel.pipe, False)
+    parent = os.dup(0)
+    with open(os.devnull) as nothing:  # for a library that reads its standard input
+        os.dup2(nothing.fileno(), 0)
     try:
-        job = json.loads(_read_line())
-        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        job = json.loads(_read_line(parent))
+        threading.Thread(target=_end_with_the_parent, args=(parent,), daemon=True).start()
         work(job, channel)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -240,19 +242,19 @@ def serve(work: Callable[[dict[str, Any], Channel], None]) -> int:
     return 0
 
 
-def _read_line() -> bytes:
+def _read_line(parent: int) -> bytes:
     """The line with the job. Not through a buffered file: its lock would be held at the end."""
     line = b""
     while not line.endswith(b"\n"):
-        part = os.read(0, 2**16)
+        part = os.read(parent, 2**16)
         if not part:
             os._exit(1)  # the parent has gone
         line += part
     return line
 
 
-def _end_with_the_parent() -> None:
-    while os.read(0, 1):
+def _end_with_the_parent(parent: int) -> None:
+    while os.read(parent, 1):
         pass
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)

@@ -120,6 +120,9 @@ def _listen(child: ChildProcess, tell: Progress, answers: dict[str, Any]) -> boo
             else:
                 answers[kind] = what
                 deadline = min(deadline, time.monotonic() + EXIT_S)
+            if time.monotonic() > deadline:  # it goes on talking
+                is_late = not child.has_ended()
+                break
     except TimeoutError:
         is_late = True
     child.end()

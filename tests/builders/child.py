@@ -15,9 +15,15 @@ from fastbench.core.errors import LoaderError
 
 def work(job: dict[str, Any], channel: Channel) -> None:
     """Answer, and then what `then` says."""
-    channel.send(pid=os.getpid(), got=job.get("value"), folder=os.environ.get("A_FOLDER"))
+    channel.send(
+        pid=os.getpid(),
+        got=job.get("value"),
+        stdin=sys.stdin.read(),
+        folder=os.environ.get("A_FOLDER"),
+    )
     os.write(1, b"printed by a library\n")
-    worker = subprocess.Popen(["sleep", "60"]) if job.get("worker") else None
+    os.set_inheritable(channel.pipe, True)  # a worker has it, as one that is forked does
+    worker = subprocess.Popen(["sleep", "60"], close_fds=False) if job.get("worker") else None
     if worker is not None:
         channel.send(worker=worker.pid)
     then = job.get("then")

@@ -48,6 +48,7 @@ def test_a_job_is_done_and_its_output_kept() -> None:
         (message,) = heard(process)
         assert message["got"] == [1, "ä"]
         assert message["folder"] == "/a"
+        assert message["stdin"] == ""
         process.end()
         assert process.status == 0
         assert process.read_output()[1] == ["printed by a library"]
@@ -103,6 +104,13 @@ def test_ctrl_c(then: str, ends: bool) -> None:
         assert process.status == (130 if ends else -signal.SIGKILL)
 
 
+def test_ctrl_c_for_a_child_that_has_ended_ends_its_workers() -> None:
+    with child(worker=True) as process:
+        worker = heard(process)[1]["worker"]
+        process.interrupt()
+    assert is_gone(worker)
+
+
 def test_a_child_ends_with_its_parent() -> None:
     with child(then="hang") as process:
         message = process.next_message(60)
@@ -120,11 +128,16 @@ class PlugInError(LoaderError):
         self.number = number
 
 
+class DeviceError(LoaderError):
+    """A plug-in's own, of the name of one of ours."""
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (CorruptImageError("a.jpg", "is cut off"), CorruptImageError),
         (PlugInError(3), LoaderError),
+        (DeviceError("It is off."), LoaderError),
         (FastbenchError("It failed."), FastbenchError),
     ],
 )
