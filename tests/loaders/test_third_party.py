@@ -201,6 +201,22 @@ def test_workers_end_though_their_error_is_kept(name: str, images: Path, opened:
     assert kept.value.__cause__ is not None
 
 
+@pytest.mark.parametrize("name", ["timm", "torchvision", "webdataset"])
+def test_workers_that_die_between_epochs_are_one_sentence(
+    name: str, images: Path, opened: Open
+) -> None:
+    """Where the next epoch is asked for, which an iterator does outside of `next`."""
+    before = set(multiprocessing.active_children())
+    spec = spec_of(scan(images))
+    stream = itertools.chain.from_iterable(itertools.repeat(opened(name, spec)))
+    deque(itertools.islice(stream, spec.num_batches - 1), maxlen=0)
+    for child in set(multiprocessing.active_children()) - before:
+        child.kill()
+        child.join()
+    with pytest.raises(LoaderError, match=f"A worker process of the loader '{name}' died"):
+        deque(itertools.islice(stream, 50), maxlen=0)
+
+
 @pytest.mark.parametrize("name", ["timm", "webdataset"])
 def test_workers_that_died_are_one_sentence(name: str, images: Path, opened: Open) -> None:
     loader = opened(name, spec_of(scan(images)))

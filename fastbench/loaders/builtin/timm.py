@@ -115,10 +115,10 @@ class TimmLoader:
             raise RuntimeError("the loader is closed")
         if self._loader is None:
             self._loader = _open(self._spec)
-        if self._epoch is None:
-            self._epoch = iter(self._loader)
         position = self._position
         try:
+            if self._epoch is None:
+                self._epoch = iter(self._loader)
             images_NCHW, ids_N = next(self._epoch)
         except torch.OutOfMemoryError:
             raise

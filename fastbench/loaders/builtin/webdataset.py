@@ -120,22 +120,22 @@ class WebdatasetLoader:
     def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self._loader is None:
             raise RuntimeError("the loader is closed")
-        if self._stream is None:
-            self._start_epoch()
-        assert self._stream is not None
         position = self._position
         try:
+            if self._stream is None:
+                self._start_epoch()
+            assert self._stream is not None
             batch = next(self._stream)
+            self._position = (position + 1) % self._spec.num_batches
+            if self._position == 0:
+                self._stream = None
+                if self._spec.prefetch:
+                    self._start_epoch()
         except Exception as error:
             without_frames(error)
             # The failed worker's pipeline has ended; the next epoch starts it again.
             self._stream, self._position = None, 0
             raise worker_death(error, "webdataset") or self._error(position, error) from error
-        self._position = (position + 1) % self._spec.num_batches
-        if self._position == 0:
-            self._stream = None
-            if self._spec.prefetch:
-                self._start_epoch()
         return batch
 
     def _error(self, position: int, error: Exception) -> Exception:
