@@ -1,6 +1,6 @@
 """What is known of loaders without importing one: the built-in ones, which to choose, who decodes.
 
-It stands on the lowest floor, for options, records and the registry alike. What a loader, and so a
+It stands in the lowest package, for options, records and the registry alike. What a loader, and so a
 plug-in, may say of itself is in `loaders/base.py`.
 """
 

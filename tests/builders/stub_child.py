@@ -1,7 +1,7 @@
-"""What `test_apart.py` runs in place of a row: without torch; the loader says what becomes of it.
+"""What `runner/test_row_in_child.py` runs in place of a row, without torch.
 
-`python -m builders.stub_child` is that child with another `_measure`. Its records are
-those in the file STUB_RECORD, with the row's own names.
+The loader's name says what becomes of it. `python -m builders.stub_child` is the child of a row
+with another `_measure`. Its records are those in the file STUB_RECORD, with the row's own names.
 """
 
 import dataclasses
