@@ -1,7 +1,7 @@
 """What is known of loaders without importing one: the built-in ones, which to choose, who decodes.
 
-It stands in the lowest package, for options, records and the registry alike. What a loader, and so a
-plug-in, may say of itself is in `loaders/base.py`.
+It stands in the lowest package, for options, records and the registry alike. What a loader, and so
+a plug-in, may say of itself is in `loaders/base.py`.
 """
 
 from __future__ import annotations
