@@ -37,7 +37,7 @@ COMPILE_MODES: Final = (
     "max-autotune-no-cudagraphs",
 )
 PRESETS: Final = ("study", "imagenet-classics", "loaders", "precision", "batch-scaling")
-"""The files in `presets/`."""
+"""The files in `runner/presets/`."""
 PUBLISHED_TOLERANCE: Final = "0.3"
 MLPERF: Final = "mlperf"
 DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"

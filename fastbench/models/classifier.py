@@ -1,8 +1,6 @@
-"""A model made ready to be measured: dtype, memory format, compile; and its hits counted on the
-device, so that what is timed is what is scored.
+"""A model made ready to be measured: its dtype, its memory format, torch.compile.
 
-Shape suffixes: N batch, C channels (of logits: classes), H height, W width, K classes kept,
-M samples, V valid rows.
+Shape suffixes: N batch, C channels, H height, W width, K classes kept.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Described:
     `schema_version` is of the file (`store.py` has its history), `created` the UTC time in ISO
     8601, `command` the command line. `loader` and `model` are their names, `weights` names what the
     model was loaded with; `device` is torch's name of it, and it and `batch_size` are those of the
-    run where the configuration leaves the choice. `config` has every knob as it was set,
+    run where the configuration leaves the choice. `config` has every option as it was set,
     `environment` the machine and its software, `data` the images and how they lay in the page
     cache, `preprocess` how an image becomes the model's input and where that was read.
     `loader_settings` are what the loader itself tells of how it works.

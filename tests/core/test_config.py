@@ -1,4 +1,4 @@
-"""Each knob refuses what cannot be, with the value shown; and the list of knobs is short."""
+"""Each option refuses what cannot be, with the value shown; and the list of options is short."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ def parse(*argv: str) -> RunConfig:
     return from_options(RunConfig, parser.parse_args(argv))
 
 
-def test_the_knobs() -> None:
+def test_the_options() -> None:
     """Few flags: a new one is put here on purpose."""
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
         "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",

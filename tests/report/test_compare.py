@@ -123,7 +123,7 @@ def test_what_a_record_does_not_know_is_no_unlikeness() -> None:
 
 
 def test_what_changed() -> None:
-    # A knob that the older version does not have is listed where the newer one turned it.
+    # An option that the older version does not have is listed where the newer one turned it.
     config = {"quick": False, "seed": 0}
     new = {"quick": True, "seed": 0, "among": "present", "windows": 3, "page_cache": "warm"}
     sides = [
