@@ -6,7 +6,6 @@ test asks that there are none. What it does not know: other browsers.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import json
@@ -230,11 +229,6 @@ class Browser:
     def frame(self) -> None:
         """Wait until what was changed is drawn."""
         self.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
-
-    def screenshot(self, path: Path, *, full: bool = False) -> None:
-        """Save a PNG of the screen, or of the whole page."""
-        taken = self.call("Page.captureScreenshot", captureBeyondViewport=full)
-        path.write_bytes(base64.b64decode(taken["data"]))
 
     def close(self) -> None:
         """End the browser and its processes."""

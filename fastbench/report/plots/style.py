@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "HATCHES",
     "LINES",
     "MARKERS",
     "MUTED",
@@ -60,7 +59,6 @@ PALETTE: Final = (
 )
 """M. Okabe and K. Ito, "Color Universal Design" (2008)."""
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES: Final = ("", "////", "....", "xxxx", "\\\\\\\\", "oo", "++", "--")
 LINES: Final = ("-", "--", "-.", ":")
 TEXT: Final = "#222222"
 MUTED: Final = "#555555"
