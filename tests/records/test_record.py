@@ -1,20 +1,16 @@
 """Records: what is written is what is read; and what is derived from them."""
 
-import io
 import json
 import resource
 from pathlib import Path
 
 import pytest
 from builders.records import make
-from rich.console import Console
 
 from fastbench.core.errors import OutputError, RecordError
 from fastbench.measure.agreement import compare_predictions
-from fastbench.records.record import Record
-from fastbench.records.speed import Latency, Throughput
+from fastbench.records.speed import Latency
 from fastbench.records.store import read_record, write_record
-from fastbench.report.formats import run_table
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -134,79 +130,3 @@ def test_parity_counts_both_ways() -> None:
     unlabelled = compare_predictions([1], [1], None, reference="torchvision", is_reference=False)
     assert unlabelled.agreement == 1
     assert unlabelled.accuracy_difference is None
-
-
-def text_of(records: list[Record], width: int) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(run_table.render(records))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_table_is_whole(width: int) -> None:
-    reference = compare_predictions([1], [1], [1], reference="torchvision", is_reference=True)
-    slow = Throughput(
-        num_images=1000, num_epochs=1, batch_size=32, wall_s=80.0, step_times_s=[2.5] * 700
-    )
-    text = text_of([make(loader="torchvision", parity=reference, throughput=slow), make()], width)
-    assert "…" not in text
-    for part in (
-        "torchvision",
-        "250",
-        "12.5",
-        "2,500 / 2,500",
-        "92.30",
-        "90.5–93.8",
-        "reference",
-        "66.67",
-        "−33.33",
-    ):
-        assert part in text, part
-    assert all(len(line) <= width for line in text.splitlines())
-
-
-def test_the_table_says_what_differs_between_rows() -> None:
-    text = text_of([make(), make(dtype="bfloat16", model="resnet18", weights="none")], 80)
-    assert "resnet18" in text
-    assert "bfloat16" in text
-
-
-def test_the_table_says_how_large_the_models_are() -> None:
-    text = text_of(
-        [
-            make(model="resnet50", num_parameters=25_557_032, num_macs=4_089_184_256),
-            make(model="resnet50", loader="torchvision", num_parameters=25_557_032),
-            make(
-                model="timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k", num_macs=17 * 10**9
-            ),
-            make(model="old"),
-        ],
-        80,
-    )
-    assert "resnet50: 25.6 M parameters, 4.09 GMACs an image\n" in text
-    assert "resnet50: 25.6 M parameters\n" in text
-    assert "timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k: 17 GMACs an image\n" in text
-    assert "old:" not in text
-    assert "…" not in text
-    assert all(len(line) <= 80 for line in text.splitlines())
-
-
-def test_the_table_says_why_something_is_missing() -> None:
-    text = text_of(
-        [
-            make(
-                accuracy=None,
-                parity=None,
-                labels="no labels: the images are not read",
-                config={"quick": True},
-                notes=["hits differ"],
-            )
-        ],
-        80,
-    )
-    assert "No accuracy: the images are not read." in text
-    assert "of JPEG" not in text
-    assert "--quick" in text
-    assert "p99 needs 662" in text
-    assert "hits differ." in text

@@ -9,7 +9,9 @@ from builders.records import make
 from rich.console import Console
 
 from fastbench.cli.measuring import show
+from fastbench.measure.agreement import compare_predictions
 from fastbench.records.record import Record
+from fastbench.records.speed import Throughput
 from fastbench.report.formats import run_table
 
 
@@ -100,3 +102,68 @@ def test_no_figure_is_cut_short_on_a_narrow_terminal(
     out = capsys.readouterr().out
     assert "…" not in out
     assert "90.5–93.8" in out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_is_whole(width: int) -> None:
+    reference = compare_predictions([1], [1], [1], reference="torchvision", is_reference=True)
+    slow = Throughput(
+        num_images=1000, num_epochs=1, batch_size=32, wall_s=80.0, step_times_s=[2.5] * 700
+    )
+    text = text_of(
+        make(loader="torchvision", parity=reference, throughput=slow), make(), width=width
+    )
+    assert "…" not in text
+    for part in (
+        "torchvision",
+        "250",
+        "12.5",
+        "2,500 / 2,500",
+        "92.30",
+        "90.5–93.8",
+        "reference",
+        "66.67",
+        "−33.33",
+    ):
+        assert part in text, part
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_the_table_says_what_differs_between_rows() -> None:
+    text = text_of(make(), make(dtype="bfloat16", model="resnet18", weights="none"), width=80)
+    assert "resnet18" in text
+    assert "bfloat16" in text
+
+
+def test_the_table_says_how_large_the_models_are() -> None:
+    text = text_of(
+        make(model="resnet50", num_parameters=25_557_032, num_macs=4_089_184_256),
+        make(model="resnet50", loader="torchvision", num_parameters=25_557_032),
+        make(model="timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k", num_macs=17 * 10**9),
+        make(model="old"),
+        width=80,
+    )
+    assert "resnet50: 25.6 M parameters, 4.09 GMACs an image\n" in text
+    assert "resnet50: 25.6 M parameters\n" in text
+    assert "timm:vit_base_patch16_clip_quickgelu_224.openai_ft_in1k: 17 GMACs an image\n" in text
+    assert "old:" not in text
+    assert "…" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_the_table_says_why_something_is_missing() -> None:
+    text = text_of(
+        make(
+            accuracy=None,
+            parity=None,
+            labels="no labels: the images are not read",
+            config={"quick": True},
+            notes=["hits differ"],
+        ),
+        width=80,
+    )
+    assert "No accuracy: the images are not read." in text
+    assert "of JPEG" not in text
+    assert "--quick" in text
+    assert "p99 needs 662" in text
+    assert "hits differ." in text
