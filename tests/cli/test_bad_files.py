@@ -13,7 +13,7 @@ from PIL import Image
 from fastbench.cli.main import main
 from fastbench.core.errors import CorruptImageError, DataNotFoundError
 from fastbench.data.dataset import scan
-from fastbench.data.jpeg import decode_all as verify_module
+from fastbench.data.jpeg import decode_all
 from fastbench.data.jpeg.decode_all import verify
 
 BROKEN = {
@@ -136,13 +136,13 @@ def test_where_nothing_is_sound(tmp_path: Path) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that are decoded, as they are."""
     seen: list[str] = []
-    find_corrupt = verify_module.find_corrupt
+    find_corrupt = decode_all.find_corrupt
 
     def noting(paths: list[str]) -> CorruptImageError | None:
         seen.extend(Path(path).name for path in paths)
         return find_corrupt(paths)
 
-    monkeypatch.setattr(verify_module, "find_corrupt", noting)
+    monkeypatch.setattr(decode_all, "find_corrupt", noting)
     return seen
 
 

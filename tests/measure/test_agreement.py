@@ -21,7 +21,7 @@ from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.measure.agreement import compare_in_step, compare_predictions
-from fastbench.report.formats import parity_screen as report
+from fastbench.report.formats import parity_screen
 
 
 class Faulty:
@@ -287,11 +287,11 @@ def test_the_screen_fits_a_narrow_terminal(
     from fastbench.records.record import ParityRecord
 
     seen: list[ParityRecord] = []
-    monkeypatch.setattr(report, "render", lambda record: seen.append(record) or "")
+    monkeypatch.setattr(parity_screen, "render", lambda record: seen.append(record) or "")
     compare(images, tmp_path / "out", "--loader", "dali")
     monkeypatch.undo()
     with (tmp_path / "shown").open("w") as file:
-        Console(width=80, file=file).print(report.render(seen[0]))
+        Console(width=80, file=file).print(parity_screen.render(seen[0]))
     assert all(len(line) <= 80 for line in (tmp_path / "shown").read_text().splitlines())
 
 

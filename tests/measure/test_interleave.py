@@ -18,7 +18,7 @@ from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.measure.clock import HostClock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
-from fastbench.report.formats import ab_screen as report
+from fastbench.report.formats import ab_screen
 from fastbench.runner.ab import num_queued
 
 
@@ -114,7 +114,9 @@ def test_the_verdict(factor: float, said: str) -> None:
 def test_the_screen(width: int, tmp_path: Path) -> None:
     rates = [100.0 + i for i in range(12)]
     with (tmp_path / "shown").open("w") as file:
-        Console(width=width, file=file).print(report.render(make(rates, rates, ["dtype=float16"])))
+        Console(width=width, file=file).print(
+            ab_screen.render(make(rates, rates, ["dtype=float16"]))
+        )
     text = (tmp_path / "shown").read_text()
     assert all(len(line) <= width for line in text.splitlines())
     assert "Unlike: dtype=float16 changes what is computed" in " ".join(text.split())

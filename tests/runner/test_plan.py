@@ -17,8 +17,7 @@ from fastbench.loaders import registry
 from fastbench.records.record import Record
 from fastbench.records.store import write_record
 from fastbench.records.validity import find_contradictions
-from fastbench.runner import options_file, reference
-from fastbench.runner import plan as sweep
+from fastbench.runner import options_file, plan, reference
 
 
 def given(*argv: str) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def rows_of(*argv: str) -> list[tuple[object, ...]]:
             row.config.compile_mode if row.config.compile else None,
             row.config.batch_size,
         )
-        for row in sweep.expand(given(*argv))
+        for row in plan.expand(given(*argv))
     ]
 
 
@@ -45,8 +44,8 @@ def uncounted(*_: str) -> Callable[[int, int], None]:
     return lambda *_: None
 
 
-def plan(*argv: str, **how: Any) -> sweep.Plan:
-    return sweep.make_plan(given(*argv), PlanOptions(**how), uncounted)
+def plan_of(*argv: str, **how: Any) -> plan.Plan:
+    return plan.make_plan(given(*argv), PlanOptions(**how), uncounted)
 
 
 def test_no_options_are_two_rows() -> None:
@@ -84,7 +83,7 @@ def test_both_ways_of_compiling() -> None:
 
 
 def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
-    rows = sweep.expand(
+    rows = plan.expand(
         given(
             "--loader", "dali", "--loader", "synthetic", "--loader-option", "dali.prefetch=3",
             "--loader-option", "torchvision.prefetch=1",
@@ -98,7 +97,7 @@ def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
 
 
 def test_every_loader_that_runs_here() -> None:
-    rows = sweep.expand(given("--loader", "all", "--loader", "dali"))
+    rows = plan.expand(given("--loader", "all", "--loader", "dali"))
     assert [row.loader for row in rows][:2] == ["torchvision", "dali"]
     assert {row.loader for row in rows} >= set(registry.BUILT_IN)
     assert len(rows) == len({row.loader for row in rows})
@@ -136,10 +135,10 @@ def test_what_cannot_be_is_refused_before_any_row(argv: list[str], said: str) ->
 
 
 def test_ab_has_one_value_of_each() -> None:
-    config = sweep.single(given("--dtype", "float16", "--model", "a", "--model", "b", "--compile"))
+    config = plan.single(given("--dtype", "float16", "--model", "a", "--model", "b", "--compile"))
     assert config == RunConfig(dtype="float16", model=("a", "b"), compile=True)
     with pytest.raises(UsageError, match=r"--batch-size is given 2 times.* Give it once"):
-        sweep.single(given("--batch-size", "8", "--batch-size", "4"))
+        plan.single(given("--batch-size", "8", "--batch-size", "4"))
 
 
 # ------------------------------------------------------------------------------------- files
@@ -148,7 +147,7 @@ def test_ab_has_one_value_of_each() -> None:
 def test_the_presets() -> None:
     files = sorted(path.stem for path in options_file.PRESETS.glob("*"))
     assert files == sorted(PRESETS)
-    numbers = {name: len(plan(preset=name).rows) for name in PRESETS}
+    numbers = {name: len(plan_of(preset=name).rows) for name in PRESETS}
     assert numbers == {
         "study": 8,
         "imagenet-classics": 30,
@@ -156,7 +155,7 @@ def test_the_presets() -> None:
         "precision": 12,
         "batch-scaling": 9,
     }
-    study = [row.model for row in plan(preset="study").rows]
+    study = [row.model for row in plan_of(preset="study").rows]
     assert study[::2] == ["alexnet", "vgg16", "resnet18", "googlenet"]
 
 
@@ -164,14 +163,14 @@ def test_every_model_of_the_presets_is_there() -> None:
     from fastbench.models.registry import check_name
 
     for name in PRESETS:
-        for row in plan(preset=name).rows:
+        for row in plan_of(preset=name).rows:
             check_name(row.model)
 
 
 def test_preset_then_file_then_command_line(tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
     file.write_text('dtype = "float16"\nmin-seconds = 1\nlatency-batch-size = 2\nquick = true\n')
-    rows = plan(
+    rows = plan_of(
         "--no-compile", "--min-seconds", "2", preset="precision", config=str(file)
     ).rows  # fmt: skip
     assert [row.loader for row in rows] == ["torchvision", "dali"]
@@ -208,7 +207,7 @@ def test_a_file_that_says_what_cannot_be(text: str, said: str, tmp_path: Path) -
     file = tmp_path / "plan.toml"
     file.write_text(text)
     with pytest.raises(UsageError) as caught:
-        plan(config=str(file))
+        plan_of(config=str(file))
     assert said in str(caught.value)
     if "--dtype" not in said:
         assert str(file) in str(caught.value)
@@ -216,7 +215,7 @@ def test_a_file_that_says_what_cannot_be(text: str, said: str, tmp_path: Path) -
 
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(UsageError, match=r"gone.toml cannot be read \(No such file"):
-        plan(config="gone.toml")
+        plan_of(config="gone.toml")
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -233,7 +232,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 def digest(**changes: Any) -> str:
     config = RunConfig(model=("a",), loader=("dali",), **changes)
-    return sweep.PlannedRow(config).digest
+    return plan.PlannedRow(config).digest
 
 
 @pytest.mark.parametrize(
@@ -277,14 +276,14 @@ def test_a_mode_counts_with_compilation() -> None:
 
 def test_the_digest_of_a_record_is_that_of_its_row() -> None:
     """Through JSON; and a record of when a configuration had all the loaders of its run."""
-    row = sweep.expand(given("--compile", "--loader-option", "dali.prefetch=3"))[1]
+    row = plan.expand(given("--compile", "--loader-option", "dali.prefetch=3"))[1]
     stored = json.loads(json.dumps(dataclasses.asdict(row.config)))
-    assert sweep.digest_of(stored, "sample", "dali") == row.digest
+    assert plan.digest_of(stored, "sample", "dali") == row.digest
     stored["loader"] = ["dali", "synthetic"]
     stored["loader_option"].append("synthetic.prefetch=1")
     del stored["seed"]  # an option that was added later
-    assert sweep.digest_of(stored, "sample", "dali") == row.digest
-    assert sweep.digest_of(stored, "sample", "synthetic") != row.digest
+    assert plan.digest_of(stored, "sample", "dali") == row.digest
+    assert plan.digest_of(stored, "sample", "synthetic") != row.digest
 
 
 # ------------------------------------------------------------------------------------ resume
@@ -300,11 +299,11 @@ def data(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             raise DataNotFoundError("There are none. Name others.")
         return type("Manifest", (), found)
 
-    monkeypatch.setattr(sweep, "find_images", find)
+    monkeypatch.setattr(plan, "find_images", find)
     return found
 
 
-def record_of(row: sweep.PlannedRow, **changes: Any) -> Record:
+def record_of(row: plan.PlannedRow, **changes: Any) -> Record:
     return sound(
         model=row.model,
         loader=row.loader,
@@ -315,46 +314,46 @@ def record_of(row: sweep.PlannedRow, **changes: Any) -> Record:
 
 
 def test_finished_rows_are_found(tmp_path: Path, data: dict[str, str]) -> None:
-    rows = sweep.expand(given("--model", "a", "--model", "b"))
+    rows = plan.expand(given("--model", "a", "--model", "b"))
     write_record(record_of(rows[1]), tmp_path)
     (tmp_path / "cut.json").write_text('{"schema_version": 3, "mod')
     (tmp_path / "suite.json").write_text("{}")
     asked = ["--model", "a", "--model", "b", "--output", str(tmp_path)]
-    resumed = plan(*asked, resume="")
+    resumed = plan_of(*asked, resume="")
     assert set(resumed.finished) == {rows[1].digest}
     assert [row.digest for row in resumed.todo] == [rows[i].digest for i in (0, 2, 3)]
     assert resumed.output == str(tmp_path)
     # Another plan knows it too, and without --resume all is measured.
-    assert len(plan("--model", "a", resume=str(tmp_path)).todo) == 1
-    assert len(plan(*asked).todo) == 4
+    assert len(plan_of("--model", "a", resume=str(tmp_path)).todo) == 1
+    assert len(plan_of(*asked).todo) == 4
 
 
 def test_the_newest_record_of_a_row_counts(tmp_path: Path, data: dict[str, str]) -> None:
-    row = sweep.expand(given())[0]
+    row = plan.expand(given())[0]
     for created in ("2026-01-03T00:00:00+00:00", "2026-01-02T00:00:00+00:00"):
         write_record(record_of(row, created=created), tmp_path)
-    (found,) = plan("--loader", "dali", resume=str(tmp_path)).finished.values()
+    (found,) = plan_of("--loader", "dali", resume=str(tmp_path)).finished.values()
     assert found.created == "2026-01-03T00:00:00+00:00"
 
 
 def test_a_record_that_contradicts_itself_is_not_finished(
     tmp_path: Path, data: dict[str, str]
 ) -> None:
-    row = sweep.expand(given())[0]
+    row = plan.expand(given())[0]
     broken = dataclasses.replace(sound().throughput, num_images=1)
     record = record_of(row, throughput=broken)
     assert find_contradictions(record)
     write_record(record, tmp_path)
-    assert plan("--loader", "dali", resume=str(tmp_path)).finished == {}
+    assert plan_of("--loader", "dali", resume=str(tmp_path)).finished == {}
 
 
 def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -> None:
-    write_record(record_of(sweep.expand(given())[0]), tmp_path)
+    write_record(record_of(plan.expand(given())[0]), tmp_path)
     data["digest"] = "of others"
-    resumed = plan("--loader", "dali", resume=str(tmp_path))
+    resumed = plan_of("--loader", "dali", resume=str(tmp_path))
     assert (resumed.finished, resumed.num_changed, len(resumed.todo)) == ({}, 1, 2)
     data.clear()  # they are gone: what was measured of them is not
-    assert len(plan("--loader", "dali", resume=str(tmp_path)).finished) == 1
+    assert len(plan_of("--loader", "dali", resume=str(tmp_path)).finished) == 1
 
 
 @pytest.mark.parametrize("option", ["weights", "model", "data"])
@@ -366,13 +365,13 @@ def test_a_file_that_was_changed_since_is_measured_again(
     file = Path("last.pt")
     file.touch()
     asked = ["--loader", "torchvision", f"--{option}", "last.pt"]
-    row = sweep.expand(given(*asked))[0]
+    row = plan.expand(given(*asked))[0]
     Path("out").mkdir()
     write_record(record_of(row, created="2026-01-02T03:04:05+00:00"), Path("out"))
     os.utime(file, ns=(0, 1_767_323_045_900_000_000))  # in the second of the record
-    assert plan(*asked, resume="out").todo == []
+    assert plan_of(*asked, resume="out").todo == []
     os.utime(file, (0, 1_767_323_046))
-    resumed = plan(*asked, resume="out")
+    resumed = plan_of(*asked, resume="out")
     assert (len(resumed.todo), resumed.num_changed) == (1, 1)
 
 
@@ -381,59 +380,61 @@ def test_resume_by_itself_takes_the_plan(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"no run in fastbench-results to go on with"):
-        plan(resume="")
+        plan_of(resume="")
     for day in ("1", "2"):
-        folder = sweep.RESULTS / day
+        folder = plan.RESULTS / day
         folder.mkdir(parents=True)
-        options_file.write_options(given("--model", f"m{day}"), folder / sweep.PLAN_FILE)
-    write_record(record_of(sweep.expand(given("--model", "m2"))[0]), sweep.RESULTS / "2")
-    newest = plan(resume="")
+        options_file.write_options(given("--model", f"m{day}"), folder / plan.PLAN_FILE)
+    write_record(record_of(plan.expand(given("--model", "m2"))[0]), plan.RESULTS / "2")
+    newest = plan_of(resume="")
     assert (newest.output, newest.rows[0].model) == ("fastbench-results/2", "m2")
     assert len(newest.todo) == 1
-    named = plan("--predictions", "p.csv", resume="fastbench-results/1")
+    named = plan_of("--predictions", "p.csv", resume="fastbench-results/1")
     assert named.rows[0].model == "m1"
     assert named.options["predictions"] == "p.csv"
     with pytest.raises(UsageError, match=r"There is no plan.toml in elsewhere"):
-        plan(resume="elsewhere")
+        plan_of(resume="elsewhere")
     with pytest.raises(UsageError, match=r"--resume names a and --output b"):
-        plan("--output", "b", resume="a")
+        plan_of("--output", "b", resume="a")
     # The options are the plan, and there is nothing yet: a script may always say --resume.
-    assert len(plan("--model", "m1", "--output", "new", resume="").todo) == 2
+    assert len(plan_of("--model", "m1", "--output", "new", resume="").todo) == 2
 
 
 def test_resume_goes_on_where_the_file_says(
     tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    newest = sweep.RESULTS / "1"
+    newest = plan.RESULTS / "1"
     newest.mkdir(parents=True)
-    options_file.write_options(given("--model", "other"), newest / sweep.PLAN_FILE)
+    options_file.write_options(given("--model", "other"), newest / plan.PLAN_FILE)
     Path("out").mkdir()
-    write_record(record_of(sweep.expand(given("--model", "a"))[0]), Path("out"))
+    write_record(record_of(plan.expand(given("--model", "a"))[0]), Path("out"))
     Path("plan.toml").write_text('model = "a"\noutput = "out"\n')
     for resume in ("", "out", "out/"):
-        resumed = plan(config="plan.toml", resume=resume)
+        resumed = plan_of(config="plan.toml", resume=resume)
         assert Path(resumed.output or "") == Path("out")
         assert len(resumed.todo) == 1
-    assert plan(config="plan.toml").output == "out"
-    assert plan("--output", "there", config="plan.toml").output == "there"
+    assert plan_of(config="plan.toml").output == "out"
+    assert plan_of("--output", "there", config="plan.toml").output == "there"
     with pytest.raises(UsageError, match=r"--resume names a and --output out"):
-        plan(config="plan.toml", resume="a")
+        plan_of(config="plan.toml", resume="a")
 
 
 def test_what_tells_rows_apart() -> None:
-    swept = plan("--compile", "--no-compile", "--batch-size", "8", "--dtype", "float16")
+    swept = plan_of("--compile", "--no-compile", "--batch-size", "8", "--dtype", "float16")
     assert [swept.title(row) for row in swept.rows[::2]] == [
         "sample · torchvision · compile=default",
         "sample · torchvision · eager",
     ]
-    swept = plan("--dtype", "auto", "--dtype", "float16", "--batch-size", "8", "--batch-size", "4")
+    swept = plan_of(
+        "--dtype", "auto", "--dtype", "float16", "--batch-size", "8", "--batch-size", "4"
+    )
     assert swept.title(swept.rows[1]) == "sample · dali · auto · batch 8"
 
 
 def test_the_time_left() -> None:
-    assert sweep.seconds_left([], 4) is None
-    assert sweep.seconds_left([10.0, 20.0], 4) == 60.0
+    assert plan.seconds_left([], 4) is None
+    assert plan.seconds_left([10.0, 20.0], 4) == 60.0
 
 
 def test_an_unknown_preset() -> None:
@@ -447,7 +448,7 @@ def test_an_unknown_preset() -> None:
 
 def test_an_unknown_loader_is_no_row() -> None:
     with pytest.raises(UnknownNameError):
-        plan("--loader", "al")
+        plan_of("--loader", "al")
 
 
 def test_the_references_predictions_are_kept(tmp_path: Path) -> None:
