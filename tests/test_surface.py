@@ -34,7 +34,15 @@ from fastbench.runner.options_file import read_preset
 SURFACE = GOLDEN / "surface.json"
 PUBLIC = {
     "fastbench.loaders.base": [
-        *("Batch", "Loader", "LoaderSpec", "Preprocess", "Setting", "take_options"),
+        *(
+            "Batch",
+            "CorruptImageError",
+            "Loader",
+            "LoaderSpec",
+            "Preprocess",
+            "Setting",
+            "take_options",
+        ),
     ],
     "fastbench.models.base": ["IMAGENET", "Model"],
 }

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from fastbench.core.errors import UsageError, did_you_mean
+from fastbench.core.errors import CorruptImageError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ __all__ = [
     "GENERAL_OPTIONS",
     "IMAGENET",
     "Batch",
+    "CorruptImageError",
     "Factory",
     "FactoryTraits",
     "Loader",
@@ -144,7 +145,7 @@ class Loader(Protocol):
     Epochs follow each other: a loader should prefetch across the boundary, so that the next
     `iter()` finds batches waiting. An epoch left early is finished, unseen, by the next `iter()`.
     A batch stays valid until the next but one is asked for. A file that cannot be read raises, at
-    its batch, an error that names it; `errors.CorruptImageError` is made for that. Iterating a
+    its batch, an error that names it; `CorruptImageError` is made for that. Iterating a
     closed loader raises.
 
     `reads_images` is False where the images do not come from the files (their predictions mean

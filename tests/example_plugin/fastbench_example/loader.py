@@ -26,8 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fastbench.core.errors import CorruptImageError
-from fastbench.loaders.base import Batch, LoaderSpec, take_options
+from fastbench.loaders.base import Batch, CorruptImageError, LoaderSpec, take_options
 
 __all__ = ["PilThreads"]
 
