@@ -118,7 +118,7 @@ class ConsoleProgress:
         self._show(self._status)
 
     def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """Who is told (how many, of how many); the bar appears with the first call.
+        """Returns the function that is called with (how many, of how many); the first call shows a bar.
 
         `done` is a line that stays, said at the end; `{total}` and `{seconds}` are filled in.
         """

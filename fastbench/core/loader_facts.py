@@ -139,6 +139,8 @@ SLOWER_ON: Final = {
     "cpu": ("dali", "spdl", "timm", "torchvision", "webdataset"),
     "cuda": ("torchvision", "torchvision-gpu", "torchvision-tensor"),
 }
-"""Those that it is known to outrun there; on a CPU by `benchmarks/cpu_loaders.py`."""
+"""Those for which it is advised: on a CPU as `benchmarks/cpu_loaders.py` measured, on a GPU by what
+others have published; fastbench has measured none there yet.
+"""
 VERSION_SETTINGS: Final = frozenset({"dali"})
 """Settings that are a package's version, which a record has in its environment too."""
