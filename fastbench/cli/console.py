@@ -118,7 +118,7 @@ class ConsoleProgress:
         self._show(self._status)
 
     def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """Returns the function that is called with (how many, of how many); the first call shows a bar.
+        """Start to show a count; returns the function to call with (how many, of how many).
 
         `done` is a line that stays, said at the end; `{total}` and `{seconds}` are filled in.
         """
