@@ -49,7 +49,8 @@ from fastbench.core.errors import FastbenchError
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.measure import machine
 from fastbench.records.store import write_record
-from fastbench.report.formats.run_table import render
+from fastbench.report.columns.column import Row
+from fastbench.report.formats.run_screen import print_run
 from fastbench.runner.measure_row import measure_prepared
 from fastbench.runner.prepare import Workbench, prepare_model
 
@@ -217,8 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_summary(suite, jpeg, began)
 
     answers = answer(suite.records)
-    if suite.records:
-        Console(width=120).print(render(suite.records))
+    print_run([Row(record=record) for record in suite.records], Console(width=120))
     for question, found in answers.items():
         value = "not measured" if found["value"] is None else f"{found['value']:.3f}"
         print(f"{question:<24} {value:<14} wanted: {found['wanted']}")

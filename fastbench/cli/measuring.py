@@ -120,15 +120,14 @@ def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
     """Print the rows and write the study; what could not be written."""
     from rich.console import Console
 
-    from fastbench.report.formats import ab_screen, parity_screen, run_table
+    from fastbench.report.columns.column import Row
+    from fastbench.report.formats import ab_screen, parity_screen
     from fastbench.report.formats.accuracy_text import write_study
+    from fastbench.report.formats.run_screen import print_run
 
-    console = Console()
-    # On a narrower one rich would cut figures short: the terminal folds the lines instead.
-    console.width = max(run_table.NARROWEST, console.width)
+    console = Console(highlight=False)
     timed = [record for record in records if isinstance(record, Record)]
-    if timed:
-        console.print(run_table.render(timed))
+    print_run([Row(record=record) for record in timed], console)
     pictures, errors = [], []
     try:
         pictures = write_study(timed, folder)

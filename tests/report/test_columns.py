@@ -12,6 +12,7 @@ from fastbench.records.speed import Ceiling
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS, SETS, choose, find, list_all
 from fastbench.report.read import read_rows
+from fastbench.report.sheet.sheet import cell_of
 
 
 def value(name: str, record: Record, **row: object) -> object:
@@ -125,6 +126,24 @@ def test_every_column_is_whole(column: object) -> None:
             found = row.value(column)  # type: ignore[arg-type]
             assert column.text(found)  # type: ignore[attr-defined]
             column.detail_of(row)  # type: ignore[attr-defined]
+
+
+def test_every_unit_that_is_shown_otherwise_has_its_factor() -> None:
+    for column in COLUMNS.values():
+        in_heading = column.unit.partition("/")[0] in ("$", "levels", "s")
+        if column.text_unit != column.unit and not (in_heading and not column.text_unit):
+            assert column.factor != 1, column.name
+
+
+def test_what_stands_below_a_figure() -> None:
+    """Percentiles that too few steps do not support are missing; the reference is named."""
+    record = run(100, parity=parity(pixels()))
+    cells = {name: cell_of(Row(record=record), COLUMNS[name]) for name in ("step", "agreement")}
+    assert [cells["step"].text, cells["step"].detail] == ["312", "– / –"]
+    assert [cells["agreement"].text, cells["agreement"].detail] == ["99.80", "+0.10"]
+    reference = Row(record=run(100, parity=parity(is_reference=True)))
+    cell = cell_of(reference, COLUMNS["agreement"])
+    assert (cell.value, cell.text, cell.detail) == (None, "reference", "")
 
 
 def test_columns_by_name() -> None:

@@ -41,8 +41,8 @@ def test_what_is_constant_stands_above() -> None:
         run(50, loader="torchvision", parity=parity(is_reference=True)),
     )
     assert names_of(sheet) == [
-        "loader", "images/s", "of-ceiling", "batch-latency",
-        "top-1", "top-5", "agreement", "parity",
+        "loader", "images/s", "of-ceiling", "step", "batch-latency",
+        "top-1", "top-5", "agreement",
     ]  # fmt: skip
     assert sheet.common == [
         "1,000 JPEGs, 110.0 kB each · sample · A CPU · float32 · batch 32 · eager · 2 threads · "
@@ -373,3 +373,24 @@ def test_quick_rows_have_no_say_in_what_is_usual() -> None:
     quick = [run(500 + i, loader=f"q{i}", data=others, config={"quick": True}) for i in range(3)]
     sheet = sheet_of(*quick, run(100), run(50, loader="torchvision"))
     assert texts(sheet, "images/s")[3:] == ["*100*", "50.0"]
+
+
+def test_what_is_said_of_rows_is_said_once_and_in_short() -> None:
+    skipped = [{"name": f"{i}.jpg", "why": "is empty"} for i in range(5)]
+    rows = [
+        run(100 + i, loader=f"loader-{i}", weights="none", notes=["a doubt"], data=data)
+        for i, data in enumerate([{**DATA, "skipped": skipped}] * 20)
+    ]
+    unread = run(100, loader="synthetic", labels=UNREAD, accuracy=None, parity=None)
+    said = sheet_of(*rows, unread).remarks
+    named = ", ".join(f"weights none · loader-{i}" for i in range(3))
+    assert said[:4] == [
+        "Skipped by every loader: 0.jpg is empty, 1.jpg is empty, 2.jpg is empty and 2 more.",
+        "sample: its weights are random, so its accuracy is chance.",
+        "No accuracy: the images are not read.",
+        f"{named} and 17 more: a doubt.",
+    ]
+    wrong = [broken(row) for row in rows]
+    *first, last = sheet_of(*wrong).remarks
+    assert all(": INVALID: " in text for text in first)
+    assert (len(first), last) == (10, "And 33 more reasons; CSV and JSON lines have all.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import format_percent, format_points, format_quantity
+from fastbench.core.units import format_percent, format_points
 from fastbench.report.columns.column import PREDICTIONS, Column
 
 if TYPE_CHECKING:
@@ -27,6 +27,15 @@ def _of_parity(name: str) -> Callable[[Row], Any]:
         return None if parity is None or parity.is_reference else getattr(parity, name)
 
     return read
+
+
+def _beside_the_reference(row: Row) -> str | None:
+    """Δ top-1, where it is known; of the reference itself, that it is that."""
+    parity = row.record.parity
+    if parity is None or parity.is_reference:
+        return row.parity
+    difference = parity.accuracy_difference
+    return None if difference is None else format_points(difference)
 
 
 def _of_pixels(name: str) -> Callable[[Row], Any]:
@@ -93,13 +102,15 @@ SCORES: Final = (
     Column(
         name="agreement",
         heading="agree",
-        meaning="share of top-1 predictions equal to the reference's in float32",
+        meaning="share of top-1 predictions equal to the reference's in float32; below it Δ top-1 "
+        "in points",
         topic=PREDICTIONS,
         unit="share",
         shown_unit="%",
         read=_of_parity("agreement"),
         show=format_percent,
         best="max",
+        detail=_beside_the_reference,
     ),
     Column(
         name="parity-max",
@@ -109,7 +120,6 @@ SCORES: Final = (
         unit="levels",
         shown_unit="",
         read=_of_pixels("max_levels"),
-        show=format_quantity,
         best="min",
     ),
     Column(
@@ -120,7 +130,6 @@ SCORES: Final = (
         unit="levels",
         shown_unit="",
         read=_of_pixels("mean_levels"),
-        show=format_quantity,
         best="min",
     ),
     Column(

@@ -4,6 +4,7 @@ Its heading and what it means, how it is read from a row and in which unit, how 
 people, which direction is better. It knows nothing of formats, and rounds only in its text:
 
     read    Row -> the raw value in the unit `unit` (SI, shares of 0..1), None where there is none
+    factor  from the raw unit to the one that is shown: 1000 for s -> ms
     bounds  Row -> the range of that value: a 95 % interval, or the windows' extremes
     text    the value as people read it; `detail` is a second, smaller text below it
     words   the value in a sentence: `batch 32`, where a column's one value stands above the table
@@ -16,9 +17,10 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from fastbench.core.units import NOT_AVAILABLE
+from fastbench.core.units import NOT_AVAILABLE, format_quantity
 from fastbench.records.differences import device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
@@ -26,7 +28,6 @@ from fastbench.records.validity import find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from fastbench.records.record import Record
 
@@ -62,13 +63,25 @@ COST: Final = "what it took"
 MACHINE: Final = "machine and software"
 FILE: Final = "record"
 
+_FACTORS: Final = {
+    ("share", "%"): 1e2,
+    ("share", "pt"): 1e2,
+    ("s", "ms"): 1e3,
+    ("bytes", "GB"): 1e-9,
+    ("bytes/s", "MB/s"): 1e-6,
+    ("parameters", "M"): 1e-6,
+    ("MACs", ""): 1e-9,
+}
+"""From a raw unit to the unit that is shown, where that is another."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One column; see the module.
 
-    `unit` is that of the raw value, `shown_unit` that of the text where it is another. `best` is
-    the better direction, empty where there is none. `topic` is what a table keeps together.
+    `unit` is that of the raw value, `shown_unit` that of the text where it is another. `show`
+    writes the raw value; without it a number has three significant digits. `best` is the better
+    direction, empty where there is none. `topic` is what a table keeps together.
     """
 
     name: str
@@ -76,7 +89,7 @@ class Column:
     meaning: str
     topic: str
     read: Callable[[Row], Value]
-    show: Callable[[Any], str] = str
+    show: Callable[[Any], str] | None = None
     unit: str = ""
     shown_unit: str | None = None
     best: Literal["max", "min", ""] = ""
@@ -95,8 +108,18 @@ class Column:
     @property
     def title(self) -> str:
         """The heading with the unit of what is shown: `latency ms`."""
-        unit = self.unit if self.shown_unit is None else self.shown_unit
+        unit = self.text_unit
         return self.heading if not unit or unit in self.heading else f"{self.heading} {unit}"
+
+    @property
+    def text_unit(self) -> str:
+        """The unit of what is shown; empty where there is none."""
+        return self.unit if self.shown_unit is None else self.shown_unit
+
+    @property
+    def factor(self) -> float:
+        """From the raw unit to the one that is shown."""
+        return _FACTORS.get((self.unit, self.text_unit), 1)
 
     @property
     def raw_title(self) -> str:
@@ -105,7 +128,11 @@ class Column:
 
     def text(self, value: Value) -> str:
         """A value as people read it."""
-        return NOT_AVAILABLE if value is None else self.show(value)
+        if value is None:
+            return NOT_AVAILABLE
+        if self.show is not None:
+            return self.show(value)
+        return value if isinstance(value, str) else format_quantity(self.factor * value)
 
     def in_words(self, value: Value) -> str:
         """A value in a heading or a sentence: `batch 32`; never empty."""
@@ -126,13 +153,14 @@ class Column:
 class Row:
     """A record, where it came from, and what the report adds to it.
 
-    `version` is the schema version of the file. `price_per_h` is what an hour of the device costs,
-    in dollars. `ratio` is the throughput over that of the same configuration on the other side of
-    a contrast, with its 95 % interval where there is one (see `ratios.py`).
+    `path` is the record's file, where it has one, and `version` the file's schema version.
+    `price_per_h` is what an hour of the device costs, in dollars. `ratio` is the throughput over
+    that of the same configuration on the other side of a contrast, with its 95 % interval where
+    there is one (see `ratios.py`).
     """
 
     record: Record
-    path: Path
+    path: Path = Path()
     version: int = SCHEMA_VERSION
     price_per_h: float | None = None
     ratio: float | None = None

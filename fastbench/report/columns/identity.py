@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.units import counted
 from fastbench.report.columns.column import FILE, MACHINE, RUN, Column, Value
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ def _label(name: str, meaning: str, read: Callable[[Row], Value], **more: Any) -
     """A column of words: left, and without a better direction."""
     given = {"heading": name, "topic": RUN, "align": "left"}
     return Column(name=name, meaning=meaning, read=read, **{**given, **more})
-
-
-def _counted(singular: str) -> Callable[[int], str]:
-    return lambda number: f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
 def _time(created: str) -> str:
@@ -70,7 +67,7 @@ RUN_LABELS: Final = (
         "the loader's threads or worker processes",
         lambda row: row.record.num_threads,
         align="right",
-        words=_counted("thread"),
+        words=lambda number: counted(number, "thread"),
     ),
     _label(
         "images",
@@ -78,7 +75,7 @@ RUN_LABELS: Final = (
         lambda row: row.record.data["num_samples"],
         show="{:,}".format,
         align="right",
-        words=_counted("image"),
+        words=lambda number: counted(number, "image"),
     ),
     _label(
         "digest",
@@ -110,7 +107,7 @@ MACHINE_LABELS: Final = (
         lambda row: row.record.environment.get("num_cores"),
         topic=MACHINE,
         align="right",
-        words=_counted("core"),
+        words=lambda number: counted(number, "core"),
     ),
     _label(
         "torch",

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import supported_percentile
-from fastbench.core.units import format_milliseconds, format_quantity, format_rate
-from fastbench.report.columns.column import COST, SPEED, Bounds, Column, Value
+from fastbench.core.units import (
+    format_bytes,
+    format_milliseconds,
+    format_quantity,
+    format_rate,
+)
+from fastbench.report.columns.column import COST, SPEED, Bounds, Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +35,15 @@ def _windows(row: Row) -> Bounds:
     return (min(rates), max(rates)) if len(rates) > 1 else None
 
 
-def _step(pct: float) -> Callable[[Row], Value]:
-    def read(row: Row) -> Value:
+def _step(pct: float) -> Callable[[Row], float | None]:
+    def read(row: Row) -> float | None:
         return supported_percentile(row.steps_s, pct) if row.steps_s else None
 
     return read
+
+
+def _higher_steps(row: Row) -> str:
+    return " / ".join(format_milliseconds(_step(pct)(row)) for pct in (90, 99))
 
 
 def _loader_cpu(row: Row) -> float | None:
@@ -65,10 +74,6 @@ def _cost(row: Row) -> float | None:
 
 def _rates(low: float, high: float) -> str:
     return f"{format_rate(low)}–{format_rate(high)}"
-
-
-def _scaled(factor: float) -> Callable[[float], str]:
-    return lambda value: format_quantity(value * factor)
 
 
 FIGURES: Final = (
@@ -106,7 +111,6 @@ FIGURES: Final = (
         read=lambda row: (
             row.record.throughput.spread if len(row.record.throughput.rates) > 1 else None
         ),
-        show=_scaled(100),
         best="min",
     ),
     Column(
@@ -167,6 +171,20 @@ FIGURES: Final = (
         read=lambda row: row.record.throughput.stall_share,
         show=lambda value: f"{100 * value:.0f}",
         best="min",
+        words=lambda value: f"{100 * value:.0f} % of the time waiting for the loader",
+    ),
+    Column(
+        name="step",
+        heading="step",
+        meaning="from one completed batch to the next, pipeline full: median; below it p90 / p99, "
+        "from 64 and 662 steps on",
+        topic=SPEED,
+        unit="s",
+        shown_unit="ms",
+        read=_step(50),
+        show=format_milliseconds,
+        best="min",
+        detail=_higher_steps,
     ),
     *(
         Column(
@@ -208,6 +226,7 @@ FIGURES: Final = (
         show=format_rate,
         best="max",
         aliases=("images/joule",),
+        words=lambda value: f"{format_rate(value)} images/J",
     ),
     Column(
         name="cost",
@@ -217,7 +236,6 @@ FIGURES: Final = (
         unit="$/1,000,000 images",
         shown_unit="",
         read=_cost,
-        show=format_quantity,
         best="min",
     ),
     Column(
@@ -228,6 +246,7 @@ FIGURES: Final = (
         unit="W",
         read=lambda row: _telemetry(row, lambda telemetry: telemetry.watts),
         show=lambda value: f"{value:.0f}",
+        words="{:.0f} W".format,
     ),
     Column(
         name="cpu-s",
@@ -237,8 +256,8 @@ FIGURES: Final = (
         unit="s/1,000 images",
         shown_unit="",
         read=lambda row: _telemetry(row, lambda telemetry: telemetry.cpu_s_per_1000_images),
-        show=format_quantity,
         best="min",
+        words=lambda value: f"{format_quantity(value)} CPU seconds for 1,000 images",
     ),
     Column(
         name="loader-cpu-s",
@@ -248,7 +267,6 @@ FIGURES: Final = (
         unit="s/1,000 images",
         shown_unit="",
         read=_loader_cpu,
-        show=format_quantity,
         best="min",
     ),
     Column(
@@ -259,7 +277,6 @@ FIGURES: Final = (
         unit="bytes",
         shown_unit="GB",
         read=lambda row: _peak(gpu.memory_used_bytes if (gpu := _gpu(row)) else None),
-        show=_scaled(1e-9),
         best="min",
     ),
     Column(
@@ -270,7 +287,6 @@ FIGURES: Final = (
         unit="bytes",
         shown_unit="GB",
         read=lambda row: _peak(row.record.telemetry.rss_bytes if row.record.telemetry else None),
-        show=_scaled(1e-9),
         best="min",
     ),
     Column(
@@ -281,7 +297,7 @@ FIGURES: Final = (
         unit="bytes/s",
         shown_unit="MB/s",
         read=_jpeg_bytes,
-        show=_scaled(1e-6),
+        words=lambda value: f"{format_bytes(value)}/s of JPEG",
     ),
     Column(
         name="compile-s",
@@ -290,7 +306,6 @@ FIGURES: Final = (
         topic=COST,
         unit="s",
         read=lambda row: row.record.warm_up.compile_s if row.record.compile_mode else None,
-        show=format_quantity,
         best="min",
     ),
     Column(
@@ -301,7 +316,7 @@ FIGURES: Final = (
         unit="parameters",
         shown_unit="M",
         read=lambda row: getattr(row.record, "num_parameters", None),
-        show=_scaled(1e-6),
+        words=lambda value: f"{format_quantity(value / 1e6)} M parameters",
     ),
     Column(
         name="macs",
@@ -311,6 +326,6 @@ FIGURES: Final = (
         unit="MACs",
         shown_unit="",
         read=lambda row: getattr(row.record, "num_macs", None),
-        show=_scaled(1e-9),
+        words=lambda value: f"{format_quantity(value / 1e9)} GMACs an image",
     ),
 )

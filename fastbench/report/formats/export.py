@@ -170,4 +170,5 @@ def _titles(column: Column, title: str) -> list[str]:
 
 
 def _notes(line: Line) -> list[str]:
-    return [*line.row.reasons, *(note.text for note in line.footnotes)]
+    row = line.row
+    return [*row.reasons, *row.record.notes, *(note.text for note in line.footnotes)]

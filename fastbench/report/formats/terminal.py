@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column
     from fastbench.report.sheet.sheet import Line, Sheet
 
-__all__ = ["print_sheet", "render", "wrap"]
+__all__ = ["hanging", "print_sheet", "render", "wrap"]
 
 _WIDEST: Final = 30
 """Columns of words wrap beyond."""
+_NARROWEST: Final = 12
+"""Names break into lines of so many characters, if that keeps all figures in one table."""
 _GAPS: Final = (2, 1)
 _HEADING: Final = 2
 """Lines of a heading where there is room."""
@@ -77,12 +79,12 @@ def render(sheet: Sheet, width: int) -> list[Text]:
         *([("·", BEST, "dim")] if sheet.has_best else []),
     ]
     if below:
-        lines += [Text(), *(line for entry in below for line in _entry(*entry, 2, width))]
+        lines += [Text(), *(line for entry in below for line in hanging(*entry, width))]
     if sheet.legend:
         wide = max(cell_len(title) for title, _ in sheet.legend) + 2
         lines.append(Text())
         for title, meaning in sheet.legend:
-            lines += _entry(title, f"{meaning}", "dim", wide, width)
+            lines += hanging(title, meaning, "dim", width, indent=wide)
     return lines
 
 
@@ -90,7 +92,7 @@ def _is_grave(text: str) -> bool:
     return any(f": {word}: " in text for word in (INVALID, "FAIL", "different"))
 
 
-def _entry(mark: str, text: str, style: str, indent: int, width: int) -> Iterator[Text]:
+def hanging(mark: str, text: str, style: str, width: int, *, indent: int = 2) -> Iterator[Text]:
     """A paragraph whose further lines are indented below its first word."""
     indent = max(indent, cell_len(mark) + 1)
     glued = text.replace(" %", "\N{NO-BREAK SPACE}%")  # `95 %` on one line
@@ -108,7 +110,10 @@ def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
     for stacks, gap in ((wide, _GAPS[0]), (flat, _GAPS[-1])):
         if _fits(stacks, width, gap):
             return [stacks]
-    front = [_labels(sheet, labels, width)] if labels else []
+    left = width - sum(flat[i].width + _GAPS[-1] for i in figures)
+    # One table with names that break is read more easily than two.
+    most = left if left >= _NARROWEST else max(16, width // 3)
+    front = [_labels(sheet, labels, min(_WIDEST, most))] if labels else []
     made = {i: flat[i] for i in figures}
     blocks: list[list[int]] = [[]]
     for i in figures:
@@ -150,9 +155,8 @@ def _column(sheet: Sheet, index: int, width: int) -> _Stack:
     return _stack(column.title, column.align, cells)
 
 
-def _labels(sheet: Sheet, indexes: list[int], width: int) -> _Stack:
-    """All labels in one cell: the first, and below it the others in words."""
-    most = max(16, min(_WIDEST, width // 3))
+def _labels(sheet: Sheet, indexes: list[int], most: int) -> _Stack:
+    """All labels in one cell of so many characters: the first, and below it the others in words."""
     cells = []
     for line in sheet.lines:
         first, *others = (line.cells[i] for i in indexes)

@@ -13,8 +13,7 @@ What it does not know: how wide a screen is, and which rows a reader filters awa
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
 from fastbench.records.advice import NAMES, advise, advise_all
@@ -23,31 +22,19 @@ from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
 from fastbench.report.sheet.footnotes import facts, is_comparable, usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
+from fastbench.report.sheet.sheet import cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.records.advice import Advice
-    from fastbench.report.columns.column import Bounds, Column, Row, Value
-    from fastbench.report.sheet.sheet import Line, Sheet
+    from fastbench.report.columns.column import Column, Row
+    from fastbench.report.sheet.sheet import Cell, Line, Sheet
 
-    CellParts: TypeAlias = "tuple[Value, str, str, Bounds]"
-
-__all__ = ["FACTORS", "PIPELINE", "describe"]
+__all__ = ["PIPELINE", "describe"]
 
 PIPELINE: Final = "pipeline"
 """The column of pictures: loader alone, model alone, both together."""
-
-FACTORS: Final = {
-    ("share", "%"): 1e2,
-    ("share", "pt"): 1e2,
-    ("s", "ms"): 1e3,
-    ("bytes", "GB"): 1e-9,
-    ("bytes/s", "MB/s"): 1e-6,
-    ("parameters", "M"): 1e-6,
-    ("MACs", ""): 1e-9,
-}
-"""From a column's raw unit to the unit of its text, where that is another."""
 
 _SPEED: Final = "images/s"
 _FACETS: Final = (
@@ -93,10 +80,10 @@ def describe(sheet: Sheet) -> dict[str, Any]:
     }
 
 
-def _read(row: Row) -> tuple[dict[str, CellParts], dict[str, Any]]:
+def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
     """A row's cells by column, and what else is said of it."""
     try:
-        return {name: _cell(row, column) for name, column in COLUMNS.items()}, {
+        return {name: cell_of(row, column) for name, column in COLUMNS.items()}, {
             "file": row.path.name,
             "status": row.status,
             "problems": row.reasons,
@@ -105,16 +92,6 @@ def _read(row: Row) -> tuple[dict[str, CellParts], dict[str, Any]]:
         }
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RecordError(f"{row.path} is a damaged record ({error}). Measure again.") from error
-
-
-def _cell(row: Row, column: Column) -> CellParts:
-    value, bounds = row.value(column), row.bounds(column)
-    return (
-        value,
-        column.text(value),
-        "" if value is None else column.detail_of(row),
-        bounds if bounds and all(map(math.isfinite, bounds)) else None,
-    )
 
 
 def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
@@ -184,20 +161,22 @@ def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:
     return [*names[:place], PIPELINE, *names[place:]]
 
 
-def _columns(rows: Sequence[Row], cells: Sequence[dict[str, CellParts]]) -> list[dict[str, Any]]:
+def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict[str, Any]]:
     """The columns that any row has a value of; the pictures stand behind the throughput."""
     described = []
     for name, column in COLUMNS.items():
         its_cells = [of_row[name] for of_row in cells]
-        if any(value is not None for value, *_ in its_cells):
+        if any(cell.value is not None for cell in its_cells):
             described.append(_column(column, its_cells))
         if name == _SPEED:
             described.append(_pipeline(rows))
     return described
 
 
-def _column(column: Column, cells: Sequence[CellParts]) -> dict[str, Any]:
-    values, texts, details, bounds = map(list, zip(*cells, strict=True))
+def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
+    values = [cell.value for cell in cells]
+    texts, details = [cell.text for cell in cells], [cell.detail for cell in cells]
+    bounds = [cell.bounds for cell in cells]
     is_number = all(isinstance(value, int | float) for value in values if value is not None)
     return {
         "name": column.name,
@@ -208,7 +187,7 @@ def _column(column: Column, cells: Sequence[CellParts]) -> dict[str, Any]:
         "isLabel": column.is_label,
         "align": column.align,
         "best": column.best,
-        "factor": FACTORS.get((column.unit, column.shown_unit or ""), 1),
+        "factor": column.factor,
         "values": values,
         **({"texts": texts} if texts != values else {}),
         **({"details": details} if any(details) else {}),

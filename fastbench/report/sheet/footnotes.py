@@ -60,7 +60,10 @@ _LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
 """Without q, of which there is no superscript."""
 
 _LINES: Final = (
-    ("model", "weights", "loader", "device", "dtype", "batch", "compile", "threads", "page-cache"),
+    (
+        *("model", "weights", "parameters", "macs", "loader", "device", "dtype", "batch"),
+        *("compile", "threads", "page-cache"),
+    ),
     ("cpu", "cores", "torch", "dali", "driver"),
 )
 """The columns whose one value stands above the table, line by line."""

@@ -26,6 +26,7 @@ from fastbench.report.sheet.footnotes import (
 )
 from fastbench.report.sheet.pick_columns import grouping_of, pick
 from fastbench.report.sheet.ratios import sides, with_prices, with_ratios
+from fastbench.report.sheet.remarks import remarks_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,12 +34,11 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Bounds, Column, Value
     from fastbench.report.sheet.view import View
 
-__all__ = ["BEST", "Cell", "Group", "Line", "Sheet", "make_sheet"]
+__all__ = ["BEST", "Cell", "Group", "Line", "Sheet", "cell_of", "make_sheet"]
 
 BEST: Final = (
     "Bold: the best of the rows that can be ranked, whether or not the difference is beyond chance."
 )
-_MOST_REASONS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,22 @@ class Sheet:
         return [line for group in self.groups for line in group.lines]
 
     @property
+    def named_lines(self) -> list[tuple[str, Line]]:
+        """The lines, each with what it is called here; that is empty where nothing tells."""
+        return [
+            (" · ".join([*filter(None, [group.heading]), *self._labels_of(line)]), line)
+            for group in self.groups
+            for line in group.lines
+        ]
+
+    def _labels_of(self, line: Line) -> list[str]:
+        return [
+            column.in_words(cell.value)
+            for column, cell in zip(self.columns, line.cells, strict=True)
+            if column.is_label and cell.value is not None
+        ]
+
+    @property
     def legend(self) -> list[tuple[str, str]]:
         """What the measured columns mean: (title, meaning)."""
         return [(column.title, column.meaning) for column in self.columns if not column.is_label]
@@ -118,7 +134,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     every = [facts(row) for row in rows]
     notes, of_rows = make_footnotes(every, shown)
     lines = [
-        Line(row=row, cells=[_cell(row, column) for column in columns], footnotes=its_notes)
+        Line(row=row, cells=[cell_of(row, column) for column in columns], footnotes=its_notes)
         for row, its_notes in zip(rows, of_rows, strict=True)
     ]
     known = {id(line): its for line, its in zip(lines, every, strict=True)}
@@ -147,9 +163,9 @@ def _undamaged(
     for row in rows:
         try:
             hash(tuple(facts(row).values()))
-            _ = row.status
+            _ = row.status, remarks_on([("", row)])
             for column in needed.values():
-                hash(_cell(row, column).value)
+                hash(cell_of(row, column).value)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             complaints.append(f"{row.path} is a damaged record ({error}). Measure again.")
         else:
@@ -157,14 +173,15 @@ def _undamaged(
     return undamaged, complaints
 
 
-def _cell(row: Row, column: Column) -> Cell:
-    value = row.value(column)
-    if value is None:
-        return Cell(value=None, text=column.text(None), detail="", bounds=None)
+def cell_of(row: Row, column: Column) -> Cell:
+    """A row's value of a column; where it has none, the detail stands in its place."""
+    value, text, detail = row.value(column), "", column.detail_of(row)
+    if value is not None or not detail:
+        text = column.text(value)
     return Cell(
         value=value,
-        text=column.text(value),
-        detail=column.detail_of(row),
+        text=text or detail,
+        detail=detail if text else "",
         bounds=row.bounds(column),
     )
 
@@ -284,25 +301,4 @@ def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: Vie
         ]
         if missing:
             remarks.append(f"In no record: {', '.join(missing)}.")
-    return [*remarks, *_reasons(sheet)]
-
-
-def _reasons(sheet: Sheet) -> list[str]:
-    """Why rows are not ranked, in words, row by row."""
-    reasons = []
-    for group in sheet.groups:
-        for line in group.lines:
-            who = " · ".join(
-                [
-                    *([group.heading] if group.heading else []),
-                    *(
-                        column.in_words(cell.value)
-                        for column, cell in zip(sheet.columns, line.cells, strict=True)
-                        if column.is_label and cell.value is not None
-                    ),
-                ]
-            )
-            reasons += [f"{who or line.row.path}: {reason}." for reason in line.row.reasons]
-    more = len(reasons) - _MOST_REASONS
-    rest = [f"And {more:,} more reasons; CSV and JSON lines have all."] if more > 0 else []
-    return reasons[:_MOST_REASONS] + rest
+    return [*remarks, *remarks_on([(name, line.row) for name, line in sheet.named_lines])]

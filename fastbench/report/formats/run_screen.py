@@ -1,0 +1,60 @@
+"""What `fastbench run` prints: the table of `fastbench report`, then each row in words, and advice.
+
+The table has what can be held against other rows. Below it stand what each row took, and what to
+try next, which only somebody who has just measured wants to read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from fastbench.records.advice import advise_all
+from fastbench.report.formats.terminal import hanging, print_sheet, wrap
+from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
+from fastbench.report.sheet.sheet import make_sheet
+from fastbench.report.sheet.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console
+
+    from fastbench.report.columns.column import Row
+    from fastbench.report.sheet.sheet import Sheet
+
+__all__ = ["print_run"]
+
+MOST_ADVICE: Final = 3
+
+
+def print_run(rows: Iterable[Row], console: Console) -> None:
+    """Print rows in the order in which they were measured, as a report of their folder has them."""
+    sheet, _ = make_sheet(sorted(rows, key=lambda row: row.record.created), View())
+    if sheet is None:
+        return
+    print_sheet(sheet, console)
+    below = [Text(), *_rows(sheet, console.width)]
+    if advice := [*_advice(sheet, console.width)]:
+        below += [Text(), *advice]
+    console.print(Text("\n").join(below), soft_wrap=True)
+
+
+def _rows(sheet: Sheet, width: int) -> Iterator[Text]:
+    """A paragraph a row; the figures of an INVALID one say nothing."""
+    sizes = [size_of_model(line.row) for line in sheet.lines]
+    for (name, line), size in zip(sheet.named_lines, sizes, strict=True):
+        title = f"{name}: {size}" if size and len(set(sizes)) > 1 else name
+        yield from map(Text, wrap(title, width))
+        if not line.row.invalid:
+            yield from hanging("", f"{how_it_ran(line.row)}.", "dim", width)
+            yield from hanging("", f"{predictions(line.row)}.", "dim", width)
+
+
+def _advice(sheet: Sheet, width: int) -> Iterator[Text]:
+    """The gravest doubts of the valid rows."""
+    name_of = {id(line.row.record): name for name, line in sheet.named_lines}
+    valid = [line.row.record for line in sheet.lines if not line.row.invalid]
+    for record, advice in advise_all(valid, MOST_ADVICE):
+        yield from hanging("→", f"{name_of[id(record)]}: {advice}.", "", width)

@@ -1,0 +1,52 @@
+"""What must be said of the rows of a table below it: why some are not ranked, and doubts.
+
+A report may have a thousand rows: what is alike is said once, and no more than `MOST` in all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastbench.records.record import Record
+    from fastbench.report.columns.column import Row
+
+__all__ = ["remarks_on"]
+
+MOST: Final = 10
+_MOST_NAMED: Final = 3
+
+
+def remarks_on(named: Sequence[tuple[str, Row]]) -> list[str]:
+    """Sentences on rows, each with what it is called in the table; the gravest first."""
+    said: dict[str, None] = {}
+    for name, row in named:
+        said |= dict.fromkeys(f"{name or row.path}: {reason}." for reason in row.reasons)
+    for _, row in named:
+        said |= dict.fromkeys(_on_the_data(row.record))
+    names_of: dict[str, list[str]] = {}
+    for name, row in named:
+        for note in row.record.notes:
+            names_of.setdefault(note, []).append(name or str(row.path))
+    said |= dict.fromkeys(f"{_in_short(names)}: {note}." for note, names in names_of.items())
+    more = len(said) - MOST
+    rest = [f"And {more:,} more reasons; CSV and JSON lines have all."] if more > 0 else []
+    return [*said][:MOST] + rest
+
+
+def _on_the_data(record: Record) -> Iterator[str]:
+    """What the images or the weights do to every row that has them."""
+    if skipped := record.data.get("skipped"):
+        files = [f"{file['name']} {file['why']}" for file in skipped]
+        yield f"Skipped by every loader: {_in_short(files)}."
+    if record.accuracy is None:
+        yield f"No accuracy: {record.labels.removeprefix('no labels: ')}."
+    elif record.weights == "none":
+        yield f"{record.model}: its weights are random, so its accuracy is chance."
+
+
+def _in_short(texts: Sequence[str]) -> str:
+    more = len(texts) - _MOST_NAMED
+    return ", ".join(texts[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
