@@ -18,7 +18,6 @@ from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.compare.ci_gate import slowdown
 from fastbench.report.compare.pair_comparison import (
-    PairComparison,
     compare_records,
     format_ratio,
 )
@@ -26,10 +25,6 @@ from fastbench.report.compare.pair_comparison import (
 
 def names(differences: list[object]) -> set[str]:
     return {difference.name for difference in differences}  # type: ignore[attr-defined]
-
-
-def figure(comparison: PairComparison, name: str) -> object:
-    return next(found for found in comparison.figures if found.name == name)
 
 
 def test_the_verdict_in_words() -> None:
@@ -57,24 +52,24 @@ def test_ratios_in_words() -> None:
 def test_figures() -> None:
     golden = read_record(GOLDEN / "record-v3.json")
     found = compare_records(run(100, 100), golden)
-    throughput, stall = figure(found, "throughput"), figure(found, "stall share")
-    assert (throughput.a, throughput.b, throughput.ratio) == (100, 250, 2.5)  # type: ignore[attr-defined]
-    assert stall.difference == pytest.approx(1.5 / 8 - 0.25)  # type: ignore[attr-defined]
-    assert stall.ratio is None  # type: ignore[attr-defined]
-    by_name = {found.name: (found.a, found.b) for found in found.figures}
+    throughput, stall = found.figure("images/s"), found.figure("stall")
+    assert (throughput.a, throughput.b, throughput.ratio) == (100, 250, 2.5)
+    assert stall.difference == pytest.approx(1.5 / 8 - 0.25)
+    assert stall.ratio is None
+    by_name = {found.column.name: (found.a, found.b) for found in found.figures}
     assert by_name == {
-        "throughput": (100, 250),
-        "step time p50": (pytest.approx(0.3125), pytest.approx(0.125)),
-        "step time p90": (pytest.approx(0.3125), pytest.approx(0.13)),
-        "step time p99": (None, None),
-        "batch latency": (0.2, 0.2),
-        "loader ceiling": (500, 500),
-        "model ceiling": (256, 256),
-        "overlap efficiency": (0.4, 1.0),
-        "stall share": (0.25, 0.1875),
-        "CPU time": (None, 12),
-        "GPU power": (None, 200),
-        "images per joule": (None, 1.25),
+        "images/s": (100, 250),
+        "step-p50": (pytest.approx(0.3125), pytest.approx(0.125)),
+        "step-p90": (pytest.approx(0.3125), pytest.approx(0.13)),
+        "step-p99": (None, None),
+        "batch-latency": (0.2, 0.2),
+        "loader-ceiling": (500, 500),
+        "model-ceiling": (250, 250),
+        "of-ceiling": (0.4, 1.0),
+        "stall": (0.25, 0.1875),
+        "cpu-s": (None, 12),
+        "watts": (None, 200),
+        "images/J": (None, 1.25),
         "top-1": (0.923, 0.7),
         "top-5": (0.99, 0.9),
         "agreement": (pytest.approx(2 / 3), 0.995),
@@ -112,7 +107,7 @@ def test_unlike_records(name: str, changes: dict[str, object]) -> None:
     assert not found.changed
     assert found.word == "unlike"
     text = text_of(found, 80)
-    assert text.index("UNLIKE") < text.index("throughput")
+    assert text.index("UNLIKE") < text.index("measured")
     assert "Verdict: not comparable (UNLIKE)" in text
 
 
@@ -149,7 +144,7 @@ def test_what_changed() -> None:
         **MOVED,
     }
     text = text_of(found, 80)
-    assert text.index("NVIDIA H200") < text.index("throughput")
+    assert text.index("NVIDIA H200") < text.index("measured")
     assert "B was measured with --quick" in text
 
 

@@ -177,7 +177,7 @@ FIGURES: Final = (
         name="step",
         heading="step",
         meaning="from one completed batch to the next, pipeline full: median; below it p90 / p99, "
-        "from 64 and 662 steps on",
+        "from 64 and 662 steps on (--min-seconds)",
         topic=SPEED,
         unit="s",
         shown_unit="ms",

@@ -1,6 +1,7 @@
 """`fastbench compare --format json`: the comparison for other programs; SI, nothing rounded.
 
-`format` is the version of this form: 1 so far. It has no NaN; what is not known is null.
+`format` is the version of this form: 2, in which figures have the names of the report's columns;
+1 had names of its own. It has no NaN; what is not known is null.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> s
     ratio, interval = found.mean or (None, None)
     return json.dumps(
         {
-            "format": 1,
+            "format": 2,
             "a": found.name_a,
             "b": found.name_b,
             "exit_code": judgement.code,
@@ -65,7 +66,8 @@ def _row(row: ComparedPair) -> dict[str, Any]:
         "changed": _differences(comparison.changed),
         "worse_predictions": row.worse,
         "figures": [
-            {"name": x.name, "unit": x.unit, "a": x.a, "b": x.b} for x in comparison.figures
+            {"name": x.column.name, "unit": x.column.unit, "a": x.a, "b": x.b}
+            for x in comparison.figures
         ],
     }
 

@@ -125,12 +125,8 @@ def _rows(rows: Sequence[ComparedPair], columns: Sequence[str]) -> str:
 
 
 def _figures(row: ComparedPair) -> str:
-    body = [
-        [_cell(f"{name}, {unit}"), a, b, change]
-        for name, unit, a, b, change in (
-            figure_cells(row.comparison, figure) for figure in shown_figures(row.comparison)
-        )
-    ]
+    cells = (figure_cells(row.comparison, figure) for figure in shown_figures(row.comparison))
+    body = [[_cell(title), *values] for title, *values in cells]
     return _table(["measured", "A", "B", "B against A"], body, left=("measured",))
 
 

@@ -30,11 +30,14 @@ from fastbench.records.differences import (
     split_unlike,
 )
 from fastbench.records.validity import find_contradictions
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.records.record import Record
+    from fastbench.report.columns.column import Column
 
 __all__ = [
     "EQUAL",
@@ -58,27 +61,31 @@ UNLIKE: Final = "unlike"
 INVALID_PAIR: Final = "invalid"
 
 
+COMPARED: Final = (
+    *("images/s", "step-p50", "step-p90", "step-p99", "batch-latency"),
+    *("loader-ceiling", "model-ceiling", "of-ceiling", "stall", "cpu-s", "watts", "images/J"),
+    *("top-1", "top-5", "agreement"),
+)
+"""The columns of a report that a comparison shows of both sides."""
+
+
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity of both sides, SI; None where a side does not have it.
+    """A column's raw value of both sides; None where a side does not have it."""
 
-    `unit` is `images/s`, `s`, `s/1,000 images`, `W`, `images/J`, or `share` for shares of 0..1.
-    """
-
-    name: str
-    unit: str
+    column: Column
     a: float | None
     b: float | None
 
     @property
     def ratio(self) -> float | None:
         """B over A; None for shares, and where a side is missing or zero."""
-        return self.b / self.a if self.unit != "share" and self.a and self.b else None
+        return self.b / self.a if self.column.unit != "share" and self.a and self.b else None
 
     @property
     def difference(self) -> float | None:
         """B less A, of shares; None for anything else, and where a side is missing."""
-        if self.unit != "share" or self.a is None or self.b is None:
+        if self.column.unit != "share" or self.a is None or self.b is None:
             return None
         return self.b - self.a
 
@@ -173,8 +180,8 @@ class PairComparison:
         return self.interval is not None and not self.interval[0] <= 1 <= self.interval[1]
 
     def figure(self, name: str) -> Figure:
-        """The figure of this name."""
-        return next(figure for figure in self.figures if figure.name == name)
+        """The figure of the column of this name."""
+        return next(figure for figure in self.figures if figure.column.name == name)
 
     def _windows(self) -> str:
         num = {"A": len(self.a.throughput.rates), "B": len(self.b.throughput.rates)}
@@ -225,38 +232,12 @@ def _ratio(a: Sequence[Record], b: Sequence[Record]) -> tuple[float, tuple[float
 
 
 def _figures(a: Sequence[Record], b: Sequence[Record]) -> list[Figure]:
-    of_a, of_b = ([_measured(record) for record in runs] for runs in (a, b))
-    return [Figure(*key, _median(of_a, key), _median(of_b, key)) for key in of_a[0]]
+    of_a, of_b = ([Row(record=record) for record in runs] for runs in (a, b))
+    columns = [COLUMNS[name] for name in COMPARED]
+    return [Figure(column, _median(of_a, column), _median(of_b, column)) for column in columns]
 
 
-def _median(
-    measured: Sequence[dict[tuple[str, str], float | None]], key: tuple[str, str]
-) -> float | None:
+def _median(runs: Sequence[Row], column: Column) -> float | None:
     """The median of the runs that have the figure; None where none has."""
-    known = [value for run in measured if (value := run[key]) is not None]
+    known = [value for run in runs if isinstance(value := run.value(column), int | float)]
     return percentile(known, 50) if known else None
-
-
-def _measured(record: Record) -> dict[tuple[str, str], float | None]:
-    """What a record measured, by name and unit."""
-    throughput, telemetry = record.throughput, record.telemetry
-    loader, model, accuracy = record.loader_ceiling, record.model_ceiling, record.accuracy
-    # The reference agrees with itself, which is no figure.
-    parity = None if record.parity and record.parity.is_reference else record.parity
-    return {
-        ("throughput", "images/s"): throughput.images_per_s,
-        ("step time p50", "s"): throughput.step_time_s(50) if throughput.step_times_s else None,
-        ("step time p90", "s"): throughput.step_time_s(90),
-        ("step time p99", "s"): throughput.step_time_s(99),
-        ("batch latency", "s"): record.latency.median_s,
-        ("loader ceiling", "images/s"): loader.images_per_s if loader else None,
-        ("model ceiling", "images/s"): model.images_per_s if model else None,
-        ("overlap efficiency", "share"): record.overlap_efficiency,
-        ("stall share", "share"): throughput.stall_share,
-        ("CPU time", "s/1,000 images"): telemetry.cpu_s_per_1000_images if telemetry else None,
-        ("GPU power", "W"): telemetry.watts if telemetry else None,
-        ("images per joule", "images/J"): telemetry.images_per_joule if telemetry else None,
-        ("top-1", "share"): accuracy.top1 if accuracy else None,
-        ("top-5", "share"): accuracy.top5 if accuracy else None,
-        ("agreement", "share"): parity.agreement if parity else None,
-    }

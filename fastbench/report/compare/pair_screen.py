@@ -10,17 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.stats import MIN_SAMPLES
-from fastbench.core.units import (
-    NOT_AVAILABLE,
-    format_milliseconds,
-    format_percent,
-    format_points,
-    format_rate,
-)
+from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points
 from fastbench.records.differences import device_name
 from fastbench.records.gates import failures_of
 from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
 from fastbench.report.compare.worsening import find_worsening, median_hits
+from fastbench.report.formats.terminal import hanging, paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "figure_cells",
     "format_value",
-    "hanging",
+    "head",
     "pair_notes",
     "render",
     "shown_figures",
@@ -45,13 +40,11 @@ _WIDTH: Final = 80
 def render(
     comparison: PairComparison, name_a: str, name_b: str, width: int = _WIDTH
 ) -> RenderableType:
-    """The comparison of two configurations, by the names of their files; fits 80 columns.
-
-    On a narrower screen the units stand behind the names.
-    """
-    parts: list[RenderableType] = [_head(comparison, name_a, name_b)]
+    """The comparison of two configurations, by the names of their files; fits 80 columns."""
+    about = [_about(runs) for runs in (comparison.runs_a, comparison.runs_b)]
+    parts: list[RenderableType] = [head([name_a, name_b], about, "\n")]
     if comparison.invalid:
-        parts += ["", *(hanging("!", reason, "bold red") for reason in comparison.invalid)]
+        parts += ["", *paragraphs("!", comparison.invalid, "bold red", width)]
     if comparison.unlike:
         parts += ["", _differences("UNLIKE", comparison.unlike, style="red")]
         parts.append(Text("Figures of unlike records do not compare.", style="red"))
@@ -59,27 +52,25 @@ def render(
         parts += ["", _differences("what changed", comparison.changed)]
     elif not comparison.unlike:
         parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
-    parts += ["", _figures(comparison, is_narrow=width < _WIDTH), ""]
-    parts += [hanging("·", note, "dim") for note in pair_notes(comparison)]
+    parts += ["", _figures(comparison, width), ""]
+    parts += paragraphs("·", pair_notes(comparison), "dim", width)
     worse = [] if comparison.invalid or comparison.unlike else find_worsening(comparison)
-    parts += [hanging("!", f"{each}.", "bold red") for each in worse]
+    parts += paragraphs("!", [f"{each}." for each in worse], "bold red", width)
     flags = ["INVALID"] * bool(comparison.invalid) + ["UNLIKE"] * bool(comparison.unlike)
     verdict = comparison.verdict
     said = f"not comparable ({', '.join(flags)}): {verdict}" if flags else verdict
     said += "; predictions got worse" if worse else ""
     style = "bold red" if flags or worse else "bold"
-    return Group(*parts, "", hanging("Verdict:", f"{said}.", style))
+    return Group(*parts, "", *hanging("Verdict:", f"{said}.", style, width))
 
 
-def _head(comparison: PairComparison, name_a: str, name_b: str) -> Table:
+def head(names: Sequence[str], about: Sequence[str], between: str) -> Table:
+    """What A and B are called, and what they are."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
-    for letter, name, runs in (
-        ("A", name_a, comparison.runs_a),
-        ("B", name_b, comparison.runs_b),
-    ):
-        grid.add_row(letter, Text.assemble((name, "bold"), "\n", (_about(runs), "dim")))
+    for letter, name, text in zip("AB", names, about, strict=True):
+        grid.add_row(letter, Text.assemble((name, "bold"), between, (text, "dim")))
     return grid
 
 
@@ -129,17 +120,14 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _figures(comparison: PairComparison, *, is_narrow: bool) -> Table:
-    gap = 1 if is_narrow else 2
+def _figures(comparison: PairComparison, width: int) -> Table:
+    gap = 1 if width < _WIDTH else 2
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0))
     table.add_column("measured", overflow="fold")
-    if not is_narrow:
-        table.add_column("", style="dim")
     for header in ("A", "B", "B against A"):
         table.add_column(header, justify="right", no_wrap=True)
     for figure in shown_figures(comparison):
-        name, unit, *values = figure_cells(comparison, figure)
-        table.add_row(*([f"{name}, {unit}"] if is_narrow else [name, unit]), *values)
+        table.add_row(*figure_cells(comparison, figure))
     return table
 
 
@@ -148,25 +136,16 @@ def shown_figures(comparison: PairComparison) -> list[Figure]:
     return [figure for figure in comparison.figures if not _is_missing(figure)]
 
 
-def figure_cells(comparison: PairComparison, figure: Figure) -> tuple[str, str, str, str, str]:
-    """Name, unit, A, B, and B against A."""
-    change = _change(figure)
-    if figure.name == "throughput":  # the one with an interval, as in the verdict
+def figure_cells(comparison: PairComparison, figure: Figure) -> tuple[str, str, str, str]:
+    """What it is with its unit, A, B, and B against A."""
+    column, change = figure.column, _change(figure)
+    if column.name == "images/s":  # the one with an interval, as in the verdict
         change = format_ratio(comparison.ratio, comparison.interval)
-    unit = {"s": "ms", "share": "%"}.get(figure.unit, figure.unit)
-    return figure.name, unit, _value(figure, figure.a), _value(figure, figure.b), change
+    return column.title, column.text(figure.a), column.text(figure.b), change
 
 
 def _is_missing(figure: Figure) -> bool:
-    return figure.a is None and figure.b is None and not figure.name.startswith("step time")
-
-
-def _value(figure: Figure, value: float | None) -> str:
-    if value is None:
-        return NOT_AVAILABLE
-    if figure.unit == "share":
-        return format_percent(value)
-    return format_milliseconds(value) if figure.unit == "s" else format_rate(value)
+    return figure.a is None and figure.b is None and not figure.column.name.startswith("step")
 
 
 def _change(figure: Figure) -> str:
@@ -207,7 +186,7 @@ def pair_notes(comparison: PairComparison) -> list[str]:
             f"Agreement: top-1 predictions equal to those of {' or '.join(sorted(references))} in "
             f"float32" + (f", which is {own[0]} itself." if len(own) == 1 else ".")
         )
-    missing = [figure.name for figure in comparison.figures if _is_missing(figure)]
+    missing = [figure.column.heading for figure in comparison.figures if _is_missing(figure)]
     if missing:
         notes.append(f"In neither record: {', '.join(missing)}.")
     return notes + _doubts(comparison)
@@ -249,12 +228,3 @@ def _doubts(comparison: PairComparison) -> list[str]:
             for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
     return list(notes)
-
-
-def hanging(mark: str, text: str, style: str) -> Table:
-    """A paragraph whose further lines are indented below its first word."""
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(style=style)
-    grid.add_column(style=style, overflow="fold")
-    grid.add_row(mark, Text(text))
-    return grid

@@ -16,10 +16,8 @@ from rich.text import Text
 from fastbench.core.units import (
     NOT_AVAILABLE,
     counted,
-    format_percent,
     format_points,
     format_quantity,
-    format_rate,
 )
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
@@ -31,11 +29,12 @@ from fastbench.report.compare.pair_comparison import (
     PairComparison,
     format_ratio,
 )
-from fastbench.report.compare.pair_screen import hanging, table_of_differences
+from fastbench.report.compare.pair_screen import head, table_of_differences
 from fastbench.report.compare.set_comparison import SetComparison, SharedDifference, in_words
+from fastbench.report.formats.terminal import paragraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fastbench.report.compare.pairing import Lone
     from fastbench.report.compare.set_comparison import ComparedPair
@@ -46,6 +45,7 @@ __all__ = [
     "cells_of",
     "lone_in_words",
     "named_differences",
+    "only_on_one_side",
     "render",
     "set_notes",
     "span_of",
@@ -79,7 +79,9 @@ _STYLES: Final = {
 
 def render(found: SetComparison, width: int, sort: str = "ratio") -> RenderableType:
     """The comparison of two sets; fits 80 columns, and uses more."""
-    parts: list[RenderableType] = [_head(found), "", hanging("", f"{found.summary}.", "bold")]
+    spans = [span_of(found, side) for side in "ab"]
+    parts: list[RenderableType] = [head([found.name_a, found.name_b], spans, "  ")]
+    parts += ["", Text(f"{found.summary}.", style="bold")]
     if differences := named_differences(found):
         parts += ["", table_of_differences("what differs", differences)]
     else:
@@ -87,21 +89,16 @@ def render(found: SetComparison, width: int, sort: str = "ratio") -> RenderableT
     rows = found.sorted_rows(sort)
     columns = _fitting(rows, used_columns(rows, COLUMNS if width >= WIDE else _NARROW), width)
     parts += ["", Text(" · ".join(found.shared), style="bold"), _table(rows, columns), ""]
-    parts += [hanging("!", text, "red") for text in alarms(rows)]
-    for letter, lone in (("A", found.only_a), ("B", found.only_b)):
-        parts += [hanging(f"only {letter}", lone_in_words(each), "yellow") for each in lone]
-    parts += [hanging("·", note, "dim") for note in set_notes(found, columns)]
+    parts += paragraphs("!", alarms(rows), "red", width)
+    parts += only_on_one_side(found, width)
+    parts += paragraphs("·", set_notes(found, columns), "dim", width)
     return Group(*parts)
 
 
-def _head(found: SetComparison) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for letter, name in (("A", found.name_a), ("B", found.name_b)):
-        about = (span_of(found, letter.lower()), "dim")
-        grid.add_row(letter, Text.assemble((name, "bold"), "  ", about))
-    return grid
+def only_on_one_side(found: SetComparison, width: int) -> Iterator[Text]:
+    """The configurations without a partner, a paragraph each."""
+    for letter, only in (("A", found.only_a), ("B", found.only_b)):
+        yield from paragraphs(f"only {letter}", map(lone_in_words, only), "yellow", width)
 
 
 def span_of(found: SetComparison, side: str) -> str:
@@ -170,7 +167,7 @@ def cells_of(row: ComparedPair) -> dict[str, str]:
     """A row's cells, by the name of the column."""
     comparison = row.comparison
     interval = comparison.interval or ()
-    throughput, joule = comparison.figure("throughput"), comparison.figure("images per joule")
+    throughput, joule = comparison.figure("images/s"), comparison.figure("images/J")
     return {
         "B / A": _ratio(comparison.ratio),
         "95 %": "–".join(_ratio(bound)[:-1] for bound in interval) or NOT_AVAILABLE,
@@ -178,8 +175,8 @@ def cells_of(row: ComparedPair) -> dict[str, str]:
         "Δ top-1": _points(comparison),
         "agree %": _agreement(comparison),
         "images/J": NOT_AVAILABLE if joule.ratio is None else _ratio(joule.ratio),
-        "A images/s": format_rate(throughput.a or 0),
-        "B images/s": format_rate(throughput.b or 0),
+        "A images/s": throughput.column.text(throughput.a),
+        "B images/s": throughput.column.text(throughput.b),
         "runs": f"{len(comparison.runs_a)} + {len(comparison.runs_b)}",
     }
 
@@ -195,10 +192,10 @@ def _points(comparison: PairComparison) -> str:
 
 
 def _agreement(comparison: PairComparison) -> str:
-    parity, share = comparison.b.parity, comparison.figure("agreement").b
+    parity, figure = comparison.b.parity, comparison.figure("agreement")
     if parity is not None and parity.is_reference:
         return REFERENCE
-    return NOT_AVAILABLE if share is None else format_percent(share)
+    return figure.column.text(figure.b)
 
 
 def alarms(rows: Sequence[ComparedPair]) -> list[str]:

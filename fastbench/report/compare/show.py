@@ -15,7 +15,6 @@ from fastbench.core.errors import OutputError
 from fastbench.core.units import SPELT_OUT
 from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
-from fastbench.report.compare.pair_screen import hanging
 from fastbench.report.compare.pairing import pair_up
 from fastbench.report.compare.set_comparison import SetComparison, compare_sets
 
@@ -75,11 +74,7 @@ def _screen(found: SetComparison, width: int, sort: str) -> RenderableType:
     if len(found.rows) > 1:
         return set_screen.render(found, width, sort)
     (row,) = found.rows
-    lone = [
-        hanging(f"only {letter}", set_screen.lone_in_words(each), "yellow")
-        for letter, only in (("A", found.only_a), ("B", found.only_b))
-        for each in only
-    ]
+    lone = [*set_screen.only_on_one_side(found, width)]
     screen = pair_screen.render(row.comparison, _names(row.pair.a), _names(row.pair.b), width)
     return Group(*lone, *([""] if lone else []), screen)
 

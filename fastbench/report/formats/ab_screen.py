@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.options import field_of
-from fastbench.core.units import format_rate
+from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
@@ -34,13 +34,14 @@ UNLIKE_OPTIONS: Final = (
 
 def render(record: AbRecord) -> RenderableType:
     """The two sides and their ratio; fits 80 columns."""
+    throughput = COLUMNS["images/s"]
     sides = Table.grid(padding=(0, 2, 0, 0))
     for name, what, rates in (
         ("A", f"{record.model} · {record.loader}", record.a_images_per_s),
         ("B", f"the same with {', '.join(record.changes)}", record.b_images_per_s),
     ):
-        median = format_rate(statistics.median(rates))
-        sides.add_row(name, Text(f"{median} images/s"), Text(what))
+        median = throughput.text(statistics.median(rates))
+        sides.add_row(name, Text(f"{median} {throughput.title}"), Text(what))
     unlike = [change for change in record.changes if field_of(change).startswith(UNLIKE_OPTIONS)]
     flags = []
     if unlike:

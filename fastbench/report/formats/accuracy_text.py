@@ -17,6 +17,9 @@ from fastbench.core.errors import OutputError
 from fastbench.core.units import format_percent, format_points, format_rate
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
+from fastbench.report.formats.terminal import hanging
 from fastbench.report.plots.record_in_words import is_on_gpu, machine
 from fastbench.report.plots.registry import draw
 from fastbench.report.plots.style import encode
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from fastbench.records.accuracy import Accuracy, Published
+    from fastbench.records.accuracy import Accuracy
     from fastbench.records.record import Record
 
 __all__ = ["summary", "write_study"]
@@ -134,13 +137,7 @@ def _dates(records: Sequence[Record]) -> str:
 
 
 def _entry(name: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text or "–",
-        _WIDTH,
-        initial_indent=f"{name:<{_INDENT}}",
-        subsequent_indent=" " * _INDENT,
-        break_on_hyphens=False,
-    )
+    return [line.plain for line in hanging(name, text or "–", "", _WIDTH, indent=_INDENT)]
 
 
 def _block(record: Record) -> list[str]:
@@ -151,7 +148,7 @@ def _block(record: Record) -> list[str]:
         lines += _entry("accuracy", f"none: {record.labels.removeprefix('no labels: ')}")
     else:
         lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
-        lines += ["", *_table(record.accuracy, record.published), *_details(record.accuracy)]
+        lines += ["", *_table(record, record.accuracy), *_details(record.accuracy)]
     for name, found in (
         ("INVALID", find_contradictions(record)),
         ("FAIL", failures_of(record)),
@@ -161,18 +158,24 @@ def _block(record: Record) -> list[str]:
     return lines
 
 
-def _table(accuracy: Accuracy, published: Published | None) -> list[str]:
-    rows = [("", "%", "95 % interval", "hits", "published %", "Δ points")]
-    for k, share, interval, hits in _shares(accuracy):
-        low, high = map(format_percent, interval)
-        row = (f"top-{k}", format_percent(share), f"{low}–{high}", f"{hits:,}")
-        if published is None:
-            rows.append((*row, "", ""))
-        else:
-            stated = _published(published, k)
-            rows.append((*row, format_percent(stated), format_points(share - stated)))
-    if published is None:
-        rows = [(*row[:4], "", "") for row in rows]
+def _table(record: Record, accuracy: Accuracy) -> list[str]:
+    row, published = Row(record=record), record.published
+    above = ("published %", "Δ points") if published else ("", "")
+    rows = [("", "%", "95 % interval", "hits", *above)]
+    for name, hits, stated in (
+        ("top-1", accuracy.top1_correct, published.top1 if published else None),
+        ("top-5", accuracy.top5_correct, published.top5 if published else None),
+    ):
+        column = COLUMNS[name]
+        share, interval = row.value(column), row.bounds(column)
+        assert isinstance(share, float)
+        assert interval is not None
+        beside = (
+            ("", "") if stated is None else (column.text(stated), format_points(share - stated))
+        )
+        rows.append(
+            (name, column.text(share), "–".join(map(column.text, interval)), f"{hits:,}", *beside)
+        )
     return [
         f"{name:<{_INDENT}}{share:>6}{interval:>16}{hits:>12}{stated:>15}{points:>12}".rstrip()
         for name, share, interval, hits, stated, points in rows
@@ -211,17 +214,6 @@ def _column(name: str, entries: list[str]) -> list[str]:
     first, *rest = entries
     lines = _entry(name, first) + [line for entry in rest for line in _entry("", entry)]
     return ["", *lines]
-
-
-def _shares(accuracy: Accuracy) -> list[tuple[int, float, tuple[float, float], int]]:
-    return [
-        (1, accuracy.top1, accuracy.top1_interval, accuracy.top1_correct),
-        (5, accuracy.top5, accuracy.top5_interval, accuracy.top5_correct),
-    ]
-
-
-def _published(published: Published, k: int) -> float:
-    return published.top1 if k == 1 else published.top5
 
 
 def _footnotes(records: Sequence[Record]) -> list[str]:

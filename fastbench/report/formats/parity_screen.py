@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.core.units import format_percent, format_points
+from fastbench.core.units import format_points
 from fastbench.records.gates import compare_pixels, judge_parity
+from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
     from fastbench.records.record import ParityRecord
@@ -23,9 +24,12 @@ def render(record: ParityRecord) -> RenderableType:
     parity, pixels = record.parity, record.parity.pixels
     lines = [
         ("images", f"{parity.num_samples:,}, {record.labels}"),
-        ("top-1 agreement", f"{format_percent(parity.agreement)} % "
-         f"({parity.num_agreeing:,} of {parity.num_samples:,})"),
-    ]  # fmt: skip
+        (
+            "top-1 agreement",
+            f"{COLUMNS['agreement'].text(parity.agreement)} % "
+            f"({parity.num_agreeing:,} of {parity.num_samples:,})",
+        ),
+    ]
     if pixels:
         lines += [
             (

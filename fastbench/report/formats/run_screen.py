@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from fastbench.records.advice import advise_all
-from fastbench.report.formats.terminal import hanging, print_sheet, wrap
+from fastbench.report.formats.terminal import hanging, paragraphs, print_sheet, wrap
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 from fastbench.report.sheet.sheet import make_sheet
 from fastbench.report.sheet.view import View
@@ -48,8 +48,8 @@ def _rows(sheet: Sheet, width: int) -> Iterator[Text]:
         title = f"{name}: {size}" if size and len(set(sizes)) > 1 else name
         yield from map(Text, wrap(title, width))
         if not line.row.invalid:
-            yield from hanging("", f"{how_it_ran(line.row)}.", "dim", width)
-            yield from hanging("", f"{predictions(line.row)}.", "dim", width)
+            said = [f"{how_it_ran(line.row)}.", f"{predictions(line.row)}."]
+            yield from paragraphs("", said, "dim", width)
 
 
 def _advice(sheet: Sheet, width: int) -> Iterator[Text]:

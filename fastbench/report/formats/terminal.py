@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column
     from fastbench.report.sheet.sheet import Line, Sheet
 
-__all__ = ["hanging", "print_sheet", "render", "wrap"]
+__all__ = ["hanging", "paragraphs", "print_sheet", "render", "wrap"]
 
 _WIDEST: Final = 30
 """Columns of words wrap beyond."""
@@ -99,6 +99,12 @@ def hanging(mark: str, text: str, style: str, width: int, *, indent: int = 2) ->
     for number, part in enumerate(wrap(glued, max(12, width - indent))):
         part = part.replace("\N{NO-BREAK SPACE}", " ")
         yield Text((mark if number == 0 else "").ljust(indent) + part, style=style)
+
+
+def paragraphs(mark: str, texts: Iterable[str], style: str, width: int) -> Iterator[Text]:
+    """Texts as `hanging` has them, all with the same mark."""
+    for text in texts:
+        yield from hanging(mark, text, style, width)
 
 
 def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import format_percent
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import row_names, style
 from fastbench.report.plots.caption import caption_of
 
@@ -32,9 +33,9 @@ _GROUP_INCHES: Final = 1.15
 _BAR: Final = 0.42  # of a group
 _LABEL_CHARS: Final = 15  # of a tick label's line: what a group is wide
 # Blue and orange differ in lightness too; and hatching, for print.
-_STYLES: Final[dict[int, dict[str, Any]]] = {
-    1: {"facecolor": style.PALETTE[0], "hatch": ""},
-    5: {"facecolor": style.PALETTE[1], "hatch": "///"},
+_STYLES: Final[dict[str, dict[str, Any]]] = {
+    "top-1": {"facecolor": style.PALETTE[0], "hatch": ""},
+    "top-5": {"facecolor": style.PALETTE[1], "hatch": "///"},
 }
 _LEGEND: Final = ("top-1", "top-5", "95 % interval (Wilson)", "published")
 
@@ -95,15 +96,17 @@ def _draw_axes(axes: Axes, names: list[list[str]], marks: list[str]) -> None:
 
 def _draw_group(axes: Axes, position: int, record: Record) -> None:
     """Two bars with their intervals and figures, and what was published, left of the interval."""
-    accuracy, published = record.accuracy, record.published
-    assert accuracy is not None
-    for k, share, interval, stated in (
-        (1, accuracy.top1, accuracy.top1_interval, published.top1 if published else None),
-        (5, accuracy.top5, accuracy.top5_interval, published.top5 if published else None),
+    row, published = Row(record=record), record.published
+    for name, stated, x in (
+        ("top-1", published.top1 if published else None, position - _BAR / 2),
+        ("top-5", published.top5 if published else None, position + _BAR / 2),
     ):
-        x = position + (-_BAR / 2 if k == 1 else _BAR / 2)
-        height, low, high = (100 * value for value in (share, *interval))
-        axes.bar(x, height, _BAR, label=f"top-{k}", edgecolor="black", linewidth=0.8, **_STYLES[k])
+        column = COLUMNS[name]
+        share, interval = row.value(column), row.bounds(column)
+        assert isinstance(share, float)
+        assert interval is not None
+        height, low, high = (column.factor * value for value in (share, *interval))
+        axes.bar(x, height, _BAR, label=name, edgecolor="black", linewidth=0.8, **_STYLES[name])
         axes.errorbar(
             x,
             height,
@@ -130,7 +133,7 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
             # The figure stands above the marker where the two would meet.
             figure_y = 100 * stated if high < 100 * stated < high + 10 else high
         axes.annotate(
-            format_percent(share),
+            column.text(share),
             (x, figure_y),
             xytext=(0, 5),
             textcoords="offset points",

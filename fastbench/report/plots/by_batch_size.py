@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import percentile
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import row_names, style
 from fastbench.report.plots.caption import caption_of
 from fastbench.report.plots.record_in_words import threads
@@ -126,13 +127,13 @@ def _panels(shown: Sequence[_Series]) -> list[_Panel]:
     return [
         _Panel(
             "throughput",
-            "throughput, images/s",
+            COLUMNS["images/s"].title,
             "Throughput: the median of the windows, and their spread.",
             [s.rates for s in shown],
         ),
         _Panel(
             "batch latency",
-            "batch latency, ms",
+            COLUMNS["batch-latency"].title,
             "Latency: the median, and the smallest and the largest sample.",
             [s.latencies_ms for s in shown],
         ),

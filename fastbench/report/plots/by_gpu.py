@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.units import format_rate
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import bars, row_names, style
 from fastbench.report.plots.record_in_words import is_on_gpu, machine
-from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
+from fastbench.report.plots.row_layout import add_columns, figures, group_rows, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def figure(records: Sequence[Record]) -> Figure:
         bars.draw_bar(axes, y, record, _HEIGHT)
     highest = max(max(record.throughput.rates) for record in grouped.records)
     style.scale_axis(axes, "x", 0, highest, from_zero=True)
-    axes.set_xlabel("images/s")
+    axes.set_xlabel(COLUMNS["images/s"].title)
     taken = add_columns(axes, rows.ys, _columns(grouped.records))
     if bars.any_fails(grouped.records):
         patches = [bars.handle(**bars.BAR), bars.handle(**bars.FAILS)]
@@ -75,20 +75,15 @@ def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
     for record in records:
         rate = record.throughput.images_per_s
         slowest[_key(record)] = min(rate, slowest.get(_key(record), rate))
-    watts = [r.telemetry.watts if r.telemetry else None for r in records]
-    per_joule = [r.telemetry.images_per_joule if r.telemetry else None for r in records]
+    ratios = [f"{r.throughput.images_per_s / slowest[_key(r)]:.2f}x" for r in records]
     return [
-        ("images/s", [format_rate(record.throughput.images_per_s) for record in records]),
-        (
-            "of the\nslowest",
-            [f"{r.throughput.images_per_s / slowest[_key(r)]:.2f}x" for r in records],
-        ),
-        ("W", ["" if x is None else f"{x:.0f}" for x in watts]),
-        ("images/J", ["" if x is None else format_rate(x) for x in per_joule]),
+        *figures(records, "images/s"),
+        ("of the\nslowest", ratios),
+        *figures(records, "watts", "images/J"),
     ]
 
 
 def _meaning(records: Sequence[Record]) -> str:
     if any(r.telemetry.images_per_joule if r.telemetry else None for r in records):
-        return f"{bars.meaning(records)} W, images/J: of the GPU alone, over the windows."
+        return f"{bars.meaning(records)} Power, images/J: of the GPU alone, over the windows."
     return bars.meaning(records)

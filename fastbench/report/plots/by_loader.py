@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import format_percent, format_rate
+from fastbench.core.units import format_rate
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import bars, row_names, style
-from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
+from fastbench.report.plots.row_layout import add_columns, figures, group_rows, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +54,9 @@ def figure(records: Sequence[Record]) -> Figure:
         bars.draw_bar(axes, y, record, _FRONT)
     style.scale_axis(axes, "x", 0, limit, from_zero=True)
     axes.set_xlim(0, limit)
-    axes.set_xlabel("images/s")
-    taken = add_columns(axes, rows.ys, _columns(grouped.records))
+    axes.set_xlabel(COLUMNS["images/s"].title)
+    columns = figures(grouped.records, "images/s", "of-ceiling", "bound", "cpu-s", "agreement")
+    taken = add_columns(axes, rows.ys, columns)
     _add_legend(axes, grouped.records, _WIDTH - rows.left - taken - 0.3)
     rows.finish(
         "End-to-end throughput by loader, and its ceilings",
@@ -84,30 +86,6 @@ def _draw_ceilings(axes: Axes, y: float, record: Record, limit: float) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                 zorder=4.5,
             )
-
-
-def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
-    return [
-        ("images/s", [format_rate(record.throughput.images_per_s) for record in records]),
-        ("of\nceiling", [_of_ceiling(record) for record in records]),
-        ("CPU s per\n1,000", [_cpu_s(record) for record in records]),
-        ("agree\n%", [_agreement(record) for record in records]),
-    ]
-
-
-def _of_ceiling(record: Record) -> str:
-    share = record.overlap_efficiency
-    return "" if share is None else f"{100 * share:.0f} % {record.bound}"
-
-
-def _cpu_s(record: Record) -> str:
-    return format_rate(record.telemetry.cpu_s_per_1000_images) if record.telemetry else ""
-
-
-def _agreement(record: Record) -> str:
-    if record.parity is None:
-        return ""
-    return "reference" if record.parity.is_reference else format_percent(record.parity.agreement)
 
 
 def _meaning(records: Sequence[Record]) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import MIN_SAMPLES, supported_percentile
-from fastbench.core.units import NOT_AVAILABLE, format_milliseconds
+from fastbench.core.units import NOT_AVAILABLE
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import row_names, style
 from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fastbench.records.record import Record
+    from fastbench.report.columns.column import Column
 
 __all__ = ["figure"]
 
@@ -39,21 +41,21 @@ def figure(records: Sequence[Record]) -> Figure:
     if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
     grouped = group_rows(valid, None)
-    panels: list[tuple[str, Callable[[Record], list[float]]]] = [
-        ("batch latency, ms", lambda record: record.latency.samples_s),
-        ("step time, ms", lambda record: record.throughput.step_times_s),
+    panels: list[tuple[Column, Callable[[Record], list[float]]]] = [
+        (COLUMNS["batch-latency"], lambda record: record.latency.samples_s),
+        (COLUMNS["step"], lambda record: record.throughput.step_times_s),
     ]
     panels = [panel for panel in panels if any(panel[1](record) for record in grouped.records)]
     rows = lay_out(grouped.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
     taken = 0.0
-    for axes, (label, samples_of) in zip(rows.panels, panels, strict=True):
+    for axes, (column, samples_of) in zip(rows.panels, panels, strict=True):
         samples = [samples_of(record) for record in grouped.records]
         for y, of_row in zip(rows.ys, samples, strict=True):
             _draw_strip(axes, y, of_row)
         everything = [1e3 * value for of_row in samples for value in of_row]
         style.scale_axis(axes, "x", min(everything), max(everything), from_zero=True)
-        axes.set_xlabel(label)
-        taken += add_columns(axes, rows.ys, _columns(samples))
+        axes.set_xlabel(column.title)
+        taken += add_columns(axes, rows.ys, _columns(samples, column))
     _add_legend(rows.panels[0], (_WIDTH - rows.left - taken) / len(panels))
     needs = ", ".join(f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99))
     meaning = (
@@ -104,14 +106,14 @@ def _scatter(i: int) -> float:
     return 2 * ((i * 0.6180339887498949) % 1) - 1
 
 
-def _columns(samples: Sequence[list[float]]) -> list[tuple[str, list[str]]]:
+def _columns(samples: Sequence[list[float]], column: Column) -> list[tuple[str, list[str]]]:
     return [
         ("n", [f"{len(of_row):,}" for of_row in samples]),
         *(
             (
                 f"p{pct}",
                 [
-                    format_milliseconds(supported_percentile(of_row, pct) if of_row else None)
+                    column.text(supported_percentile(of_row, pct) if of_row else None)
                     for of_row in samples
                 ],
             )

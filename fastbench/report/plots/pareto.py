@@ -13,11 +13,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.records.gates import failures_of
 from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import bars, row_names, style
 from fastbench.report.plots.caption import caption_of
 from fastbench.report.plots.record_in_words import image_set, is_among_all
@@ -114,7 +114,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 
 def _is_ranked(records: Sequence[Record]) -> list[bool]:
     """Which rows a table of them would rank with the others, were their predictions right."""
-    every = [facts(Row(record=record, path=Path())) for record in records]
+    every = [facts(Row(record=record)) for record in records]
     common = usual(every)
     return [is_comparable(its, common) for its in every]
 
@@ -158,8 +158,8 @@ def _draw(points: _Points, caption: Sequence[str]) -> tuple[Figure, int]:
     intervals, front = _draw_intervals(axes, points), _draw_front(axes, points)
     _draw_points(axes, points)
     _scale(axes, intervals)
-    axes.set_xlabel("end-to-end throughput, images/s")
-    axes.set_ylabel("top-1, %")
+    axes.set_xlabel(COLUMNS["images/s"].title)
+    axes.set_ylabel(COLUMNS["top-1"].title)
     axes.grid()
     style.finish(made, "Accuracy against throughput", caption)
     lines = [(line, _COVERS_INTERVAL) for line in intervals]

@@ -7,9 +7,12 @@ from the top, so that a row has the height that its name's lines need.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import row_names, style
 from fastbench.report.plots.caption import caption_of
 
@@ -20,13 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fastbench.records.record import Record
+    from fastbench.report.columns.column import Column
 
-__all__ = ["MOST_ROWS", "RowChart", "RowGroups", "add_columns", "group_rows", "lay_out"]
+__all__ = ["MOST_ROWS", "RowChart", "RowGroups", "add_columns", "figures", "group_rows", "lay_out"]
 
 MOST_ROWS: Final = 60
 """More do not fit a page: further rows are left out, and the caption says so."""
 
 _NAME_CHARS: Final = 26
+_HEADING_CHARS: Final = 9
 _NAME_SIZE: Final = 8.5
 _LINE: Final = 0.145  # inches
 _HEADING_LINE: Final = 0.17
@@ -158,6 +163,26 @@ def _add_heading(figure: Figure, axes: Axes, bottom: float, lines: list[str]) ->
         weight="bold",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
+
+
+def figures(records: Sequence[Record], *names: str) -> list[tuple[str, list[str]]]:
+    """Columns of a report, by name, for `add_columns`; a row without a value says why, or nothing.
+
+    Headings are broken as narrow as their words allow.
+    """
+    rows = [Row(record=record) for record in records]
+    return [
+        (
+            "\n".join(textwrap.wrap(COLUMNS[name].title, _HEADING_CHARS, break_long_words=False)),
+            [_text(row, COLUMNS[name]) for row in rows],
+        )
+        for name in names
+    ]
+
+
+def _text(row: Row, column: Column) -> str:
+    value = row.value(column)
+    return column.detail_of(row) if value is None else column.text(value)
 
 
 def add_columns(
