@@ -50,42 +50,34 @@ def _share_bounds(low: float, high: float) -> str:
     return f"{100 * low:.1f}–{100 * high:.1f}"
 
 
+def _share(**given: Any) -> Column:
+    """A share of the predictions, in percent; the more the better, unless it is said otherwise."""
+    common: dict[str, Any] = {"topic": PREDICTIONS, "unit": "share", "shown_unit": "%"}
+    common |= {"show": format_percent, "show_bounds": _share_bounds, "best": "max"}
+    return Column(**{**common, **given})
+
+
 SCORES: Final = (
-    Column(
+    _share(
         name="top-1",
         heading="top-1",
         meaning="share of right predictions, with 95 % interval",
-        topic=PREDICTIONS,
-        unit="share",
-        shown_unit="%",
         read=_of_accuracy("top1"),
-        show=format_percent,
-        best="max",
         bounds=_of_accuracy("top1_interval"),
-        show_bounds=_share_bounds,
     ),
-    Column(
+    _share(
         name="top-5",
         heading="top-5",
         meaning="share with the right class among the first five, with 95 % interval",
-        topic=PREDICTIONS,
-        unit="share",
-        shown_unit="%",
         read=_of_accuracy("top5"),
-        show=format_percent,
-        best="max",
         bounds=_of_accuracy("top5_interval"),
-        show_bounds=_share_bounds,
     ),
-    Column(
+    _share(
         name="published",
         heading="published top-1",
         meaning="top-1 that the weights' publisher states for all of ImageNet",
-        topic=PREDICTIONS,
-        unit="share",
-        shown_unit="%",
         read=lambda row: row.record.published.top1 if row.record.published else None,
-        show=format_percent,
+        best="",
     ),
     Column(
         name="delta-top-1",
@@ -99,17 +91,12 @@ SCORES: Final = (
         bounds=_of_parity("difference_interval"),
         show_bounds=lambda low, high: f"{format_points(low)} to {format_points(high)}",
     ),
-    Column(
+    _share(
         name="agreement",
         heading="agree",
         meaning="share of top-1 predictions equal to the reference's in float32; below it Δ top-1 "
         "in points",
-        topic=PREDICTIONS,
-        unit="share",
-        shown_unit="%",
         read=_of_parity("agreement"),
-        show=format_percent,
-        best="max",
         detail=_beside_the_reference,
     ),
     Column(

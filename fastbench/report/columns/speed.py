@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import supported_percentile
 from fastbench.core.units import (
@@ -74,6 +74,17 @@ def _cost(row: Row) -> float | None:
 
 def _rates(low: float, high: float) -> str:
     return f"{format_rate(low)}–{format_rate(high)}"
+
+
+def _time(**given: Any) -> Column:
+    """A time of a batch, in milliseconds."""
+    common: dict[str, Any] = {"topic": SPEED, "unit": "s", "shown_unit": "ms", "best": "min"}
+    return Column(**common, show=format_milliseconds, **given)
+
+
+def _taken(**given: Any) -> Column:
+    """What a run took; the less the better, unless it is said otherwise."""
+    return Column(**{"topic": COST, "best": "min", **given})
 
 
 FIGURES: Final = (
@@ -173,30 +184,20 @@ FIGURES: Final = (
         best="min",
         words=lambda value: f"{100 * value:.0f} % of the time waiting for the loader",
     ),
-    Column(
+    _time(
         name="step",
         heading="step",
         meaning="from one completed batch to the next, pipeline full: median; below it p90 / p99, "
         "from 64 and 662 steps on (--min-seconds)",
-        topic=SPEED,
-        unit="s",
-        shown_unit="ms",
         read=_step(50),
-        show=format_milliseconds,
-        best="min",
         detail=_higher_steps,
     ),
     *(
-        Column(
+        _time(
             name=f"step-p{pct}",
             heading=f"step p{pct}",
             meaning=f"from one completed batch to the next, pipeline full: {said}",
-            topic=SPEED,
-            unit="s",
-            shown_unit="ms",
             read=_step(pct),
-            show=format_milliseconds,
-            best="min",
         )
         for pct, said in (
             (50, "median"),
@@ -204,23 +205,17 @@ FIGURES: Final = (
             (99, "99 % are shorter; from 662 steps on"),
         )
     ),
-    Column(
+    _time(
         name="batch-latency",
         heading="latency",
         meaning="from asking for a batch to its predictions, nothing else in flight: median",
-        topic=SPEED,
-        unit="s",
-        shown_unit="ms",
         read=lambda row: row.record.latency.median_s,
-        show=format_milliseconds,
-        best="min",
         aliases=("latency",),
     ),
-    Column(
+    _taken(
         name="images/J",
         heading="images/J",
         meaning="images for each joule that the GPU took",
-        topic=COST,
         unit="images/J",
         read=lambda row: _telemetry(row, lambda telemetry: telemetry.images_per_joule),
         show=format_rate,
@@ -228,104 +223,92 @@ FIGURES: Final = (
         aliases=("images/joule",),
         words=lambda value: f"{format_rate(value)} images/J",
     ),
-    Column(
+    _taken(
         name="cost",
         heading="$ per million",
         meaning="dollars for a million images at the --price of an hour of the device",
-        topic=COST,
         unit="$/1,000,000 images",
         shown_unit="",
         read=_cost,
-        best="min",
     ),
-    Column(
+    _taken(
         name="watts",
         heading="power",
         meaning="mean power of the GPU while the windows ran",
-        topic=COST,
         unit="W",
         read=lambda row: _telemetry(row, lambda telemetry: telemetry.watts),
         show=lambda value: f"{value:.0f}",
         words="{:.0f} W".format,
+        best="",
     ),
-    Column(
+    _taken(
         name="cpu-s",
         heading="CPU s / 1,000",
         meaning="CPU seconds for 1,000 images end to end, all processes of the run together",
-        topic=COST,
         unit="s/1,000 images",
         shown_unit="",
         read=lambda row: _telemetry(row, lambda telemetry: telemetry.cpu_s_per_1000_images),
-        best="min",
         words=lambda value: f"{format_quantity(value)} CPU seconds for 1,000 images",
     ),
-    Column(
+    _taken(
         name="loader-cpu-s",
         heading="loader CPU s / 1,000",
         meaning="CPU seconds for 1,000 images of the loader alone",
-        topic=COST,
         unit="s/1,000 images",
         shown_unit="",
         read=_loader_cpu,
-        best="min",
     ),
-    Column(
+    _taken(
         name="gpu-memory",
         heading="GPU memory",
         meaning="the most memory in use on the GPU, by all its processes",
-        topic=COST,
         unit="bytes",
         shown_unit="GB",
         read=lambda row: _peak(gpu.memory_used_bytes if (gpu := _gpu(row)) else None),
-        best="min",
     ),
-    Column(
+    _taken(
         name="rss",
         heading="resident memory",
         meaning="the most resident memory of all processes of the run together",
-        topic=COST,
         unit="bytes",
         shown_unit="GB",
         read=lambda row: _peak(row.record.telemetry.rss_bytes if row.record.telemetry else None),
-        best="min",
     ),
-    Column(
+    _taken(
         name="jpeg",
         heading="JPEG",
         meaning="compressed bytes that were read and decoded a second",
-        topic=COST,
         unit="bytes/s",
         shown_unit="MB/s",
         read=_jpeg_bytes,
         words=lambda value: f"{format_bytes(value)}/s of JPEG",
+        best="",
     ),
-    Column(
+    _taken(
         name="compile-s",
         heading="compile time",
         meaning="the compiled model's first run beyond a later one",
-        topic=COST,
         unit="s",
         read=lambda row: row.record.warm_up.compile_s if row.record.compile_mode else None,
-        best="min",
     ),
-    Column(
+    _taken(
         name="parameters",
         heading="parameters",
         meaning="the model's parameters",
-        topic=COST,
         unit="parameters",
         shown_unit="M",
         read=lambda row: getattr(row.record, "num_parameters", None),
         words=lambda value: f"{format_quantity(value / 1e6)} M parameters",
+        best="",
     ),
-    Column(
+    _taken(
         name="macs",
         heading="GMACs",
         meaning="multiply-accumulates of the model for one image, in thousands of millions",
-        topic=COST,
         unit="MACs",
         shown_unit="",
         read=lambda row: getattr(row.record, "num_macs", None),
         words=lambda value: f"{format_quantity(value / 1e9)} GMACs an image",
+        best="",
     ),
 )

@@ -120,13 +120,13 @@ def _rows(rows: Sequence[ComparedPair], columns: Sequence[str]) -> str:
         cells, word = cells_of(row), row.comparison.word
         if row.worse or word in (SLOWER, FASTER):
             cells["verdict"] = f"**{cells['verdict']}**"
-        body.append([_cell(row.label), *(cells[column] for column in columns)])
+        body.append([_text(row.label), *(cells[column] for column in columns)])
     return _table(["configuration", *columns], body, left=("configuration", "verdict"))
 
 
 def _figures(row: ComparedPair) -> str:
     cells = (figure_cells(row.comparison, figure) for figure in shown_figures(row.comparison))
-    body = [[_cell(title), *values] for title, *values in cells]
+    body = [[_text(title), *values] for title, *values in cells]
     return _table(["measured", "A", "B", "B against A"], body, left=("measured",))
 
 
@@ -135,7 +135,7 @@ def _differences(found: SetComparison, most: Most) -> str:
     if not differences:
         return "Nothing differs in configuration and environment."
     body = [
-        [_cell(name), _cell(format_value(a)), _cell(format_value(b))]
+        [_text(name), _text(format_value(a)), _text(format_value(b))]
         for name, a, b in differences[: most.named]
     ]
     rest = _counted_rest(len(differences) - most.named, "left out", "difference")
@@ -180,10 +180,6 @@ def _text(text: str) -> str:
     for mark in ("\\", "`", "*", "_", "[", "]", "|", "#", "~"):
         text = text.replace(mark, f"\\{mark}")
     return _one_line(html.escape(text, quote=False))
-
-
-def _cell(text: str) -> str:
-    return _text(text)
 
 
 def _code(text: str) -> str:
