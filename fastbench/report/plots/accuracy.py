@@ -69,8 +69,8 @@ def figure(records: Sequence[Record]) -> Figure:
         for axes in rows
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    entries = [label for label in _LEGEND if label in handles]
-    style.add_legend(rows[0], [handles[x] for x in entries], entries, width - 1, pad=1.9)
+    entries = {label: handles[label] for label in _LEGEND if label in handles}
+    style.add_legend(rows[0], entries, width - 1, pad=1.9)
     notes = [
         said.shared + _num_scored(scored),
         *said.footnotes,

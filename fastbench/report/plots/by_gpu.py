@@ -54,9 +54,8 @@ def figure(records: Sequence[Record]) -> Figure:
     axes.set_xlabel("images/s")
     taken = add_columns(axes, rows.ys, _columns(grouped.records))
     if bars.any_fails(grouped.records):
-        patches = [bars.handle(**bars.BAR), bars.handle(**bars.FAILS)]
-        labels = ["end to end", bars.FAILS_NAME]
-        style.add_legend(axes, patches, labels, _WIDTH - rows.left - taken - 0.3)
+        entries = bars.legend_entries(grouped.records)
+        style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
     alone = len(on_gpu) - len(shared)
     notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
     rows.finish(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from fastbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ __all__ = [
     "encode",
     "finish",
     "fold",
+    "line_handle",
     "new_figure",
     "scale_axis",
     "text_width",
@@ -236,13 +237,20 @@ def _fill(pieces: list[str], width: int) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def add_legend(
-    axes: Axes, handles: Sequence[Artist], labels: Sequence[str], width: float, pad: float = 0.3
-) -> None:
+def line_handle(**look: Any) -> Artist:
+    """A line or a marker for a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **look)
+
+
+def add_legend(axes: Axes, entries: Mapping[str, Artist], width: float, pad: float = 0.3) -> None:
     """A legend above the axes, from their left edge, in as many columns as `width` inches hold.
 
-    `pad` is what keeps it off the axes, in heights of its letters.
+    `entries` are handles by their labels; `pad` is what keeps the legend off the axes, in heights
+    of its letters.
     """
+    labels = list(entries)
     sizes = [0.55 + text_width(label, 8.5) for label in labels]
     num = len(labels)
     for columns in range(num, 0, -1):
@@ -251,7 +259,7 @@ def add_legend(
         if wide <= width or columns == 1:
             break
     axes.legend(
-        handles,
+        list(entries.values()),
         labels,
         loc="lower left",
         bbox_to_anchor=(0, 1),
