@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
             # Tests run as root in containers, where there is no sandbox.
             found = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
         except (OSError, playwright_api.Error) as error:
-            pytest.skip(f"Playwright cannot start {program}: {error}")
+            pytest.skip(f"Playwright cannot start {program}: {str(error).splitlines()[0]}")
         yield stack.enter_context(found)
 
 
@@ -62,7 +62,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 @pytest.fixture
 def open_page(browser: Browser, files: dict[int, Path]) -> Iterator[Callable[..., Page]]:
-    """Open the page of so many records on a screen; no page complains or asks the network."""
+    """Open the page of so many records on a screen, in a fresh context.
+
+    When the test ends, no page may have complained, nor asked for anything but itself.
+    """
     with contextlib.ExitStack() as stack:
         messages: list[str] = []
 

@@ -1,7 +1,6 @@
-"""How right is each model? Two bars a row, top-1 and top-5, and what the weights' publisher states.
+"""Top-1 and top-5 of each row as bars, and what the weights' publisher states.
 
-What it does not know: whether the published figures are of the same images. The caption says what
-was scored, and the reader compares.
+Published figures may be of other images. The caption says what was scored.
 """
 
 from __future__ import annotations

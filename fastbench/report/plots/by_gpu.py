@@ -3,8 +3,8 @@
 Only rows that are alike in model, loader, dtype, batch size, images and all else that rows are
 told apart by stand side by side; a configuration that only one GPU ran is left out, and said.
 
-What it does not know: the rest of the machine. A loader that decodes on the CPU is as fast as that,
-and the CPU's name is in the caption or in a footnote.
+A loader that decodes on the CPU depends on the rest of the machine too. The CPU's name is in the
+caption or in a footnote.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ hatch or a line says too, for print in black and white. A figure is laid out onc
 size, and then frozen: what was measured of its texts holds in the file, PNG and SVG alike. A user's
 own style of matplotlib has no say, and the same records give the same bytes.
 
-What it does not know: whether the font has a name's characters (DejaVu Sans has no Chinese); what
-it lacks is drawn as a box.
+Characters that the font lacks (DejaVu Sans has no Chinese) are drawn as boxes.
 """
 
 from __future__ import annotations
