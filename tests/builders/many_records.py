@@ -83,7 +83,8 @@ def _edited(
     for _ in range(3):
         wall_s = num_images / rate * chance.uniform(0.97, 1.03)
         shares = [chance.gauss(1, 0.06) for _ in range(num_steps)]
-        its_steps_s = [wall_s * share / sum(shares) for share in shares]
+        total = sum(shares)
+        its_steps_s = [wall_s * share / total for share in shares]
         steps_s += its_steps_s
         stall = max(0.02, min(0.9, 1 - loader_rate / model_rate))
         windows.append(

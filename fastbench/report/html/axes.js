@@ -17,17 +17,18 @@ function scaleOf(column, rows, isLog, [start, end]) {
   if (isLog) {
     low /= 1.12;
     high *= 1.12;
-    const at = (value) => start + ((end - start) * Math.log(value / low)) / Math.log(high / low);
-    return { at: (value) => at(value * column.factor), ticks: logTicks(low, high).map((tick) => [at(tick), tick]) };
+  } else {
+    const room = (high - low) * 0.07 || Math.abs(high) * 0.1 || 1;
+    const isShare = column.factor === 100 && column.name !== "delta-top-1";
+    const lowest = low >= 0 ? 0 : -Infinity;
+    low = Math.max(lowest, low - room);
+    high = isShare && high <= 100 ? Math.min(100 + room * 0.3, high + room) : high + room;
   }
-  const room = (high - low) * 0.07 || Math.abs(high) * 0.1 || 1;
-  const isShare = column.factor === 100 && column.name !== "delta-top-1";
-  const lowest = low >= 0 ? 0 : -Infinity;
-  low = Math.max(lowest, low - room);
-  high = isShare && high <= 100 ? Math.min(100 + room * 0.3, high + room) : high + room;
-  const at = (value) => start + ((end - start) * (value - low)) / (high - low);
+  const bent = (value) => (isLog ? Math.log(value) : value);
+  const at = (value) => start + ((end - start) * (bent(value) - bent(low))) / (bent(high) - bent(low));
   const wanted = Math.max(2, Math.abs(end - start) / (start > end ? 50 : 90));
-  return { at: (value) => at(value * column.factor), ticks: linearTicks(low, high, wanted).map((tick) => [at(tick), tick]) };
+  const ticks = isLog ? logTicks(low, high) : linearTicks(low, high, wanted);
+  return { at: (value) => at(value * column.factor), ticks: ticks.map((tick) => [at(tick), tick]) };
 }
 
 function linearTicks(low, high, wanted) {

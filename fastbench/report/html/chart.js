@@ -26,23 +26,9 @@ function addChart() {
   axes.logX = spansDecade(axes.x);
   const groups = facets.filter((facet) => facet.boxes.length <= NUM_GROUPS && facet.name !== "doubt");
   axes.group = ["loader", "device", "model", "dtype"].map((name) => groups.find((facet) => facet.name === name)).find(Boolean) ?? groups[0] ?? null;
-  for (const [id, axis] of [["axis-x", "x"], ["axis-y", "y"]]) {
-    byId(id).append(...numeric.map((column) => make("option", { value: column.name, selected: column === axes[axis] }, column.title)));
-    byId(id).addEventListener("change", (event) => {
-      axes[axis] = columns.get(event.target.value);
-      if (axis === "x") axes.logX = spansDecade(axes.x);
-      byId("log-x").checked = axes.logX;
-      renderChart();
-    });
-  }
-  byId("group").append(
-    make("option", { value: "" }, "nothing"),
-    ...groups.map((facet) => make("option", { value: facet.name, selected: facet === axes.group }, facet.title)),
-  );
-  byId("group").addEventListener("change", (event) => {
-    axes.group = groups.find((facet) => facet.name === event.target.value) ?? null;
-    renderChart();
-  });
+  addChoice("axis-x", "x", numeric);
+  addChoice("axis-y", "y", numeric);
+  addChoice("group", "group", [{ name: "", title: "nothing" }, ...groups]);
   byId("log-x").checked = axes.logX;
   byId("log-x").addEventListener("change", (event) => {
     axes.logX = event.target.checked;
@@ -54,6 +40,17 @@ function addChart() {
     if (chart.clientWidth !== width) renderChart();
     width = chart.clientWidth;
   }).observe(chart);
+}
+
+// A list to choose an axis from, or the groups.
+function addChoice(id, axis, choices) {
+  byId(id).append(...choices.map((each) => make("option", { value: each.name, selected: each === axes[axis] }, each.title)));
+  byId(id).addEventListener("change", (event) => {
+    axes[axis] = choices.find((each) => each.name && each.name === event.target.value) ?? null;
+    if (axis === "x") axes.logX = spansDecade(axes.x);
+    byId("log-x").checked = axes.logX;
+    renderChart();
+  });
 }
 
 function groupOf(row) {
@@ -197,20 +194,13 @@ function renderLegend(rows, front) {
     (rows.length <= MOST_WHISKERS && (axes.x.bounds || axes.y.bounds) ? "Thin lines: 95 % interval, or the windows' range. " : "") +
     (numHollow ? `Hollow: not ranked (${counted(numHollow, "row")}). ` : "") +
     (rows.length < state.visible.length ? `${counted(state.visible.length - rows.length, "row")} without a value for both axes. ` : "");
-  const here = new Set(rows.map(groupOf));
-  byId("legend").replaceChildren(
-    ...(axes.group?.boxes ?? []).flatMap((box, group) =>
-      here.has(group)
-        ? [
-            make(
-              "li",
-              { class: `group-${group}` },
-              draw("svg", { width: 12, height: 12, viewBox: "-6 -6 12 12", "aria-hidden": "true" }, draw("path", { class: "mark", d: SHAPES[group](4.2) })),
-              make("span", {}, box.value),
-            ),
-          ]
-        : [],
-    ),
-  );
+  const here = axes.group ? [...new Set(rows.map(groupOf))].sort() : [];
+  byId("legend").replaceChildren(...here.map(legendOf));
+}
+
+function legendOf(group) {
+  const mark = draw("path", { class: "mark", d: SHAPES[group](4.2) });
+  const picture = draw("svg", { width: 12, height: 12, viewBox: "-6 -6 12 12", "aria-hidden": "true" }, mark);
+  return make("li", { class: `group-${group}` }, picture, make("span", {}, axes.group.boxes[group].value));
 }
 

@@ -69,28 +69,17 @@ function addAdvice() {
   byId("advice").hidden = !data.advice.length;
   for (const { row, name, doubt, remedy } of data.advice) {
     const number = data.rows.filter((each) => each.doubts.some((found) => found.name === name)).length;
-    const button = make("button", { type: "button" }, `Show ${counted(number, "row")}`);
-    button.setAttribute("aria-label", `Show the ${counted(number, "row")} with the doubt ${name}`);
+    const rows = counted(number, "row");
+    const button = make("button", { type: "button", "aria-label": `Show the ${rows} with the doubt ${name}` }, `Show ${rows}`);
     button.addEventListener("click", () => {
       clearFilters();
       pick("doubt", [name]);
       update();
       byId("table").scrollIntoView();
     });
-    list.append(
-      make(
-        "li",
-        {},
-        make(
-          "div",
-          {},
-          make("strong", {}, name),
-          ` · ${data.rows[row].title}: ${doubt}. `,
-          make("span", { class: "remedy" }, `Try: ${remedy}.`),
-        ),
-        button,
-      ),
-    );
+    const advice = make("div", {}, make("strong", {}, name), ` · ${data.rows[row].title}: ${doubt}. `);
+    advice.append(make("span", { class: "remedy" }, `Try: ${remedy}.`));
+    list.append(make("li", {}, advice, button));
   }
 }
 

@@ -41,7 +41,7 @@ function addFacets() {
     });
     facet.menu = make(
       "details",
-      { class: "menu facet", "data-facet": facet.name },
+      { class: "menu facet", name: "menu", "data-facet": facet.name },
       make("summary", {}, facet.summary),
       make(
         "fieldset",
@@ -67,11 +67,10 @@ function pick(name, texts) {
 }
 
 function addMenus() {
-  // One menu is open at a time; Escape and a click elsewhere close it.
+  // Escape and a click elsewhere close a menu. One is open at a time, for all have the same name.
   const menus = [...document.querySelectorAll("details.menu")];
   for (const menu of menus) {
     menu.addEventListener("toggle", () => {
-      if (menu.open) for (const other of menus) if (other !== menu) other.open = false;
       if (menu.open) keepInside(menu.querySelector(".choices"));
     });
     menu.addEventListener("keydown", (event) => {
@@ -136,10 +135,11 @@ function renderFilters() {
     `${state.visible.length.toLocaleString("en")} of ${counted(numRows, "row")}` + sortedBy();
 }
 
+const orderOf = (sort) => (sort.ascending ? "ascending" : "descending");
+
 function sortedBy() {
   if (!state.sort) return "";
-  const { name, ascending } = state.sort;
-  return ` · by ${columns.get(name).title}, ${ascending ? "ascending" : "descending"}`;
+  return ` · by ${columns.get(state.sort.name).title}, ${orderOf(state.sort)}`;
 }
 
 // ---- Table ---------------------------------------------------------------------------------
@@ -186,9 +186,8 @@ function renderHead() {
 
 function renderHeads() {
   for (const cell of head.cells) {
-    if (state.sort && state.sort.name === cell.dataset.column) {
-      cell.setAttribute("aria-sort", state.sort.ascending ? "ascending" : "descending");
-    } else cell.removeAttribute("aria-sort");
+    const isSorted = state.sort && state.sort.name === cell.dataset.column;
+    cell.ariaSort = isSorted ? orderOf(state.sort) : null;
   }
 }
 
@@ -380,8 +379,7 @@ function addTable() {
 }
 
 function addChooser() {
-  const groups = new Map();
-  for (const column of data.columns) {
+  const boxOf = (column) => {
     const box = make("input", { type: "checkbox", value: column.name });
     box.checked = state.shown.has(column.name);
     box.addEventListener("change", () => {
@@ -391,9 +389,11 @@ function addChooser() {
       renderHead();
       update();
     });
-    if (!groups.has(column.topic)) groups.set(column.topic, make("fieldset", {}, make("legend", {}, column.topic)));
-    groups.get(column.topic).append(make("label", { title: column.meaning }, box, make("span", {}, column.title)));
+    return make("label", { title: column.meaning }, box, make("span", {}, column.title));
+  };
+  for (const [topic, its] of Map.groupBy(data.columns, (column) => column.topic)) {
+    const boxes = make("fieldset", {}, make("legend", {}, topic), ...its.map(boxOf));
+    document.querySelector("#chooser .choices").append(boxes);
   }
-  document.querySelector("#chooser .choices").append(...groups.values());
 }
 

@@ -1,7 +1,6 @@
-"""How right is each model? Two bars a row, top-1 and top-5, and what the weights' publisher states.
+"""Top-1 and top-5 of each row as bars, and what the weights' publisher states.
 
-What it does not know: whether the published figures are of the same images. The caption says what
-was scored, and the reader compares.
+Published figures may be of other images. The caption says what was scored.
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ def figure(records: Sequence[Record]) -> Figure:
         for axes in rows
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    entries = [label for label in _LEGEND if label in handles]
-    style.add_legend(rows[0], [handles[x] for x in entries], entries, width - 1, pad=1.9)
+    entries = {label: handles[label] for label in _LEGEND if label in handles}
+    style.add_legend(rows[0], entries, width - 1, pad=1.9)
     notes = [
         said.shared + _num_scored(scored),
         *said.footnotes,

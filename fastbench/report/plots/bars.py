@@ -8,33 +8,32 @@ from fastbench.records.gates import failures_of
 from fastbench.report.plots import style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from fastbench.records.record import Record
 
 __all__ = [
-    "BAR",
-    "FAILS",
     "FAILS_MEANING",
     "FAILS_NAME",
     "any_fails",
     "draw_bar",
-    "handle",
+    "legend_entries",
     "meaning",
 ]
 
-BAR: Final[dict[str, Any]] = {"facecolor": style.PALETTE[0], "edgecolor": "black"}
+_BAR: Final[dict[str, Any]] = {"facecolor": style.PALETTE[0], "edgecolor": "black"}
 FAILS_NAME: Final = "hollow: fails a gate"
 FAILS_MEANING: Final = "Hollow: fails a gate of parity or accuracy."
-FAILS: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "black"}
+_FAILS: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "black"}
 
 
 def draw_bar(axes: Axes, y: float, record: Record, height: float) -> None:
     """End-to-end throughput with the spread of its windows; hollow where predictions are wrong."""
     throughput = record.throughput
-    look = FAILS if failures_of(record) else BAR
+    look = _FAILS if failures_of(record) else _BAR
     axes.barh(y, throughput.images_per_s, height, linewidth=0.8, zorder=3, **look)
     low, high = min(throughput.rates), max(throughput.rates)
     if low < high:
@@ -44,11 +43,16 @@ def draw_bar(axes: Axes, y: float, record: Record, height: float) -> None:
         axes.plot([low, high], [y, y], color="black", linewidth=1.4, marker="|", zorder=4)
 
 
-def handle(**look: Any) -> Any:
-    """A patch for a legend."""
+def legend_entries(
+    records: Sequence[Record], behind: Mapping[str, dict[str, Any]] | None = None
+) -> dict[str, Artist]:
+    """Handles by label: of the bars, of what lies `behind` them, and of hollow ones if any is."""
     from matplotlib.patches import Patch
 
-    return Patch(linewidth=0.8, **look)
+    looks = {"end to end": _BAR, **(behind or {})}
+    if any_fails(records):
+        looks[FAILS_NAME] = _FAILS
+    return {label: Patch(linewidth=0.8, **look) for label, look in looks.items()}
 
 
 def meaning(records: Sequence[Record]) -> str:

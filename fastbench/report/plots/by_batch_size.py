@@ -163,7 +163,7 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
         below = made.add_subplot(grid[1, :])
         below.axis("off")
         below.legend(
-            [_handle(i) for i in range(len(names))],
+            [style.line_handle(**_look(i)) for i in range(len(names))],
             ["\n".join(name) for name in lines],
             loc="upper left",
             ncols=columns,
@@ -188,12 +188,6 @@ def _look(i: int) -> dict[str, Any]:
         "markeredgecolor": "black",
         "markeredgewidth": 0.6,
     }
-
-
-def _handle(i: int) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **_look(i))
 
 
 def _ticks(batches: Sequence[int], inches: float) -> list[int]:

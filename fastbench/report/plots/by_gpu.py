@@ -3,8 +3,8 @@
 Only rows that are alike in model, loader, dtype, batch size, images and all else that rows are
 told apart by stand side by side; a configuration that only one GPU ran is left out, and said.
 
-What it does not know: the rest of the machine. A loader that decodes on the CPU is as fast as that,
-and the CPU's name is in the caption or in a footnote.
+A loader that decodes on the CPU depends on the rest of the machine too. The CPU's name is in the
+caption or in a footnote.
 """
 
 from __future__ import annotations
@@ -54,9 +54,8 @@ def figure(records: Sequence[Record]) -> Figure:
     axes.set_xlabel(COLUMNS["images/s"].title)
     taken = add_columns(axes, rows.ys, _columns(grouped.records))
     if bars.any_fails(grouped.records):
-        patches = [bars.handle(**bars.BAR), bars.handle(**bars.FAILS)]
-        labels = ["end to end", bars.FAILS_NAME]
-        style.add_legend(axes, patches, labels, _WIDTH - rows.left - taken - 0.3)
+        entries = bars.legend_entries(grouped.records)
+        style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
     alone = len(on_gpu) - len(shared)
     notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
     rows.finish(

@@ -57,7 +57,13 @@ def figure(records: Sequence[Record]) -> Figure:
     axes.set_xlabel(COLUMNS["images/s"].title)
     columns = figures(grouped.records, "images/s", "of-ceiling", "bound", "cpu-s", "agreement")
     taken = add_columns(axes, rows.ys, columns)
-    _add_legend(axes, grouped.records, _WIDTH - rows.left - taken - 0.3)
+    behind = {
+        f"{name} alone": look
+        for name, look in _ALONE.items()
+        if any(name in record.ceilings for record in grouped.records)
+    }
+    entries = bars.legend_entries(grouped.records, behind)
+    style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
     rows.finish(
         "End-to-end throughput by loader, and its ceilings",
         [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *grouped.notes])],
@@ -97,13 +103,3 @@ def _meaning(records: Sequence[Record]) -> str:
     if any(record.parity for record in records):
         parts.append("Agree: top-1 predictions equal to those of the reference in float32.")
     return " ".join(parts)
-
-
-def _add_legend(axes: Axes, records: Sequence[Record], width: float) -> None:
-    entries = [("end to end", bars.handle(**bars.BAR))]
-    for name, look in _ALONE.items():
-        if any(name in record.ceilings for record in records):
-            entries.append((f"{name} alone", bars.handle(**look)))
-    if bars.any_fails(records):
-        entries.append((bars.FAILS_NAME, bars.handle(**bars.FAILS)))
-    style.add_legend(axes, [patch for _, patch in entries], [text for text, _ in entries], width)

@@ -8,8 +8,9 @@ which the cheapest outcome counts. A label that then still hides something is le
 first. It is the usual greedy search of cartography (J. Christensen,
 J. Marks, S. Shieber, "An Empirical Study of Algorithms for Point-Feature Label Placement", 1995).
 
+The outcome need not be the best one, and is the same for the same input: nothing is random.
+
 Boxes are rows (x0, y0, x1, y1), y upwards, in pixels. Nothing is drawn here.
-What it does not know: whether a better arrangement exists.
 """
 
 from __future__ import annotations

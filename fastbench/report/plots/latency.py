@@ -8,7 +8,7 @@ support them (`stats.MIN_SAMPLES`), and refused elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import MIN_SAMPLES, supported_percentile
 from fastbench.core.units import NOT_AVAILABLE
@@ -30,6 +30,14 @@ __all__ = ["figure"]
 _WIDTH: Final = 11.0
 _MOST_DOTS: Final = 400
 _JITTER: Final = 0.1  # inches, to both sides
+_DOT: Final[dict[str, Any]] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3.2,
+    "markerfacecolor": style.PALETTE[4],
+    "markeredgecolor": style.PALETTE[0],
+    "markeredgewidth": 0.4,
+}
 # Percentile: half of its mark's height in inches, and its line's width.
 _MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
 
@@ -79,14 +87,9 @@ def _draw_strip(axes: Axes, y: float, samples_s: list[float]) -> None:
     axes.plot(
         [1e3 * value for value in chosen],
         [y + _JITTER * _scatter(i) for i in range(num)],
-        linestyle="none",
-        marker="o",
-        markersize=3.2,
-        markerfacecolor=style.PALETTE[4],
-        markeredgecolor=style.PALETTE[0],
-        markeredgewidth=0.4,
         alpha=0.75,
         zorder=2,
+        **_DOT,
     )
     for pct, (half, width) in _MARKS.items():
         value = supported_percentile(samples_s, pct)
@@ -123,29 +126,13 @@ def _columns(samples: Sequence[list[float]], column: Column) -> list[tuple[str, 
 
 
 def _add_legend(axes: Axes, width: float) -> None:
-    from matplotlib.lines import Line2D
-
-    dot = Line2D(
-        [],
-        [],
-        linestyle="none",
-        marker="o",
-        markersize=3.2,
-        markerfacecolor=style.PALETTE[4],
-        markeredgecolor=style.PALETTE[0],
-        markeredgewidth=0.4,
-    )
-    ticks = [
-        Line2D(
-            [],
-            [],
+    entries = {"a sample": style.line_handle(**_DOT)}
+    for pct, (half, line_width) in _MARKS.items():
+        entries[f"p{pct}"] = style.line_handle(
             linestyle="none",
             marker="|",
             color="black",
             markersize=144 * half / 2,
-            markeredgewidth=width,
+            markeredgewidth=line_width,
         )
-        for half, width in _MARKS.values()
-    ]
-    labels = ["a sample", *(f"p{pct}" for pct in _MARKS)]
-    style.add_legend(axes, [dot, *ticks], labels, width)
+    style.add_legend(axes, entries, width)

@@ -26,6 +26,7 @@ from fastbench.report.sheet.footnotes import facts, is_comparable, usual
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
@@ -40,6 +41,11 @@ _LABEL_SIZE: Final = 7.5
 _LABEL_CHARS: Final = 26
 _MOST_LABELS: Final = 60  # of more points, only those on the front have a label
 _SERIES_FIELDS: Final = ("loader", "machine", "compile", "dtype", "batch", "weights", "cache")
+_POINT: Final[dict[str, Any]] = {
+    "linestyle": "none",
+    "markersize": _MARKER,
+    "markeredgecolor": "black",
+}
 _FRONT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (5, 2))}
 _FRONT_NAME: Final = "Pareto front"
 
@@ -201,38 +207,26 @@ def _draw_front(axes: Axes, points: _Points) -> list[_Line]:
 
 
 def _draw_points(axes: Axes, points: _Points) -> None:
-    from matplotlib.lines import Line2D
-
     names = list(dict.fromkeys(points.series))
-    handles: list[Any] = []
+    entries: dict[str, Artist] = {}
     for number, name in enumerate(names):
-        look: dict[str, Any] = {
-            "linestyle": "none",
-            "marker": style.MARKERS[number % len(style.MARKERS)],
-            "markersize": _MARKER,
-            "markeredgecolor": "black",
-            "markeredgewidth": 0.8,
-        }
+        marker = style.MARKERS[number % len(style.MARKERS)]
+        look = _POINT | {"marker": marker, "markeredgewidth": 0.8}
         colour = style.PALETTE[number % len(style.PALETTE)]
         own = [i for i, series in enumerate(points.series) if series == name]
         for face, fails in ((colour, False), ("white", True)):
             its = [i for i in own if bool(failures_of(points.records[i])) == fails]
             x, y = [points.x[i] for i in its], [points.y[i] for i in its]
             axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
-        handles.append(Line2D([], [], label=name, markerfacecolor=colour, **look))
-    if names == [""]:
-        handles = []
+        if name:
+            entries[name] = style.line_handle(markerfacecolor=colour, **look)
     if len(points.front) > 1:
-        handles.append(Line2D([], [], label=_FRONT_NAME, **_FRONT))
+        entries[_FRONT_NAME] = style.line_handle(**_FRONT)
     if bars.any_fails(points.records):
-        hollow = {"linestyle": "none", "marker": "o", "markersize": _MARKER}
-        text = bars.FAILS_NAME
-        handles.append(
-            Line2D([], [], label=text, markerfacecolor="white", markeredgecolor="black", **hollow)  # type: ignore[arg-type]
-        )
-    if handles:
-        labels = [str(handle.get_label()) for handle in handles]
-        style.add_legend(axes, handles, labels, _SIZE[0] - 1)
+        hollow = _POINT | {"marker": "o", "markerfacecolor": "white"}
+        entries[bars.FAILS_NAME] = style.line_handle(**hollow)
+    if entries:
+        style.add_legend(axes, entries, _SIZE[0] - 1)
 
 
 def _scale(axes: Axes, lines: Sequence[_Line]) -> None:
@@ -241,14 +235,9 @@ def _scale(axes: Axes, lines: Sequence[_Line]) -> None:
     ys = [y for line in lines for y in (line[1], line[3])]
     style.scale_axis(axes, "x", min(xs), max(xs), from_zero=False)
     room = max(0.07 * (max(ys) - min(ys)), 0.5)
-    axes.set_ylim(max(min(ys) - room, -2), min(max(ys) + room, 102))
-    axes.set_yticks(
-        [
-            tick
-            for tick in axes.get_yticks()
-            if 0 <= tick <= 100 and min(ys) - room <= tick <= max(ys) + room
-        ]
-    )
+    low, high = min(ys) - room, max(ys) + room
+    axes.set_ylim(max(low, -2), min(high, 102))
+    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 100)])
 
 
 def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float]]) -> int:

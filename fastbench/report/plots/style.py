@@ -5,8 +5,7 @@ hatch or a line says too, for print in black and white. A figure is laid out onc
 size, and then frozen: what was measured of its texts holds in the file, PNG and SVG alike. A user's
 own style of matplotlib has no say, and the same records give the same bytes.
 
-What it does not know: whether the font has a name's characters (DejaVu Sans has no Chinese); what
-it lacks is drawn as a box.
+Characters that the font lacks (DejaVu Sans has no Chinese) are drawn as boxes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from fastbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -41,6 +40,7 @@ __all__ = [
     "encode",
     "finish",
     "fold",
+    "line_handle",
     "new_figure",
     "scale_axis",
     "text_width",
@@ -236,13 +236,20 @@ def _fill(pieces: list[str], width: int) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def add_legend(
-    axes: Axes, handles: Sequence[Artist], labels: Sequence[str], width: float, pad: float = 0.3
-) -> None:
+def line_handle(**look: Any) -> Artist:
+    """A line or a marker for a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **look)
+
+
+def add_legend(axes: Axes, entries: Mapping[str, Artist], width: float, pad: float = 0.3) -> None:
     """A legend above the axes, from their left edge, in as many columns as `width` inches hold.
 
-    `pad` is what keeps it off the axes, in heights of its letters.
+    `entries` are handles by their labels; `pad` is what keeps the legend off the axes, in heights
+    of its letters.
     """
+    labels = list(entries)
     sizes = [0.55 + text_width(label, 8.5) for label in labels]
     num = len(labels)
     for columns in range(num, 0, -1):
@@ -251,7 +258,7 @@ def add_legend(
         if wide <= width or columns == 1:
             break
     axes.legend(
-        handles,
+        list(entries.values()),
         labels,
         loc="lower left",
         bbox_to_anchor=(0, 1),
