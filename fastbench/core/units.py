@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "NOT_AVAILABLE",
@@ -17,6 +17,7 @@ __all__ = [
     "format_quantity",
     "format_rate",
     "format_seconds",
+    "format_value",
 ]
 
 NOT_AVAILABLE = "–"
@@ -90,3 +91,19 @@ def format_bytes(num_bytes: float) -> str:
 def counted(num: int, what: str) -> str:
     """`1 row`, `12 rows`."""
     return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
+
+
+def format_value(value: Any) -> str:
+    """Anything that a record or an option holds, as text."""
+    if value is None:
+        return NOT_AVAILABLE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        parts = (f"{name.replace('_', ' ')} {format_value(part)}" for name, part in value.items())
+        return ", ".join(parts) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_value, value)) or "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

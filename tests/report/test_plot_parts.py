@@ -14,7 +14,7 @@ from fastbench.report.plots import style
 from fastbench.report.plots.caption import caption_of
 from fastbench.report.plots.label_placement import place_labels
 from fastbench.report.plots.pareto import pareto_front
-from fastbench.report.plots.row_names import names, varying
+from fastbench.records.naming import names, varying
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from fastbench.core.units import (
     format_percent,
     format_points,
     format_rate,
+    format_value,
 )
-from fastbench.records.differences import device_name
+from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
+from fastbench.records.naming import full_name
 from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
 from fastbench.report.compare.worsening import find_worsening, median_hits
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "figure_cells",
-    "format_value",
     "hanging",
     "pair_notes",
     "render",
@@ -84,16 +85,8 @@ def _head(comparison: PairComparison, name_a: str, name_b: str) -> Table:
 
 
 def _about(runs: Sequence[Record]) -> str:
-    record = runs[0]
-    machine, cores = device_name(record) or NOT_AVAILABLE, record.environment.get("num_cores")
-    if record.device == "cpu" and cores:
-        machine += f", {cores} cores"
-    compiled = ", compiled" if record.compile_mode else ""
     repeats = f" · {len(runs)} runs" if len(runs) > 1 else ""
-    return (
-        f"{record.model}, {record.loader}, {record.dtype}{compiled}, batch {record.batch_size} · "
-        f"{machine} · {record.created[:16].replace('T', ' ')}{repeats}"
-    )
+    return f"{full_name(runs[0])} · {FACTS['date'].text(runs[0])}{repeats}"
 
 
 def table_of_differences(
@@ -114,19 +107,6 @@ def table_of_differences(
 
 def _differences(title: str, differences: Sequence[Difference], style: str = "") -> Table:
     return table_of_differences(title, [(x.name, x.a, x.b) for x in differences], style)
-
-
-def format_value(value: Any) -> str:
-    """Anything that a record holds, in words."""
-    if value is None:
-        return NOT_AVAILABLE
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(format_value, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _figures(comparison: PairComparison, *, is_narrow: bool) -> Table:

@@ -60,7 +60,7 @@ def is_scored(comparison: PairComparison) -> bool:
 
 
 def _same_images(comparison: PairComparison, num_a: int, num_b: int) -> bool:
-    differ = any(difference.name == "image set" for difference in comparison.unlike)
+    differ = any(x.name in ("images", "digest") for x in comparison.unlike)
     return num_a == num_b and not differ
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fastbench.core.options import field_of
 from fastbench.core.units import format_rate
+from fastbench.records.facts import compilation
 
 if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
@@ -58,7 +59,7 @@ def render(record: AbRecord) -> RenderableType:
     return Group(
         Text(
             f"{record.data['num_samples']:,} JPEGs · {record.device}, {record.dtype}, "
-            f"batch {record.batch_size}, {record.compile_mode or 'eager'}; windows in turn "
+            f"batch {record.batch_size}, {compilation(record.compile_mode)}; windows in turn "
             f"(A B B A)",
             style="bold",
         ),

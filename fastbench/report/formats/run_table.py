@@ -26,7 +26,7 @@ from fastbench.core.units import (
     format_rate,
 )
 from fastbench.records.advice import advise_all
-from fastbench.records.differences import device_name
+from fastbench.records.facts import compilation, device_name
 from fastbench.records.gates import FULL_SET, failures_of, gate_in_words, judge_parity
 from fastbench.records.validity import find_contradictions
 from fastbench.report.formats.terminal import wrap
@@ -89,7 +89,7 @@ _CONDITIONS = ("model", "device", "dtype", "batch_size", "compile", "num_threads
 
 def _condition(record: Record, name: str) -> str:
     if name == "compile":
-        return f"compile={record.compile_mode}" if record.compile_mode else "eager"
+        return compilation(record.compile_mode)
     if name == "model":
         return (
             record.model if record.weights == "embedded" else f"{record.model} ({record.weights})"

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import format_percent
+from fastbench.records import naming
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import row_names, style
@@ -55,7 +56,7 @@ def figure(records: Sequence[Record]) -> Figure:
     made = style.new_figure(width, 0.5 + 3.5 * num_rows)
     rows = made.subplots(num_rows, 1, squeeze=False)[:, 0]
     said = caption_of(scored)
-    names = row_names.names(scored, always=("model",))
+    names = naming.names(scored, always=("model",))
     for i, axes in enumerate(rows):
         part = slice(i * per_row, (i + 1) * per_row)
         _draw_axes(axes, names[part], [*map(_after, scored, said.marks)][part])
@@ -155,8 +156,7 @@ def _num_scored(scored: Sequence[Record]) -> str:
 
 def _left_out(records: Sequence[Record], scored: Sequence[Record]) -> list[str]:
     """Who has no bars, and whose do not count."""
-    names = [" ".join(name) for name in row_names.names(records, always=("model",), without="data")]
-    pairs = list(zip(names, records, strict=True))
+    pairs = list(zip(row_names.brief_names(records), records, strict=True))
     notes = []
     if missing := [name for name, record in pairs if record.accuracy is None]:
         notes.append(f"Without accuracy: {row_names.list_names(missing)}.")

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
-from fastbench.records.differences import PREPROCESS, must_be_alike
+from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fastbench.records.facts import Fact
+    from fastbench.records.record import Record
     from fastbench.report.columns.column import Column, Row, Value
 
 __all__ = ["CONFIGURATION", "configuration", "parse_price", "sides", "with_prices", "with_ratios"]
@@ -100,11 +102,12 @@ def _is_like(a: Row, b: Row, contrast: Column) -> bool:
     """
     if bool(a.record.config.get("quick")) != bool(b.record.config.get("quick")):
         return False
-    its, other = must_be_alike(a.record), must_be_alike(b.record)
-    names = [name for name in its if name == "page cache" or name.startswith(PREPROCESS)]
-    if contrast.name == "page-cache":
-        names.remove("page cache")
-    return all(None in (its[name], other.get(name)) or its[name] == other[name] for name in names)
+    alike = [name for name in ("page-cache", *PREPROCESS) if name != contrast.name]
+    return not any(_differ(FACTS[name], a.record, b.record) for name in alike)
+
+
+def _differ(fact: Fact, a: Record, b: Record) -> bool:
+    return None not in (fact.of(a), fact.of(b)) and fact.of(a) != fact.of(b)
 
 
 def parse_price(text: str) -> tuple[str, float]:

@@ -14,6 +14,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.records import naming
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice, choose
 from fastbench.report.sheet.footnotes import (
@@ -115,7 +116,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     columns = pick(rows, choices, grouping, view)
     headings = [column for column in grouping if view.by or _varies(rows, column)]
     shown = {column.name for column in (*columns, *headings)}
-    every = [facts(row) for row in rows]
+    every = [facts(row.record, row.version) for row in rows]
     notes, of_rows = make_footnotes(every, shown)
     lines = [
         Line(row=row, cells=[_cell(row, column) for column in columns], footnotes=its_notes)
@@ -127,7 +128,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         for heading, its_lines in _groups(lines, headings, view, values)
     ]
     sheet = Sheet(
-        common=what_is_common(rows, shown, COLUMNS),
+        common=what_is_common([row.record for row in rows], shown),
         columns=columns,
         groups=groups,
         footnotes=notes,
@@ -146,7 +147,7 @@ def _undamaged(
     undamaged, complaints = [], []
     for row in rows:
         try:
-            hash(tuple(facts(row).values()))
+            hash(tuple(facts(row.record, row.version).values()))
             _ = row.status
             for column in needed.values():
                 hash(_cell(row, column).value)
@@ -289,20 +290,13 @@ def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: Vie
 
 def _reasons(sheet: Sheet) -> list[str]:
     """Why rows are not ranked, in words, row by row."""
-    reasons = []
-    for group in sheet.groups:
-        for line in group.lines:
-            who = " · ".join(
-                [
-                    *([group.heading] if group.heading else []),
-                    *(
-                        column.in_words(cell.value)
-                        for column, cell in zip(sheet.columns, line.cells, strict=True)
-                        if column.is_label and cell.value is not None
-                    ),
-                ]
-            )
-            reasons += [f"{who or line.row.path}: {reason}." for reason in line.row.reasons]
+    rows = [line.row for line in sheet.lines]
+    called = naming.names([row.record for row in rows], always=("loader",))
+    reasons = [
+        f"{' · '.join(name)}: {reason}."
+        for row, name in zip(rows, called, strict=True)
+        for reason in row.reasons
+    ]
     more = len(reasons) - _MOST_REASONS
     rest = [f"And {more:,} more reasons; CSV and JSON lines have all."] if more > 0 else []
     return reasons[:_MOST_REASONS] + rest

@@ -1,0 +1,365 @@
+"""What is a row in one respect: its model, its loader, its device, an option of its run? A fact.
+
+A fact has one name and one wording. Tables, plots, pages, footnotes, `fastbench compare` and the
+plan of a run all take them from here. A fact that comes from options of a run is read from a
+configuration that is yet to be run as well.
+
+An option that changes the pipeline or its measurement and that no fact below has is a fact by
+itself (see `_of_option`): a new field of `RunConfig` needs nothing here.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.config import OPTIONS, RunConfig
+from fastbench.core.options import field_of, spelt
+from fastbench.core.units import counted, format_bytes, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastbench.core.options import Option
+    from fastbench.records.record import Record
+
+__all__ = [
+    "FACTS",
+    "FILE",
+    "MACHINE",
+    "OF_OPTIONS",
+    "PACKAGES",
+    "PREPROCESS",
+    "RUN",
+    "Fact",
+    "compilation",
+    "device_name",
+    "folder_of",
+]
+
+RUN: Final = "what was run"
+MACHINE: Final = "machine and software"
+FILE: Final = "record"
+
+_DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
+PACKAGES: Final = ("fastbench", "torch", "torchvision", *_DALI)
+"""Packages whose version is a fact; a record knows more."""
+_DIGITS: Final = 10
+"""Of a digest or a commit: more of them tell nothing more to people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """What a row is in one respect.
+
+    `read` has it of a record, None where the record does not know it; `show` writes it into a cell,
+    `words` into a sentence, empty where it goes without saying. `options` are those that it comes
+    from, the first of them in the main, and `plan` is read of a configuration where that is not
+    just the option's value. `default` is meant by a record that lacks the option. A fact that has
+    `within` tells only rows apart that are alike in those others: that another model has other
+    weights goes without saying.
+    """
+
+    name: str
+    heading: str
+    meaning: str
+    read: Callable[[Record], Any]
+    topic: str = RUN
+    show: Callable[[Any], str] = format_value
+    words: Callable[[Any], str] = format_value
+    options: tuple[str, ...] = ()
+    plan: Callable[[RunConfig], Any] | None = None
+    default: Any = None
+    within: tuple[str, ...] = ()
+    is_number: bool = False
+    aliases: tuple[str, ...] = ()
+
+    def of(self, row: Record | RunConfig) -> Any:
+        """The row's value; None where it is not known."""
+        if isinstance(row, RunConfig):
+            if self.plan is not None:
+                return self.plan(row)
+            value = getattr(row, self.options[0]) if self.options else None
+        else:
+            value = self.read(row)
+        return self.default if value is None else value
+
+    def text(self, row: Record | RunConfig) -> str:
+        """The row's value in words; empty where it is not known."""
+        value = self.of(row)
+        return "" if value is None else self.words(value)
+
+
+def device_name(record: Record) -> str | None:
+    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
+    kind, _, index = record.device.partition(":")
+    if kind == "cpu":
+        cpu: str | None = record.environment.get("cpu")
+        return cpu
+    names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
+    number = int(index) if index.isdecimal() else 0
+    return names[number] if number < len(names) else None
+
+
+def folder_of(record: Record) -> str:
+    """The last two parts of the data's folder: the rest is one machine's."""
+    found = [part for part in str(record.data.get("root", "")).split("/") if part]
+    return "/".join(found[-2:])
+
+
+def compilation(mode: str | None) -> str:
+    """`eager`, `compile`, or with it torch.compile's mode where it is not the default one."""
+    return {None: "eager", "default": "compile"}.get(mode, f"compile {mode}")
+
+
+def _of_loader(given: Sequence[str], loader: str) -> str:
+    """`--loader-option` as far as it is for this loader."""
+    return ", ".join(sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == loader))
+
+
+def _power_limit(record: Record) -> str | None:
+    gpu = record.telemetry.gpu if record.telemetry else None
+    return f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None
+
+
+def _commit(record: Record) -> str | None:
+    commit, plus, changes = (record.environment.get("git") or "").partition("+")
+    return commit[:_DIGITS] + plus + changes or None
+
+
+def _time(created: str) -> str:
+    """To the second: rows that have the same configuration are told apart by it."""
+    return created[:19].replace("T", " ")
+
+
+def _version_of(*packages: str) -> Callable[[Record], str | None]:
+    """How to read the version of the first of these packages that is installed."""
+
+    def read(record: Record) -> str | None:
+        known = record.environment.get("packages", {})
+        return next((known[name] for name in packages if known.get(name)), None)
+
+    return read
+
+
+def _run(name: str, meaning: str, read: Callable[[Record], Any] | None = None, **more: Any) -> Fact:
+    """A fact of what was run; without `read`, the record's field of that name."""
+    option = field_of(name)
+    given = {
+        "heading": name,
+        "read": read or operator.attrgetter(name),
+        "options": (option,) if option in OPTIONS else (),
+    }
+    return Fact(**{"name": name, "meaning": meaning, **given, **more})
+
+
+def _machine(name: str, meaning: str, key: str = "", **more: Any) -> Fact:
+    """A fact of the environment, which has it as `key`, or by the same name."""
+    heading = more.get("heading", name)
+    given = {
+        "heading": name,
+        "read": lambda record: record.environment.get(key or name),
+        "topic": MACHINE,
+        "words": f"{heading} {{}}".format,
+    }
+    return Fact(**{"name": name, "meaning": meaning, **given, **more})
+
+
+def _preprocess(key: str, meaning: str) -> Fact:
+    """How an image becomes the model's input; it comes with the model."""
+
+    def read(record: Record) -> Any:
+        value = record.preprocess.get(key)
+        return tuple(value) if isinstance(value, list) else value
+
+    return Fact(
+        name=f"preprocess-{key}",
+        heading=f"preprocess: {key}",
+        meaning=meaning,
+        read=read,
+        words=lambda value: f"{key} {format_value(value)}",
+        within=("model", "weights"),
+    )
+
+
+def _of_option(option: Option) -> Fact:
+    """An option as a fact: `name value`, a bool by its name; its default goes without saying."""
+    name = spelt(option.name)
+
+    def words(value: Any) -> str:
+        if value in (None, option.default):
+            return ""
+        return name if value is True else f"{name} {format_value(value)}"
+
+    return Fact(
+        name=name,
+        heading=name,
+        meaning=option.help,
+        read=lambda record: option.take(record.config.get(option.name)),
+        words=words,
+        options=(option.name,),
+        default="" if option.default is None else option.default,
+        is_number=option.kind in (int, float) and not option.is_tuple,
+    )
+
+
+_ABOUT_THE_ROW: Final = (
+    _run(
+        "device",
+        "the GPU that the model ran on, or the CPU where it ran there",
+        device_name,
+        aliases=("gpu",),
+    ),
+    _run("model", "the model's name", plan=lambda config: config.models[0]),
+    _run(
+        "weights",
+        "the model's weights",
+        words=lambda value: "" if value == "embedded" else f"weights {value}",
+        within=("model",),
+    ),
+    _run("loader", "what turned files into batches", plan=lambda config: config.timed_loader),
+    _run(
+        "decoder",
+        "what the loader decoded JPEGs with",
+        lambda record: record.loader_settings.get("decoder"),
+        words="decoder {}".format,
+    ),
+    _run("dtype", "the model's number format"),
+    _run(
+        "batch",
+        "images a batch",
+        lambda record: record.batch_size,
+        heading="batch size",
+        words=lambda value: f"batch {format_value(value)}",
+        options=("batch_size",),
+        plan=lambda config: config.batch_size or "auto",
+        is_number=True,
+    ),
+    _run(
+        "compile",
+        "`compile`, with torch.compile's mode where it is not the default; or `eager`",
+        lambda record: compilation(record.compile_mode),
+        options=("compile", "compile_mode"),
+        plan=lambda config: compilation(config.compile_mode if config.compile else None),
+    ),
+    _run(
+        "threads",
+        "the loader's threads or worker processes",
+        lambda record: record.num_threads,
+        words=lambda value: counted(value, "thread"),
+        options=("num_threads",),
+        is_number=True,
+    ),
+    _run(
+        "images",
+        "images of the data set that were used",
+        lambda record: record.data["num_samples"],
+        words=lambda value: counted(value, "image"),
+        options=("limit",),
+        is_number=True,
+    ),
+    _run(
+        "digest",
+        "which images these are: the first digits of their digest",
+        lambda record: record.data.get("digest"),
+        show=lambda value: value[:_DIGITS],
+        words=lambda value: f"digest {value[:_DIGITS]}",
+        options=("data", "classes"),
+    ),
+    _run(
+        "page-cache",
+        "whether the files were in memory: warm or cold",
+        lambda record: record.data.get("page_cache"),
+        heading="page cache",
+        words="{} page cache".format,
+    ),
+    _run(
+        "reference",
+        "the loader whose float32 predictions the row is held against",
+        lambda record: record.parity.reference if record.parity else None,
+        words="reference {}".format,
+    ),
+    _run(
+        "loader-option",
+        "what was set of the loader",
+        lambda record: _of_loader(record.config.get("loader_option", ()), record.loader),
+        plan=lambda config: _of_loader(config.loader_option, config.timed_loader),
+        within=("loader",),
+    ),
+)
+
+_INPUT: Final = (
+    _preprocess("resize", "pixels that an image's short side is resized to"),
+    _preprocess("crop", "pixels of the square that is cut out of its middle"),
+    _preprocess("interpolation", "the filter that it is resized with"),
+    _preprocess("antialias", "whether that filter is made wider to shrink an image"),
+    _preprocess("mean", "what is subtracted from a pixel, by channel"),
+    _preprocess("std", "what it is then divided by, by channel"),
+)
+
+_ALSO: Final = (
+    _run("labels", "where the images' labels come from"),
+    _run(
+        "reads-images",
+        "whether the loader reads the images; else the predictions mean nothing",
+        lambda record: record.reads_images,
+        heading="images are read",
+        words=lambda value: "" if value else "its loader does not read the images",
+    ),
+)
+
+_ON: Final = (
+    _machine("cpu", "the machine's CPU", heading="CPU", words=str),
+    _machine(
+        "cores",
+        "cores that the run could use",
+        "num_cores",
+        words=lambda value: counted(value, "core"),
+        is_number=True,
+    ),
+    _machine(
+        "memory",
+        "the machine's memory",
+        "memory_bytes",
+        show=format_bytes,
+        words=lambda value: f"{format_bytes(value)} of memory",
+    ),
+    _machine("os", "the operating system", heading="OS", words=str),
+    _machine("power-limit", "what the GPU may draw", heading="power limit", read=_power_limit),
+    *(
+        _machine(name, f"the version of {name}", read=_version_of(name))
+        for name in ("fastbench", "torch", "torchvision")
+    ),
+    _machine("dali", "the version of DALI", heading="DALI", read=_version_of(*_DALI)),
+    _machine("driver", "the version of NVIDIA's driver"),
+    _machine("cuda", "the version of CUDA", heading="CUDA"),
+    _machine("cudnn", "the version of cuDNN", heading="cuDNN"),
+    _machine("python", "the version of Python", heading="Python"),
+    _machine("omp-wait-policy", "what OpenMP's threads do while they wait", "omp_wait_policy"),
+    _machine("commit", "the commit that fastbench ran from; whether edited", read=_commit),
+)
+
+_DATE: Final = _run(
+    "date",
+    "when it was measured, UTC",
+    lambda record: record.created,
+    topic=FILE,
+    show=_time,
+    words=_time,
+)
+
+_WITH_A_FACT: Final = {name for fact in _ABOUT_THE_ROW for name in fact.options}
+OF_OPTIONS: Final = tuple(
+    _of_option(option)
+    for name, option in OPTIONS.items()
+    if option.changes in ("pipeline", "measurement") and name not in _WITH_A_FACT
+)
+"""The options that are facts by themselves."""
+
+PREPROCESS: Final = tuple(fact.name for fact in _INPUT)
+"""The names of the facts of the preprocessing."""
+FACTS: Final[dict[str, Fact]] = {
+    fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_OPTIONS, *_INPUT, *_ALSO, *_ON, _DATE)
+}
+"""Every fact by its name, in the order in which tables have them."""
