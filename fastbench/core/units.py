@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "NOT_AVAILABLE",
@@ -18,6 +21,7 @@ __all__ = [
     "format_rate",
     "format_seconds",
     "format_value",
+    "list_some",
 ]
 
 NOT_AVAILABLE = "–"
@@ -107,3 +111,9 @@ def format_value(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def list_some(texts: Sequence[str], most: int) -> str:
+    """The first of some texts: `a, b, c and 4 more`."""
+    rest = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")

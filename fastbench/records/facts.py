@@ -263,6 +263,7 @@ _ABOUT_THE_ROW: Final = (
         "digest",
         "which images these are: the first digits of their digest",
         lambda record: record.data.get("digest"),
+        heading="image set",
         show=lambda value: value[:_DIGITS],
         words=lambda value: f"digest {value[:_DIGITS]}",
         options=("data", "classes"),
@@ -337,7 +338,12 @@ _ON: Final = (
     _machine("cudnn", "the version of cuDNN", heading="cuDNN"),
     _machine("python", "the version of Python", heading="Python"),
     _machine("omp-wait-policy", "what OpenMP's threads do while they wait", "omp_wait_policy"),
-    _machine("commit", "the commit that fastbench ran from; whether edited", read=_commit),
+    _machine(
+        "commit",
+        "the commit that fastbench ran from, and whether it had been edited",
+        heading="fastbench commit",
+        read=_commit,
+    ),
 )
 
 _DATE: Final = _run(

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
+from fastbench.core.units import list_some
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.naming import CONFIGURATION
 from fastbench.records.store import build_record, other_kind, read_json
@@ -77,9 +78,7 @@ class Lone:
     @property
     def nearest(self) -> str:
         """How far the nearest one is, in words."""
-        named, rest = self.differs_in[:_NAMED], len(self.differs_in) - _NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        return f"the nearest differs in {', '.join(named)}{more}"
+        return f"the nearest differs in {list_some(self.differs_in, _NAMED)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.units import list_some
 from fastbench.records import naming
 from fastbench.records.validity import find_contradictions
 
@@ -38,5 +39,4 @@ def valid_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 def list_names(found: Sequence[str]) -> str:
     """Some names in a sentence: `a, b, c and 4 more`."""
     short = [x if len(x) <= _NAME_CHARS else x[: _NAME_CHARS - 1] + "…" for x in found]
-    rest = len(short) - _MOST_NAMED
-    return ", ".join(short[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return list_some(short, _MOST_NAMED)

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import format_bytes
+from fastbench.core.units import format_bytes, list_some
 from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.naming import shared
 from fastbench.records.store import SCHEMA_VERSION
@@ -49,7 +49,7 @@ _LINES: Final = (
         *("model", "weights", "loader", "device", "dtype", "batch", "compile", "threads"),
         *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
-    ("cpu", "cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
+    ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
 )
 """The facts that stand above the table where all rows are alike in them, line by line."""
 _UNSAID: Final = (
@@ -114,7 +114,7 @@ def is_comparable(its: dict[str, Any], common: dict[str, Any]) -> bool:
 def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]:
     """In what a row may not be ranked among those that `common` is usual of, in words."""
     return [
-        _say(name, its[name], common[name])
+        _say(name, [its[name]], common[name])
         for name in COMPARABLE
         if _stands_apart(its[name], common[name])
     ]
@@ -127,7 +127,7 @@ def make_footnotes(
     notes: dict[str, Footnote] = {}
     of_rows: list[list[Footnote]] = [[] for _ in every]
     for name in every[0]:
-        if name in shown:
+        if name in shown and name != "quick":  # which says more than its column
             continue
         for group in _groups(every, name):
             for number, text in _apart(every, group, name):
@@ -153,15 +153,16 @@ def _apart(
     apart = {n: value for n in group if _stands_apart(value := every[n][name], main)}
     values = list(dict.fromkeys(apart.values()))
     for number, value in apart.items():
-        is_one_of_few = len(values) <= MOST_VALUES
-        yield number, _say(name, value, main) if is_one_of_few else _say_of_many(name, values, main)
+        # Many values share a footnote.
+        yield number, _say(name, [value] if len(values) <= MOST_VALUES else values, main)
 
 
 def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str]:
     """Lines above a table: the facts that its rows have in common, but those that are told."""
-    on_cpu = all(record.device == "cpu" for record in records)
-    hidden = {*told, *_SENTENCES, *(["cpu"] if on_cpu else [])}
+    hidden = {*told, *_SENTENCES}
     run, machine = (shared(records, (x for x in line if x not in hidden)) for line in _LINES)
+    if "cpu" not in told:  # a CPU that is the device was named as such
+        machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
     lines = [
         " · ".join([*_images(records), *run]),
         " · ".join([*machine, *([] if "date" in told else [days_of(records)])]),
@@ -196,28 +197,17 @@ def _stands_apart(value: Any, main: Any) -> bool:
     return value is not None and main is not None and value != main
 
 
-def _say(name: str, value: Any, main: Any) -> str:
+def _say(name: str, values: Sequence[Any], main: Any) -> str:
+    unranked = "; not ranked with the others" if name in COMPARABLE else ""
     if name == _VERSION:
-        return f"a record of schema version {value}, which lacks what later ones have"
-    if name == "quick":
-        text = "measured with --quick: a first look, not a result"
-    elif name == "reads-images":
-        text = FACTS[name].words(value)
-    else:
-        fact = FACTS[name]
-        text = f"{fact.heading} {fact.show(value)} (others: {fact.show(main)})"
-    return text + _unranked(name)
-
-
-def _say_of_many(name: str, values: Sequence[Any], main: Any) -> str:
+        return f"a record of schema version {values[0]}, which lacks what later ones have"
     fact = FACTS[name]
-    named = ", ".join(map(fact.show, values[:MOST_NAMED]))
-    more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
-    return f"another {fact.heading} ({named}{more}; others: {fact.show(main)}){_unranked(name)}"
-
-
-def _unranked(name: str) -> str:
-    return "; not ranked with the others" if name in COMPARABLE else ""
+    if name == "quick":
+        return f"measured with --quick: a first look, not a result{unranked}"
+    if name == "reads-images":
+        return fact.words(values[0]) + unranked
+    named = list_some([fact.show(value) for value in values], MOST_NAMED)
+    return f"{fact.heading} {named} (others: {fact.show(main)}){unranked}"
 
 
 def _mark(number: int) -> str:
