@@ -9,6 +9,7 @@ from fastbench.cli.measuring import measure
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.runner.execute import ab_rows, plan_rows
 from fastbench.runner.plan import make_plan, merge, single
@@ -65,7 +66,8 @@ def render(plan: Plan) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
-    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *plan.varying))]
+    varying = naming.varying([row.config for row in plan.rows])
+    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *varying))]
     for fact in facts:
         table.add_column(
             fact.heading, overflow="fold", justify="right" if fact.is_number else "left"

@@ -38,11 +38,9 @@ _SETTINGS: Final = tuple(
     fact
     for name, fact in FACTS.items()
     if fact.topic == RUN
-    and name not in {*MUST_BE_ALIKE, "device", "decoder", "loader-option", "reads-images"}
+    and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images"}
 )
-"""The device is told with the machine; what was set of a loader, and its decoder, are among the
-settings of it.
-"""
+"""The device is told with the machine, the decoder with the loader's settings."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ __all__ = [
     "compilation",
     "device_name",
     "folder_of",
+    "images_of",
 ]
 
 RUN: Final = "what was run"
@@ -53,12 +54,12 @@ _DIGITS: Final = 10
 class Fact:
     """What a row is in one respect.
 
-    `read` has it of a record, None where the record does not know it; `show` writes it into a cell,
-    `words` into a sentence, empty where it goes without saying. `options` are those that it comes
-    from, the first of them in the main, and `plan` is read of a configuration where that is not
-    just the option's value. `default` is meant by a record that lacks the option. A fact that has
-    `within` tells only rows apart that are alike in those others: that another model has other
-    weights goes without saying.
+    `read` has it of a record, None where the record does not know it. `show` writes it into a cell;
+    `template` or `unit`, which is counted, make a sentence's words of it, and `unsaid` is a value
+    that goes without saying. `options` are those that it comes from, the first of them in the main,
+    and `plan` is read of a configuration where that is not just the option's value. `default` is
+    meant by a record that lacks the option. A fact that has `within` tells only rows apart that are
+    alike in those others: that another model has other weights goes without saying.
     """
 
     name: str
@@ -67,23 +68,43 @@ class Fact:
     read: Callable[[Record], Any]
     topic: str = RUN
     show: Callable[[Any], str] = format_value
-    words: Callable[[Any], str] = format_value
+    template: str = "{}"
+    unit: str = ""
+    unsaid: Any = None
     options: tuple[str, ...] = ()
     plan: Callable[[RunConfig], Any] | None = None
     default: Any = None
     within: tuple[str, ...] = ()
-    is_number: bool = False
     aliases: tuple[str, ...] = ()
 
     def of(self, row: Record | RunConfig) -> Any:
         """The row's value; None where it is not known."""
         if isinstance(row, RunConfig):
-            if self.plan is not None:
-                return self.plan(row)
-            value = getattr(row, self.options[0]) if self.options else None
-        else:
-            value = self.read(row)
+            return self._planned(row)
+        value = self.read(row)
         return self.default if value is None else value
+
+    def _planned(self, config: RunConfig) -> Any:
+        if self.plan is not None:
+            return self.plan(config)
+        value = getattr(config, self.options[0]) if self.options else None
+        if value is None:
+            return "auto" if self.options and self.default is None else self.default
+        return value
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers."""
+        kinds = [OPTIONS[name].kind for name in self.options]
+        return bool(self.unit) or any(kind in (int, float) for kind in kinds)
+
+    def words(self, value: Any) -> str:
+        """A value in a sentence; empty where it goes without saying."""
+        if value == self.unsaid:
+            return ""
+        if self.unit:
+            return counted(value, self.unit) if isinstance(value, int) else f"{value} {self.unit}s"
+        return self.template.format(self.show(value))
 
     def text(self, row: Record | RunConfig) -> str:
         """The row's value in words; empty where it is not known."""
@@ -106,6 +127,21 @@ def folder_of(record: Record) -> str:
     """The last two parts of the data's folder: the rest is one machine's."""
     found = [part for part in str(record.data.get("root", "")).split("/") if part]
     return "/".join(found[-2:])
+
+
+def images_of(record: Record) -> list[str]:
+    """Which images there are, in words: how many, how large, of how many classes."""
+    data = record.data
+    num, num_bytes, num_classes = (
+        data["num_samples"],
+        data.get("num_bytes"),
+        data.get("num_classes"),
+    )
+    return [
+        counted(num, "JPEG"),
+        *([f"{format_bytes(num_bytes / num)} each"] if num_bytes else []),
+        *(["1 class" if num_classes == 1 else f"{num_classes:,} classes"] if num_classes else []),
+    ]
 
 
 def compilation(mode: str | None) -> str:
@@ -161,7 +197,7 @@ def _machine(name: str, meaning: str, key: str = "", **more: Any) -> Fact:
         "heading": name,
         "read": lambda record: record.environment.get(key or name),
         "topic": MACHINE,
-        "words": f"{heading} {{}}".format,
+        "template": f"{heading} {{}}",
     }
     return Fact(**{"name": name, "meaning": meaning, **given, **more})
 
@@ -178,7 +214,7 @@ def _preprocess(key: str, meaning: str) -> Fact:
         heading=f"preprocess: {key}",
         meaning=meaning,
         read=read,
-        words=lambda value: f"{key} {format_value(value)}",
+        template=f"{key} {{}}",
         within=("model", "weights"),
     )
 
@@ -186,21 +222,16 @@ def _preprocess(key: str, meaning: str) -> Fact:
 def _of_option(option: Option) -> Fact:
     """An option as a fact: `name value`, a bool by its name; its default goes without saying."""
     name = spelt(option.name)
-
-    def words(value: Any) -> str:
-        if value in (None, option.default):
-            return ""
-        return name if value is True else f"{name} {format_value(value)}"
-
+    default = "" if option.default is None else option.default
     return Fact(
         name=name,
         heading=name,
         meaning=option.help,
         read=lambda record: option.take(record.config.get(option.name)),
-        words=words,
+        template=name if option.default is False else f"{name} {{}}",
+        unsaid=default,
         options=(option.name,),
-        default="" if option.default is None else option.default,
-        is_number=option.kind in (int, float) and not option.is_tuple,
+        default=default,
     )
 
 
@@ -215,7 +246,8 @@ _ABOUT_THE_ROW: Final = (
     _run(
         "weights",
         "the model's weights",
-        words=lambda value: "" if value == "embedded" else f"weights {value}",
+        template="weights {}",
+        unsaid="embedded",
         within=("model",),
     ),
     _run("loader", "what turned files into batches", plan=lambda config: config.timed_loader),
@@ -223,7 +255,7 @@ _ABOUT_THE_ROW: Final = (
         "decoder",
         "what the loader decoded JPEGs with",
         lambda record: record.loader_settings.get("decoder"),
-        words="decoder {}".format,
+        template="decoder {}",
     ),
     _run("dtype", "the model's number format"),
     _run(
@@ -231,10 +263,8 @@ _ABOUT_THE_ROW: Final = (
         "images a batch",
         lambda record: record.batch_size,
         heading="batch size",
-        words=lambda value: f"batch {format_value(value)}",
+        template="batch {}",
         options=("batch_size",),
-        plan=lambda config: config.batch_size or "auto",
-        is_number=True,
     ),
     _run(
         "compile",
@@ -247,17 +277,15 @@ _ABOUT_THE_ROW: Final = (
         "threads",
         "the loader's threads or worker processes",
         lambda record: record.num_threads,
-        words=lambda value: counted(value, "thread"),
+        unit="thread",
         options=("num_threads",),
-        is_number=True,
     ),
     _run(
         "images",
         "images of the data set that were used",
         lambda record: record.data["num_samples"],
-        words=lambda value: counted(value, "image"),
+        unit="image",
         options=("limit",),
-        is_number=True,
     ),
     _run(
         "digest",
@@ -265,21 +293,22 @@ _ABOUT_THE_ROW: Final = (
         lambda record: record.data.get("digest"),
         heading="image set",
         show=lambda value: value[:_DIGITS],
-        words=lambda value: f"digest {value[:_DIGITS]}",
+        template="digest {}",
         options=("data", "classes"),
+        plan=lambda config: config.classes or config.data,
     ),
     _run(
         "page-cache",
         "whether the files were in memory: warm or cold",
         lambda record: record.data.get("page_cache"),
         heading="page cache",
-        words="{} page cache".format,
+        template="{} page cache",
     ),
     _run(
         "reference",
         "the loader whose float32 predictions the row is held against",
         lambda record: record.parity.reference if record.parity else None,
-        words="reference {}".format,
+        template="reference {}",
     ),
     _run(
         "loader-option",
@@ -306,27 +335,22 @@ _ALSO: Final = (
         "whether the loader reads the images; else the predictions mean nothing",
         lambda record: record.reads_images,
         heading="images are read",
-        words=lambda value: "" if value else "its loader does not read the images",
+        template="its loader does not read the images",
+        unsaid=True,
     ),
 )
 
 _ON: Final = (
-    _machine("cpu", "the machine's CPU", heading="CPU", words=str),
-    _machine(
-        "cores",
-        "cores that the run could use",
-        "num_cores",
-        words=lambda value: counted(value, "core"),
-        is_number=True,
-    ),
+    _machine("cpu", "the machine's CPU", heading="CPU", template="{}"),
+    _machine("cores", "cores that the run could use", "num_cores", unit="core"),
     _machine(
         "memory",
         "the machine's memory",
         "memory_bytes",
         show=format_bytes,
-        words=lambda value: f"{format_bytes(value)} of memory",
+        template="{} of memory",
     ),
-    _machine("os", "the operating system", heading="OS", words=str),
+    _machine("os", "the operating system", heading="OS", template="{}"),
     _machine("power-limit", "what the GPU may draw", heading="power limit", read=_power_limit),
     *(
         _machine(name, f"the version of {name}", read=_version_of(name))
@@ -352,7 +376,6 @@ _DATE: Final = _run(
     lambda record: record.created,
     topic=FILE,
     show=_time,
-    words=_time,
 )
 
 _WITH_A_FACT: Final = {name for fact in _ABOUT_THE_ROW for name in fact.options}

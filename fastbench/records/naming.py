@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLED",
     "CONFIGURATION",
+    "FIRST_LOOK",
     "configuration_key",
     "differs",
     "full_name",
@@ -50,6 +51,9 @@ CONFIGURATION: Final = tuple(name for name in CALLED if name not in _MEASURED)
 first look with `--quick` is no result, and another configuration.
 """
 _NEARLY_ALL: Final = 0.8
+
+FIRST_LOOK: Final = "Measured with --quick: a first look, not a result."
+"""What has to be said of a row with `--quick`."""
 
 
 def differs(rows: Rows, fact: Fact) -> bool:

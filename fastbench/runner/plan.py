@@ -116,13 +116,13 @@ class Plan:
 
     def how(self, row: PlannedRow) -> list[str]:
         """What tells a row from the others beside its model and loader."""
-        return naming.parts(row.config, self.varying)
+        return self._how[row.digest]
 
     @functools.cached_property
-    def varying(self) -> list[str]:
-        """The facts that rows differ in, beside model and loader."""
-        called = naming.varying([row.config for row in self.rows])
-        return [name for name in called if name not in ("model", "loader")]
+    def _how(self) -> dict[str, list[str]]:
+        configs = [row.config for row in self.rows]
+        called = naming.names(configs, without=("model", "loader"))
+        return {row.digest: how for row, how in zip(self.rows, called, strict=True)}
 
 
 def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_the_text_to_the_letter() -> None:
         == """\
 Top-1 and top-5 accuracy
 ════════════════════════════════════════════════════════════════════════════════
-data        /data/imagenet/val, 50,000 JPEGs, 1,000 classes
+data        /data/imagenet/val, 50,000 JPEGs, 126.0 kB each, 1,000 classes
 machine     A CPU, 2 cores
 conditions  cpu, float32, batch 32, eager
 loader      dali

@@ -151,7 +151,7 @@ def test_what_changed() -> None:
     }
     text = text_of(found, 80)
     assert text.index("B CPU") < text.index("throughput")
-    assert "B was measured with --quick" in text
+    assert "B: Measured with --quick" in text
 
 
 def test_other_loaders_have_their_settings_in_one_line() -> None:

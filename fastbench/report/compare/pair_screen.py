@@ -20,7 +20,7 @@ from fastbench.core.units import (
 )
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
-from fastbench.records.naming import full_name
+from fastbench.records.naming import FIRST_LOOK, full_name
 from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
 from fastbench.report.compare.worsening import find_worsening, median_hits
 
@@ -225,7 +225,7 @@ def _doubts(comparison: PairComparison) -> list[str]:
     for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):
         for record in runs:
             if record.config.get("quick"):
-                notes[f"{letter} was measured with --quick: a first look, not a result."] = None
+                notes[f"{letter}: {FIRST_LOOK}"] = None
             for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
     return list(notes)

@@ -13,6 +13,7 @@ from rich.text import Text
 from fastbench.core.options import field_of
 from fastbench.core.units import format_rate
 from fastbench.records.facts import compilation
+from fastbench.records.naming import FIRST_LOOK
 
 if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
@@ -66,5 +67,5 @@ def render(record: AbRecord) -> RenderableType:
         Padding(sides, (0, 0, 0, 2)),
         *flags,
         Padding(Text(f"{verdict}.", style="bold"), (0, 0, 0, 2)),
-        *([Text("Measured with --quick: a first look, not a result.")] if quick else []),
+        *([Text(FIRST_LOOK)] if quick else []),
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.errors import OutputError
 from fastbench.core.units import format_percent, format_points, format_rate
 from fastbench.records import naming
-from fastbench.records.facts import FACTS
+from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots.registry import draw
@@ -97,17 +97,10 @@ def _mapped_errors(folder: Path) -> Iterator[None]:
 
 def _facts(record: Record) -> dict[str, str]:
     """The conditions of a record that its neighbours may share, in words."""
-    data, num_classes = record.data, record.data.get("num_classes")
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
     conditions = [FACTS[name].text(record) for name in ("dtype", "batch", "compile")]
     return {
-        "data": ", ".join(
-            [
-                str(data.get("root", "unknown folder")),
-                f"{data['num_samples']:,} JPEGs",
-                *([f"{num_classes:,} classes"] if num_classes else []),
-            ]
-        ),
+        "data": ", ".join([str(record.data.get("root", "unknown folder")), *images_of(record)]),
         "machine": ", ".join(dict.fromkeys(filter(None, machine))),
         "conditions": ", ".join([record.device, *conditions]),
         "loader": record.loader,
@@ -221,5 +214,5 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
             "Δ: measured less published, in percentage points."
         )
     if any(record.config.get("quick") for record in records):
-        notes.append("Measured with --quick: a first look, not a result.")
+        notes.append(naming.FIRST_LOOK)
     return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]

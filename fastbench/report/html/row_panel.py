@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import (
     counted,
-    format_bytes,
     format_milliseconds,
     format_percent,
     format_points,
@@ -14,7 +13,7 @@ from fastbench.core.units import (
     format_seconds,
     format_value,
 )
-from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS
+from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS, images_of
 from fastbench.records.gates import compare_pixels
 
 if TYPE_CHECKING:
@@ -122,12 +121,7 @@ def _settings(record: Record) -> str:
 
 def _images(record: Record) -> str:
     data = record.data
-    parts = [counted(data["num_samples"], "JPEG")]
-    if num_bytes := data.get("num_bytes"):
-        parts.append(f"{format_bytes(num_bytes / data['num_samples'])} each")
-    if classes := data.get("num_classes"):
-        parts.append("1 class" if classes == 1 else f"{classes:,} classes")
-    parts.append(_in_words(record, "digest", "page-cache"))
+    parts = [*images_of(record), _in_words(record, "digest", "page-cache")]
     if skipped := data.get("skipped"):
         parts.append(f"{len(skipped):,} skipped")
     return ", ".join(filter(None, [*parts, data.get("root")]))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.stats import percentile
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
-from fastbench.report.plots import row_names, style
-from fastbench.report.plots.caption import caption_of
+from fastbench.report.plots import style
+from fastbench.report.plots.caption import caption_of, valid_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class _Panel:
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Two panels, or the one that has several batch sizes. Raises `NothingToShowError`."""
-    valid, invalid = row_names.valid_records(records)
+    valid, invalid = valid_records(records)
     series, num_earlier = _series(valid)
     several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
     shown = several[:_MOST_SERIES]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.units import format_rate
 from fastbench.records import naming
 from fastbench.records.facts import device_name
-from fastbench.report.plots import bars, row_names, style
+from fastbench.report.plots import bars, style
+from fastbench.report.plots.caption import valid_records
 from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _HEIGHT: Final = 0.24
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by GPU, in groups by configuration. Raises `NothingToShowError`."""
-    valid, invalid = row_names.valid_records(records)
+    valid, invalid = valid_records(records)
     on_gpu = [record for record in valid if record.device != "cpu" and device_name(record)]
     if not on_gpu:
         raise style.NothingToShowError("No valid row ran on a GPU. Measure on one.")

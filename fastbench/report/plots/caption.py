@@ -1,4 +1,4 @@
-"""What do the rows of a plot share, and which row stands apart? The words below a picture.
+"""What do the rows of a plot share, which row stands apart, which are left out? Words below it.
 
 As below a table (see `sheet/footnotes.py`): what differs and is not in the rows' names is a
 footnote, marked at the row.
@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.units import list_some
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS, folder_of
+from fastbench.records.validity import find_contradictions
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes, what_is_common
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["Caption", "caption_of"]
+__all__ = ["Caption", "brief_names", "caption_of", "list_names", "valid_records"]
+
+_MOST_NAMED: Final = 3
+_NAME_CHARS: Final = 60
 
 _SHOWN_OF_INPUT: Final = ("preprocess-resize", "preprocess-crop", "preprocess-interpolation")
 
@@ -59,3 +64,26 @@ def _input(records: Sequence[Record]) -> list[str]:
     if any(naming.differs(records, FACTS[name]) for name in PREPROCESS):
         return []
     return ["each model's own resize and crop"]
+
+
+def brief_names(records: Sequence[Record]) -> list[str]:
+    """What rows are called in a sentence."""
+    called = naming.names(records, always=("model",), without=("digest",))
+    return [" · ".join(name) for name in called]
+
+
+def valid_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The records that are measurements, and a sentence on those that are INVALID, if any."""
+    found = [record for record in records if not find_contradictions(record)]
+    invalid = [
+        name
+        for name, record in zip(brief_names(records), records, strict=True)
+        if find_contradictions(record)
+    ]
+    return found, [f"Left out as INVALID: {list_names(invalid)}."] if invalid else []
+
+
+def list_names(found: Sequence[str]) -> str:
+    """Some names in a sentence: `a, b, c and 4 more`."""
+    short = [x if len(x) <= _NAME_CHARS else x[: _NAME_CHARS - 1] + "…" for x in found]
+    return list_some(short, _MOST_NAMED)

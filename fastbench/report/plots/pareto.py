@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
-from fastbench.report.plots import bars, row_names, style
-from fastbench.report.plots.caption import caption_of
+from fastbench.report.plots import bars, style
+from fastbench.report.plots.caption import caption_of, valid_records
 from fastbench.report.sheet.footnotes import facts, is_comparable, usual
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def figure(records: Sequence[Record]) -> Figure:
 
 def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The rows whose top-1 is of the same images, the most there are; a sentence on the others."""
-    valid, notes = row_names.valid_records(records)
+    valid, notes = valid_records(records)
     scored = [record for record in valid if record.accuracy]
     if not scored:
         raise style.NothingToShowError("No valid row has an accuracy. Run with labelled images.")

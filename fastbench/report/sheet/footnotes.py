@@ -13,9 +13,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import format_bytes, list_some
-from fastbench.records.facts import FACTS, OF_OPTIONS
-from fastbench.records.naming import shared
+from fastbench.core.units import list_some
+from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
+from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _UNSAID: Final = (
 """Facts that no table has a footnote for: they say little of a row, or others say it too."""
 _SENTENCES: Final = {
     "among": "Predicted among the classes that the images have, not all of the model's.",
-    "quick": "Measured with --quick: a first look, not a result.",
+    "quick": FIRST_LOOK,
 }
 
 
@@ -163,27 +163,15 @@ def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str
     run, machine = (shared(records, (x for x in line if x not in hidden)) for line in _LINES)
     if "cpu" not in told:  # a CPU that is the device was named as such
         machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
+    images = {", ".join(images_of(record)) for record in records}
     lines = [
-        " · ".join([*_images(records), *run]),
+        " · ".join([*(images if len(images) == 1 else []), *run]),
         " · ".join([*machine, *([] if "date" in told else [days_of(records)])]),
     ]
     for name, sentence in _SENTENCES.items():
         if name not in told and shared(records, [name]):
             lines.append(sentence)
     return [line for line in lines if line]
-
-
-def _images(records: Sequence[Record]) -> list[str]:
-    kinds = {
-        (data["num_samples"], data.get("num_bytes"), data.get("num_classes"))
-        for data in (record.data for record in records)
-    }
-    if len(kinds) > 1:
-        return []
-    num, num_bytes, num_classes = kinds.pop()
-    each = f", {format_bytes(num_bytes / num)} each" if num_bytes else ""
-    classes = f", {num_classes:,} class{'es' * (num_classes > 1)}" if num_classes else ""
-    return [f"{num:,} JPEGs{each}{classes}"]
 
 
 def days_of(records: Iterable[Record]) -> str:
@@ -203,7 +191,7 @@ def _say(name: str, values: Sequence[Any], main: Any) -> str:
         return f"a record of schema version {values[0]}, which lacks what later ones have"
     fact = FACTS[name]
     if name == "quick":
-        return f"measured with --quick: a first look, not a result{unranked}"
+        return f"{FIRST_LOOK[:1].lower()}{FIRST_LOOK[1:-1]}{unranked}"
     if name == "reads-images":
         return fact.words(values[0]) + unranked
     named = list_some([fact.show(value) for value in values], MOST_NAMED)
