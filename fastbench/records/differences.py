@@ -37,8 +37,7 @@ MUST_BE_ALIKE: Final = (
 _SETTINGS: Final = tuple(
     fact
     for name, fact in FACTS.items()
-    if fact.topic == RUN
-    and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images"}
+    if fact.topic == RUN and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images"}
 )
 """The device is told with the machine, the decoder with the loader's settings."""
 

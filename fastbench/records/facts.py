@@ -10,7 +10,6 @@ itself (see `_of_option`): a new field of `RunConfig` needs nothing here.
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -169,54 +168,42 @@ def _time(created: str) -> str:
     return created[:19].replace("T", " ")
 
 
-def _version_of(*packages: str) -> Callable[[Record], str | None]:
-    """How to read the version of the first of these packages that is installed."""
+def _reader(where: str) -> Callable[[Record], Any]:
+    """How to read a field of a record, or with `field.key` an entry of it."""
+    field, _, key = where.partition(".")
 
-    def read(record: Record) -> str | None:
-        known = record.environment.get("packages", {})
-        return next((known[name] for name in packages if known.get(name)), None)
+    def read(record: Record) -> Any:
+        value = getattr(record, field)
+        value = value.get(key) if key else value
+        return tuple(value) if isinstance(value, list) else value
 
     return read
 
 
-def _run(name: str, meaning: str, read: Callable[[Record], Any] | None = None, **more: Any) -> Fact:
-    """A fact of what was run; without `read`, the record's field of that name."""
-    option = field_of(name)
-    given = {
-        "heading": name,
-        "read": read or operator.attrgetter(name),
-        "options": (option,) if option in OPTIONS else (),
-    }
-    return Fact(**{"name": name, "meaning": meaning, **given, **more})
-
-
-def _machine(name: str, meaning: str, key: str = "", **more: Any) -> Fact:
-    """A fact of the environment, which has it as `key`, or by the same name."""
+def _fact(
+    name: str, meaning: str, where: str | Callable[[Record], Any] | None = None, **more: Any
+) -> Fact:
+    """A fact that is read `where` it stands in a record, by itself in the field of its name."""
+    where = where or field_of(name)
     heading = more.get("heading", name)
-    given = {
-        "heading": name,
-        "read": lambda record: record.environment.get(key or name),
-        "topic": MACHINE,
-        "template": f"{heading} {{}}",
-    }
+    options = tuple(x for x in dict.fromkeys((field_of(name), where)) if x in OPTIONS)
+    given = {"heading": heading, "options": options, "read": where}
+    if isinstance(where, str):
+        given["read"] = _reader(where)
+        if where.startswith("environment."):
+            given |= {"topic": MACHINE, "template": f"{heading} {{}}"}
     return Fact(**{"name": name, "meaning": meaning, **given, **more})
 
 
-def _preprocess(key: str, meaning: str) -> Fact:
-    """How an image becomes the model's input; it comes with the model."""
+def _version(heading: str, *packages: str) -> Fact:
+    """The version of the first of these packages that is installed; else of the one so called."""
 
-    def read(record: Record) -> Any:
-        value = record.preprocess.get(key)
-        return tuple(value) if isinstance(value, list) else value
+    def read(record: Record) -> str | None:
+        known = record.environment.get("packages", {})
+        return next((known[name] for name in packages or (heading,) if known.get(name)), None)
 
-    return Fact(
-        name=f"preprocess-{key}",
-        heading=f"preprocess: {key}",
-        meaning=meaning,
-        read=read,
-        template=f"{key} {{}}",
-        within=("model", "weights"),
-    )
+    meaning, template = f"the version of {heading}", f"{heading} {{}}"
+    return _fact(heading.lower(), meaning, read, heading=heading, topic=MACHINE, template=template)
 
 
 def _of_option(option: Option) -> Fact:
@@ -236,81 +223,68 @@ def _of_option(option: Option) -> Fact:
 
 
 _ABOUT_THE_ROW: Final = (
-    _run(
+    _fact(
         "device",
         "the GPU that the model ran on, or the CPU where it ran there",
         device_name,
         aliases=("gpu",),
     ),
-    _run("model", "the model's name", plan=lambda config: config.models[0]),
-    _run(
+    _fact("model", "the model's name", plan=lambda config: config.models[0]),
+    _fact(
         "weights",
         "the model's weights",
         template="weights {}",
         unsaid="embedded",
         within=("model",),
     ),
-    _run("loader", "what turned files into batches", plan=lambda config: config.timed_loader),
-    _run(
+    _fact("loader", "what turned files into batches", plan=lambda config: config.timed_loader),
+    _fact(
         "decoder",
         "what the loader decoded JPEGs with",
-        lambda record: record.loader_settings.get("decoder"),
+        "loader_settings.decoder",
         template="decoder {}",
     ),
-    _run("dtype", "the model's number format"),
-    _run(
-        "batch",
-        "images a batch",
-        lambda record: record.batch_size,
-        heading="batch size",
-        template="batch {}",
-        options=("batch_size",),
-    ),
-    _run(
+    _fact("dtype", "the model's number format"),
+    _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
+    _fact(
         "compile",
         "`compile`, with torch.compile's mode where it is not the default; or `eager`",
         lambda record: compilation(record.compile_mode),
         options=("compile", "compile_mode"),
         plan=lambda config: compilation(config.compile_mode if config.compile else None),
     ),
-    _run(
-        "threads",
-        "the loader's threads or worker processes",
-        lambda record: record.num_threads,
-        unit="thread",
-        options=("num_threads",),
-    ),
-    _run(
+    _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
+    _fact(
         "images",
         "images of the data set that were used",
         lambda record: record.data["num_samples"],
         unit="image",
         options=("limit",),
     ),
-    _run(
+    _fact(
         "digest",
         "which images these are: the first digits of their digest",
-        lambda record: record.data.get("digest"),
+        "data.digest",
         heading="image set",
         show=lambda value: value[:_DIGITS],
         template="digest {}",
         options=("data", "classes"),
         plan=lambda config: config.classes or config.data,
     ),
-    _run(
+    _fact(
         "page-cache",
         "whether the files were in memory: warm or cold",
-        lambda record: record.data.get("page_cache"),
+        "data.page_cache",
         heading="page cache",
         template="{} page cache",
     ),
-    _run(
+    _fact(
         "reference",
         "the loader whose float32 predictions the row is held against",
         lambda record: record.parity.reference if record.parity else None,
         template="reference {}",
     ),
-    _run(
+    _fact(
         "loader-option",
         "what was set of the loader",
         lambda record: _of_loader(record.config.get("loader_option", ()), record.loader),
@@ -319,63 +293,75 @@ _ABOUT_THE_ROW: Final = (
     ),
 )
 
-_INPUT: Final = (
-    _preprocess("resize", "pixels that an image's short side is resized to"),
-    _preprocess("crop", "pixels of the square that is cut out of its middle"),
-    _preprocess("interpolation", "the filter that it is resized with"),
-    _preprocess("antialias", "whether that filter is made wider to shrink an image"),
-    _preprocess("mean", "what is subtracted from a pixel, by channel"),
-    _preprocess("std", "what it is then divided by, by channel"),
+_INPUT: Final = tuple(
+    _fact(
+        f"preprocess-{key}",
+        meaning,
+        f"preprocess.{key}",
+        heading=f"preprocess: {key}",
+        template=f"{key} {{}}",
+        within=("model", "weights"),
+    )
+    for key, meaning in (
+        ("resize", "pixels that an image's short side is resized to"),
+        ("crop", "pixels of the square that is cut out of its middle"),
+        ("interpolation", "the filter that it is resized with"),
+        ("antialias", "whether that filter is made wider to shrink an image"),
+        ("mean", "what is subtracted from a pixel, by channel"),
+        ("std", "what it is then divided by, by channel"),
+    )
 )
+"""How an image becomes the model's input: it comes with the weights."""
 
-_ALSO: Final = (
-    _run("labels", "where the images' labels come from"),
-    _run(
+_ELSE: Final = (
+    _fact("labels", "where the images' labels come from"),
+    _fact(
         "reads-images",
         "whether the loader reads the images; else the predictions mean nothing",
-        lambda record: record.reads_images,
         heading="images are read",
         template="its loader does not read the images",
         unsaid=True,
     ),
-)
-
-_ON: Final = (
-    _machine("cpu", "the machine's CPU", heading="CPU", template="{}"),
-    _machine("cores", "cores that the run could use", "num_cores", unit="core"),
-    _machine(
+    _fact("cpu", "the machine's CPU", "environment.cpu", heading="CPU", template="{}"),
+    _fact("cores", "cores that the run could use", "environment.num_cores", unit="core"),
+    _fact(
         "memory",
         "the machine's memory",
-        "memory_bytes",
+        "environment.memory_bytes",
         show=format_bytes,
         template="{} of memory",
     ),
-    _machine("os", "the operating system", heading="OS", template="{}"),
-    _machine("power-limit", "what the GPU may draw", heading="power limit", read=_power_limit),
-    *(
-        _machine(name, f"the version of {name}", read=_version_of(name))
-        for name in ("fastbench", "torch", "torchvision")
+    _fact("os", "the operating system", "environment.os", heading="OS", template="{}"),
+    _fact(
+        "power-limit",
+        "what the GPU may draw",
+        _power_limit,
+        heading="power limit",
+        topic=MACHINE,
+        template="power limit {}",
     ),
-    _machine("dali", "the version of DALI", heading="DALI", read=_version_of(*_DALI)),
-    _machine("driver", "the version of NVIDIA's driver"),
-    _machine("cuda", "the version of CUDA", heading="CUDA"),
-    _machine("cudnn", "the version of cuDNN", heading="cuDNN"),
-    _machine("python", "the version of Python", heading="Python"),
-    _machine("omp-wait-policy", "what OpenMP's threads do while they wait", "omp_wait_policy"),
-    _machine(
+    _version("fastbench"),
+    _version("torch"),
+    _version("torchvision"),
+    _version("DALI", *_DALI),
+    _fact("driver", "the version of NVIDIA's driver", "environment.driver"),
+    _fact("cuda", "the version of CUDA", "environment.cuda", heading="CUDA"),
+    _fact("cudnn", "the version of cuDNN", "environment.cudnn", heading="cuDNN"),
+    _fact("python", "the version of Python", "environment.python", heading="Python"),
+    _fact(
+        "omp-wait-policy",
+        "what OpenMP's threads do while they wait",
+        "environment.omp_wait_policy",
+    ),
+    _fact(
         "commit",
         "the commit that fastbench ran from, and whether it had been edited",
+        _commit,
         heading="fastbench commit",
-        read=_commit,
+        topic=MACHINE,
+        template="commit {}",
     ),
-)
-
-_DATE: Final = _run(
-    "date",
-    "when it was measured, UTC",
-    lambda record: record.created,
-    topic=FILE,
-    show=_time,
+    _fact("date", "when it was measured, UTC", "created", topic=FILE, show=_time),
 )
 
 _WITH_A_FACT: Final = {name for fact in _ABOUT_THE_ROW for name in fact.options}
@@ -389,6 +375,6 @@ OF_OPTIONS: Final = tuple(
 PREPROCESS: Final = tuple(fact.name for fact in _INPUT)
 """The names of the facts of the preprocessing."""
 FACTS: Final[dict[str, Fact]] = {
-    fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_OPTIONS, *_INPUT, *_ALSO, *_ON, _DATE)
+    fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_OPTIONS, *_INPUT, *_ELSE)
 }
 """Every fact by its name, in the order in which tables have them."""

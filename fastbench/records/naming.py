@@ -41,7 +41,7 @@ at the few that are not.
 """
 CALLED: Final = (*_OFTEN, *_SELDOM, "loader-option")
 """What a row is called by wherever rows differ in it, in this order."""
-_IN_TURN: Final = (*(name for name in FACTS if name not in {*CALLED, "date"}), "digest")
+_IN_TURN: Final = (*_SELDOM, *(name for name in FACTS if name not in {*CALLED, "date"}))
 """By what else where rows could not be told apart, one after the other."""
 _MEASURED: Final = {
     fact.name for fact in OF_OPTIONS if OPTIONS[fact.options[0]].changes == "measurement"
