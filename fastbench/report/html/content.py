@@ -23,7 +23,7 @@ from fastbench.records.facts import OF_OPTIONS
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
-from fastbench.report.sheet.footnotes import facts, is_comparable, usual, why_not_comparable
+from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
             {
                 "title": " · ".join(name),
                 **about,
-                "isRanked": _is_ranked(line, its, common),
+                "isRanked": line.row.status == OK and not why_not_comparable(its, common),
                 "unranked": _why_unranked(line, its, common),
                 "marks": [note.mark for note in line.footnotes],
             }
@@ -125,10 +125,6 @@ def _cell(row: Row, column: Column) -> CellParts:
         "" if value is None else column.detail_of(row),
         bounds if bounds and all(map(math.isfinite, bounds)) else None,
     )
-
-
-def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
-    return line.row.status == OK and is_comparable(its, common)
 
 
 def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> list[str]:

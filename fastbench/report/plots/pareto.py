@@ -20,7 +20,7 @@ from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.report.plots import bars, style
 from fastbench.report.plots.caption import caption_of, valid_records
-from fastbench.report.sheet.footnotes import facts, is_comparable, usual
+from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def _is_ranked(records: Sequence[Record]) -> list[bool]:
     """Which rows a table of them would rank with the others, were their predictions right."""
     every = [facts(record) for record in records]
     common = usual(every)
-    return [is_comparable(its, common) for its in every]
+    return [not why_not_comparable(its, common) for its in every]
 
 
 def _points(records: list[Record], marks: Sequence[str]) -> _Points:

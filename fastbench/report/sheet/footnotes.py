@@ -28,7 +28,6 @@ __all__ = [
     "Footnote",
     "days_of",
     "facts",
-    "is_comparable",
     "make_footnotes",
     "usual",
     "what_is_common",
@@ -104,11 +103,6 @@ def _usual(every: Sequence[dict[str, Any]], name: str) -> Any:
     voters = [its[name] for its in every if not its["quick"]] or values
     known = [value for value in voters if value is not None]
     return Counter(known).most_common(1)[0][0] if known else None
-
-
-def is_comparable(its: dict[str, Any], common: dict[str, Any]) -> bool:
-    """Whether a row may be ranked among those that `common` is usual of."""
-    return not why_not_comparable(its, common)
 
 
 def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]:

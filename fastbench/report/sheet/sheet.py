@@ -20,10 +20,10 @@ from fastbench.report.columns.registry import COLUMNS, Choice, choose
 from fastbench.report.sheet.footnotes import (
     Footnote,
     facts,
-    is_comparable,
     make_footnotes,
     usual,
     what_is_common,
+    why_not_comparable,
 )
 from fastbench.report.sheet.pick_columns import grouping_of, pick
 from fastbench.report.sheet.ratios import sides, with_prices, with_ratios
@@ -203,7 +203,9 @@ def _ranked(
     """A group's lines in order, the best values marked."""
     common = usual([known[id(line)] for line in lines])
     ranked = [
-        line for line in lines if line.row.status == OK and is_comparable(known[id(line)], common)
+        line
+        for line in lines
+        if line.row.status == OK and not why_not_comparable(known[id(line)], common)
     ]
     is_ranked = {id(line) for line in ranked}
     best = [_best(column, [line.cells[i] for line in ranked]) for i, column in enumerate(columns)]
