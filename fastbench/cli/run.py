@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.measuring import measure
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.records import naming
+from fastbench.records.facts import FACTS
 from fastbench.runner.execute import ab_rows, plan_rows
 from fastbench.runner.plan import make_plan, merge, single
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from fastbench.runner.plan import Plan
 
 __all__ = ["add", "render"]
+
+_COLUMNS: Final = ("model", "loader", "dtype", "compile", "batch")
+"""The facts of a planned row that are shown whether or not rows differ in them."""
 
 
 def add(commands: Any) -> None:
@@ -61,22 +66,21 @@ def render(plan: Plan) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
-    for header in ("model", "loader", "dtype", "torch.compile"):
-        table.add_column(header, overflow="fold")
-    table.add_column("batch", justify="right")
+    varying = naming.varying([row.config for row in plan.rows])
+    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *varying))]
+    for fact in facts:
+        table.add_column(
+            fact.heading, overflow="fold", justify="right" if fact.is_number else "left"
+        )
     table.add_column("")
     for number, row in enumerate(plan.rows, 1):
-        config = row.config
         state = "if it runs here" if row.only_if_here else ""
         if row.digest in plan.finished:
             state = "finished"
         table.add_row(
             str(number),
-            Text(row.model),  # the brackets in a file's name are no markup
-            Text(row.loader),
-            config.dtype,
-            config.compile_mode if config.compile else "eager",
-            str(config.batch_size or "auto"),
+            # The brackets in a file's name are no markup.
+            *(Text(fact.show(fact.of(row.config))) for fact in facts),
             state,
         )
     return Group(table, Text(f"\n{_sum(plan)}"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "NOT_AVAILABLE",
@@ -17,6 +20,8 @@ __all__ = [
     "format_quantity",
     "format_rate",
     "format_seconds",
+    "format_value",
+    "list_some",
 ]
 
 NOT_AVAILABLE = "–"
@@ -90,3 +95,25 @@ def format_bytes(num_bytes: float) -> str:
 def counted(num: int, what: str) -> str:
     """`1 row`, `12 rows`."""
     return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
+
+
+def format_value(value: Any) -> str:
+    """Anything that a record or an option holds, as text."""
+    if value is None:
+        return NOT_AVAILABLE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        parts = (f"{name.replace('_', ' ')} {format_value(part)}" for name, part in value.items())
+        return ", ".join(parts) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_value, value)) or "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def list_some(texts: Sequence[str], most: int) -> str:
+    """The first of some texts: `a, b, c and 4 more`."""
+    rest = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")

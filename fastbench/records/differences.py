@@ -2,8 +2,6 @@
 
 Records that differ in batch size, images, dtype, page cache, preprocessing or reference are
 *unlike*: a ratio of theirs says nothing of the rest. Everything else that differs is what changed.
-
-What it does not know: what no record holds, such as the temperature of the air.
 """
 
 from __future__ import annotations
@@ -13,60 +11,35 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import OPTIONS
 from fastbench.core.loader_facts import VERSION_SETTINGS
-from fastbench.core.options import flag
-from fastbench.core.units import format_bytes
+from fastbench.core.options import spelt
+from fastbench.records.facts import FACTS, MACHINE, PACKAGES, PREPROCESS, RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fastbench.records.facts import Fact
     from fastbench.records.record import Record
-    from fastbench.records.speed import GpuTelemetry
 
 __all__ = [
-    "PREPROCESS",
+    "MUST_BE_ALIKE",
     "Difference",
-    "device_name",
     "environment_differences",
     "facts_of_environment",
-    "must_be_alike",
     "setting_differences",
-    "short_commit",
     "split_unlike",
 ]
 
-_ABOUT_THE_ROW: Final = (
-    "loader",
-    "model",
-    "weights",
-    "device",
-    "compile_mode",
-    "num_threads",
-    "labels",
+MUST_BE_ALIKE: Final = (
+    *("batch", "dtype", "images", "digest", "page-cache"),
+    *(*PREPROCESS, "reference"),
 )
-
-_NO_DIFFERENCE: Final = frozenset(
-    name for name, option in OPTIONS.items() if option.changes in ("record", "nothing")
+"""The facts in which two records must not differ."""
+_SETTINGS: Final = tuple(
+    fact
+    for name, fact in FACTS.items()
+    if fact.topic == RUN and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images"}
 )
-"""Options of what is written, not of what is measured."""
-
-_RESOLVED: Final = frozenset(
-    {
-        *_ABOUT_THE_ROW,
-        "data",
-        "dtype",
-        "batch_size",
-        "compile",
-        "reference",
-        "page_cache",
-        "loader_option",
-    }
-)
-"""Options whose outcome the record has: `auto` and float32 do not differ where both ran float32."""
-
-PREPROCESS: Final = "preprocess: "
-"""How the names of what must be alike begin that are of the preprocessing."""
-
-_SHOWN_DIGITS: Final = 10
+"""The device is told with the machine, the decoder with the loader's settings."""
 
 
 @dataclass(frozen=True)
@@ -81,29 +54,15 @@ class Difference:
     b: Any
 
 
-def must_be_alike(record: Record) -> dict[str, Any]:
-    """What must not differ between two records, by name; None where the record does not know."""
-    found: dict[str, Any] = {
-        "batch size": record.batch_size,
-        "dtype": record.dtype,
-        "image set": _image_set(record),
-        "page cache": record.data.get("page_cache"),
-    }
-    for name in sorted(set(record.preprocess) - {"source"}):
-        found[f"{PREPROCESS}{name}"] = record.preprocess[name]
-    return {**found, "reference": record.parity.reference if record.parity else None}
-
-
 def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:
     """What must be alike and is not: what makes the two unlike, and what one does not know.
 
     What a record does not know, as one of an old version, is not known to be unlike.
     """
-    of_a, of_b = must_be_alike(a), must_be_alike(b)
     unlike: list[Difference] = []
     unknown: list[Difference] = []
-    for name in dict.fromkeys((*of_a, *of_b)):
-        for difference in _unequal(name, of_a.get(name), of_b.get(name)):
+    for name in MUST_BE_ALIKE:
+        for difference in _differences(FACTS[name], a, b):
             known = difference.a is not None and difference.b is not None
             (unlike if known else unknown).append(difference)
     return unlike, unknown
@@ -111,7 +70,8 @@ def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Differenc
 
 def setting_differences(a: Record, b: Record) -> list[Difference]:
     """What was set otherwise: the row, its options, and the loader's settings."""
-    return [*_row(a, b), *_options(a, b), *_loader_settings(a, b)]
+    facts = [difference for fact in _SETTINGS for difference in _differences(fact, a, b)]
+    return [*facts, *_later_options(a, b), *_loader_settings(a, b)]
 
 
 def environment_differences(a: Sequence[Record], b: Sequence[Record]) -> list[Difference]:
@@ -126,43 +86,19 @@ def environment_differences(a: Sequence[Record], b: Sequence[Record]) -> list[Di
 
 
 def facts_of_environment(record: Record) -> dict[str, Any]:
-    """What a record was measured on, by name; None where it does not know."""
-    environment = record.environment
-    gpus = [gpu["name"] for gpu in environment.get("gpus", [])]
-    memory = environment.get("memory_bytes")
-    gpu: GpuTelemetry | None = record.telemetry.gpu if record.telemetry else None
+    """What a record was measured on, by what people call it; None where it does not know."""
+    facts = (fact for fact in FACTS.values() if fact.name == "device" or fact.topic == MACHINE)
+    packages = record.environment.get("packages", {})
     return {
-        "GPU": ", ".join(gpus) or None,
-        "GPU power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
-        "driver": environment.get("driver"),
-        "CPU": environment.get("cpu"),
-        "cores": environment.get("num_cores"),
-        "memory": format_bytes(memory) if memory else None,
-        "OS": environment.get("os"),
-        "CUDA": environment.get("cuda"),
-        "cuDNN": environment.get("cudnn"),
-        "Python": environment.get("python"),
-        "OMP_WAIT_POLICY": environment.get("omp_wait_policy"),
-        **environment.get("packages", {}),
-        "fastbench commit": short_commit(record),
+        **{fact.heading: _shown(fact, record) for fact in facts},
+        **{name: version for name, version in packages.items() if name not in PACKAGES},
     }
 
 
-def short_commit(record: Record) -> str | None:
-    """The first digits of the commit that fastbench ran from, and whether it had been edited."""
-    commit, plus, changes = (record.environment.get("git") or "").partition("+")
-    return commit[:_SHOWN_DIGITS] + plus + changes or None
-
-
-def device_name(record: Record) -> str | None:
-    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
-    kind, _, index = record.device.partition(":")
-    if kind == "cpu":
-        cpu: str | None = record.environment.get("cpu")
-        return cpu
-    names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
-    number = int(index) if index.isdecimal() else 0
-    return names[number] if number < len(names) else None
+def _shown(fact: Fact, record: Record) -> Any:
+    """A value for people and programs: a digest is shortened, a number stays one."""
+    value = fact.of(record)
+    return fact.show(value) if isinstance(value, str) else value
 
 
 def _values(facts: Sequence[dict[str, Any]], name: str) -> Any:
@@ -173,27 +109,15 @@ def _values(facts: Sequence[dict[str, Any]], name: str) -> Any:
     return next(iter(known), None)
 
 
-def _image_set(record: Record) -> str | None:
-    digest, num = record.data.get("digest"), record.data.get("num_samples")
-    return f"{num:,} images, digest {digest[:_SHOWN_DIGITS]}" if digest and num else None
+def _differences(fact: Fact, a: Record, b: Record) -> Iterator[Difference]:
+    if fact.of(a) != fact.of(b):
+        yield Difference(fact.heading, _shown(fact, a), _shown(fact, b))
 
 
-def _row(a: Record, b: Record) -> Iterator[Difference]:
-    for name in _ABOUT_THE_ROW:
-        yield from _unequal(name.replace("_", " "), getattr(a, name), getattr(b, name))
-
-
-def _options(a: Record, b: Record) -> Iterator[Difference]:
-    for name in sorted({*a.config, *b.config} - _RESOLVED - _NO_DIFFERENCE):
-        of_a, of_b = a.config.get(name), b.config.get(name)
-        default = None
-        if name in OPTIONS:  # and in no later version alone
-            of_a, of_b = OPTIONS[name].take(of_a), OPTIONS[name].take(of_b)
-            default = OPTIONS[name].default
-        both = name in a.config and name in b.config
-        # An option that an older version did not have, at its default in the other, says nothing.
-        if both or (of_a if name in a.config else of_b) != default:
-            yield from _unequal(flag(name), of_a, of_b)
+def _later_options(a: Record, b: Record) -> Iterator[Difference]:
+    """Options that a later version has, and this one does not."""
+    for name in sorted({*a.config, *b.config} - {*OPTIONS}):
+        yield from _unequal(spelt(name), a.config.get(name), b.config.get(name))
 
 
 def _loader_settings(a: Record, b: Record) -> Iterator[Difference]:

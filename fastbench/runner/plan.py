@@ -13,6 +13,7 @@ records say so, and `fastbench compare` finds it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -27,6 +28,7 @@ from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.core.options import flag, parse_loader_option
 from fastbench.data.dataset import find_images
 from fastbench.loaders import registry
+from fastbench.records import naming
 from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions
 from fastbench.runner.options_file import read_options, read_preset
@@ -114,15 +116,13 @@ class Plan:
 
     def how(self, row: PlannedRow) -> list[str]:
         """What tells a row from the others beside its model and loader."""
-        varying = {name for name in SWEPT if len({getattr(r.config, name) for r in self.rows}) > 1}
-        config, told = row.config, []
-        if "dtype" in varying:
-            told.append(config.dtype)
-        if varying & {"compile", "compile_mode"}:
-            told.append(f"compile={config.compile_mode}" if config.compile else "eager")
-        if "batch_size" in varying:
-            told.append(f"batch {config.batch_size or 'auto'}")
-        return told
+        return self._how[row.digest]
+
+    @functools.cached_property
+    def _how(self) -> dict[str, list[str]]:
+        configs = [row.config for row in self.rows]
+        called = naming.names(configs, without=("model", "loader"))
+        return {row.digest: how for row, how in zip(self.rows, called, strict=True)}
 
 
 def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
@@ -165,21 +165,21 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     for name, several in values.items():
         for value in several:
             OPTIONS[name].check(value)
+    every_kind = [
+        dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
+    ]
     # Without compilation its mode is nothing that a row could differ in.
-    modes = tuple(
-        (compiled, mode)
-        for compiled in values["compile"]
-        for mode in (values["compile_mode"] if compiled else ("default",))
-    )
+    kinds = [
+        kind if kind["compile"] else {**kind, "compile_mode": "default"} for kind in every_kind
+    ]
+    kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
     rows = tuple(
         PlannedRow(
-            _row_of(whole, model, loader, dtype, compiled, mode, batch_size),
+            _row_of(whole, model, loader, kind),
             only_if_here=loader not in by_name,
         )
-        for model, dtype, (compiled, mode), batch_size, loader in itertools.product(
-            whole.models, values["dtype"], modes, values["batch_size"], whole.loaders
-        )
+        for model, kind, loader in itertools.product(whole.models, kinds, whole.loaders)
     )
     for name in whole.loaders:
         registry.check_name(name)
@@ -259,27 +259,13 @@ def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
     return RunConfig(**{**options, **firsts, "loader": names})
 
 
-def _row_of(
-    whole: RunConfig,
-    model: str,
-    loader: str,
-    dtype: str,
-    compiled: bool,
-    compile_mode: str,
-    batch_size: int | None,
-) -> RunConfig:
+def _row_of(whole: RunConfig, model: str, loader: str, kind: Mapping[str, Any]) -> RunConfig:
     concerned = (loader, whole.reference)
+    options = tuple(
+        text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
+    )
     return dataclasses.replace(
-        whole,
-        model=(model,),
-        loader=(loader,),
-        loader_option=tuple(
-            text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
-        ),
-        dtype=dtype,
-        compile=compiled,
-        compile_mode=compile_mode,
-        batch_size=batch_size,
+        whole, model=(model,), loader=(loader,), loader_option=options, **kind
     )
 
 

@@ -18,14 +18,14 @@ from fastbench.report.compare.pair_screen import render
 
 DATA = {"num_samples": 1000, "num_bytes": 110_000_000, "digest": "a" * 64, "page_cache": "warm"}
 MOVED = {
-    "GPU": ("NVIDIA H100", "NVIDIA H200"),
+    "device": ("NVIDIA H100", "NVIDIA H200"),
     "driver": ("580.1", "590.1"),
     "CPU": ("A CPU", "B CPU"),
     "cores": (2, 4),
     "CUDA": ("13.2", "13.3"),
     "torch": ("2.15.0", "2.16.0"),
     "torchvision": ("0.29.2", "0.30.0"),
-    "nvidia-dali-cuda120": ("2.4.0", "2.5.0"),
+    "DALI": ("2.4.0", "2.5.0"),
     "fastbench commit": ("0000000000+changes", "1111111111"),
 }
 """An upgrade of everything, as a comparison shows it: before and after."""
@@ -66,14 +66,14 @@ def parity_record() -> ParityRecord:
 def environment(side: int) -> dict[str, object]:
     """`MOVED` as a record has it; 0 is before, 1 after."""
     of = {name: values[side] for name, values in MOVED.items()}
-    packages = ("torch", "torchvision", "nvidia-dali-cuda120")
+    packages = {"torch": "torch", "torchvision": "torchvision", "nvidia-dali-cuda120": "DALI"}
     return {
         "cpu": of["CPU"],
         "num_cores": of["cores"],
-        "gpus": [{"name": of["GPU"]}],
+        "gpus": [{"name": of["device"]}],
         "driver": of["driver"],
         "cuda": of["CUDA"],
-        "packages": {name: of[name] for name in packages},
+        "packages": {name: of[fact] for name, fact in packages.items()},
         "git": ("0" * 40 + "+changes", "1" * 40)[side],
     }
 

@@ -210,16 +210,14 @@ def test_the_set_in_figures(tmp_path: Path) -> None:
     ]  # fmt: skip
     # The GPU is not the same: it stands with what differs.
     assert found.shared == [
-        *("dali", "float16", "batch 32", "eager", "cuda", "2 threads"),
-        "1,000 images, digest aaaaaaaaaa",
+        *("dali", "float16", "eager", "batch 32", "digest aaaaaaaaaa", "2 threads", "1,000 images"),
     ]
 
 
 def test_every_row_has_a_label(tmp_path: Path) -> None:
-    """A warm page cache goes without saying, and is all that tells the first row."""
     cold = run(*SAME, data={**DATA, "page_cache": "cold"})
     a = folder_of(tmp_path / "a", x=run(*SAME), y=cold)
-    assert [row.label for row in compared(a, a).rows] == ["sample · dali", "cold page cache"]
+    assert [row.label for row in compared(a, a).rows] == ["warm page cache", "cold page cache"]
 
 
 def test_no_headline_passes_over_what_is_not_judged(tmp_path: Path) -> None:
@@ -341,7 +339,7 @@ def test_who_has_no_partner_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     argv = ["compare", str(a), str(b)]
     assert main(argv) == 0
     out, err = (" ".join(text.split()) for text in capsys.readouterr())
-    assert "only A alexnet · opencv · float32 · batch 32 · eager · cpu" in out
+    assert "only A alexnet · opencv · A CPU · float32 · eager · batch 32" in out
     assert "only B new · dali" in out
     assert f"No partner in {b} for {a / 'old.json'}: the nearest differs in" in err
     assert f"No partner in {a} for {b / 'new.json'}" in err

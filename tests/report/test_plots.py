@@ -183,9 +183,9 @@ def test_the_throughput_axis_is_logarithmic_beyond_a_decade() -> None:
 
 def test_unlike_rows_are_left_out_or_hollow_and_said() -> None:
     figure = figure_of("accuracy-throughput", "unlike")
-    assert sorted(labels_of(figure)) == ["loses_images", "resnet18¹", "vgg16"]
+    assert sorted(labels_of(figure)) == ["loses_images", "resnet18ᵃ", "vgg16"]
     caption = caption_of(figure)
-    assert "¹ 8 threads; unmarked rows: 2 threads." in caption
+    assert "ᵃ threads 8 (others: 2)." in caption
     assert "Left out as INVALID: contradicts_itself." in caption
     assert "Left out, without accuracy: 1 of 6 rows." in caption
     assert "Left out, of other images: 1 of 6 rows." in caption

@@ -423,7 +423,7 @@ def test_resume_goes_on_where_the_file_says(
 def test_what_tells_rows_apart() -> None:
     swept = plan_of("--compile", "--no-compile", "--batch-size", "8", "--dtype", "float16")
     assert [swept.title(row) for row in swept.rows[::2]] == [
-        "sample · torchvision · compile=default",
+        "sample · torchvision · compile",
         "sample · torchvision · eager",
     ]
     swept = plan_of(

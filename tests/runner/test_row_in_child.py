@@ -316,7 +316,7 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
     assert rows == [
         [number, "sample", loader, "auto", how, "64"]
         for number, (how, loader) in zip(
-            "1234", itertools.product(("default", "eager"), ("dali", "synthetic")), strict=True
+            "1234", itertools.product(("compile", "eager"), ("dali", "synthetic")), strict=True
         )
     ]
     assert "4 rows." in out

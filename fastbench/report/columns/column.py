@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
-from fastbench.records.differences import device_name
+from fastbench.records.facts import FILE, MACHINE, RUN, device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import find_contradictions
@@ -56,12 +56,9 @@ FAIL: Final = "FAIL"
 Value: TypeAlias = "str | int | float | None"
 Bounds: TypeAlias = "tuple[float, float] | None"
 
-RUN: Final = "what was run"
 SPEED: Final = "speed"
 PREDICTIONS: Final = "predictions"
 COST: Final = "what it took"
-MACHINE: Final = "machine and software"
-FILE: Final = "record"
 
 _FACTORS: Final = {
     ("share", "%"): 1e2,
@@ -239,8 +236,3 @@ class Row:
     def device(self) -> str | None:
         """The name of the GPU that the model ran on, or of the CPU where it ran there."""
         return device_name(self.record)
-
-    def package(self, *names: str) -> str | None:
-        """The version of the first of these packages that was installed."""
-        packages = self.record.environment.get("packages", {})
-        return next((packages[name] for name in names if packages.get(name)), None)

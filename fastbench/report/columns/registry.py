@@ -1,8 +1,8 @@
 """What can a report show of a record? The registry of columns, by name; and named sets of them.
 
 `column.py` says what a column is. To add one, write one entry in `speed.py` (speed and what it
-took), `accuracy.py` (predictions) or `identity.py` (what was run, and where): the help, the legend,
-every format, `--sort` and `--by` have it then.
+took) or `accuracy.py` (predictions), or a fact in `records/facts.py` (what was run, and where): the
+help, the legend, every format, `--sort` and `--by` have it then.
 """
 
 from __future__ import annotations

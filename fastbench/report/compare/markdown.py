@@ -11,11 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.units import counted
+from fastbench.core.units import counted, format_value
 from fastbench.report.compare.pair_comparison import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.pair_screen import (
     figure_cells,
-    format_value,
     pair_notes,
     shown_figures,
 )

@@ -10,9 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.stats import MIN_SAMPLES
-from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points
-from fastbench.records.differences import device_name
+from fastbench.core.units import (
+    NOT_AVAILABLE,
+    format_percent,
+    format_points,
+    format_value,
+)
+from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
+from fastbench.records.naming import FIRST_LOOK, full_name
 from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
 from fastbench.report.compare.worsening import find_worsening, median_hits
 from fastbench.report.formats.terminal import hanging, paragraphs
@@ -25,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "figure_cells",
-    "format_value",
-    "head",
     "pair_notes",
     "render",
     "shown_figures",
@@ -75,16 +79,8 @@ def head(names: Sequence[str], about: Sequence[str], between: str) -> Table:
 
 
 def _about(runs: Sequence[Record]) -> str:
-    record = runs[0]
-    machine, cores = device_name(record) or NOT_AVAILABLE, record.environment.get("num_cores")
-    if record.device == "cpu" and cores:
-        machine += f", {cores} cores"
-    compiled = ", compiled" if record.compile_mode else ""
     repeats = f" · {len(runs)} runs" if len(runs) > 1 else ""
-    return (
-        f"{record.model}, {record.loader}, {record.dtype}{compiled}, batch {record.batch_size} · "
-        f"{machine} · {record.created[:16].replace('T', ' ')}{repeats}"
-    )
+    return f"{full_name(runs[0])} · {FACTS['date'].text(runs[0])}{repeats}"
 
 
 def table_of_differences(
@@ -105,19 +101,6 @@ def table_of_differences(
 
 def _differences(title: str, differences: Sequence[Difference], style: str = "") -> Table:
     return table_of_differences(title, [(x.name, x.a, x.b) for x in differences], style)
-
-
-def format_value(value: Any) -> str:
-    """Anything that a record holds, in words."""
-    if value is None:
-        return NOT_AVAILABLE
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(format_value, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _figures(comparison: PairComparison, width: int) -> Table:
@@ -224,7 +207,7 @@ def _doubts(comparison: PairComparison) -> list[str]:
     for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):
         for record in runs:
             if record.config.get("quick"):
-                notes[f"{letter} was measured with --quick: a first look, not a result."] = None
+                notes[f"{letter}: {FIRST_LOOK}"] = None
             for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
     return list(notes)

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
-from fastbench.records.differences import PREPROCESS, device_name, must_be_alike
+from fastbench.core.units import list_some
+from fastbench.records.facts import FACTS, PREPROCESS
+from fastbench.records.naming import CONFIGURATION
 from fastbench.records.store import build_record, other_kind, read_json
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Lone", "Pair", "PairedSets", "Run", "configuration", "pair_up"]
 
-_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", "device")
-_MACHINE: Final = "machine"
+_MACHINE: Final = "device"
+_KIND: Final = "kind of device"
+_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", _KIND)
+_SET_UP: Final = (*CONFIGURATION, "threads", "images", *PREPROCESS, "reference")
 _NAMED: Final = 3
-_KNOBS: Final = {"resize": "fast", "among": "all", "quick": False}
-"""Knobs that decide what is measured, and what versions without them did."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,7 @@ class Lone:
     @property
     def nearest(self) -> str:
         """How far the nearest one is, in words."""
-        named, rest = self.differs_in[:_NAMED], len(self.differs_in) - _NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        return f"the nearest differs in {', '.join(named)}{more}"
+        return f"the nearest differs in {list_some(self.differs_in, _NAMED)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,33 +130,10 @@ def pair_up(a: Path, b: Path) -> PairedSets:
 
 
 def configuration(record: Record) -> dict[str, Any]:
-    """What makes a record a repeat of another, by name; the last is the machine."""
-    alike = must_be_alike(record)
-    return {
-        "model": record.model,
-        "weights": record.weights,
-        "loader": record.loader,
-        "dtype": record.dtype,
-        "batch size": record.batch_size,
-        "compile": record.compile_mode,
-        "device": record.device.partition(":")[0],
-        "threads": record.num_threads,
-        "image set": alike["image set"] or record.data.get("num_samples"),
-        "page cache": alike["page cache"],
-        **{name: record.config.get(name, default) for name, default in _KNOBS.items()},
-        "loader options": _loader_options(record),
-        "preprocessing": {
-            name: value for name, value in alike.items() if name.startswith(PREPROCESS)
-        },
-        "reference": alike["reference"],
-        _MACHINE: device_name(record) or record.environment.get("cpu"),
-    }
-
-
-def _loader_options(record: Record) -> list[str]:
-    """`--loader-option` as far as it is for this record's loader."""
-    given = record.config.get("loader_option", [])
-    return sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == record.loader)
+    """What makes a record a repeat of another, by name."""
+    facts = (FACTS[name] for name in _SET_UP)
+    kind = record.device.partition(":")[0]
+    return {**{fact.heading: fact.of(record) for fact in facts}, _KIND: kind}
 
 
 def _read(path: Path) -> list[Run]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.errors import RecordError
 from fastbench.core.stats import geometric_mean_interval
 from fastbench.core.units import counted
-from fastbench.records.differences import PREPROCESS, Difference, facts_of_environment
+from fastbench.records import naming
+from fastbench.records.differences import Difference, facts_of_environment
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
     FASTER,
@@ -37,18 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fastbench.records.record import Record
-    from fastbench.report.compare.pairing import Lone, Pair, PairedSets, Run
+    from fastbench.report.compare.pairing import Lone, Pair, PairedSets
 
-__all__ = ["ComparedPair", "SetComparison", "SharedDifference", "compare_sets", "in_words"]
+__all__ = ["ComparedPair", "SetComparison", "SharedDifference", "compare_sets"]
 
-_ALWAYS_NAMED: Final = (
-    *("model", "loader", "dtype", "batch size", "compile", "device", "threads"),
-    *("page cache", "resize", "quick", "machine"),
-)
-"""Things of a configuration that are named wherever rows differ in them; the others only where
-rows could not be told apart else: the weights are others with every model."""
-
-_CALLED: Final = ("model", "loader")
 _MANY_VALUES: Final = 3
 
 
@@ -195,13 +188,8 @@ def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
 
     Raises `RecordError` for a record whose figures cannot be.
     """
-    names = _telling([pair.a[0].configuration for pair in found.pairs])
-    every = [side[0].configuration for pair in found.pairs for side in (pair.a, pair.b)]
-    common = [
-        name
-        for name in (*_ALWAYS_NAMED, "image set")
-        if name not in names and len({repr(each[name]) for each in every}) == 1
-    ]
+    labels = naming.names([pair.a[0].record for pair in found.pairs])
+    every = [side[0].record for pair in found.pairs for side in (pair.a, pair.b)]
     return SetComparison(
         name_a=name_a,
         name_b=name_b,
@@ -209,20 +197,14 @@ def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
             ComparedPair(
                 pair=pair,
                 comparison=_compare(pair),
-                label=in_words(pair.a[0], names) or in_words(pair.a[0], _CALLED),
+                label=" · ".join(label),
             )
-            for pair in found.pairs
+            for pair, label in zip(found.pairs, labels, strict=True)
         ],
         only_a=found.only_a,
         only_b=found.only_b,
-        shared=[word for name in common if (word := _word(name, every[0][name]))],
+        shared=naming.shared(every, (*naming.CALLED, "threads", "images")),
     )
-
-
-def in_words(run: Run, names: Iterable[str] = _ALWAYS_NAMED[:6]) -> str:
-    """A configuration, or some things of it: `resnet50 · dali · float16 · batch 256`."""
-    words = (_word(name, run.configuration[name]) for name in names)
-    return " · ".join(word for word in words if word)
 
 
 def _compare(pair: Pair) -> PairComparison:
@@ -236,53 +218,6 @@ def _compare(pair: Pair) -> PairComparison:
             f"({error}). Measure again."
         ) from error
     return comparison
-
-
-def _telling(configurations: Sequence[dict[str, Any]]) -> list[str]:
-    """The names of what tells the configurations apart, in their order."""
-
-    def num_kinds(names: Iterable[str]) -> int:
-        return len({repr([each[name] for name in names]) for each in configurations})
-
-    every = list(configurations[0])
-    names = [name for name in _ALWAYS_NAMED if num_kinds([name]) > 1]
-    for name in every:
-        if name not in names and num_kinds([*names, name]) > num_kinds(names):
-            names.append(name)
-    return sorted(names, key=every.index) or list(_CALLED)
-
-
-def _word(name: str, value: Any) -> str:
-    """One thing of a configuration, in words; nothing for what goes without saying."""
-    match name:
-        case "batch size":
-            return f"batch {value}"
-        case "compile":
-            return {None: "eager", "default": "compiled"}.get(value, f"compiled {value}")
-        case "threads":
-            return counted(value, "thread")
-        case "page cache":
-            return "" if value in (None, "warm") else f"{value} page cache"
-        case "resize":
-            return "" if value == "fast" else f"resize {value}"
-        case "among":
-            return "" if value == "all" else f"among {value}"
-        case "quick":
-            return "quick" if value else ""
-        case "loader options":
-            return ", ".join(value)
-        case "preprocessing":
-            return ", ".join(
-                f"{name} {value[PREPROCESS + name]}"
-                for name in ("resize", "crop")
-                if PREPROCESS + name in value
-            )
-        case "reference":
-            return f"reference {value}"
-        case "image set":
-            return f"{value:,} images" if isinstance(value, int) else str(value or "")
-        case _:
-            return "" if value is None else str(value)
 
 
 def _order(configuration: dict[str, Any]) -> list[tuple[int, float, str]]:

@@ -19,6 +19,7 @@ from fastbench.core.units import (
     format_points,
     format_quantity,
 )
+from fastbench.records.naming import full_name
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
     FASTER,
@@ -30,14 +31,18 @@ from fastbench.report.compare.pair_comparison import (
     format_ratio,
 )
 from fastbench.report.compare.pair_screen import head, table_of_differences
-from fastbench.report.compare.set_comparison import SetComparison, SharedDifference, in_words
+from fastbench.report.compare.set_comparison import SetComparison, SharedDifference
 from fastbench.report.formats.terminal import paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fastbench.report.compare.pairing import Lone
-    from fastbench.report.compare.set_comparison import ComparedPair
+    from fastbench.report.compare.set_comparison import (
+        ComparedPair,
+        SetComparison,
+        SharedDifference,
+    )
 
 __all__ = [
     "COLUMNS",
@@ -215,7 +220,7 @@ def alarms(rows: Sequence[ComparedPair]) -> list[str]:
 
 def lone_in_words(lone: Lone) -> str:
     """A configuration without a partner: what it is, its files, and how far the nearest is."""
-    return f"{in_words(lone.runs[0])} ({lone.files}); {lone.nearest}."
+    return f"{full_name(lone.runs[0].record)} ({lone.files}); {lone.nearest}."
 
 
 def set_notes(found: SetComparison, columns: Sequence[str]) -> list[str]:

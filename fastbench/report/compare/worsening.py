@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
+from fastbench.records.facts import FACTS
 from fastbench.records.gates import MCNEMAR_P, failures_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from fastbench.report.compare.pair_comparison import PairComparison
 
 __all__ = ["find_worsening", "is_scored", "median_hits"]
+
+_OF_IMAGES: Final = tuple(FACTS[name].heading for name in ("images", "digest"))
 
 
 def find_worsening(comparison: PairComparison) -> list[str]:
@@ -60,7 +63,7 @@ def is_scored(comparison: PairComparison) -> bool:
 
 
 def _same_images(comparison: PairComparison, num_a: int, num_b: int) -> bool:
-    differ = any(difference.name == "image set" for difference in comparison.unlike)
+    differ = any(x.name in _OF_IMAGES for x in comparison.unlike)
     return num_a == num_b and not differ
 
 

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.options import field_of
+from fastbench.records.facts import compilation
+from fastbench.records.naming import FIRST_LOOK
 from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
@@ -59,12 +61,12 @@ def render(record: AbRecord) -> RenderableType:
     return Group(
         Text(
             f"{record.data['num_samples']:,} JPEGs · {record.device}, {record.dtype}, "
-            f"batch {record.batch_size}, {record.compile_mode or 'eager'}; windows in turn "
+            f"batch {record.batch_size}, {compilation(record.compile_mode)}; windows in turn "
             f"(A B B A)",
             style="bold",
         ),
         Padding(sides, (0, 0, 0, 2)),
         *flags,
         Padding(Text(f"{verdict}.", style="bold"), (0, 0, 0, 2)),
-        *([Text("Measured with --quick: a first look, not a result.")] if quick else []),
+        *([Text(FIRST_LOOK)] if quick else []),
     )

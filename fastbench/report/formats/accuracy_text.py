@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import OutputError
 from fastbench.core.units import format_percent, format_points, format_rate
+from fastbench.records import naming
+from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.formats.terminal import hanging
-from fastbench.report.plots.record_in_words import is_on_gpu, machine
 from fastbench.report.plots.registry import draw
 from fastbench.report.plots.style import encode
 
@@ -49,7 +50,8 @@ def summary(records: Sequence[Record]) -> str:
     lines += _entry("date", _dates(records))
     for command in dict.fromkeys(record.command for record in records):
         lines += _entry("command", command)
-    for record, row, names in zip(records, facts, _names(records), strict=True):
+    called = naming.names(records, always=("model",))
+    for record, row, names in zip(records, facts, called, strict=True):
         title = textwrap.wrap(" · ".join(names), _WIDTH)
         lines += ["", *title, "─" * _WIDTH, *_entry("weights", record.weights)]
         for name in varying:
@@ -98,36 +100,14 @@ def _mapped_errors(folder: Path) -> Iterator[None]:
 
 def _facts(record: Record) -> dict[str, str]:
     """The conditions of a record that its neighbours may share, in words."""
-    data, environment = record.data, record.environment
-    num_classes = data.get("num_classes")
-    gpu = [machine(record)] if is_on_gpu(record) else []
-    cpu = f"{environment['cpu'] or 'unknown CPU'}, {environment['num_cores']} cores"
-    compiled = f"torch.compile {record.compile_mode}" if record.compile_mode else "eager"
+    machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
+    conditions = [FACTS[name].text(record) for name in ("dtype", "batch", "compile")]
     return {
-        "data": ", ".join(
-            [
-                str(data.get("root", "unknown folder")),
-                f"{data['num_samples']:,} JPEGs",
-                *([f"{num_classes:,} classes"] if num_classes else []),
-            ]
-        ),
-        "machine": ", ".join([*gpu, cpu]),
-        "conditions": f"{record.device}, {record.dtype}, batch {record.batch_size}, {compiled}",
+        "data": ", ".join([str(record.data.get("root", "unknown folder")), *images_of(record)]),
+        "machine": ", ".join(dict.fromkeys(filter(None, machine))),
+        "conditions": ", ".join([record.device, *conditions]),
         "loader": record.loader,
     }
-
-
-def _names(records: Sequence[Record]) -> list[list[str]]:
-    """What each record is called among the others: its model, and what else tells it apart."""
-    names = [[record.model] for record in records]
-    for field in ("loader", "dtype", "compile_mode"):
-        values = [getattr(record, field) or "eager" for record in records]
-        if len(set(values)) > 1:
-            names = [[*name, value] for name, value in zip(names, values, strict=True)]
-    # Weights differ between models anyhow: they count where one model has several.
-    if len({(r.model, r.weights) for r in records}) > len({r.model for r in records}):
-        names = [[*name, r.weights] for name, r in zip(names, records, strict=True)]
-    return names
 
 
 def _dates(records: Sequence[Record]) -> str:
@@ -226,5 +206,5 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
             "Δ: measured less published, in percentage points."
         )
     if any(record.config.get("quick") for record in records):
-        notes.append("Measured with --quick: a first look, not a result.")
+        notes.append(naming.FIRST_LOOK)
     return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]

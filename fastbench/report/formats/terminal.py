@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from fastbench.report.columns.column import INVALID, OK
+from fastbench.report.sheet.footnotes import SUPERSCRIPTS
 from fastbench.report.sheet.sheet import BEST
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _NARROWEST: Final = 12
 _GAPS: Final = (2, 1)
 _HEADING: Final = 2
 """Lines of a heading where there is room."""
-_SUPERSCRIPTS: Final = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
 
 _BLANKS: Final = r"[ \t\n\r\f\v]+"
 """Not the one that keeps `95 %` on one line."""
@@ -71,7 +71,7 @@ def render(sheet: Sheet, width: int) -> list[Text]:
         lines += [Text(), *_table(sheet, block, width)]
     below = [
         *(
-            (note.mark.translate(_SUPERSCRIPTS), note.text + ".", "yellow")
+            (note.mark.translate(SUPERSCRIPTS), note.text + ".", "yellow")
             for note in sheet.footnotes
         ),
         *(("!", text, "red") for text in sheet.remarks if _is_grave(text)),
@@ -192,7 +192,7 @@ def _widened(title: str, stack: _Stack) -> _Stack:
 
 
 def _marks(line: Line) -> str:
-    marks = "".join(note.mark.translate(_SUPERSCRIPTS) for note in line.footnotes)
+    marks = "".join(note.mark.translate(SUPERSCRIPTS) for note in line.footnotes)
     return f" {marks}" if marks else ""
 
 

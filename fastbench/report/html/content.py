@@ -16,11 +16,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
+from fastbench.records import naming
 from fastbench.records.advice import NAMES, advise, advise_all
+from fastbench.records.facts import OF_OPTIONS
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
-from fastbench.report.sheet.footnotes import facts, is_comparable, usual, why_not_comparable
+from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
 from fastbench.report.sheet.sheet import cell_of
 
@@ -39,10 +41,19 @@ PIPELINE: Final = "pipeline"
 _SPEED: Final = "images/s"
 _FACETS: Final = (
     *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
-    *("images", "page-cache", "bound", "parity", "status", "cpu", "torch", "dali", "driver"),
+    *(
+        "images",
+        "page-cache",
+        *(fact.name for fact in OF_OPTIONS),
+        "bound",
+        "parity",
+        "status",
+        "cpu",
+        "torch",
+        "dali",
+        "driver",
+    ),
 )
-_ELSE: Final = ("threads", "page-cache", "decoder", "images", "digest")
-"""What rows are called by as well where they could not be told apart else."""
 _CHOICES: Final = range(2, 61)
 """How many values a facet may have to choose from."""
 
@@ -55,7 +66,8 @@ def describe(sheet: Sheet) -> dict[str, Any]:
     rows = [line.row for line in sheet.lines]
     parts = [_read(row) for row in rows]
     cells = [its_cells for its_cells, _ in parts]
-    every = [facts(row) for row in rows]
+    every = [facts(row.record, row.version) for row in rows]
+    called = naming.names([row.record for row in rows], always=("model", "loader"))
     common = usual(every)
     return {
         "columns": _columns(rows, cells),
@@ -63,15 +75,13 @@ def describe(sheet: Sheet) -> dict[str, Any]:
         "facets": [name for name in _FACETS if _num_values(name, rows) in _CHOICES],
         "rows": [
             {
-                "title": title,
+                "title": " · ".join(name),
                 **about,
-                "isRanked": _is_ranked(line, its, common),
+                "isRanked": line.row.status == OK and not why_not_comparable(its, common),
                 "unranked": _why_unranked(line, its, common),
                 "marks": [note.mark for note in line.footnotes],
             }
-            for title, (_, about), line, its in zip(
-                _titles(rows), parts, sheet.lines, every, strict=True
-            )
+            for name, (_, about), line, its in zip(called, parts, sheet.lines, every, strict=True)
         ],
         "advice": [{"row": number, **_doubt(advice)} for number, advice in _first_doubts(rows)],
         "footnotes": [{"mark": note.mark, "text": note.text} for note in sheet.footnotes],
@@ -95,7 +105,7 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
 
 
 def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
-    return line.row.status == OK and is_comparable(its, common)
+    return line.row.status == OK and not why_not_comparable(its, common)
 
 
 def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> list[str]:
@@ -106,10 +116,6 @@ def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> li
 
 def _num_values(name: str, rows: Sequence[Row]) -> int:
     return len({row.value(COLUMNS[name]) for row in rows})
-
-
-def _num_kinds(names: Sequence[str], rows: Sequence[Row]) -> int:
-    return len({tuple(row.value(COLUMNS[name]) for name in names) for row in rows})
 
 
 def _first_doubts(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
@@ -124,25 +130,6 @@ def _first_doubts(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
 
 def _doubt(advice: Advice) -> dict[str, str]:
     return {"name": advice.name, "doubt": advice.doubt, "remedy": advice.remedy}
-
-
-def _titles(rows: Sequence[Row]) -> list[str]:
-    """What each row is called: model, loader, and what else of the configuration differs."""
-    names = [
-        name for name in CONFIGURATION if name in ("model", "loader") or _num_values(name, rows) > 1
-    ]
-    for name in _ELSE:
-        if _num_kinds([*names, name], rows) > _num_kinds(names, rows):
-            names.append(name)
-    columns = [COLUMNS[name] for name in names]
-    return [
-        " · ".join(
-            words
-            for column in columns
-            if (value := row.value(column)) is not None and (words := column.words(value))
-        )
-        for row in rows
-    ]
 
 
 def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import NOT_AVAILABLE, counted, format_bytes
-from fastbench.records.differences import short_commit
+from fastbench.core.units import (
+    counted,
+    format_value,
+)
+from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS, images_of
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 
 if TYPE_CHECKING:
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["panel_of"]
 
-_DIGEST_DIGITS: Final = 10
+_HARDWARE: Final = ("cpu", "cores", "memory", "os", "power-limit")
 
 
 def panel_of(row: Row) -> list[tuple[str, str]]:
@@ -26,8 +29,8 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
         ("configuration", _configuration(row)),
         ("loader", _settings(row.record)),
         ("images", _images(row.record)),
-        ("machine", _machine(row)),
-        ("software", _software(row)),
+        ("machine", _machine(row.record)),
+        ("software", _software(row.record)),
         ("measured", f"{row.record.created}, {row.record.command}"),
         ("file", str(row.path)),
     ]
@@ -35,20 +38,16 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
 
 
 def _configuration(row: Row) -> str:
-    record, size = row.record, size_of_model(row)
-    resized = _listed(record.preprocess)
-    parts = [
-        f"{record.model} ({record.weights})",
-        *([size] if size else []),
-        record.device,
-        record.dtype,
-        f"batch {record.batch_size}",
-        f"compile={record.compile_mode}" if record.compile_mode else "eager",
-        counted(record.num_threads, "thread"),
-        *([f"preprocessing: {resized}"] if resized else []),
-        *(["--quick"] if record.config.get("quick") else []),
+    names = [
+        *("model", "weights", "dtype", "batch", "compile", "threads"),
+        *(*PREPROCESS, *(fact.name for fact in OF_OPTIONS)),
     ]
-    return ", ".join(parts)
+    size = size_of_model(row)
+    return ", ".join(filter(None, (_in_words(row.record, *names), size)))
+
+
+def _in_words(record: Record, *names: str) -> str:
+    return ", ".join(filter(None, (FACTS[name].text(record) for name in names)))
 
 
 def _settings(record: Record) -> str:
@@ -58,54 +57,27 @@ def _settings(record: Record) -> str:
 
 def _images(record: Record) -> str:
     data = record.data
-    parts = [counted(data["num_samples"], "JPEG")]
-    if num_bytes := data.get("num_bytes"):
-        parts.append(f"{format_bytes(num_bytes / data['num_samples'])} each")
-    if classes := data.get("num_classes"):
-        parts.append("1 class" if classes == 1 else f"{classes:,} classes")
-    if digest := data.get("digest"):
-        parts.append(f"digest {digest[:_DIGEST_DIGITS]}")
-    if state := data.get("page_cache"):
-        parts.append(f"page cache {state}")
+    parts = [*images_of(record), _in_words(record, "digest", "page-cache")]
     if skipped := data.get("skipped"):
         parts.append(f"{len(skipped):,} skipped")
-    return ", ".join([*parts, *filter(None, [data.get("root")])])
+    return ", ".join(filter(None, [*parts, data.get("root")]))
 
 
-def _machine(row: Row) -> str:
-    environment = row.record.environment
-    memory, cores = environment.get("memory_bytes"), environment.get("num_cores")
-    parts = [
-        row.device if row.record.device != "cpu" else None,
-        environment.get("cpu"),
-        counted(cores, "core") if cores else None,
-        format_bytes(memory) if memory else None,
-        environment.get("os"),
-    ]
-    return ", ".join(filter(None, parts))
+def _machine(record: Record) -> str:
+    names = _HARDWARE if record.device == "cpu" else ("device", *_HARDWARE)
+    return _in_words(record, *names)
 
 
-def _software(row: Row) -> str:
-    environment = row.record.environment
-    versions = {
-        **environment.get("packages", {}),
-        "driver": environment.get("driver"),
-        "CUDA": environment.get("cuda"),
-        "Python": environment.get("python"),
-        "commit": short_commit(row.record),
-    }
-    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-
-
-def _listed(settings: dict[str, Any]) -> str:
+def _software(record: Record) -> str:
+    facts = (name for name, fact in FACTS.items() if fact.topic == MACHINE)
+    others = record.environment.get("packages", {}).items()
     return ", ".join(
-        f"{name.replace('_', ' ')} {_worded(value)}" for name, value in settings.items()
+        [
+            _in_words(record, *(name for name in facts if name not in _HARDWARE)),
+            *(f"{name} {version}" for name, version in others if version and name not in PACKAGES),
+        ]
     )
 
 
-def _worded(value: Any) -> str:
-    if value is None:
-        return NOT_AVAILABLE
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_worded, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _listed(settings: dict[str, Any]) -> str:
+    return format_value(settings) if settings else ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.records import naming
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import row_names, style
-from fastbench.report.plots.caption import caption_of
+from fastbench.report.plots import style
+from fastbench.report.plots.caption import brief_names, caption_of, list_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def figure(records: Sequence[Record]) -> Figure:
     made = style.new_figure(width, 0.5 + 3.5 * num_rows)
     rows = made.subplots(num_rows, 1, squeeze=False)[:, 0]
     said = caption_of(scored)
-    names = row_names.names(scored, always=("model",))
+    names = naming.names(scored, always=("model",))
     for i, axes in enumerate(rows):
         part = slice(i * per_row, (i + 1) * per_row)
         _draw_axes(axes, names[part], [*map(_after, scored, said.marks)][part])
@@ -157,17 +158,16 @@ def _num_scored(scored: Sequence[Record]) -> str:
 
 def _left_out(records: Sequence[Record], scored: Sequence[Record]) -> list[str]:
     """Who has no bars, and whose do not count."""
-    names = [" ".join(name) for name in row_names.names(records, always=("model",), without="data")]
-    pairs = list(zip(names, records, strict=True))
+    pairs = list(zip(brief_names(records), records, strict=True))
     notes = []
     if missing := [name for name, record in pairs if record.accuracy is None]:
-        notes.append(f"Without accuracy: {row_names.list_names(missing)}.")
+        notes.append(f"Without accuracy: {list_names(missing)}.")
     if invalid := [
         name for name, record in pairs if record.accuracy and find_contradictions(record)
     ]:
-        notes.append(f"INVALID: {row_names.list_names(invalid)}.")
+        notes.append(f"INVALID: {list_names(invalid)}.")
     if failing := [name for name, record in pairs if record.accuracy and failures_of(record)]:
-        notes.append(f"Fails a gate of parity or accuracy: {row_names.list_names(failing)}.")
+        notes.append(f"Fails a gate of parity or accuracy: {list_names(failing)}.")
     num_scored = sum(record.accuracy is not None for record in records)
     if num_scored > len(scored):
         notes.append(f"The first {len(scored):,} of {num_scored:,} rows.")

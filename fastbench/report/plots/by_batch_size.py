@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import percentile
+from fastbench.records import naming
+from fastbench.records.facts import FACTS
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import row_names, style
-from fastbench.report.plots.caption import caption_of
-from fastbench.report.plots.record_in_words import threads
+from fastbench.report.plots import style
+from fastbench.report.plots.caption import caption_of, valid_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ class _Panel:
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Two panels, or the one that has several batch sizes. Raises `NothingToShowError`."""
-    valid, invalid = row_names.valid_records(records)
+    valid, invalid = valid_records(records)
     series, num_earlier = _series(valid)
     several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
     shown = several[:_MOST_SERIES]
@@ -100,18 +101,19 @@ def _have_own_threads(records: Sequence[Record]) -> bool:
 def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     """The configurations, and how many records a later one of the same batch size replaces."""
     found: dict[tuple[object, ...], _Series] = {}
-    names = row_names.parts(records, without=("batch",))
+    telling = [name for name in naming.varying(records) if name != "batch"]
+    names = [naming.parts(record, telling) for record in records]
     if _have_own_threads(records):
         for record, name in zip(records, names, strict=True):
-            name.append(threads(record))
+            name.append(FACTS["threads"].text(record))
     latest: dict[tuple[object, ...], Record] = {}
     for record in sorted(records, key=lambda record: record.created):
-        latest[*row_names.configuration_key(record), record.num_threads] = record
+        latest[*naming.configuration_key(record), record.num_threads] = record
     kept = {id(record) for record in latest.values()}
     for record, name in zip(records, names, strict=True):
         if id(record) not in kept:
             continue
-        key = (*row_names.configuration_key(record, ("batch",)), record.num_threads)
+        key = (*naming.configuration_key(record, ("batch",)), record.num_threads)
         series = found.setdefault(key, _Series(" · ".join(name) or record.model))
         series.records.append(record)
         series.rates[record.batch_size] = record.throughput.rates

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from fastbench.records import naming
+from fastbench.records.facts import device_name
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import bars, row_names, style
-from fastbench.report.plots.record_in_words import is_on_gpu, machine
+from fastbench.report.plots import bars, style
+from fastbench.report.plots.caption import valid_records
 from fastbench.report.plots.row_layout import add_columns, figures, group_rows, lay_out
 
 if TYPE_CHECKING:
@@ -32,19 +34,19 @@ _HEIGHT: Final = 0.24
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by GPU, in groups by configuration. Raises `NothingToShowError`."""
-    valid, invalid = row_names.valid_records(records)
-    on_gpu = [record for record in valid if is_on_gpu(record)]
+    valid, invalid = valid_records(records)
+    on_gpu = [record for record in valid if record.device != "cpu" and device_name(record)]
     if not on_gpu:
         raise style.NothingToShowError("No valid row ran on a GPU. Measure on one.")
-    machines: dict[tuple[str, ...], set[str]] = {}
+    machines: dict[tuple[object, ...], set[str | None]] = {}
     for record in on_gpu:
-        machines.setdefault(_key(record), set()).add(machine(record))
+        machines.setdefault(_key(record), set()).add(device_name(record))
     shared = [record for record in on_gpu if len(machines[_key(record)]) > 1]
     if not shared:
         raise style.NothingToShowError(
             "No configuration was measured on two GPUs. Run the same command on another one."
         )
-    grouped = group_rows(shared, "machine", lambda record: record.throughput.images_per_s)
+    grouped = group_rows(shared, "device", lambda record: record.throughput.images_per_s)
     rows = lay_out(grouped.groups, width=_WIDTH, row_height=0.36)
     (axes,) = rows.panels
     for y, record in zip(rows.ys, grouped.records, strict=True):
@@ -65,12 +67,12 @@ def figure(records: Sequence[Record]) -> Figure:
     return rows.figure
 
 
-def _key(record: Record) -> tuple[str, ...]:
-    return row_names.configuration_key(record, ("machine",))
+def _key(record: Record) -> tuple[object, ...]:
+    return naming.configuration_key(record, ("device",))
 
 
 def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
-    slowest: dict[tuple[str, ...], float] = {}
+    slowest: dict[tuple[object, ...], float] = {}
     for record in records:
         rate = record.throughput.images_per_s
         slowest[_key(record)] = min(rate, slowest.get(_key(record), rate))

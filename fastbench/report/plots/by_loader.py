@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import format_rate
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import bars, row_names, style
+from fastbench.report.plots import bars, style
+from fastbench.report.plots.caption import valid_records
 from fastbench.report.plots.row_layout import add_columns, figures, group_rows, lay_out
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _ALONE: Final[dict[str, dict[str, Any]]] = {
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by loader, in groups by what else differs. Raises `NothingToShowError`."""
-    valid, invalid = row_names.valid_records(records)
+    valid, invalid = valid_records(records)
     if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
     grouped = group_rows(valid, "loader", lambda record: record.throughput.images_per_s)

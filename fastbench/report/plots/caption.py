@@ -1,41 +1,31 @@
-"""What do the rows of a plot share, and which row stands apart? The words below a picture.
+"""What do the rows of a plot share, which row stands apart, which are left out? Words below it.
 
-What all rows share stands in the caption. Anything else that differs and is not in the rows' names
-(threads, versions, driver; other images or a cold page cache in a few rows) is a footnote, marked
-at the row: unlike rows are never mixed silently.
-
-What it does not know: what a record of an old version did not keep; that differs from nothing.
+As below a table (see `sheet/footnotes.py`): what differs and is not in the rows' names is a
+footnote, marked at the row.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.report.plots.record_in_words import (
-    HOW,
-    NAMING,
-    RATHER_NOTED,
-    SOFTWARE,
-    UNSAID,
-    image_set,
-    images,
-    preprocess,
-)
-from fastbench.report.plots.row_names import varying
+from fastbench.core.units import list_some
+from fastbench.records import naming
+from fastbench.records.facts import FACTS, PREPROCESS, folder_of
+from fastbench.records.validity import find_contradictions
+from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes, what_is_common
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from fastbench.records.record import Record
-    from fastbench.report.plots.record_in_words import Reader
 
-__all__ = ["Caption", "caption_of"]
+__all__ = ["Caption", "brief_names", "caption_of", "list_names", "valid_records"]
 
-_MARKS: Final = "¹²³⁴⁵⁶⁷⁸⁹"
-_MOST_VALUES: Final = 4
-_OWN_PREPROCESS: Final = "each model's own resize and crop"
+_MOST_NAMED: Final = 3
+_NAME_CHARS: Final = 60
+
+_SHOWN_OF_INPUT: Final = ("preprocess-resize", "preprocess-crop", "preprocess-interpolation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,97 +40,50 @@ class Caption:
 def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> Caption:
     """What all rows share, and what the few do not that rows are not told apart by.
 
-    `without` are fields that stand elsewhere in the plot.
+    `without` are facts that stand elsewhere in the plot.
     """
-    telling = [*varying(records), *without]
-    first = records[0]
-    noted = {name: read for name, read in RATHER_NOTED.items() if name not in telling}
-    noted |= HOW | SOFTWARE
-    how = {
-        name: read
-        for name, read in noted.items()
-        if name not in without and _differs(records, read)
-    }
-    own_preprocess = "preprocess" in how and not _differs_within(records, preprocess)
-    if own_preprocess:
-        del how["preprocess"]
-
-    def shared(*fields: str) -> str:
-        readers = NAMING | HOW | SOFTWARE
-        found = [_known(records, readers[x]) for x in fields if x not in telling and x not in how]
-        return ", ".join(text for text in found if text not in UNSAID)
-
-    model = first.model if first.weights == "embedded" else f"{first.model} ({first.weights})"
+    told = {*naming.varying(records), *without}
+    notes, of_rows = make_footnotes([facts(record) for record in records], told)
+    folders = list(dict.fromkeys(filter(None, map(folder_of, records))))
     texts = [
-        shared("machine", "host", "power limit"),
-        "" if "data" in telling else images(_usual(records)),
-        shared("cache", "among"),
-        "" if {"model", "weights"} & {*telling} else model,
-        shared("loader", "dtype", "batch", "compile", "threads"),
-        _OWN_PREPROCESS if own_preprocess else shared("preprocess"),
-        shared("resize", "quick"),
-        shared(*SOFTWARE),
-        _dates(records),
+        *(folders if len(folders) == 1 else []),
+        *what_is_common(records, told),
+        ", ".join(_input(records)),
     ]
-    footnotes, marks = _footnotes(records, how)
     return Caption(
-        shared=" · ".join(text for text in texts if text), footnotes=footnotes, marks=marks
+        shared=" · ".join(filter(None, texts)),
+        footnotes=[f"{note.mark.translate(SUPERSCRIPTS)} {note.text}." for note in notes],
+        marks=["".join(n.mark.translate(SUPERSCRIPTS) for n in its) for its in of_rows],
     )
 
 
-def _usual(records: Sequence[Record]) -> Record:
-    """The first of the rows with the images that most have."""
-    most = Counter(map(image_set, records)).most_common(1)[0][0]
-    return next(record for record in records if image_set(record) == most)
+def _input(records: Sequence[Record]) -> list[str]:
+    """How images were resized and cropped; weights bring their own."""
+    if all(len({FACTS[name].of(r) for r in records} - {None}) < 2 for name in PREPROCESS):
+        return naming.shared(records, _SHOWN_OF_INPUT)
+    if any(naming.differs(records, FACTS[name]) for name in PREPROCESS):
+        return []
+    return ["each model's own resize and crop"]
 
 
-def _differs(records: Sequence[Record], read: Reader) -> bool:
-    return len({read(record) for record in records} - {""}) > 1
+def brief_names(records: Sequence[Record]) -> list[str]:
+    """What rows are called in a sentence."""
+    called = naming.names(records, always=("model",), without=("digest",))
+    return [" · ".join(name) for name in called]
 
 
-def _differs_within(records: Sequence[Record], read: Reader) -> bool:
-    """Whether rows of the same model and weights differ."""
-    of_model: dict[tuple[str, str], set[str]] = {}
-    for record in records:
-        of_model.setdefault((record.model, record.weights), set()).add(read(record))
-    return any(len(found - {""}) > 1 for found in of_model.values())
-
-
-def _known(records: Sequence[Record], read: Reader) -> str:
-    return next((text for record in records if (text := read(record))), "")
-
-
-def _dates(records: Sequence[Record]) -> str:
-    days = sorted({record.created[:10] for record in records})
-    return " to ".join(dict.fromkeys((days[0], days[-1])))
-
-
-def _footnotes(records: Sequence[Record], how: dict[str, Reader]) -> tuple[list[str], list[str]]:
-    """A footnote for each way of being unlike the most; in one, unmarked, where there are many."""
-    most = {
-        name: Counter(text for r in records if (text := read(r))).most_common(1)[0][0]
-        for name, read in how.items()
-    }
-    unlike = [
-        tuple(
-            (name, text) for name, read in how.items() if (text := read(r)) not in ("", most[name])
-        )
-        for r in records
+def valid_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The records that are measurements, and a sentence on those that are INVALID, if any."""
+    found = [record for record in records if not find_contradictions(record)]
+    invalid = [
+        name
+        for name, record in zip(brief_names(records), records, strict=True)
+        if find_contradictions(record)
     ]
-    kinds = [kind for kind in dict.fromkeys(unlike) if kind]
-    if len(kinds) > len(_MARKS):
-        values = [list(dict.fromkeys(filter(None, map(read, records)))) for read in how.values()]
-        lines = [f"Rows differ in: {'; '.join(map(_in_short, values))}."]
-        return lines, [""] * len(records)
-    of_kind = dict(zip(kinds, _MARKS, strict=False))
-    lines = [
-        f"{mark} {', '.join(text for _, text in kind)}; "
-        f"unmarked rows: {', '.join(most[name] for name, _ in kind)}."
-        for kind, mark in of_kind.items()
-    ]
-    return lines, [of_kind.get(kind, "") for kind in unlike]
+    return found, [f"Left out as INVALID: {list_names(invalid)}."] if invalid else []
 
 
-def _in_short(values: list[str]) -> str:
-    rest = len(values) - _MOST_VALUES
-    return " / ".join(values[:_MOST_VALUES]) + (f" and {rest} more" if rest > 0 else "")
+def list_names(found: Sequence[str]) -> str:
+    """Some names in a sentence: `a, b, c and 4 more`."""
+    short = [x if len(x) <= _NAME_CHARS else x[: _NAME_CHARS - 1] + "…" for x in found]
+    return list_some(short, _MOST_NAMED)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.stats import MIN_SAMPLES, supported_percentile
 from fastbench.core.units import NOT_AVAILABLE
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import row_names, style
+from fastbench.report.plots import style
+from fastbench.report.plots.caption import valid_records
 from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
 @style.applied
 def figure(records: Sequence[Record]) -> Figure:
     """A strip a row of batch latency, and of step time. Raises `NothingToShowError`."""
-    valid, invalid = row_names.valid_records(records)
+    valid, invalid = valid_records(records)
     if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
     grouped = group_rows(valid, None)

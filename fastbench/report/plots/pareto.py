@@ -15,13 +15,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.records import naming
+from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
-from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import bars, row_names, style
-from fastbench.report.plots.caption import caption_of
-from fastbench.report.plots.record_in_words import image_set, is_among_all
-from fastbench.report.sheet.footnotes import facts, is_comparable, usual
+from fastbench.report.plots import bars, style
+from fastbench.report.plots.caption import caption_of, valid_records
+from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ _MARKER: Final = 7.0  # points
 _LABEL_SIZE: Final = 7.5
 _LABEL_CHARS: Final = 26
 _MOST_LABELS: Final = 60  # of more points, only those on the front have a label
-_SERIES_FIELDS: Final = ("loader", "machine", "compile", "dtype", "batch", "weights", "cache")
+_SERIES_FIELDS: Final = ("loader", "device", "compile", "dtype", "batch", "weights", "page-cache")
 _POINT: Final[dict[str, Any]] = {
     "linestyle": "none",
     "markersize": _MARKER,
@@ -100,29 +100,31 @@ def figure(records: Sequence[Record]) -> Figure:
 
 def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The rows whose top-1 is of the same images, the most there are; a sentence on the others."""
-    valid, notes = row_names.valid_records(records)
+    valid, notes = valid_records(records)
     scored = [record for record in valid if record.accuracy]
     if not scored:
         raise style.NothingToShowError("No valid row has an accuracy. Run with labelled images.")
     if missing := len(valid) - len(scored):
         notes.append(f"Left out, without accuracy: {missing} of {len(records):,} rows.")
-    sets = Counter(map(image_set, scored))
-    most = sets.most_common(1)[0][0]
-    alike = [record for record in scored if image_set(record) == most]
-    if unlike := len(scored) - len(alike):
-        notes.append(f"Left out, of other images: {unlike} of {len(records):,} rows.")
-    most_are = Counter(map(is_among_all, alike)).most_common(1)[0][0]
-    found = [record for record in alike if is_among_all(record) == most_are]
-    if unlike := len(alike) - len(found):
-        notes.append(f"Left out, predicted among other classes: {unlike} of {len(records):,} rows.")
+    found = scored
+    for names, what in (
+        (("digest", "images"), "of other images"),
+        (("among",), "predicted among other classes"),
+    ):
+        kinds = [tuple(FACTS[name].of(record) for name in names) for record in found]
+        most = Counter(kinds).most_common(1)[0][0]
+        alike = [record for record, kind in zip(found, kinds, strict=True) if kind == most]
+        if unlike := len(found) - len(alike):
+            notes.append(f"Left out, {what}: {unlike} of {len(records):,} rows.")
+        found = alike
     return found, notes
 
 
 def _is_ranked(records: Sequence[Record]) -> list[bool]:
     """Which rows a table of them would rank with the others, were their predictions right."""
-    every = [facts(Row(record=record)) for record in records]
+    every = [facts(record) for record in records]
     common = usual(every)
-    return [is_comparable(its, common) for its in every]
+    return [not why_not_comparable(its, common) for its in every]
 
 
 def _points(records: list[Record], marks: Sequence[str]) -> _Points:
@@ -131,7 +133,7 @@ def _points(records: list[Record], marks: Sequence[str]) -> _Points:
     is_ranked = _is_ranked(records)
     passing = [i for i, record in enumerate(records) if is_ranked[i] and not failures_of(record)]
     front = [passing[i] for i in pareto_front([x[i] for i in passing], [y[i] for i in passing])]
-    telling = row_names.varying(records)
+    telling = naming.varying(records)
     # What the markers say need not be said at each of them, if it leaves something to be said.
     by = next(
         (
@@ -139,11 +141,13 @@ def _points(records: list[Record], marks: Sequence[str]) -> _Points:
             for name in _SERIES_FIELDS
             if name in telling
             and len(telling) > 1
-            and len({row_names.text_of(r, name) for r in records}) <= len(style.MARKERS)
+            and len({FACTS[name].text(r) for r in records}) <= len(style.MARKERS)
         ),
         None,
     )
-    names = row_names.names(records, always=() if telling else ("model", "loader"), without=by)
+    names = naming.names(
+        records, always=() if telling else ("model", "loader"), without=(by,) if by else ()
+    )
     return _Points(
         records=records,
         x=x,
@@ -152,7 +156,7 @@ def _points(records: list[Record], marks: Sequence[str]) -> _Points:
             (", ".join(name) or record.model) + mark
             for name, record, mark in zip(names, records, marks, strict=True)
         ],
-        series=[row_names.text_of(record, by) if by else "" for record in records],
+        series=[FACTS[by].text(record) if by else "" for record in records],
         front=front,
     )
 

@@ -11,9 +11,10 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.records import naming
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import row_names, style
+from fastbench.report.plots import style
 from fastbench.report.plots.caption import caption_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class RowChart:
 def group_rows(
     records: Sequence[Record], by: str | None, rank: Callable[[Record], float] | None = None
 ) -> RowGroups:
-    """Rows in groups that differ in nothing but `by` (see `row_names.varying`), the highest first.
+    """Rows in groups that differ in nothing but `by` (see `naming.varying`), the highest first.
 
     Without `by`, or where that puts each row into a group of its own, all are one group.
     """
@@ -84,15 +85,15 @@ def group_rows(
     ordered = [record for group in grouped for record in group][:MOST_ROWS]
     said = caption_of(ordered)
     mark_of = {id(record): mark for record, mark in zip(ordered, said.marks, strict=True)}
-    titles = row_names.parts(ordered, without=(by,) if by else ())
-    title_of = {id(record): part for record, part in zip(ordered, titles, strict=True)}
-    always = (by,) if by else () if row_names.varying(ordered) else ("model", "loader")
+    telling = [name for name in naming.varying(ordered) if name != by]
+    always = (by,) if by else () if telling else ("model", "loader")
     groups = []
     for group in _group(ordered, by):
-        names = row_names.names(group, always=always)
+        names = naming.names(group, always=always)
         marked = [", ".join(x) + mark_of[id(r)] for x, r in zip(names, group, strict=True)]
         is_alone = by is None or len(group) == len(ordered)
-        groups.append(("" if is_alone else " · ".join(title_of[id(group[0])]), marked))
+        title = "" if is_alone else " · ".join(naming.parts(group[0], telling))
+        groups.append((title, marked))
     notes = []
     if len(ordered) < len(records):
         notes = [f"The first {len(ordered)} of {len(records):,} rows; name fewer for the others."]
@@ -102,9 +103,9 @@ def group_rows(
 
 
 def _group(records: Sequence[Record], by: str | None) -> list[list[Record]]:
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
-        key = row_names.configuration_key(record, (by,)) if by else ()
+        key = naming.configuration_key(record, (by,)) if by else ()
         groups.setdefault(key, []).append(record)
     return list(groups.values())
 

@@ -1,9 +1,7 @@
-"""What do the rows of a table have in common, and which row stands apart? Footnotes a, b, c.
+"""What do the rows of a table or a plot have in common, and which row stands apart? Footnotes.
 
-`differences.py` knows what makes two records unlike; a table adds what tells its rows apart
-(device, model, loader, software) and how they were made (`--quick`, the version of the file). What
-differs and is neither a column nor a heading of the table is flagged on the rows that stand apart
-from the others: nothing is mixed silently.
+What differs between rows and is neither a column, nor a heading, nor a part of their names is
+flagged on the rows that stand apart from the others: nothing is mixed silently.
 
 Rows are ranked against each other only on the same images, which their loaders read, among the same
 classes, with the same page cache, and not a first look against a result.
@@ -15,58 +13,56 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import NOT_AVAILABLE, format_bytes
-from fastbench.records.differences import PREPROCESS, must_be_alike
+from fastbench.core.units import list_some
+from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
+from fastbench.records.naming import FIRST_LOOK, shared
+from fastbench.records.store import SCHEMA_VERSION
+from fastbench.report.columns.column import Row
+from fastbench.report.sheet.row_in_words import size_of_model
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from fastbench.report.columns.column import Column, Row
+    from fastbench.records.record import Record
 
 __all__ = [
-    "IN_SIGHT",
+    "SUPERSCRIPTS",
     "Footnote",
+    "days_of",
     "facts",
-    "is_comparable",
     "make_footnotes",
     "usual",
     "what_is_common",
     "why_not_comparable",
 ]
 
-IN_SIGHT: Final = {
-    "device": "device",
-    "CPU": "cpu",
-    "model": "model",
-    "weights": "weights",
-    "loader": "loader",
-    "dtype": "dtype",
-    "batch size": "batch",
-    "compile": "compile",
-    "threads": "threads",
-    "cores": "cores",
-    "image set": "digest",
-    "page cache": "page-cache",
-    "torch": "torch",
-    "DALI": "dali",
-    "driver": "driver",
-}
-"""Which column shows a fact, by the fact's name; the others are shown by none."""
-
-COMPARABLE: Final = ("image set", "images are read", "--among", "page cache", "--quick")
+COMPARABLE: Final = ("images", "digest", "reads-images", "among", "page-cache", "quick")
 MOST_VALUES: Final = 3
 MOST_NAMED: Final = 6
 _LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
 """Without q, of which there is no superscript."""
+SUPERSCRIPTS: Final = str.maketrans(_LETTERS, "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+"""How a mark is written where nothing can be raised."""
+_VERSION: Final = "schema version"
 
 _LINES: Final = (
     (
-        *("model", "weights", "parameters", "macs", "loader", "device", "dtype", "batch"),
-        *("compile", "threads", "page-cache"),
+        *("model", "weights", "loader", "device", "dtype", "batch"),
+        *("compile", "threads"),
+        *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
-    ("cpu", "cores", "torch", "dali", "driver"),
+    ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
 )
-"""The columns whose one value stands above the table, line by line."""
+"""The facts that stand above the table where all rows are alike in them, line by line."""
+_UNSAID: Final = (
+    *("decoder", "labels", "memory", "os", "fastbench", "cudnn", "python"),
+    *("omp-wait-policy", "commit", "date"),
+)
+"""Facts that no table has a footnote for: they say little of a row, or others say it too."""
+_SENTENCES: Final = {
+    "among": "Predicted among the classes that the images have, not all of the model's.",
+    "quick": FIRST_LOOK,
+}
 
 
 @dataclass(frozen=True)
@@ -77,39 +73,15 @@ class Footnote:
     text: str
 
 
-def facts(row: Row) -> dict[str, Any]:
-    """What rows of one table should have in common, by name; None where a record does not know."""
-    record = row.record
-    known = must_be_alike(record)
-    preprocess = tuple(
-        (name.removeprefix(PREPROCESS), _text(value))
-        for name, value in known.items()
-        if name.startswith(PREPROCESS)
-    )
-    cpu = record.environment.get("cpu")
-    gpu = record.telemetry.gpu if record.telemetry else None
-    return {
-        "device": row.device,
-        "power limit": f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None,
-        "CPU": None if record.device == "cpu" else cpu,
-        "cores": record.environment.get("num_cores"),
-        "model": record.model,
-        "weights": record.weights,
-        "loader": record.loader,
-        "compile": record.compile_mode or "eager",
-        "threads": record.num_threads,
-        **{name: value for name, value in known.items() if not name.startswith(PREPROCESS)},
-        "preprocessing": preprocess or None,
-        "--resize": record.config.get("resize"),
-        "--among": record.config.get("among"),
-        "torch": row.package("torch"),
-        "torchvision": row.package("torchvision"),
-        "DALI": row.package("nvidia-dali-cuda120", "nvidia-dali-cuda130"),
-        "driver": record.environment.get("driver"),
-        "images are read": record.reads_images,
-        "--quick": bool(record.config.get("quick")),
-        "schema version": row.version,
-    }
+def facts(record: Record, version: int = SCHEMA_VERSION) -> dict[str, Any]:
+    """What rows of one table should have in common, by the fact's name; None where it is unknown.
+
+    `version` is that of the record's file.
+    """
+    found = {name: fact.of(record) for name, fact in FACTS.items() if name not in _UNSAID}
+    if record.device == "cpu":  # which is the device, and named as such
+        found["cpu"] = None
+    return {**found, _VERSION: version}
 
 
 def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -119,26 +91,27 @@ def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
     have no say. So is a loader that reads no images where another reads them. The newest schema is
     the usual one.
     """
-    found: dict[str, Any] = {}
-    voters = [its for its in every if not its["--quick"]] or every
-    for name in every[0]:
-        known = [its[name] for its in voters if its[name] is not None]
-        found[name] = Counter(known).most_common(1)[0][0] if known else None
-    found["images are read"] = any(its["images are read"] for its in every)
-    found["--quick"] = all(its["--quick"] for its in every)
-    found["schema version"] = max(its["schema version"] for its in every)
-    return found
+    return {name: _usual(every, name) for name in every[0]}
 
 
-def is_comparable(its: dict[str, Any], common: dict[str, Any]) -> bool:
-    """Whether a row may be ranked among those that `common` is usual of."""
-    return not why_not_comparable(its, common)
+def _usual(every: Sequence[dict[str, Any]], name: str) -> Any:
+    values = [its[name] for its in every]
+    match name:
+        case "quick":
+            return all(values)
+        case "reads-images":
+            return any(values)
+        case "schema version":
+            return max(values)
+    voters = [its[name] for its in every if not its["quick"]] or values
+    known = [value for value in voters if value is not None]
+    return Counter(known).most_common(1)[0][0] if known else None
 
 
 def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]:
     """In what a row may not be ranked among those that `common` is usual of, in words."""
     return [
-        _say(name, its[name], common[name])
+        _say(name, [its[name]], common[name])
         for name in COMPARABLE
         if _stands_apart(its[name], common[name])
     ]
@@ -147,76 +120,66 @@ def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]
 def make_footnotes(
     every: Sequence[dict[str, Any]], shown: Collection[str]
 ) -> tuple[list[Footnote], list[list[Footnote]]]:
-    """All footnotes, and those of each row; `shown` are the names of the columns in sight."""
-    common = usual(every)
-    notes: list[Footnote] = []
+    """All footnotes, and those of each row; `shown` are the names of the facts in sight."""
+    notes: dict[str, Footnote] = {}
     of_rows: list[list[Footnote]] = [[] for _ in every]
-    for name, main in common.items():
-        if IN_SIGHT.get(name) in shown:
+    for name in every[0]:
+        if name in shown and name != "quick":  # which says more than its column
             continue
-        apart = dict.fromkeys(its[name] for its in every if _stands_apart(its[name], main))
-        if not apart:
-            continue
-        if len(apart) <= MOST_VALUES:
-            texts = {value: _say(name, value, main) for value in apart}
-        else:
-            texts = dict.fromkeys(apart, _say_of_many(name, list(apart), main))
-        marks: dict[str, Footnote] = {}
-        for text in texts.values():
-            if text not in marks:
-                marks[text] = Footnote(_mark(len(notes)), text)
-                notes.append(marks[text])
-        for its, of_row in zip(every, of_rows, strict=True):
-            if _stands_apart(its[name], main):
-                of_row.append(marks[texts[its[name]]])
-    return notes, of_rows
+        for group in _groups(every, name):
+            for number, text in _apart(every, group, name):
+                note = notes.setdefault(text, Footnote(_mark(len(notes)), text))
+                of_rows[number].append(note)
+    return list(notes.values()), of_rows
 
 
-def what_is_common(
-    rows: Sequence[Row], shown: Collection[str], columns: dict[str, Column]
-) -> list[str]:
-    """Lines above a table: what its rows have in common and no column shows."""
-    lines = []
-    for number, names in enumerate(_LINES):
-        parts = _images(rows) if number == 0 else []
-        for name in names:
-            values = {row.value(columns[name]) for row in rows}
-            # A CPU that is the device was named as such.
-            if name in shown or len(values) > 1 or (name == "cpu" and _is_device(rows)):
-                continue
-            value = values.pop()
-            if value is not None and (words := columns[name].words(value)):
-                parts.append(words)
-        if number == 1 and "date" not in shown:
-            parts.append(_dates(rows))
-        lines.append(" · ".join(parts))
-    if all(row.record.config.get("among") == "present" for row in rows):
-        lines.append("Predicted among the classes that the images have, not all of the model's.")
-    if all(row.record.config.get("quick") for row in rows):
-        lines.append("Measured with --quick: a first look, not a result.")
+def _groups(every: Sequence[dict[str, Any]], name: str) -> Iterable[list[int]]:
+    """The rows that are held against each other in a fact: all, or those alike in others."""
+    within = FACTS[name].within if name in FACTS else ()
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for number, its in enumerate(every):
+        found.setdefault(tuple(its[each] for each in within), []).append(number)
+    return found.values()
+
+
+def _apart(
+    every: Sequence[dict[str, Any]], group: Sequence[int], name: str
+) -> Iterator[tuple[int, str]]:
+    """The rows of a group that stand apart in a fact, and what is said of each."""
+    main = _usual([every[number] for number in group], name)
+    apart = {n: value for n in group if _stands_apart(value := every[n][name], main)}
+    values = list(dict.fromkeys(apart.values()))
+    for number, value in apart.items():
+        # Many values share a footnote.
+        yield number, _say(name, [value] if len(values) <= MOST_VALUES else values, main)
+
+
+def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str]:
+    """Lines above a table: the facts that its rows have in common, but those that are told."""
+    hidden = {*told, *_SENTENCES}
+    run, machine = (shared(records, (x for x in line if x not in hidden)) for line in _LINES)
+    if "cpu" not in told:  # a CPU that is the device was named as such
+        machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
+    images = {", ".join(images_of(record)) for record in records}
+    sizes = {size_of_model(Row(record=record)) for record in records} - {""}
+    lines = [
+        " · ".join([*_the_only(images), *run, *_the_only(sizes)]),
+        " · ".join([*machine, *([] if "date" in told else [days_of(records)])]),
+    ]
+    for name, sentence in _SENTENCES.items():
+        if name not in told and shared(records, [name]):
+            lines.append(sentence)
     return [line for line in lines if line]
 
 
-def _images(rows: Sequence[Row]) -> list[str]:
-    sets = {_size_of(row) for row in rows}
-    if len(sets) > 1:
-        return []
-    num, num_bytes = sets.pop()
-    return [f"{num:,} JPEGs" + (f", {format_bytes(num_bytes / num)} each" if num_bytes else "")]
+def _the_only(values: Collection[str]) -> Collection[str]:
+    return values if len(values) == 1 else []
 
 
-def _size_of(row: Row) -> tuple[int, int | None]:
-    """How many images a row read, and how many bytes they have."""
-    return row.record.data["num_samples"], row.record.data.get("num_bytes")
-
-
-def _is_device(rows: Sequence[Row]) -> bool:
-    return all(row.record.device == "cpu" for row in rows)
-
-
-def _dates(rows: Sequence[Row]) -> str:
-    days = sorted({row.record.created[:10] for row in rows})
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+def days_of(records: Iterable[Record]) -> str:
+    """From the first to the last day on which rows were measured."""
+    days = sorted({record.created[:10] for record in records})
+    return " to ".join(dict.fromkeys((days[0], days[-1])))
 
 
 def _stands_apart(value: Any, main: Any) -> bool:
@@ -224,38 +187,17 @@ def _stands_apart(value: Any, main: Any) -> bool:
     return value is not None and main is not None and value != main
 
 
-def _say(name: str, value: Any, main: Any) -> str:
-    if name == "--quick":
-        return "measured with --quick: a first look, not a result; not ranked with the others"
-    if name == "images are read":
-        return "its loader does not read the images; not ranked with the others"
-    if name == "schema version":
-        return f"a record of schema version {value}, which lacks what later ones have"
-    if name == "preprocessing":
-        its, others = dict(value), dict(main)
-        differing = [
-            f"{key} {its.get(key, NOT_AVAILABLE)} (others: {others.get(key, NOT_AVAILABLE)})"
-            for key in dict.fromkeys((*its, *others))
-            if its.get(key) != others.get(key)
-        ]
-        return f"preprocessed otherwise: {', '.join(differing)}"
+def _say(name: str, values: Sequence[Any], main: Any) -> str:
     unranked = "; not ranked with the others" if name in COMPARABLE else ""
-    return f"{name} {_text(value)} (others: {_text(main)}){unranked}"
-
-
-def _say_of_many(name: str, values: list[Any], main: Any) -> str:
-    if name == "preprocessing":
-        return "preprocessed otherwise than most rows"
-    named = ", ".join(map(_text, values[:MOST_NAMED]))
-    more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
-    unranked = "; not ranked with the others" if name in COMPARABLE else ""
-    return f"another {name} ({named}{more}; others: {_text(main)}){unranked}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if name == _VERSION:
+        return f"a record of schema version {values[0]}, which lacks what later ones have"
+    fact = FACTS[name]
+    if name == "quick":
+        return f"{FIRST_LOOK[:1].lower()}{FIRST_LOOK[1:-1]}{unranked}"
+    if name == "reads-images":
+        return fact.words(values[0]) + unranked
+    named = list_some([fact.show(value) for value in values], MOST_NAMED)
+    return f"{fact.heading} {named} (others: {fact.show(main)}){unranked}"
 
 
 def _mark(number: int) -> str:

@@ -8,7 +8,7 @@ adapts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from fastbench.report.sheet.view import View
 
 __all__ = ["grouping_of", "pick"]
-
-_TELLING_APART: Final = (
-    *("threads", "decoder", "cpu", "cores", "torch", "dali", "driver"),
-    *("page-cache", "digest", "date", "file"),
-)
-"""Columns that are taken in turn while rows look alike."""
 
 
 def grouping_of(view: View) -> list[Column]:
@@ -87,7 +81,7 @@ def _labels(
         names.add(view.across.name)
     if not names:
         names.add("model" if "loader" in grouped else "loader")
-    for name in _TELLING_APART:
+    for name in (column.name for column in COLUMNS.values() if column.is_label):
         seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
         if len(set(seen)) == len(seen):
             break

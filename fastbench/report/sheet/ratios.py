@@ -3,9 +3,9 @@
 A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
 of the geometric means of the windows' throughputs, over all windows of the same configuration in
 the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
-model, weights, loader, dtype, batch size, compilation and images are equal but for the contrast
-itself; there is no ratio where the page cache or the preprocessing is unlike, where one of the two
-was measured with `--quick`, or a record is INVALID.
+model, weights, loader, dtype, batch size, compilation, images, `--quick` and every option of the
+pipeline are equal but for the contrast itself; there is no ratio where the page cache or the
+preprocessing is unlike, or a record is INVALID.
 
 What it does not know: how far a machine drifts between two runs, which is in no interval.
 """
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
-from fastbench.records.differences import PREPROCESS, must_be_alike
-from fastbench.report.columns.registry import COLUMNS
+from fastbench.records import naming
+from fastbench.records.facts import FACTS, PREPROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fastbench.records.facts import Fact
+    from fastbench.records.record import Record
     from fastbench.report.columns.column import Column, Row, Value
 
 __all__ = ["CONFIGURATION", "configuration", "parse_price", "sides", "with_prices", "with_ratios"]
@@ -31,14 +33,16 @@ CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch"
 """The columns that make up what was run, apart from the images."""
 
 
-def configuration(row: Row, contrast: Column) -> tuple[Value, ...]:
+def configuration(row: Row, contrast: Column) -> tuple[Any, ...]:
     """What a row has in common with the same configuration on the other sides."""
-    names = [name for name in (*CONFIGURATION, "images", "digest", "cpu") if name != contrast.name]
+    without = {contrast.name, "page-cache"}  # which an old record may not know: see `_is_like`
+    names = {"images", "cpu"} - without
     if contrast.name == "device":
-        names.remove("cpu")  # of several machines, each against itself
+        names -= {"cpu"}  # of several machines, each against itself
     elif contrast.name == "cpu" and row.record.device == "cpu":
-        names.remove("device")  # which is the CPU
-    return tuple(row.value(COLUMNS[name]) for name in names)
+        without.add("device")  # which is the CPU
+    values = (FACTS[name].of(row.record) for name in sorted(names))
+    return (*naming.configuration_key(row.record, without), *values)
 
 
 def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[Value]:
@@ -69,7 +73,7 @@ def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[V
 
 def with_ratios(rows: Sequence[Row], contrast: Column, baseline: Value) -> list[Row]:
     """The rows, with the ratios of those that have a counterpart in the baseline."""
-    partners: dict[tuple[Value, ...], list[Row]] = {}
+    partners: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row.value(contrast) == baseline and not row.invalid:
             partners.setdefault(configuration(row, contrast), []).append(row)
@@ -94,17 +98,13 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
 
 
 def _is_like(a: Row, b: Row, contrast: Column) -> bool:
-    """Whether page cache and preprocessing are the same, as far as both records know them.
+    """Whether page cache and preprocessing are the same, as far as both records know them."""
+    alike = [name for name in ("page-cache", *PREPROCESS) if name != contrast.name]
+    return not any(_differ(FACTS[name], a.record, b.record) for name in alike)
 
-    And whether both are results, or both first looks.
-    """
-    if bool(a.record.config.get("quick")) != bool(b.record.config.get("quick")):
-        return False
-    its, other = must_be_alike(a.record), must_be_alike(b.record)
-    names = [name for name in its if name == "page cache" or name.startswith(PREPROCESS)]
-    if contrast.name == "page-cache":
-        names.remove("page cache")
-    return all(None in (its[name], other.get(name)) or its[name] == other[name] for name in names)
+
+def _differ(fact: Fact, a: Record, b: Record) -> bool:
+    return None not in (fact.of(a), fact.of(b)) and fact.of(a) != fact.of(b)
 
 
 def parse_price(text: str) -> tuple[str, float]:

@@ -14,15 +14,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.records import naming
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice, choose
 from fastbench.report.sheet.footnotes import (
     Footnote,
     facts,
-    is_comparable,
     make_footnotes,
     usual,
     what_is_common,
+    why_not_comparable,
 )
 from fastbench.report.sheet.pick_columns import grouping_of, pick
 from fastbench.report.sheet.ratios import sides, with_prices, with_ratios
@@ -86,19 +87,10 @@ class Sheet:
 
     @property
     def named_lines(self) -> list[tuple[str, Line]]:
-        """The lines, each with what it is called here; that is empty where nothing tells."""
-        return [
-            (" · ".join([*filter(None, [group.heading]), *self._labels_of(line)]), line)
-            for group in self.groups
-            for line in group.lines
-        ]
-
-    def _labels_of(self, line: Line) -> list[str]:
-        return [
-            column.in_words(cell.value)
-            for column, cell in zip(self.columns, line.cells, strict=True)
-            if column.is_label and cell.value is not None
-        ]
+        """The lines, each with what it is called among the others."""
+        records = [line.row.record for line in self.lines]
+        called = naming.names(records, always=("loader",))
+        return [(" · ".join(name), line) for name, line in zip(called, self.lines, strict=True)]
 
     @property
     def legend(self) -> list[tuple[str, str]]:
@@ -131,7 +123,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     columns = pick(rows, choices, grouping, view)
     headings = [column for column in grouping if view.by or _varies(rows, column)]
     shown = {column.name for column in (*columns, *headings)}
-    every = [facts(row) for row in rows]
+    every = [facts(row.record, row.version) for row in rows]
     notes, of_rows = make_footnotes(every, shown)
     lines = [
         Line(row=row, cells=[cell_of(row, column) for column in columns], footnotes=its_notes)
@@ -143,7 +135,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         for heading, its_lines in _groups(lines, headings, view, values)
     ]
     sheet = Sheet(
-        common=what_is_common(rows, shown, COLUMNS),
+        common=what_is_common([row.record for row in rows], shown),
         columns=columns,
         groups=groups,
         footnotes=notes,
@@ -162,8 +154,8 @@ def _undamaged(
     undamaged, complaints = [], []
     for row in rows:
         try:
-            hash(tuple(facts(row).values()))
-            _ = row.status, remarks_on([("", row)])
+            hash(tuple(facts(row.record, row.version).values()))
+            _ = row.status, remarks_on([("", row)]), what_is_common([row.record], ())
             for column in needed.values():
                 hash(cell_of(row, column).value)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -219,7 +211,9 @@ def _ranked(
     """A group's lines in order, the best values marked."""
     common = usual([known[id(line)] for line in lines])
     ranked = [
-        line for line in lines if line.row.status == OK and is_comparable(known[id(line)], common)
+        line
+        for line in lines
+        if line.row.status == OK and not why_not_comparable(known[id(line)], common)
     ]
     is_ranked = {id(line) for line in ranked}
     best = [_best(column, [line.cells[i] for line in ranked]) for i, column in enumerate(columns)]

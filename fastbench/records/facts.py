@@ -1,0 +1,380 @@
+"""What is a row in one respect: its model, its loader, its device, an option of its run? A fact.
+
+A fact has one name and one wording. Tables, plots, pages, footnotes, `fastbench compare` and the
+plan of a run all take them from here. A fact that comes from options of a run is read from a
+configuration that is yet to be run as well.
+
+An option that changes the pipeline or its measurement and that no fact below has is a fact by
+itself (see `_of_option`): a new field of `RunConfig` needs nothing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.config import OPTIONS, RunConfig
+from fastbench.core.options import field_of, spelt
+from fastbench.core.units import counted, format_bytes, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastbench.core.options import Option
+    from fastbench.records.record import Record
+
+__all__ = [
+    "FACTS",
+    "FILE",
+    "MACHINE",
+    "OF_OPTIONS",
+    "PACKAGES",
+    "PREPROCESS",
+    "RUN",
+    "Fact",
+    "compilation",
+    "device_name",
+    "folder_of",
+    "images_of",
+]
+
+RUN: Final = "what was run"
+MACHINE: Final = "machine and software"
+FILE: Final = "record"
+
+_DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
+PACKAGES: Final = ("fastbench", "torch", "torchvision", *_DALI)
+"""Packages whose version is a fact; a record knows more."""
+_DIGITS: Final = 10
+"""Of a digest or a commit: more of them tell nothing more to people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """What a row is in one respect.
+
+    `read` has it of a record, None where the record does not know it. `show` writes it into a cell;
+    `template` or `unit`, which is counted, make a sentence's words of it, and `unsaid` is a value
+    that goes without saying. `options` are those that it comes from, the first of them in the main,
+    and `plan` is read of a configuration where that is not just the option's value. `default` is
+    meant by a record that lacks the option. A fact that has `within` tells only rows apart that are
+    alike in those others: that another model has other weights goes without saying.
+    """
+
+    name: str
+    heading: str
+    meaning: str
+    read: Callable[[Record], Any]
+    topic: str = RUN
+    show: Callable[[Any], str] = format_value
+    template: str = "{}"
+    unit: str = ""
+    unsaid: Any = None
+    options: tuple[str, ...] = ()
+    plan: Callable[[RunConfig], Any] | None = None
+    default: Any = None
+    within: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    def of(self, row: Record | RunConfig) -> Any:
+        """The row's value; None where it is not known."""
+        if isinstance(row, RunConfig):
+            return self._planned(row)
+        value = self.read(row)
+        return self.default if value is None else value
+
+    def _planned(self, config: RunConfig) -> Any:
+        if self.plan is not None:
+            return self.plan(config)
+        value = getattr(config, self.options[0]) if self.options else None
+        if value is None:
+            return "auto" if self.options and self.default is None else self.default
+        return value
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers."""
+        kinds = [OPTIONS[name].kind for name in self.options]
+        return bool(self.unit) or any(kind in (int, float) for kind in kinds)
+
+    def words(self, value: Any) -> str:
+        """A value in a sentence; empty where it goes without saying."""
+        if value == self.unsaid:
+            return ""
+        if self.unit:
+            return counted(value, self.unit) if isinstance(value, int) else f"{value} {self.unit}s"
+        return self.template.format(self.show(value))
+
+    def text(self, row: Record | RunConfig) -> str:
+        """The row's value in words; empty where it is not known."""
+        value = self.of(row)
+        return "" if value is None else self.words(value)
+
+
+def device_name(record: Record) -> str | None:
+    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
+    kind, _, index = record.device.partition(":")
+    if kind == "cpu":
+        cpu: str | None = record.environment.get("cpu")
+        return cpu
+    names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
+    number = int(index) if index.isdecimal() else 0
+    return names[number] if number < len(names) else None
+
+
+def folder_of(record: Record) -> str:
+    """The last two parts of the data's folder: the rest is one machine's."""
+    found = [part for part in str(record.data.get("root", "")).split("/") if part]
+    return "/".join(found[-2:])
+
+
+def images_of(record: Record) -> list[str]:
+    """Which images there are, in words: how many, how large, of how many classes."""
+    data = record.data
+    num, num_bytes, num_classes = (
+        data["num_samples"],
+        data.get("num_bytes"),
+        data.get("num_classes"),
+    )
+    return [
+        counted(num, "JPEG"),
+        *([f"{format_bytes(num_bytes / num)} each"] if num_bytes else []),
+        *(["1 class" if num_classes == 1 else f"{num_classes:,} classes"] if num_classes else []),
+    ]
+
+
+def compilation(mode: str | None) -> str:
+    """`eager`, `compile`, or with it torch.compile's mode where it is not the default one."""
+    return {None: "eager", "default": "compile"}.get(mode, f"compile {mode}")
+
+
+def _of_loader(given: Sequence[str], loader: str) -> str:
+    """`--loader-option` as far as it is for this loader."""
+    return ", ".join(sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == loader))
+
+
+def _power_limit(record: Record) -> str | None:
+    gpu = record.telemetry.gpu if record.telemetry else None
+    return f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None
+
+
+def _commit(record: Record) -> str | None:
+    commit, plus, changes = (record.environment.get("git") or "").partition("+")
+    return commit[:_DIGITS] + plus + changes or None
+
+
+def _time(created: str) -> str:
+    """To the second: rows that have the same configuration are told apart by it."""
+    return created[:19].replace("T", " ")
+
+
+def _reader(where: str) -> Callable[[Record], Any]:
+    """How to read a field of a record, or with `field.key` an entry of it."""
+    field, _, key = where.partition(".")
+
+    def read(record: Record) -> Any:
+        value = getattr(record, field)
+        value = value.get(key) if key else value
+        return tuple(value) if isinstance(value, list) else value
+
+    return read
+
+
+def _fact(
+    name: str, meaning: str, where: str | Callable[[Record], Any] | None = None, **more: Any
+) -> Fact:
+    """A fact that is read `where` it stands in a record, by itself in the field of its name."""
+    where = where or field_of(name)
+    heading = more.get("heading", name)
+    options = tuple(x for x in dict.fromkeys((field_of(name), where)) if x in OPTIONS)
+    given = {"heading": heading, "options": options, "read": where}
+    if isinstance(where, str):
+        given["read"] = _reader(where)
+        if where.startswith("environment."):
+            given |= {"topic": MACHINE, "template": f"{heading} {{}}"}
+    return Fact(**{"name": name, "meaning": meaning, **given, **more})
+
+
+def _version(heading: str, *packages: str) -> Fact:
+    """The version of the first of these packages that is installed; else of the one so called."""
+
+    def read(record: Record) -> str | None:
+        known = record.environment.get("packages", {})
+        return next((known[name] for name in packages or (heading,) if known.get(name)), None)
+
+    meaning, template = f"the version of {heading}", f"{heading} {{}}"
+    return _fact(heading.lower(), meaning, read, heading=heading, topic=MACHINE, template=template)
+
+
+def _of_option(option: Option) -> Fact:
+    """An option as a fact: `name value`, a bool by its name; its default goes without saying."""
+    name = spelt(option.name)
+    default = "" if option.default is None else option.default
+    return Fact(
+        name=name,
+        heading=name,
+        meaning=option.help,
+        read=lambda record: option.take(record.config.get(option.name)),
+        template=name if option.default is False else f"{name} {{}}",
+        unsaid=default,
+        options=(option.name,),
+        default=default,
+    )
+
+
+_ABOUT_THE_ROW: Final = (
+    _fact(
+        "device",
+        "the GPU that the model ran on, or the CPU where it ran there",
+        device_name,
+        aliases=("gpu",),
+    ),
+    _fact("model", "the model's name", plan=lambda config: config.models[0]),
+    _fact(
+        "weights",
+        "the model's weights",
+        template="weights {}",
+        unsaid="embedded",
+        within=("model",),
+    ),
+    _fact("loader", "what turned files into batches", plan=lambda config: config.timed_loader),
+    _fact(
+        "decoder",
+        "what the loader decoded JPEGs with",
+        "loader_settings.decoder",
+        template="decoder {}",
+    ),
+    _fact("dtype", "the model's number format"),
+    _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
+    _fact(
+        "compile",
+        "`compile`, with torch.compile's mode where it is not the default; or `eager`",
+        lambda record: compilation(record.compile_mode),
+        options=("compile", "compile_mode"),
+        plan=lambda config: compilation(config.compile_mode if config.compile else None),
+    ),
+    _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
+    _fact(
+        "images",
+        "images of the data set that were used",
+        lambda record: record.data["num_samples"],
+        unit="image",
+        options=("limit",),
+    ),
+    _fact(
+        "digest",
+        "which images these are: the first digits of their digest",
+        "data.digest",
+        heading="image set",
+        show=lambda value: value[:_DIGITS],
+        template="digest {}",
+        options=("data", "classes"),
+        plan=lambda config: config.classes or config.data,
+    ),
+    _fact(
+        "page-cache",
+        "whether the files were in memory: warm or cold",
+        "data.page_cache",
+        heading="page cache",
+        template="{} page cache",
+    ),
+    _fact(
+        "reference",
+        "the loader whose float32 predictions the row is held against",
+        lambda record: record.parity.reference if record.parity else None,
+        template="reference {}",
+    ),
+    _fact(
+        "loader-option",
+        "what was set of the loader",
+        lambda record: _of_loader(record.config.get("loader_option", ()), record.loader),
+        plan=lambda config: _of_loader(config.loader_option, config.timed_loader),
+        within=("loader",),
+    ),
+)
+
+_INPUT: Final = tuple(
+    _fact(
+        f"preprocess-{key}",
+        meaning,
+        f"preprocess.{key}",
+        heading=f"preprocess: {key}",
+        template=f"{key} {{}}",
+        within=("model", "weights"),
+    )
+    for key, meaning in (
+        ("resize", "pixels that an image's short side is resized to"),
+        ("crop", "pixels of the square that is cut out of its middle"),
+        ("interpolation", "the filter that it is resized with"),
+        ("antialias", "whether that filter is made wider to shrink an image"),
+        ("mean", "what is subtracted from a pixel, by channel"),
+        ("std", "what it is then divided by, by channel"),
+    )
+)
+"""How an image becomes the model's input: it comes with the weights."""
+
+_ELSE: Final = (
+    _fact("labels", "where the images' labels come from"),
+    _fact(
+        "reads-images",
+        "whether the loader reads the images; else the predictions mean nothing",
+        heading="images are read",
+        template="its loader does not read the images",
+        unsaid=True,
+    ),
+    _fact("cpu", "the machine's CPU", "environment.cpu", heading="CPU", template="{}"),
+    _fact("cores", "cores that the run could use", "environment.num_cores", unit="core"),
+    _fact(
+        "memory",
+        "the machine's memory",
+        "environment.memory_bytes",
+        show=format_bytes,
+        template="{} of memory",
+    ),
+    _fact("os", "the operating system", "environment.os", heading="OS", template="{}"),
+    _fact(
+        "power-limit",
+        "what the GPU may draw",
+        _power_limit,
+        heading="power limit",
+        topic=MACHINE,
+        template="power limit {}",
+    ),
+    _version("fastbench"),
+    _version("torch"),
+    _version("torchvision"),
+    _version("DALI", *_DALI),
+    _fact("driver", "the version of NVIDIA's driver", "environment.driver"),
+    _fact("cuda", "the version of CUDA", "environment.cuda", heading="CUDA"),
+    _fact("cudnn", "the version of cuDNN", "environment.cudnn", heading="cuDNN"),
+    _fact("python", "the version of Python", "environment.python", heading="Python"),
+    _fact(
+        "omp-wait-policy",
+        "what OpenMP's threads do while they wait",
+        "environment.omp_wait_policy",
+    ),
+    _fact(
+        "commit",
+        "the commit that fastbench ran from, and whether it had been edited",
+        _commit,
+        heading="fastbench commit",
+        topic=MACHINE,
+        template="commit {}",
+    ),
+    _fact("date", "when it was measured, UTC", "created", topic=FILE, show=_time),
+)
+
+_WITH_A_FACT: Final = {name for fact in _ABOUT_THE_ROW for name in fact.options}
+OF_OPTIONS: Final = tuple(
+    _of_option(option)
+    for name, option in OPTIONS.items()
+    if option.changes in ("pipeline", "measurement") and name not in _WITH_A_FACT
+)
+"""The options that are facts by themselves."""
+
+PREPROCESS: Final = tuple(fact.name for fact in _INPUT)
+"""The names of the facts of the preprocessing."""
+FACTS: Final[dict[str, Fact]] = {
+    fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_OPTIONS, *_INPUT, *_ELSE)
+}
+"""Every fact by its name, in the order in which tables have them."""

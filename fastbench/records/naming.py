@@ -1,0 +1,171 @@
+"""What is a row called among others, and what do they have in common? By the facts of `facts.py`.
+
+A row is called by what tells it from the others. Rows are records, or configurations that are yet
+to be run: a table, a plot and the plan of a run call them alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.config import OPTIONS, RunConfig
+from fastbench.core.units import format_value
+from fastbench.records.facts import FACTS, OF_OPTIONS, folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from fastbench.records.facts import Fact
+    from fastbench.records.record import Record
+
+    Rows = Sequence[Record] | Sequence[RunConfig]
+
+__all__ = [
+    "CALLED",
+    "CONFIGURATION",
+    "FIRST_LOOK",
+    "configuration_key",
+    "differs",
+    "full_name",
+    "names",
+    "parts",
+    "shared",
+    "varying",
+]
+
+_OFTEN: Final = ("model", "weights", "loader", "device", "dtype", "compile", "batch")
+_SELDOM: Final = ("digest", "page-cache", *(fact.name for fact in OF_OPTIONS))
+"""Nearly all rows may be alike in one of these: then it is no part of their names, and a footnote
+at the few that are not.
+"""
+CALLED: Final = (*_OFTEN, *_SELDOM, "loader-option")
+"""What a row is called by wherever rows differ in it, in this order."""
+_IN_TURN: Final = (*_SELDOM, *(name for name in FACTS if name not in {*CALLED, "date"}))
+"""By what else where rows could not be told apart, one after the other."""
+_MEASURED: Final = {
+    fact.name for fact in OF_OPTIONS if OPTIONS[fact.options[0]].changes == "measurement"
+} - {"quick"}
+CONFIGURATION: Final = tuple(name for name in CALLED if name not in _MEASURED)
+"""What makes up a configuration: rows that are alike in it run the same, however it is measured. A
+first look with `--quick` is no result, and another configuration.
+"""
+_NEARLY_ALL: Final = 0.8
+
+FIRST_LOOK: Final = "Measured with --quick: a first look, not a result."
+"""What has to be said of a row with `--quick`."""
+
+
+def differs(rows: Rows, fact: Fact) -> bool:
+    """Whether rows differ in a fact that are alike in what it is `within`."""
+    values: dict[tuple[Any, ...], set[Any]] = {}
+    for row in rows:
+        key = tuple(FACTS[name].of(row) for name in fact.within)
+        values.setdefault(key, set()).add(fact.of(row))
+    # What a record does not know, as one of an old version, is not known to be another.
+    return any(len(known - {None}) > 1 for known in values.values())
+
+
+def varying(rows: Rows) -> list[str]:
+    """The facts that rows are called by, without those in which nearly all are alike."""
+    return [
+        name
+        for name in CALLED
+        if differs(rows, FACTS[name]) and not (name in _SELDOM and _is_rare(rows, FACTS[name]))
+    ]
+
+
+def _is_rare(rows: Rows, fact: Fact) -> bool:
+    counts = Counter(value for row in rows if (value := fact.of(row)) is not None)
+    return counts.most_common(1)[0][1] >= _NEARLY_ALL * counts.total()
+
+
+def names(
+    rows: Rows, *, always: Collection[str] = (), without: Collection[str] = ()
+) -> list[list[str]]:
+    """What each row is called among the others, part by part.
+
+    `always` are facts that are there though all rows share them; `without` are those that stand
+    elsewhere. Rows that still look alike are told apart by other facts in turn, then by the
+    settings of their loaders, by their date, by number.
+    """
+    telling = {*varying(rows), *always} - {*without}
+    found = [parts(row, telling) for row in rows]
+    aside = [tuple(FACTS[name].text(row) for name in without) for row in rows]
+    for name in _IN_TURN:
+        for same in _look_alike(found, aside):
+            its_rows = [rows[i] for i in same]
+            if differs(its_rows, FACTS[name]):  # type: ignore[arg-type]
+                _add(found, same, [FACTS[name].text(row) for row in its_rows])
+    for add in (_settings, _dates, _numbers):
+        for same in _look_alike(found, aside):
+            _add(found, same, add([rows[i] for i in same]))  # type: ignore[arg-type]
+    return found
+
+
+def parts(row: Record | RunConfig, names: Collection[str]) -> list[str]:
+    """What a row is called by these facts."""
+    return [text for name in CALLED if name in names and (text := _text(row, name))]
+
+
+def _text(row: Record | RunConfig, name: str) -> str:
+    """A fact in words; other images by their folder, which says more than a digest."""
+    if name == "digest" and not isinstance(row, RunConfig):
+        return ", ".join(filter(None, (folder_of(row), f"{row.data['num_samples']:,} JPEGs")))
+    return FACTS[name].text(row)
+
+
+def _look_alike(found: list[list[str]], aside: Sequence[tuple[str, ...]]) -> Iterator[list[int]]:
+    """The rows of each name that several have."""
+    of_name: dict[tuple[Any, ...], list[int]] = {}
+    for i, name in enumerate(found):
+        of_name.setdefault((aside[i], *name), []).append(i)
+    return (same for same in of_name.values() if len(same) > 1)
+
+
+def _add(found: list[list[str]], rows: Iterable[int], texts: Iterable[str]) -> None:
+    for i, text in zip(rows, texts, strict=True):
+        found[i] += [text] if text else []
+
+
+def _settings(same: Rows) -> list[str]:
+    """The loaders' settings, where they differ in one or two."""
+    known = [{} if isinstance(row, RunConfig) else row.loader_settings for row in same]
+    fields = sorted({name for settings in known for name in settings})
+    differing = [x for x in fields if len({str(s.get(x)) for s in known}) > 1]
+    if len(differing) > 2:
+        return [""] * len(same)
+    return [", ".join(f"{x} {format_value(s[x])}" for x in differing if x in s) for s in known]
+
+
+def _dates(same: Rows) -> list[str]:
+    date = FACTS["date"]
+    return [date.text(row) if differs(same, date) else "" for row in same]
+
+
+def _numbers(same: Rows) -> list[str]:
+    return [f"run {number}" for number, _ in enumerate(same, 1)]
+
+
+def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, ...]:
+    """Equal for rows of the same configuration but for the facts in `without`."""
+    return tuple(
+        FACTS[name].of(row)
+        for name in CONFIGURATION
+        if name not in without and not {*FACTS[name].within} & {*without}
+    )
+
+
+def full_name(row: Record | RunConfig) -> str:
+    """What a row is called by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · ...`."""
+    return " · ".join(filter(None, (FACTS[name].text(row) for name in _OFTEN)))
+
+
+def shared(rows: Rows, names: Iterable[str]) -> list[str]:
+    """In words, the facts of these in which all rows are alike that know them."""
+    found = []
+    for name in names:
+        values = {FACTS[name].of(row) for row in rows} - {None}
+        if len(values) == 1:
+            found.append(FACTS[name].words(values.pop()))
+    return [text for text in found if text]
