@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from builders.archives import write_tar
 from builders.images import draw
+from scipy.io import savemat
 
 from fastbench.cli.main import main, make_parser
 from fastbench.core.atomic_files import locked
@@ -24,7 +25,6 @@ from fastbench.core.errors import (
     CorruptImageError,
     DataError,
     DataNotFoundError,
-    FastbenchError,
     OutputError,
     UsageError,
 )
@@ -32,8 +32,6 @@ from fastbench.data.dataset import scan
 from fastbench.data.imagenet import wnid_index
 from fastbench.data.labels import ClassSpace, map_labels
 from fastbench.data.unpack.imagenet_archive import MARKER, unpack_imagenet
-
-scipy_io = pytest.importorskip("scipy.io")
 
 # ILSVRC2012_IDs follow no order of wnids: ID 1 is a kit fox, class 278 of the models.
 WNIDS = {1: "n02119789", 2: "n02100735", 3: "n15075141", 4: "n01440764"}
@@ -68,7 +66,7 @@ def synsets(leaves: dict[int, str] = WNIDS, *, id_name: str = "ILSVRC2012_ID") -
 
 def meta_mat(array: Any = None, name: str = "synsets") -> bytes:
     file = io.BytesIO()
-    scipy_io.savemat(file, {name: synsets() if array is None else array}, do_compression=True)
+    savemat(file, {name: synsets() if array is None else array}, do_compression=True)
     return file.getvalue()
 
 
@@ -509,14 +507,6 @@ def test_an_archive_or_a_folder_in_the_devkits_place(
     kit.write_bytes(kit.read_bytes()[:200])
     with pytest.raises(DataError, match=r"t12\.tar\.gz is not a whole tar archive"):
         unpack_imagenet(output, archive=archive, devkit=kit)
-
-
-def test_without_scipy(
-    archive: Path, devkit: Path, output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(FastbenchError, match=r'pip install "fastbench\[imagenet\]"'):
-        unpack_imagenet(output, archive=archive, devkit=devkit)
 
 
 @pytest.fixture
