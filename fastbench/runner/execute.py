@@ -22,19 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["ab_rows", "parity_rows", "plan_rows"]
 
 
-def plan_rows(
-    plan: Plan, apart: bool, folder: Path, progress: RowProgress
-) -> Iterator[Record | FailedRow]:
-    """The rows of `fastbench run`, where there are several each in a process of its own.
-
-    `apart` False keeps all of them in this one: a row that crashes is then the end.
-    """
+def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:
+    """The rows of `fastbench run`, where there are several each in a process of its own."""
     from fastbench.runner.row_in_child import find_missing, run_row
 
     todo = plan.todo
     if todo:
         _check_predictions(plan)
-    run = run_row if apart and len(plan.rows) > 1 else _run_row_here
+    run = run_row if len(plan.rows) > 1 else run_row_here
     if plan.num_changed:
         num = plan.num_changed
         rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
@@ -80,9 +75,10 @@ def plan_rows(
         models = ()  # the first row has looked at their names
 
 
-def _run_row_here(
+def run_row_here(
     config: RunConfig, folder: Path, progress: RowProgress, models: Sequence[str]
 ) -> Iterator[Record | FailedRow]:
+    """As `run_row`, in this process."""
     progress.say("loading torch")
     from fastbench.runner.measure_row import measure_row
 

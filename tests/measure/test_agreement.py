@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.command_line import main_here
 from builders.images import draw
 from builders.loaders import IMAGENET
 from builders.plug_ins import PlugIn
@@ -180,10 +181,9 @@ def test_a_row_that_is_wrong_ends_the_run_with_3(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     faulty(shifted)
-    code = main(
+    code = main_here(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
-         "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")],
-        apart=False,
+         "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")]
     )  # fmt: skip
     assert code == 3
     shown = " ".join(capsys.readouterr().out.split())
