@@ -119,7 +119,7 @@ class Suite:
         """The rows of one model, which is compiled once; failures are kept and said."""
         name = config.models[0]
         try:
-            workbench = Workbench(config, self.output, say=say, count=uncounted)
+            workbench = Workbench(config, self.output, Said())
             bench = prepare_model(workbench, name)
             for loader in config.loaders:
                 try:
@@ -357,8 +357,16 @@ def answer(records: list[Record]) -> dict[str, dict[str, Any]]:
     return {name: {"value": value, "wanted": wanted} for name, (value, wanted) in answers.items()}
 
 
-def uncounted(doing: str, done: str = "") -> Callable[[int, int], None]:
-    return lambda *_: None
+class Said:
+    """A `core.progress.Progress` of lines with the time."""
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    note = say
+
+    def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
+        return lambda *_: None
 
 
 def say(text: str) -> None:

@@ -59,7 +59,7 @@ def compare_with_reference(
         return None
     pixels = None
     if loader != name:
-        workbench.say(f"{bench.model.name} · {loader}: pixels against {name}")
+        workbench.progress.say(f"{bench.model.name} · {loader}: pixels against {name}")
         pixels = _compare_some(workbench, bench, loader, notes)
     return agreement.compare_predictions(
         predictions,
@@ -81,7 +81,7 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
         for loader in config.loaders:
             if loader == config.reference:
                 continue
-            workbench.say(f"{name} · {loader}: against {config.reference}")
+            workbench.progress.say(f"{name} · {loader}: against {config.reference}")
             try:
                 record = _parity_row(workbench, name, loader)
             except FastbenchError as error:
@@ -124,7 +124,7 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
     found = reference.find(workbench.folder, depends_on, len(workbench.manifest))
     if found is None:
         name = workbench.config.reference
-        workbench.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
+        workbench.progress.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
         try:
             found = _score_reference(workbench, bench)
         except FastbenchError as error:
