@@ -42,11 +42,12 @@ from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads to
 
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders.base import LoaderSpec, Preprocess
+from fastbench.loaders.base import IMAGENET, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.loaders.registry import BUILT_IN, resolve
+from fastbench.loaders.registry import resolve
 from fastbench.measure import machine
 from fastbench.measure.telemetry import Watch
 
@@ -64,14 +65,6 @@ IDLE_S = 0.1
 IDLE_SHARE = 0.2
 NOT_TIMED = ("memory", "synthetic")
 """They decode nothing while they are timed."""
-IMAGENET = Preprocess(
-    resize=256,
-    crop=224,
-    interpolation="bilinear",
-    antialias=True,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
 
 
 def main() -> None:

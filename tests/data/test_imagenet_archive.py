@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from builders.archives import write_tar
 from builders.images import draw
+from builders.paths import contents
 from scipy.io import savemat
 
 from fastbench.cli.main import main, make_parser
@@ -117,15 +118,6 @@ def output(tmp_path: Path) -> Path:
 def whole(pictures: dict[str, bytes]) -> dict[str, bytes]:
     """What the output folder should hold, but for the marker."""
     return {class_path(i): data for i, data in enumerate(pictures.values(), start=1)}
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file below the root but the marker, hidden ones too."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != MARKER
-    }
 
 
 def marker_of(output: Path) -> dict[str, object]:

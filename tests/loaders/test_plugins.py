@@ -23,12 +23,13 @@ import fastbench
 from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
 from fastbench.cli.main import main
 from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import registry
 from fastbench.loaders.base import IMAGENET, Batch, FactoryTraits, LoaderSpec, LoaderTraits
 from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
-from fastbench.loaders.registry import BUILT_IN, Listed, listing, resolve, why_not
+from fastbench.loaders.registry import Listed, listing, resolve, why_not
 
 EXAMPLE = TESTS / "example_plugin"
 SOURCE = Path(fastbench.__file__).parents[1]
