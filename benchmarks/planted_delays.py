@@ -579,8 +579,9 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         time.sleep(0.001)
     tally = Tally(case.num_samples, tuple(range(case.num_samples)), "cpu")
     clock = NotingClock(lambda: len(model.delays_s))
+    watch: Any = model  # which has begin() and end(), too
     warm_up, throughput = end_to_end(
-        loader, model, tally, clock, durations, case.num_batches, watch=model
+        loader, model, tally, clock, durations, case.num_batches, watch=watch
     )
     scores = tally.read()
     check_each_once(

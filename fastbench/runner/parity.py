@@ -93,13 +93,12 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
 
 def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     model, labels = workbench.load(name)
-    settings: dict[str, Setting] = {}
     with mapped_errors(f"the comparison of {loader}", workbench.batch_size):
         classifier = workbench.classifier(model, "float32", None)
         bench = Bench(model, labels, classifier, float32=classifier)
         spec = workbench.spec(model)
         names = workbench.manifest.names
-        found, pixels = _compare(workbench, bench, loader, spec, names, [], settings)
+        found, pixels, settings = _compare(workbench, bench, loader, spec, names, [])
     return ParityRecord(
         **describe_run(workbench, bench, loader, settings),
         labels=labels.how,
@@ -181,9 +180,11 @@ def _compare(
     spec: LoaderSpec,
     names: Sequence[str],
     notes: list[str],
-    settings: dict[str, Setting] | None = None,
-) -> tuple[agreement.Comparison, Pixels]:
-    """Read a loader and the reference in step; name the fault and draw it where they differ."""
+) -> tuple[agreement.Comparison, Pixels, dict[str, Setting]]:
+    """Read a loader and the reference in step; name the fault and draw it where they differ.
+
+    Also returns the loader's settings.
+    """
     config, its_name = workbench.config, workbench.config.reference
     spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
     its_spec = spec.with_settings(config.options_of(its_name))
@@ -197,8 +198,7 @@ def _compare(
                 f"The loaders {name!r} and {its_name!r} cannot be compared: one of them does "
                 f"not read the images. Choose two that do."
             )
-        if settings is not None:
-            settings.update(loader.settings)
+        settings = dict(loader.settings)
         found = agreement.compare_in_step(
             loader, its_loader, workbench.float32(bench), spec.preprocess, names
         )
@@ -211,4 +211,4 @@ def _compare(
         _, mine, theirs = found.worst[0]
         draw_difference(theirs, mine, path)
         notes.append(f"the image that differs most: {path}")
-    return found, pixels
+    return found, pixels, settings

@@ -30,7 +30,6 @@ from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count, Progress
     from fastbench.data.dataset import Manifest
-    from fastbench.loaders.base import Loader
     from fastbench.records.speed import Ceiling
 
 __all__ = ["Bench", "Workbench", "open_loader", "prepare_model"]
@@ -64,17 +62,12 @@ class Bench:
     cost: Cost = field(default_factory=Cost)
 
 
-@contextlib.contextmanager
-def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[Loader]:
+def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> contextlib.closing[CheckedLoader]:
     """A loader whose batches are held to the contract, and that is closed whatever happens.
 
     Raises `LoaderError`, also while it is iterated, where it fails or breaks the contract.
     """
-    loader = CheckedLoader(name, factory, spec)
-    try:
-        yield loader
-    finally:
-        loader.close()
+    return contextlib.closing(CheckedLoader(name, factory, spec))
 
 
 class Workbench:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders.paths import GOLDEN
 from builders.records import make
-from builders.runs import DATA, MOVED, broken, environment, run, text_of, written
+from builders.runs import DATA, MOVED, broken, compare_records, environment, run, text_of, written
 
 from fastbench.cli.main import main
 from fastbench.records.gates import compare_pixels
@@ -19,7 +19,6 @@ from fastbench.records.validity import find_contradictions
 from fastbench.report.compare.ci_gate import slowdown
 from fastbench.report.compare.pair_comparison import (
     PairComparison,
-    compare_records,
     format_ratio,
 )
 

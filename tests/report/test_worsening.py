@@ -4,13 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from builders.runs import DATA, run, text_of, written
+from builders.runs import DATA, compare_records, run, text_of, written
 
 from fastbench.cli.main import main
 from fastbench.records import gates
 from fastbench.records.accuracy import Accuracy, Parity, PerClass, Pixels, Published
 from fastbench.records.record import Record
-from fastbench.report.compare.pair_comparison import compare_records, compare_runs
+from fastbench.report.compare.pair_comparison import compare_runs
 from fastbench.report.compare.worsening import _gate, find_worsening
 
 
