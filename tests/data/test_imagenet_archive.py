@@ -576,17 +576,6 @@ def test_an_unwritable_output_is_named(archive: Path, devkit: Path, tmp_path: Pa
         unpack_imagenet(devkit, archive=archive, devkit=devkit)
 
 
-def test_importing_it_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, fastbench.cli.data\n"
-        "from fastbench.data.unpack import imagenet_archive, webdataset_shards\n"
-        "heavy = {'torch', 'scipy', 'numpy', 'PIL'} & set(sys.modules)\n"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_command(
     archive: Path,
     images: Path,
