@@ -11,11 +11,11 @@ all generations, living and ended, grows by what they took and by nothing else. 
 the cores' busy time is foreign: other programs, the kernel's own threads and interrupts, and the
 time that a hypervisor kept for others. `/proc/stat` has it in steps of 10 ms a core.
 
-What it does not know: pages that processes share count once in each of them. A child whose own
-parent ended before it is not seen any more. Under a CPU quota the cores are the whole machine's,
-and so is the foreign time. Averages are the driver's: power over up to a second, utilisation over
-1/6 to 1 s, where "SM utilisation" is the share of time in which any kernel ran at all. Used memory
-is all of the GPU's, whosever it is. The thread's own CPU time is part of the run's.
+Limits: pages that processes share count once in each of them. A child whose own parent ended before
+it is not seen any more. Under a CPU quota the cores are the whole machine's, and so is the foreign
+time. Averages are the driver's: power over up to a second, utilisation over 1/6 to 1 s, where "SM
+utilisation" is the share of time in which any kernel ran at all. Used memory is all of the GPU's,
+whosever it is. The thread's own CPU time is part of the run's.
 """
 
 from __future__ import annotations
@@ -345,7 +345,7 @@ def _used_s(whose: int) -> float:
 def _sum(
     windows: list[tuple[_Mark, _Mark]], counter: Callable[[_Mark], float | None]
 ) -> float | None:
-    """What a counter grew by in all windows; None where one of them does not know."""
+    """What a counter grew by in all windows; None where one of them lacks it."""
     total = 0.0
     for mark, later in windows:
         start, end = counter(mark), counter(later)

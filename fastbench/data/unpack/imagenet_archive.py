@@ -11,7 +11,7 @@ are there.
 
 `folders.py` writes what is planned here: whole files only, nothing foreign touched, a marker last.
 
-What it does not know: whether the images are ImageNet's. Their names and the labels are believed.
+The images' names and the labels are believed: nothing tells whether the pixels are ImageNet's.
 """
 
 from __future__ import annotations
