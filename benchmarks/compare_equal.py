@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbench.records.store import read_record
-from fastbench.report.compare.pair_comparison import compare_records
+from fastbench.report.compare.pair_comparison import compare_runs
 
 RUN = (
     *("run", "--loader", "dali", "--reference", "none", "--passes", "end-to-end"),
@@ -36,7 +36,7 @@ def main() -> None:
     for number in range(1, arguments.pairs + 1):
         with tempfile.TemporaryDirectory() as folder:
             a, b = (read_record(run(Path(folder) / side)) for side in "ab")
-        found = compare_records(a, b)
+        found = compare_runs([a], [b])
         pairs.append(
             {
                 "a_images_per_s": a.throughput.rates,

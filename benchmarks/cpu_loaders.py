@@ -36,17 +36,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import numpy as np
 import torch
 from PIL import Image
+from scipy.stats import quantile_test
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads torchvision's operators
 
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
-from fastbench.core.stats import median_interval
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders.base import LoaderSpec, Preprocess
+from fastbench.loaders.base import IMAGENET, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.loaders.registry import BUILT_IN, resolve
+from fastbench.loaders.registry import resolve
 from fastbench.measure import machine
 from fastbench.measure.telemetry import Watch
 
@@ -64,14 +65,6 @@ IDLE_S = 0.1
 IDLE_SHARE = 0.2
 NOT_TIMED = ("memory", "synthetic")
 """They decode nothing while they are timed."""
-IMAGENET = Preprocess(
-    resize=256,
-    crop=224,
-    interpolation="bilinear",
-    antialias=True,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
 
 
 def main() -> None:
@@ -125,7 +118,10 @@ def main() -> None:
             "cpu_s_per_1000_images": cpu_s,
             "ratio_of": OURS,
             "ratios": {
-                name: {"median": statistics.median(values), "interval": median_interval(values)}
+                name: {
+                    "median": statistics.median(values),
+                    "interval": quantile_test(values).confidence_interval(),
+                }
                 for name, values in ratios.items()
             },
             "settings": {name: dict(loader.settings) for name, loader in loaders.items()},
@@ -246,12 +242,11 @@ def show(
 ) -> None:
     print(f"{'':<20} images/s  CPU s / 1,000   {OURS} is")
     for name in sorted(rates, key=lambda name: -statistics.median(rates[name])):
-        bounds = median_interval(ratios[name])
-        interval = f"({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
+        low, high = quantile_test(ratios[name]).confidence_interval()
         print(
             f"{name:<20} {statistics.median(rates[name]):>8.0f}  "
             f"{statistics.median(cpu_s[name]):>13.2f}   "
-            f"{statistics.median(ratios[name]):.3f}x {interval}"
+            f"{statistics.median(ratios[name]):.3f}x ({low:.3f} to {high:.3f})"
         )
 
 

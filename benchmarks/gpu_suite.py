@@ -28,7 +28,6 @@ import json
 import os
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections import deque
@@ -42,12 +41,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import torch
 from rich.console import Console
 
-from fastbench.core import nvidia
 from fastbench.core.config import RunConfig
 from fastbench.core.device import num_cores
 from fastbench.core.errors import FastbenchError
+from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.measure import machine
+from fastbench.measure.telemetry import Watch
 from fastbench.records.store import write_record
 from fastbench.report.columns.column import Row
 from fastbench.report.formats.run_screen import print_run
@@ -120,7 +120,7 @@ class Suite:
         """The rows of one model, which is compiled once; failures are kept and said."""
         name = config.models[0]
         try:
-            workbench = Workbench(config, self.output, say=say, count=uncounted)
+            workbench = Workbench(config, self.output, Said())
             bench = prepare_model(workbench, name)
             for loader in config.loaders:
                 try:
@@ -247,33 +247,23 @@ def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
 
 def engine_report(data: Path) -> dict[str, Any]:
     """Which JPEG engines there are, and how busy DALI keeps them when it may use them alone."""
-    found = nvidia.jpeg_engines(0)
+    found = jpeg_engines(0)
     if found is None:
         say("JPEG engines: nvJPEG could not be asked")
     else:
         say(f"JPEG engines: {found.num_engines} x {found.num_cores_per_engine} cores")
-    busiest: int | None = None
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal busiest
-        while not stop.wait(0.1):
-            now = nvidia.jpeg_utilization_pct(0)
-            if now is not None:
-                busiest = max(busiest or 0, now)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     rates = {}
-    try:
-        for load in (1.0, 0.0):
-            rates[load] = decode_rate(data, load)
-    except Exception as error:  # noqa: BLE001 - the rows will meet it again, and say more
-        say(f"{type(error).__name__}: {error}")
-    finally:
-        stop.set()
-        watcher.join()
-    told = "the driver does not tell" if busiest is None else f"up to {busiest} % busy"
+    with Watch(0) as watch:
+        watch.begin()
+        try:
+            for load in (1.0, 0.0):
+                rates[load] = decode_rate(data, load)
+        except Exception as error:  # noqa: BLE001 - the rows will meet it again, and say more
+            say(f"{type(error).__name__}: {error}")
+        watch.end(0)
+        gpu = watch.read().gpu
+    busiest = max(gpu.jpeg_utilization_pct, default=None) if gpu else None
+    told = "the driver does not tell" if busiest is None else f"up to {busiest:g} % busy"
     speeds = ", ".join(f"load {load:g}: {rate:,.0f} images/s" for load, rate in rates.items())
     say(f"DALI on the JPEG engines: {told}; {speeds}")
     return {
@@ -357,8 +347,16 @@ def answer(records: list[Record]) -> dict[str, dict[str, Any]]:
     return {name: {"value": value, "wanted": wanted} for name, (value, wanted) in answers.items()}
 
 
-def uncounted(doing: str, done: str = "") -> Callable[[int, int], None]:
-    return lambda *_: None
+class Said:
+    """A `core.progress.Progress` of lines with the time."""
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    note = say
+
+    def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
+        return lambda *_: None
 
 
 def say(text: str) -> None:

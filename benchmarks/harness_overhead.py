@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
 import torch
+from scipy.stats import quantile_test
 
 from fastbench.core.device import choose_device, num_cores
-from fastbench.core.stats import median_interval
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import Loader, LoaderSpec
@@ -144,7 +144,7 @@ def interleave(a: Callable[[], float], b: Callable[[], float], num_pairs: int) -
     ratios = [x / y for x, y in zip(a_rates, b_rates, strict=True)]
     return {
         "median_ratio": statistics.median(ratios),
-        "interval": median_interval(ratios),
+        "interval": quantile_test(ratios).confidence_interval(),
         "ratios": ratios,
         "fastbench_images_per_s": a_rates,
         "bare_images_per_s": b_rates,

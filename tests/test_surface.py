@@ -21,9 +21,9 @@ from builders.paths import GOLDEN
 from fastbench.cli.main import make_parser
 from fastbench.cli.report import ENDINGS, FORMATS
 from fastbench.core import config, errors
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import GENERAL_OPTIONS
 from fastbench.loaders.contract.rules import RULES
-from fastbench.loaders.registry import BUILT_IN
 from fastbench.records.advice import NAMES
 from fastbench.records.record import AbRecord, ParityRecord, Record
 from fastbench.records.store import SCHEMA_VERSION, read_record

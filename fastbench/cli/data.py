@@ -74,14 +74,14 @@ def verify_images(arguments: argparse.Namespace) -> int:
     from fastbench.data.dataset import check_all
 
     with ConsoleProgress() as progress:
-        checked = check_all(Path(arguments.data), on_progress=progress.count("decoding the images"))
-    for skipped in checked.bad:
+        num_files, bad = check_all(Path(arguments.data), progress.count("decoding the images"))
+    for skipped in bad:
         say(f"{skipped.name} {skipped.why}")
-    if not checked.bad:
-        say(f"{checked.num_files:,} files, all of them sound JPEGs.")
+    if not bad:
+        say(f"{num_files:,} files, all of them sound JPEGs.")
         return 0
     complain(
-        f"{len(checked.bad):,} of {checked.num_files:,} files in {arguments.data} are no sound "
+        f"{len(bad):,} of {num_files:,} files in {arguments.data} are no sound "
         f"JPEGs. Replace or remove them, or run with --on-error skip."
     )
     return 1

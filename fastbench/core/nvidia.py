@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JpegEngines", "jpeg_engines", "jpeg_utilization_pct", "nvml_handle"]
+__all__ = ["JpegEngines", "jpeg_engines", "nvml_handle"]
 
 _BACKENDS: Final = (3, 0)
 """nvJPEG's backends to ask: the hardware's own, which not every chip can open, and the default."""
@@ -45,20 +45,6 @@ def jpeg_engines(device_index: int) -> JpegEngines | None:
                 if (found := _ask(ctypes.CDLL(path))) is not None:
                     return found
     return None
-
-
-def jpeg_utilization_pct(device_index: int) -> int | None:
-    """Percent of the last sampling period in which the JPEG engines worked; None if not told."""
-    handle = nvml_handle(device_index)
-    if handle is None:
-        return None
-    import pynvml
-
-    try:
-        utilization, _ = pynvml.nvmlDeviceGetJpgUtilization(handle)
-    except (pynvml.NVMLError, AttributeError):
-        return None
-    return int(utilization)
 
 
 def nvml_handle(device_index: int) -> Any | None:

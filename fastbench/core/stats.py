@@ -1,14 +1,17 @@
 """Statistics of a run, as pure functions of plain numbers; each formula names its source.
 
-They do not know where a number comes from: whether steps were independent, or the machine
-was quiet, is for the caller to doubt.
+Whether steps were independent, or the machine was quiet, is for the caller to doubt.
+
+`scipy.stats` has some of them too (binomtest, ttest_ind), but its import takes 2 s and a call
+0.5 ms, and a report of 1,000 records is to take 2 s. `scipy.special` has their distributions: its
+import takes half a second, so it stands where a report without ratios does not come.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,10 +24,8 @@ __all__ = [
     "log_ratio_interval",
     "mcnemar_p",
     "mcnemar_p_at_most",
-    "median_interval",
     "paired_difference_interval",
     "percentile",
-    "student_t_quantile",
     "supported_percentile",
     "wilson_interval",
 ]
@@ -35,6 +36,10 @@ Z_95: Final = 1.959963984540054
 MIN_SAMPLES: Final = {50: 1, 90: 64, 95: 130, 99: 662, 99.9: 6636}
 """Samples without which a percentile says nothing, by the binomial early-stopping rule of
 MLPerf LoadGen (mlperf/inference, loadgen/early_stopping.cc, 99 % confidence)."""
+
+
+FEW_PAIRS: Final = 250
+"""Up to here McNemar's test is counted out in integers: in less time than SciPy's import takes."""
 
 
 def percentile(samples: Sequence[float], pct: float) -> float:
@@ -60,15 +65,15 @@ def supported_percentile(samples: Sequence[float], pct: float) -> float | None:
     return percentile(samples, pct) if len(samples) >= MIN_SAMPLES[pct] else None
 
 
-def wilson_interval(num_hits: int, num_samples: int, z: float = Z_95) -> tuple[float, float]:
-    """The score interval of a proportion, as shares of 0..1; 95 % by default.
+def wilson_interval(num_hits: int, num_samples: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion, as shares of 0..1.
 
     E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
     JASA 22 (1927). Raises `ValueError` for a count that cannot be.
     """
     if num_samples < 1 or not 0 <= num_hits <= num_samples:
         raise ValueError(f"{num_hits} hits of {num_samples} is not a proportion")
-    share = num_hits / num_samples
+    share, z = num_hits / num_samples, Z_95
     denominator = 1 + z**2 / num_samples
     center = (share + z**2 / (2 * num_samples)) / denominator
     half = (
@@ -91,20 +96,22 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     if only_first < 0 or only_second < 0:
         raise ValueError(f"{only_first} and {only_second} discordant pairs cannot be")
     n, fewer = only_first + only_second, min(only_first, only_second)
-    tail = ways = 1
-    for k in range(fewer):
-        # The next binomial coefficient from this one: tens of thousands are had in a moment.
-        ways = ways * (n - k) // (k + 1)
-        tail += ways
-    return min(1.0, 2 * tail / 2**n)
+    if n <= FEW_PAIRS:
+        tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    else:
+        from scipy.special import betainc
+
+        tail = float(betainc(n - fewer, fewer + 1, 0.5))
+    return min(1.0, 2 * tail)
 
 
 def mcnemar_p_at_most(difference: int, most_discordant: int) -> float:
     """The largest p that McNemar's test can have for this difference of two counts of hits.
 
-    For where both counts are known and which samples they are of is not. The two sides of the
-    discordant pairs differ by `difference`; with no more than `most_discordant` of them, p is at
-    most that of all these, split so. Raises `ValueError` where they are fewer than the difference.
+    For two results of which only the counts are known, not which samples were hit. The two sides
+    of the discordant pairs differ by `difference`; with no more than `most_discordant` of them, p
+    is at most that of all these, split so. Raises `ValueError` where they are fewer than the
+    difference.
     """
     # The sides' sum is as even or odd as their difference: one left over cannot be.
     fewer = (most_discordant - abs(difference)) // 2
@@ -114,9 +121,9 @@ def mcnemar_p_at_most(difference: int, most_discordant: int) -> float:
 
 
 def paired_difference_interval(
-    only_first: int, only_second: int, num_pairs: int, z: float = Z_95
+    only_first: int, only_second: int, num_pairs: int
 ) -> tuple[float, float]:
-    """The interval of (only_second - only_first) / num_pairs, as shares of -1..1; 95 % by default.
+    """The 95 % interval of (only_second - only_first) / num_pairs, as shares of -1..1.
 
     A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched
     proportions", Statistics in Medicine 24 (2005): Wald's interval after half an observation is
@@ -126,74 +133,14 @@ def paired_difference_interval(
         raise ValueError(f"{only_first} and {only_second} of {num_pairs} pairs cannot be")
     first, second, n = only_first + 0.5, only_second + 0.5, num_pairs + 2
     difference = (second - first) / n
-    half = z * math.sqrt(first + second - (second - first) ** 2 / n) / n
+    half = Z_95 * math.sqrt(first + second - (second - first) ** 2 / n) / n
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
-def student_t_quantile(p: float, dof: float) -> float:
-    """The value below which a share `p` of Student's t distribution lies; `dof` may be a fraction.
-
-    The distribution by the incomplete beta function (Abramowitz and Stegun, "Handbook of
-    Mathematical Functions", 26.7.1), inverted by halving. Raises `ValueError` outside 0 < p < 1
-    and 0 < dof.
-    """
-    if not 0 < p < 1 or not 0 < dof < math.inf:
-        raise ValueError(f"Student's t has no quantile {p} at {dof} degrees of freedom")
-    if p < 0.5:
-        return -student_t_quantile(1 - p, dof)
-    low, high = 0.0, 1.0
-    while _student_t_tail(high, dof) > 1 - p:
-        low, high = high, 2 * high
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _student_t_tail(middle, dof) > 1 - p else (low, middle)
-    return middle
-
-
-def _student_t_tail(t: float, dof: float) -> float:
-    """The share of Student's t distribution above t >= 0."""
-    # 1 - x apart: near t = 0 it is lost in a difference.
-    square = t * t
-    return _incomplete_beta(dof / (dof + square), square / (dof + square), dof / 2, 0.5) / 2
-
-
-def _incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), with `rest` = 1 - x.
-
-    The continued fraction DLMF 8.17.22 (https://dlmf.nist.gov/8.17), evaluated from the front by
-    Lentz's method (W. J. Lentz, Applied Optics 15, 1976).
-    """
-    if x <= 0 or rest <= 0:
-        return 0.0 if x <= 0 else 1.0
-    # On the other side of this point the fraction converges slowly; 8.17.4 changes sides.
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(rest, x, b, a)
-    log_factor = (
-        a * math.log(x) + b * math.log(rest) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    )
-    fraction = numerator = 1.0
-    denominator = 0.0
-    for step in itertools.count(1):
-        m = step // 2
-        if step % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        denominator = 1 / (1 + term * denominator)
-        numerator = 1 + term / numerator
-        fraction *= numerator * denominator
-        if abs(numerator * denominator - 1) < 1e-15:
-            break
-    return math.exp(log_factor) / (a * fraction)
-
-
 def log_ratio_interval(
-    a: Sequence[float],
-    b: Sequence[float],
-    confidence: float = 0.95,
-    *,
-    equal_variances: bool = False,
+    a: Sequence[float], b: Sequence[float], *, equal_variances: bool = False
 ) -> tuple[float, tuple[float, float] | None]:
-    """How many times `a` is `b`? The ratio of their geometric means, b over a, and its interval.
+    """How many times `a` is `b`? The ratio of their geometric means, b over a; its 95 % interval.
 
     Welch's interval for two independent samples of unequal variance, on the logarithms (B. L.
     Welch, Biometrika 34, 1947), with the degrees of freedom of F. E. Satterthwaite, Biometrics
@@ -208,34 +155,25 @@ def log_ratio_interval(
     if not a or not b or min(*a, *b) <= 0:
         raise ValueError("a ratio needs values above zero on both sides")
     logs = [[math.log(value) for value in values] for values in (a, b)]
-    means = [math.fsum(side) / len(side) for side in logs]
-    difference = means[1] - means[0]
+    difference = fmean(logs[1]) - fmean(logs[0])
     dofs = [len(side) - 1 for side in logs]
     if not sum(dofs) or (not equal_variances and 0 in dofs):
         return math.exp(difference), None
-    squares = [
-        math.fsum((x - mean) ** 2 for x in side) for side, mean in zip(logs, means, strict=True)
-    ]
-    # Variance of each mean.
+    squares = [_sum_of_squares(side) for side in logs]
     if equal_variances:
-        parts = [sum(squares) / sum(dofs) / len(side) for side in logs]
-    else:
-        parts = [s / dof / len(side) for s, dof, side in zip(squares, dofs, logs, strict=True)]
-    variance = sum(parts)
-    half = 0.0
-    if variance > 0:
-        # By shares: the square of a small variance can be zero.
-        shares = [part / variance for part in parts]
-        welch = not equal_variances
-        dof = 1 / sum(s**2 / d for s, d in zip(shares, dofs, strict=True)) if welch else sum(dofs)
-        half = student_t_quantile((1 + confidence) / 2, dof) * math.sqrt(variance)
-    return math.exp(difference), (math.exp(difference - half), math.exp(difference + half))
+        pooled = sum(squares) / sum(dofs)
+        return _ratio_and_interval(difference, sum(pooled / len(s) for s in logs), sum(dofs))
+    # Variance of each mean, and its share: the square of a small variance can be zero.
+    parts = [s / dof / len(side) for s, dof, side in zip(squares, dofs, logs, strict=True)]
+    shares = [part / (sum(parts) or 1) for part in parts]
+    dof = 1 / (sum(share**2 / dof for share, dof in zip(shares, dofs, strict=True)) or 1)
+    return _ratio_and_interval(difference, sum(parts), dof)
 
 
 def geometric_mean_interval(
-    values: Sequence[float], confidence: float = 0.95
+    values: Sequence[float],
 ) -> tuple[float, tuple[float, float] | None]:
-    """The geometric mean, and its interval: Student's, on the logarithms; None for one value.
+    """The geometric mean, and its 95 % interval: Student's, on the logarithms; None for one value.
 
     For ratios, of which no other mean is the same whichever side is the first (P. J. Fleming and
     J. J. Wallace, Communications of the ACM 29, 1986). Raises `ValueError` for values that are not
@@ -244,30 +182,25 @@ def geometric_mean_interval(
     if not values or min(values) <= 0:
         raise ValueError("a geometric mean needs values above zero")
     logs, n = [math.log(value) for value in values], len(values)
-    mean = math.fsum(logs) / n
     if n == 1:
-        return math.exp(mean), None
-    variance = math.fsum((x - mean) ** 2 for x in logs) / (n - 1) / n
-    half = student_t_quantile((1 + confidence) / 2, n - 1) * math.sqrt(variance)
-    return math.exp(mean), (math.exp(mean - half), math.exp(mean + half))
+        return values[0], None
+    return _ratio_and_interval(fmean(logs), _sum_of_squares(logs) / (n - 1) / n, n - 1)
 
 
-def median_interval(
-    samples: Sequence[float], confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """The interval of a median: two order statistics, with at least this confidence.
+def _sum_of_squares(values: Sequence[float]) -> float:
+    """The squared distances from the mean, added up."""
+    mean = fmean(values)
+    return math.fsum((value - mean) ** 2 for value in values)
 
-    The median lies between them unless all but few of the samples fell on one side of it, as coins
-    do: the sign test, inverted (W. J. Conover, "Practical Nonparametric Statistics", 3rd ed., 1999,
-    section 3.2). None where even the smallest and the largest are not that sure: below 6 samples
-    at 95 %.
-    """
-    n, tail, rank = len(samples), 0.0, 0
-    while rank <= n // 2 and tail + math.comb(n, rank) / 2**n <= (1 - confidence) / 2:
-        tail += math.comb(n, rank) / 2**n
-        rank += 1
-    ordered = sorted(samples)
-    return (ordered[rank - 1], ordered[n - rank]) if rank else None
+
+def _ratio_and_interval(
+    log: float, variance: float, dof: float
+) -> tuple[float, tuple[float, float]]:
+    """A ratio and its 95 % interval, from its logarithm and that one's variance."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(dof, 0.975)) * math.sqrt(variance)
+    return math.exp(log), (math.exp(log - half), math.exp(log + half))
 
 
 EXACT_PAIRS: Final = 50
@@ -275,21 +208,21 @@ EXACT_PAIRS: Final = 50
 
 
 def hodges_lehmann_interval(
-    differences: Sequence[float], confidence: float = 0.95
+    differences: Sequence[float],
 ) -> tuple[float, tuple[float, float] | None]:
-    """The centre of paired differences, and its interval: Wilcoxon's signed-rank test, inverted.
+    """The centre of paired differences; its 95 % interval by Wilcoxon's signed-rank test, inverted.
 
     The estimate of Hodges and Lehmann is the median of the means of all pairs of differences (each
     with itself too), the bounds are two of those means: M. Hollander and D. A. Wolfe,
     "Nonparametric Statistical Methods", 2nd ed. (1999), sections 3.2 and 3.3. Exact up to 50
     differences, by the normal approximation above. The differences are taken to be independent and
-    symmetric about the centre. The interval is None where there are too few: below 6 at 95 %.
-    Raises `ValueError` without any.
+    symmetric about the centre. The interval is None below 6 of them. Raises `ValueError` without
+    any.
     """
     if not differences:
         raise ValueError("a centre needs at least one difference")
     means = sorted((x + y) / 2 for x, y in itertools.combinations_with_replacement(differences, 2))
-    rank = _signed_rank_bound(len(differences), (1 - confidence) / 2)
+    rank = _signed_rank_bound(len(differences), 0.025)
     interval = (means[rank - 1], means[len(means) - rank]) if rank else None
     return percentile(means, 50), interval
 

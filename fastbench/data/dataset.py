@@ -12,7 +12,6 @@ itself is the same one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageErr
 from fastbench.data.jpeg.decode_all import verify
 from fastbench.data.jpeg.quick_check import Frame, check_frame
 from fastbench.data.labels import WordSets
-from fastbench.data.listing import Listing, list_images
+from fastbench.data.listing import Listing, digest_of, list_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count
 
-__all__ = ["Checked", "Manifest", "Skipped", "check_all", "find_images", "scan", "varied"]
+__all__ = ["Manifest", "Skipped", "check_all", "find_images", "scan", "varied"]
 
 NUM_SAMPLE_IMAGES: Final = 1000
 
@@ -129,9 +128,6 @@ def scan(
             f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
             f"Name another folder with --data."
         )
-    digest = hashlib.sha256()
-    for i, frame in frames.items():
-        digest.update(f"{listing.names[i]}\0{frame.num_bytes}\n".encode("utf-8", "surrogateescape"))
     return Manifest(
         root=listing.root,
         names=tuple(listing.names[i] for i in frames),
@@ -139,28 +135,23 @@ def scan(
         num_bytes=tuple(frame.num_bytes for frame in frames.values()),
         sizes=tuple(frame.size for frame in frames.values()),
         skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
-        digest=digest.hexdigest(),
+        digest=digest_of((listing.names[i], frame.num_bytes) for i, frame in frames.items()),
         word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """All files of a data set, and those that are no sound JPEGs."""
-
-    num_files: int
-    bad: tuple[Skipped, ...]
-
-
-def check_all(source: Path, *, on_progress: Callable[[int, int], None] | None = None) -> Checked:
+def check_all(
+    source: Path, on_progress: Callable[[int, int], None]
+) -> tuple[int, tuple[Skipped, ...]]:
     """Decode every file of a folder or a list file, whatever is remembered of it.
 
-    Raises `DataNotFoundError` where there is none, `DataError` as `scan` does.
+    Returns the number of files, and those that are no sound JPEGs. Raises `DataNotFoundError` where
+    there is none, `DataError` as `scan` does.
     """
     listing = list_images(source.expanduser())
     every = range(len(listing.names))
     _, refused = _check(listing, every, skip=True, afresh=True, on_progress=on_progress)
-    return Checked(len(every), tuple(Skipped(listing.names[i], refused[i]) for i in refused))
+    return len(every), tuple(Skipped(listing.names[i], refused[i]) for i in refused)
 
 
 def spread(num_samples: int, limit: int | None) -> list[int]:

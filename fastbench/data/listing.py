@@ -9,6 +9,7 @@ are a list without labels. Empty lines and lines that begin with `#` count for n
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["JPEG_SUFFIXES", "Listing", "list_images"]
+__all__ = ["JPEG_SUFFIXES", "Listing", "digest_of", "list_images"]
 
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
@@ -52,6 +53,14 @@ def list_images(source: Path) -> Listing:
             f"fastbench run without --data takes the sample data."
         )
     return _from_folder(source.resolve()) if source.is_dir() else _from_list(source.resolve())
+
+
+def digest_of(files: Iterable[tuple[str, int]]) -> str:
+    """The SHA-256, in hex, over the names and the sizes in bytes of files, in their order."""
+    digest = hashlib.sha256()
+    for name, num_bytes in files:
+        digest.update(f"{name}\0{num_bytes}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _from_folder(root: Path) -> Listing:

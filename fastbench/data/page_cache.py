@@ -5,7 +5,7 @@ So the state is a condition of a measurement, and made, not found: *warm* reads 
 before anything is timed, *cold* asks the kernel to forget them (posix_fadvise, DONTNEED), and looks
 whether it did.
 
-What it does not know: the caches below the kernel's, of a disk, a hypervisor or a network server.
+The caches below the kernel's, of a disk, a hypervisor or a network server, are left as they are.
 """
 
 from __future__ import annotations

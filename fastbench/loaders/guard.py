@@ -28,9 +28,10 @@ import torch
 import fastbench
 from fastbench.core.device import as_ours
 from fastbench.core.errors import FastbenchError, LoaderError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import builtin
 from fastbench.loaders.base import Batch, LoaderTraits
-from fastbench.loaders.registry import BUILT_IN, title
+from fastbench.loaders.registry import title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "BUILT_IN",
     "Listed",
     "check_name",
     "check_options",

@@ -1,4 +1,4 @@
-"""When was a batch done? Host time on a CPU, CUDA events on a GPU; the only room that synchronises.
+"""When was a batch done? Host time on a CPU, CUDA events on a GPU; nothing else synchronises.
 
 A window has one synchronisation before its start and one at its end: with the stream on which the
 model runs, not with all of the device. A loader works ahead on streams of its own, and to wait for
@@ -10,49 +10,28 @@ for the batch `MAX_IN_FLIGHT` before, so that the host cannot run away from the 
 from __future__ import annotations
 
 import time
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 
-__all__ = ["Clock", "CudaClock", "HostClock", "make_clock"]
+__all__ = ["Clock", "CudaClock", "make_clock"]
 
 MAX_IN_FLIGHT: Final = 4
 """Batches submitted and not finished; enough to keep a GPU busy, few enough to bound memory."""
 
 
-class Clock(Protocol):
-    """One timed window: `start()`, a `mark()` a batch, `stop()`. All times in seconds."""
+class Clock:
+    """One timed window: `start()`, a `mark()` a batch, `stop()`. All times in seconds.
 
-    def start(self) -> None:
-        """Wait until all that was submitted is done, and open the window."""
-        ...
-
-    def mark(self) -> None:
-        """Note the end of a batch."""
-        ...
-
-    def elapsed(self) -> float:
-        """Host seconds since the start, without waiting for the device."""
-        ...
-
-    def stop(self) -> float:
-        """Wait until all that was submitted is done; the window's wall seconds."""
-        ...
-
-    def step_times(self) -> list[float]:
-        """Seconds from each mark to the next, the first from the start. After `stop()`."""
-        ...
-
-
-class HostClock:
-    """For the CPU, where a call returns when its work is done."""
+    This one is for the CPU, where a call returns when its work is done.
+    """
 
     def __init__(self) -> None:
         self._marks: list[float] = []
         self._start = 0.0
 
     def start(self) -> None:
-        """Open the window."""
+        """Wait until all that was submitted is done, and open the window."""
         self._marks = []
         self._start = time.perf_counter()
 
@@ -61,26 +40,26 @@ class HostClock:
         self._marks.append(time.perf_counter())
 
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Host seconds since the start, without waiting for the device."""
         return time.perf_counter() - self._start
 
     def stop(self) -> float:
-        """Wall seconds of the window."""
+        """Wait until all that was submitted is done; the window's wall seconds."""
         return self.elapsed()
 
     def step_times(self) -> list[float]:
-        """Seconds from each mark to the next."""
+        """Seconds from each mark to the next, the first from the start. After `stop()`."""
         starts = [self._start, *self._marks]
         return [end - start for start, end in zip(starts, self._marks, strict=False)]
 
 
-class CudaClock:
+class CudaClock(Clock):
     """For a CUDA device: events on the current stream, read after the window."""
 
     def __init__(self, device: torch.device) -> None:
+        super().__init__()
         self._device = device
         self._events: list[Any] = []
-        self._start = 0.0
 
     def start(self) -> None:
         """Wait for the current stream, and open the window."""
@@ -94,10 +73,6 @@ class CudaClock:
         self._record()
         if len(self._events) > MAX_IN_FLIGHT:
             self._events[-1 - MAX_IN_FLIGHT].synchronize()
-
-    def elapsed(self) -> float:
-        """Host seconds since the start."""
-        return time.perf_counter() - self._start
 
     def stop(self) -> float:
         """Wait for the current stream; wall seconds of the window."""
@@ -117,4 +92,4 @@ class CudaClock:
 
 def make_clock(device: torch.device) -> Clock:
     """The clock that fits a device."""
-    return CudaClock(device) if device.type == "cuda" else HostClock()
+    return CudaClock(device) if device.type == "cuda" else Clock()

@@ -6,7 +6,7 @@ fault whose pixels come nearest to the loader's is named, if it explains most of
 Wrong normalisation shows as a straight line between the levels, a decoder of its own as a
 difference in colour and not in brightness.
 
-What it does not know: two faults at once, and faults that nobody thought of.
+Two faults at once are not found, nor are faults that are not in the list.
 
 Shape suffixes: C channels, H height, W width.
 """

@@ -9,7 +9,7 @@ the interval pleases would make it a lie.
 While one side runs, the other's loader has filled its queue and sleeps; what it holds is run off,
 uncounted, before its own window opens.
 
-What it does not know: what the two do to each other by being in one process (caches, memory).
+What the two do to each other by being in one process (caches, memory) is part of the figures.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Which settings make this loader fastest on this machine? A short search, one setting at a time.
 
 Each value is tried on the loader alone, with everything else as found so far, and the fastest is
-kept. What it does not know: how the loader and the model get in each other's way. A share of the
-decoding that is best alone may take the GPU from a model that needs it; give the setting by hand
-where that matters.
+kept. The model does not run meanwhile: a share of the decoding that is best alone may take the GPU
+from a model that needs it. Give the setting by hand where that matters.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ the predictions on the host.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fastbench.measure.pipeline import Stream, endless
 from fastbench.measure.warm_up import warm_up, warm_up_loader
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from fastbench.measure.durations import Durations
     from fastbench.measure.pipeline import BatchModel
     from fastbench.measure.tally import Scores, Tally
+    from fastbench.measure.telemetry import Watch
 
 __all__ = [
-    "WindowObserver",
     "end_to_end",
     "loader_alone",
     "model_alone",
@@ -47,18 +47,6 @@ __all__ = [
     "sample_loader",
     "score",
 ]
-
-
-class WindowObserver(Protocol):
-    """Looks at the machine while windows run (see `telemetry.py`)."""
-
-    def begin(self) -> None:
-        """A window opens."""
-        ...
-
-    def end(self, num_images: int) -> None:
-        """It has closed, after so many images."""
-        ...
 
 
 def end_to_end(
@@ -69,7 +57,7 @@ def end_to_end(
     durations: Durations,
     num_batches: int,
     *,
-    watch: WindowObserver | None = None,
+    watch: Watch | None = None,
     evict: Callable[[], None] | None = None,
 ) -> tuple[WarmUp, Throughput]:
     """Warm up, then time whole epochs of `num_batches` batches, `durations.num_windows` times.

@@ -48,18 +48,15 @@ def count_classes(
 
 
 def count_confusions(
-    predictions: Sequence[int],
-    labels: Sequence[int],
-    classes: ClassSpace,
-    most: int = MOST_CONFUSIONS,
+    predictions: Sequence[int], labels: Sequence[int], classes: ClassSpace
 ) -> list[Confusion]:
-    """The pairs of label and wrong top-1 prediction that came most often, at most `most`."""
+    """The pairs of label and wrong top-1 prediction that came most often."""
     pairs = Counter(
         (label, predicted)
         for predicted, label in zip(predictions, labels, strict=True)
         if predicted != label
     )
-    ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:most]
+    ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:MOST_CONFUSIONS]
     return [
         Confusion(
             label=classes.output(label),

@@ -11,11 +11,11 @@ all generations, living and ended, grows by what they took and by nothing else. 
 the cores' busy time is foreign: other programs, the kernel's own threads and interrupts, and the
 time that a hypervisor kept for others. `/proc/stat` has it in steps of 10 ms a core.
 
-What it does not know: pages that processes share count once in each of them. A child whose own
-parent ended before it is not seen any more. Under a CPU quota the cores are the whole machine's,
-and so is the foreign time. Averages are the driver's: power over up to a second, utilisation over
-1/6 to 1 s, where "SM utilisation" is the share of time in which any kernel ran at all. Used memory
-is all of the GPU's, whosever it is. The thread's own CPU time is part of the run's.
+Limits: pages that processes share count once in each of them. A child whose own parent ended before
+it is not seen any more. Under a CPU quota the cores are the whole machine's, and so is the foreign
+time. Averages are the driver's: power over up to a second, utilisation over 1/6 to 1 s, where "SM
+utilisation" is the share of time in which any kernel ran at all. Used memory is all of the GPU's,
+whosever it is. The thread's own CPU time is part of the run's.
 """
 
 from __future__ import annotations
@@ -48,6 +48,12 @@ THROTTLING: Final = {
     0x80: "power brake",
 }
 """NVML's bits of what lowers the clocks against the user's will; not: idle, clocks set by hand."""
+
+_GAUGES: Final = (
+    *("power_w", "sm_utilization_pct", "memory_utilization_pct", "jpeg_utilization_pct"),
+    *("sm_clock_mhz", "temperature_c", "memory_used_bytes"),
+)
+"""The fields of `GpuTelemetry` that have a value a reading."""
 
 _STAT: Final = Path("/proc/stat")
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -208,13 +214,7 @@ class _Gpu:
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
-        self._power_w: list[float] = []
-        self._sm_pct: list[float] = []
-        self._memory_pct: list[float] = []
-        self._jpeg_pct: list[float] = []
-        self._sm_mhz: list[float] = []
-        self._temperature_c: list[float] = []
-        self._memory_bytes: list[int] = []
+        self._gauges: dict[str, list[Any]] = {name: [] for name in _GAUGES}
         self._throttling = 0
         self._num_foreign: int | None = None
 
@@ -235,19 +235,20 @@ class _Gpu:
 
     def take_reading(self) -> None:
         """One value of each gauge."""
+        gauges = self._gauges
         if (milliwatts := self._ask("nvmlDeviceGetPowerUsage")) is not None:
-            self._power_w.append(milliwatts / 1e3)
+            gauges["power_w"].append(milliwatts / 1e3)
         if (rates := self._ask("nvmlDeviceGetUtilizationRates")) is not None:
-            self._sm_pct.append(rates.gpu)
-            self._memory_pct.append(rates.memory)
+            gauges["sm_utilization_pct"].append(rates.gpu)
+            gauges["memory_utilization_pct"].append(rates.memory)
         if (jpeg := self._ask("nvmlDeviceGetJpgUtilization")) is not None:
-            self._jpeg_pct.append(jpeg[0])
+            gauges["jpeg_utilization_pct"].append(jpeg[0])
         if (mhz := self._ask("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM")) is not None:
-            self._sm_mhz.append(mhz)
+            gauges["sm_clock_mhz"].append(mhz)
         if (degrees := self._ask("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU")) is not None:
-            self._temperature_c.append(degrees)
+            gauges["temperature_c"].append(degrees)
         if (memory := self._ask("nvmlDeviceGetMemoryInfo")) is not None:
-            self._memory_bytes.append(memory.used)
+            gauges["memory_used_bytes"].append(memory.used)
         reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # its name before driver 535
             reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -269,14 +270,8 @@ class _Gpu:
         limit = self._ask("nvmlDeviceGetEnforcedPowerLimit")
         return GpuTelemetry(
             energy_j=energy_j,
-            power_w=list(self._power_w),
             power_limit_w=None if limit is None else limit / 1e3,
-            sm_utilization_pct=list(self._sm_pct),
-            memory_utilization_pct=list(self._memory_pct),
-            jpeg_utilization_pct=list(self._jpeg_pct),
-            sm_clock_mhz=list(self._sm_mhz),
-            temperature_c=list(self._temperature_c),
-            memory_used_bytes=list(self._memory_bytes),
+            **{name: list(values) for name, values in self._gauges.items()},
             throttle_reasons=[name for bit, name in THROTTLING.items() if self._throttling & bit],
             num_foreign_processes=self._num_foreign,
         )
@@ -350,7 +345,7 @@ def _used_s(whose: int) -> float:
 def _sum(
     windows: list[tuple[_Mark, _Mark]], counter: Callable[[_Mark], float | None]
 ) -> float | None:
-    """What a counter grew by in all windows; None where one of them does not know."""
+    """What a counter grew by in all windows; None where one of them lacks it."""
     total = 0.0
     for mark, later in windows:
         start, end = counter(mark), counter(later)

@@ -3,7 +3,7 @@
 `Model` is what a plug-in or a callable may return, `LoadedModel` what every kind becomes. A model
 without a preprocessing of its own gets the usual one for ImageNet, and the record says so.
 
-What it does not know: whether a model was trained with the preprocessing that it is given.
+Whether a model was trained with the preprocessing that it is given cannot be checked.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """

@@ -5,7 +5,7 @@ The callable is called without arguments, after torch's seed was set, and return
 `python -m` does. What a callable returns carries its own weights; `--weights FILE` loads others,
 and the preprocessing and classes that the file states come before those of the `Model`.
 
-What it does not know: how many classes a model has. It runs the model on one blank image to see.
+To count its classes, the model is run on one blank image.
 """
 
 from __future__ import annotations

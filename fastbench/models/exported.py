@@ -9,9 +9,8 @@ mode must be that of inference; devices are rewritten where the module is moved;
 it, and a batch that it was not exported for is refused. A dtype that it insists on shows when it is
 run.
 
-What it does not know: whether a file can be trusted. `torch.export` pickles parts of some models
-into its archive, and reading those runs code: load only files from where you would run programs.
-A pickled module is nothing but such code, and is refused.
+Load only files that you trust: `torch.export` pickles parts of some models into its archive, and
+reading those runs code. A pickled module is nothing but such code, and is refused.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """

@@ -6,8 +6,8 @@ timm's model cards use, `input_size` (not `test_input_size`, which some weights 
 the short side is resized to floor(size / crop_pct), the middle cut out. What `Preprocess` cannot
 express is refused, and never approximated. A file of weights may state its own.
 
-What it does not know: an accuracy to hold these weights to. timm publishes its results in tables
-of its own, not with the weights.
+There is no published accuracy to hold these weights to: timm has its results in tables of its own,
+not with the weights.
 """
 
 from __future__ import annotations

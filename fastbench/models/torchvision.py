@@ -4,8 +4,8 @@ The preprocessing is always read off the weights: a checkpoint file gets that of
 weights that it is (by its hash) or whose file name it bears, else of the model's default weights;
 the sample model carries its own in its file.
 
-What it does not know: whether a file of your own was trained with the preprocessing that it is
-given. The record says where that came from.
+Whether a file of your own was trained with that preprocessing cannot be checked; the record says
+where it came from.
 """
 
 from __future__ import annotations

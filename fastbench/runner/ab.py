@@ -22,13 +22,12 @@ from fastbench.runner.prepare import Bench, Workbench, open_loader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.core.progress import Count
     from fastbench.loaders.base import Loader, LoaderSpec
 
 __all__ = ["ab_rows", "num_queued"]
 
 
-def ab_rows(a: Workbench, b: Workbench, count: Count) -> Iterator[AbRecord | FailedRow]:
+def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
     """A row a model. A record is on disk when it is yielded.
 
     Raises `OutputError` where it cannot be written, `UsageError` where the two have not as many
@@ -42,7 +41,7 @@ def ab_rows(a: Workbench, b: Workbench, count: Count) -> Iterator[AbRecord | Fai
         raise UsageError("--ab needs as many models on both sides. Name as many with --ab model=.")
     for name, other in zip(a.config.models, b.config.models, strict=True):
         try:
-            record = _ab_row(a, b, name, other, count)
+            record = _ab_row(a, b, name, other)
         except FastbenchError as error:
             yield FailedRow(name, a.config.timed_loader, error)
             continue
@@ -50,8 +49,8 @@ def ab_rows(a: Workbench, b: Workbench, count: Count) -> Iterator[AbRecord | Fai
         yield record
 
 
-def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> AbRecord:
-    a.say(f"{name}: making both sides ready")
+def _ab_row(a: Workbench, b: Workbench, name: str, other: str) -> AbRecord:
+    a.progress.say(f"{name}: making both sides ready")
     forget_compiled()
     (bench, spec), (other_bench, other_spec) = _prepare(a, name), _prepare(b, other)
     loader, other_loader = a.config.timed_loader, b.config.timed_loader
@@ -66,7 +65,7 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str, count: Count) -> 
             Side(other_opened, other_bench.classifier, num_queued(other_opened, other_spec)),
             make_clock(a.device),
             NUM_PAIRS_QUICK if quick else NUM_PAIRS,
-            count(f"{name} · {loader}: pairs of windows"),
+            a.progress.count(f"{name} · {loader}: pairs of windows"),
         )
         return AbRecord(
             **describe_run(a, bench, loader, opened.settings),

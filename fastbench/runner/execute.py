@@ -17,41 +17,30 @@ if TYPE_CHECKING:
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
-    from fastbench.runner.plan import Plan
+    from fastbench.runner.plan import Plan, PlannedRow
 
 __all__ = ["ab_rows", "parity_rows", "plan_rows"]
 
 
-def plan_rows(
-    plan: Plan, apart: bool, folder: Path, progress: RowProgress
-) -> Iterator[Record | FailedRow]:
-    """The rows of `fastbench run`, where there are several each in a process of its own.
-
-    `apart` False keeps all of them in this one: a row that crashes is then the end.
-    """
-    from fastbench.runner.row_in_child import find_missing, run_row
+def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:
+    """The rows of `fastbench run`, where there are several each in a process of its own."""
+    from fastbench.runner.row_in_child import run_row
 
     todo = plan.todo
     if todo:
         _check_predictions(plan)
-    run = run_row if apart and len(plan.rows) > 1 else _run_row_here
+    run = run_row if len(plan.rows) > 1 else run_row_here
     if plan.num_changed:
         num = plan.num_changed
         rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
         progress.note(
             f"{num} finished {rows} had other images, labels or weights: {again} run again."
         )
-    optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
-    if optional:
-        progress.say("looking which loaders run here")
-    missing = find_missing(optional, progress) if optional else {}
-    for loader, why in missing.items():
-        progress.note(f"{loader} is left out: {why}")
+    missing = _leave_out(todo, progress)
     todo = [row for row in todo if row.loader not in missing]
-    models: Sequence[str] = tuple(dict.fromkeys(row.model for row in todo))
+    models = tuple(dict.fromkeys(row.model for row in todo))
     failed: set[tuple[object, ...]] = set()
     seconds: list[float] = []
-    written = False
     for row in plan.rows:
         if row.digest in plan.finished:
             yield plan.finished[row.digest]
@@ -63,13 +52,13 @@ def plan_rows(
         how = plan.how(row)
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
-        for measured in run(row.config, folder, progress, models):
+        # The first row looks at the names of all models.
+        for measured in run(row.config, folder, progress, () if number else models):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
                 yield measured  # before anything else can fail
-                if not written:
+                if len(seconds) == 1:
                     write_options(plan.options, folder / PLAN_FILE)
-                    written = True
             elif row.only_if_here and isinstance(measured.error, LoaderMissingError):
                 missing[row.loader] = str(measured.error)
                 progress.note(f"{row.loader} is left out: {measured.error}")
@@ -77,12 +66,26 @@ def plan_rows(
                 if measured.loader == EVERY_LOADER:
                     failed.add(row.group)
                 yield dataclasses.replace(measured, how=tuple(how))
-        models = ()  # the first row has looked at their names
 
 
-def _run_row_here(
+def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, str]:
+    """The loaders that were not asked for by name and cannot run here, and why; told as well."""
+    from fastbench.runner.row_in_child import find_missing
+
+    optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
+    if not optional:
+        return {}
+    progress.say("looking which loaders run here")
+    missing = find_missing(optional, progress)
+    for loader, why in missing.items():
+        progress.note(f"{loader} is left out: {why}")
+    return missing
+
+
+def run_row_here(
     config: RunConfig, folder: Path, progress: RowProgress, models: Sequence[str]
 ) -> Iterator[Record | FailedRow]:
+    """As `run_row`, in this process."""
     progress.say("loading torch")
     from fastbench.runner.measure_row import measure_row
 
@@ -107,8 +110,7 @@ def parity_rows(
     from fastbench.runner import parity
     from fastbench.runner.prepare import Workbench
 
-    workbench = Workbench(config, folder, say=progress.say, count=progress.count)
-    yield from parity.parity_rows(workbench)
+    yield from parity.parity_rows(Workbench(config, folder, progress))
 
 
 def ab_rows(
@@ -119,8 +121,5 @@ def ab_rows(
     from fastbench.runner import ab
     from fastbench.runner.prepare import Workbench
 
-    a, b = (
-        Workbench(side, folder, say=progress.say, count=progress.count)
-        for side in (config, config.other_side())
-    )
-    yield from ab.ab_rows(a, b, progress.count)
+    a, b = (Workbench(side, folder, progress) for side in (config, config.other_side()))
+    yield from ab.ab_rows(a, b)

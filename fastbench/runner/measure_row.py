@@ -54,7 +54,7 @@ def measure_row(
         check_name(name)
     name, loader = config.models[0], config.timed_loader
     try:
-        workbench = Workbench(config, folder, say=tell.say, count=tell.count)
+        workbench = Workbench(config, folder, tell)
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # without which there is no row at all
@@ -83,7 +83,7 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
 
     Raises a `FastbenchError` where this row fails.
     """
-    workbench.say(f"{bench.model.name} · {loader}: measuring")
+    workbench.progress.say(f"{bench.model.name} · {loader}: measuring")
     notes: list[str] = []
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
         spec, trials = _tune(workbench, loader, workbench.spec(bench.model, loader))
@@ -118,7 +118,7 @@ def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec
     space = {key: values for key, values in space_of(spec).items() if key not in fixed}
     if not space:
         return spec, []
-    workbench.say(f"{name}: searching for its best settings")
+    workbench.progress.say(f"{name}: searching for its best settings")
     settings, trials = loader_settings.search(
         lambda tried: open_loader(name, factory, tried),
         spec,

@@ -59,7 +59,7 @@ def compare_with_reference(
         return None
     pixels = None
     if loader != name:
-        workbench.say(f"{bench.model.name} · {loader}: pixels against {name}")
+        workbench.progress.say(f"{bench.model.name} · {loader}: pixels against {name}")
         pixels = _compare_some(workbench, bench, loader, notes)
     return agreement.compare_predictions(
         predictions,
@@ -81,7 +81,7 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
         for loader in config.loaders:
             if loader == config.reference:
                 continue
-            workbench.say(f"{name} · {loader}: against {config.reference}")
+            workbench.progress.say(f"{name} · {loader}: against {config.reference}")
             try:
                 record = _parity_row(workbench, name, loader)
             except FastbenchError as error:
@@ -93,13 +93,12 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
 
 def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     model, labels = workbench.load(name)
-    settings: dict[str, Setting] = {}
     with mapped_errors(f"the comparison of {loader}", workbench.batch_size):
         classifier = workbench.classifier(model, "float32", None)
         bench = Bench(model, labels, classifier, float32=classifier)
         spec = workbench.spec(model)
         names = workbench.manifest.names
-        found, pixels = _compare(workbench, bench, loader, spec, names, [], settings)
+        found, pixels, settings = _compare(workbench, bench, loader, spec, names, [])
     return ParityRecord(
         **describe_run(workbench, bench, loader, settings),
         labels=labels.how,
@@ -124,7 +123,7 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
     found = reference.find(workbench.folder, depends_on, len(workbench.manifest))
     if found is None:
         name = workbench.config.reference
-        workbench.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
+        workbench.progress.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
         try:
             found = _score_reference(workbench, bench)
         except FastbenchError as error:
@@ -181,9 +180,11 @@ def _compare(
     spec: LoaderSpec,
     names: Sequence[str],
     notes: list[str],
-    settings: dict[str, Setting] | None = None,
-) -> tuple[agreement.Comparison, Pixels]:
-    """Read a loader and the reference in step; name the fault and draw it where they differ."""
+) -> tuple[agreement.Comparison, Pixels, dict[str, Setting]]:
+    """Read a loader and the reference in step; name the fault and draw it where they differ.
+
+    Also returns the loader's settings.
+    """
     config, its_name = workbench.config, workbench.config.reference
     spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
     its_spec = spec.with_settings(config.options_of(its_name))
@@ -197,18 +198,17 @@ def _compare(
                 f"The loaders {name!r} and {its_name!r} cannot be compared: one of them does "
                 f"not read the images. Choose two that do."
             )
-        if settings is not None:
-            settings.update(loader.settings)
+        settings = dict(loader.settings)
         found = agreement.compare_in_step(
-            loader, its_loader, workbench.float32(bench), spec.preprocess
+            loader, its_loader, workbench.float32(bench), spec.preprocess, names
         )
-    pixels = found.pixels(names, None)
+    pixels = found.pixels
     if judge_pixels(pixels):
-        worst = [(spec.paths[i], *found.worst_levels[i]) for i in found.worst]
-        pixels = found.pixels(names, name_cause(worst, spec.preprocess))
+        worst = [(spec.paths[i], mine, theirs) for i, mine, theirs in found.worst]
+        pixels = dataclasses.replace(pixels, cause=name_cause(worst, spec.preprocess))
         stem = f"parity-{bench.model.name}-{name}".replace("/", "_")
         path = workbench.folder / f"{stem}.png"
-        mine, theirs = found.worst_levels[found.worst[0]]
+        _, mine, theirs = found.worst[0]
         draw_difference(theirs, mine, path)
         notes.append(f"the image that differs most: {path}")
-    return found, pixels
+    return found, pixels, settings

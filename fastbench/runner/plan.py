@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import OPTIONS, SWEPT, RunConfig
 from fastbench.core.errors import FastbenchError, RecordError, UsageError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option
 from fastbench.data.dataset import find_images
 from fastbench.loaders import registry
@@ -159,7 +160,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     """
     asked = tuple(options.get("loader", ()))
     named = tuple(name for name in asked if name != ALL)
-    every = (*registry.BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
+    every = (*BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
     values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
     for name, several in values.items():

@@ -30,15 +30,13 @@ from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import torch
 
     from fastbench.core.config import RunConfig
-    from fastbench.core.progress import Count
+    from fastbench.core.progress import Count, Progress
     from fastbench.data.dataset import Manifest
-    from fastbench.loaders.base import Loader
     from fastbench.records.speed import Ceiling
 
 __all__ = ["Bench", "Workbench", "open_loader", "prepare_model"]
@@ -64,41 +62,35 @@ class Bench:
     cost: Cost = field(default_factory=Cost)
 
 
-@contextlib.contextmanager
-def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[Loader]:
+def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> contextlib.closing[CheckedLoader]:
     """A loader whose batches are held to the contract, and that is closed whatever happens.
 
     Raises `LoaderError`, also while it is iterated, where it fails or breaks the contract.
     """
-    loader = CheckedLoader(name, factory, spec)
-    try:
-        yield loader
-    finally:
-        loader.close()
+    return contextlib.closing(CheckedLoader(name, factory, spec))
 
 
 class Workbench:
     """The tools of a run.
 
-    `say` is told in one line what is being done, `count` shows how far a long count has come;
     `folder` takes the records and the pictures. `dtype` and `batch_size` are what the rows run in,
     `compile_mode` is torch.compile's, None for eager.
     """
 
-    def __init__(
-        self, config: RunConfig, folder: Path, *, say: Callable[[str], None], count: Count
-    ) -> None:
+    def __init__(self, config: RunConfig, folder: Path, progress: Progress) -> None:
         self.config = config
         self.folder = folder
-        self.say = say
+        self.progress = progress
         self.device: torch.device = choose_device(config.device)
         self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
         for name in config.loaders:
             check_options(name, config.options_of(name))
         for name in config.models:
             check_name(name)
-        self.manifest: Manifest = find_images(config, count)
-        self.page_cache, self.page_cache_share = _prepare_page_cache(config, self.manifest, count)
+        self.manifest: Manifest = find_images(config, progress.count)
+        self.page_cache, self.page_cache_share = _prepare_page_cache(
+            config, self.manifest, progress.count
+        )
         on_gpu = self.device.type == "cuda"
         self.dtype = config.dtype
         if config.dtype == "auto":
@@ -195,7 +187,9 @@ class Workbench:
 def prepare_model(workbench: Workbench, name: str) -> Bench:
     """Load a model, map its labels, compile it, and see what it reaches alone."""
     config = workbench.config
-    workbench.say(f"{name}: loading the model" + (", compiling it" if config.compile else ""))
+    workbench.progress.say(
+        f"{name}: loading the model" + (", compiling it" if config.compile else "")
+    )
     start = time.perf_counter()
     model, labels = workbench.load(name)
     load_s = time.perf_counter() - start

@@ -4,7 +4,7 @@ Each row is measured in a process of its own, and all rows of a model need the s
 has it first writes it: the reference's own row for nothing, where it runs in float32 and eagerly,
 any other by a pass apart. The name of the file is a digest of all that the predictions depend on.
 
-What it does not know: whether a model's or a loader's code was changed in between.
+A change of a model's or a loader's code is not noticed.
 """
 
 from __future__ import annotations

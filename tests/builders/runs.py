@@ -13,7 +13,7 @@ from fastbench.records.accuracy import Parity, Pixels
 from fastbench.records.record import ParityRecord, Record
 from fastbench.records.speed import GpuTelemetry, Telemetry, Throughput, Window
 from fastbench.records.store import write_record
-from fastbench.report.compare.pair_comparison import PairComparison
+from fastbench.report.compare.pair_comparison import PairComparison, compare_runs
 from fastbench.report.compare.pair_screen import render
 
 DATA = {"num_samples": 1000, "num_bytes": 110_000_000, "digest": "a" * 64, "page_cache": "warm"}
@@ -29,6 +29,11 @@ MOVED = {
     "fastbench commit": ("0000000000+changes", "1111111111"),
 }
 """An upgrade of everything, as a comparison shows it: before and after."""
+
+
+def compare_records(a: Record, b: Record) -> PairComparison:
+    """One run a side."""
+    return compare_runs([a], [b])
 
 
 def timed(*rates: float, images: int = 1000, wait: float = 0.25) -> Throughput:

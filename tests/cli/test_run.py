@@ -216,7 +216,7 @@ def test_a_record_that_contradicts_itself_ends_the_run_with_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fastbench.measure.clock.HostClock.step_times", lambda _: [1e-9] * 3)
+    monkeypatch.setattr("fastbench.measure.clock.Clock.step_times", lambda _: [1e-9] * 3)
     code, records = run(images, "--reference", "none", "--loader", "synthetic")
     assert code == 1
     assert len(records) == 1  # it is kept, and says why

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders.paths import RECORDS
+from builders.paths import GOLDEN, RECORDS
 
 import fastbench
 
@@ -16,20 +16,24 @@ PAIR = [
     str(RECORDS / f"precision/squeezenet1_0-{loader}-float32.json")
     for loader in ("torchvision", "torchvision-tensor")
 ]
+OLD = [str(GOLDEN / "record-v1.json"), str(GOLDEN / "record-v3.json")]
 
 
-def imported_by(argv: list[str], heavy: set[str]) -> str:
-    """Which of some packages a command imports."""
-    code = (
-        "import sys\n"
-        "from fastbench.cli.main import main\n"
-        f"try: main({argv})\n"
-        "except SystemExit: pass\n"
-        f"print(*sorted({heavy} & set(sys.modules)), file=sys.stderr)\n"
-    )
+def imported_after(code: str, heavy: str) -> str:
+    """Which of some packages are imported after some statements in a new interpreter."""
+    code = f"import sys\n{code}\nprint(*sorted({set(heavy.split())} & set(sys.modules)))\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout
-    return done.stderr.strip()
+    return done.stdout.splitlines()[-1]
+
+
+def imported_by(argv: list[str], heavy: str) -> str:
+    """Which of some packages a command imports that does what it is told to."""
+    code = (
+        "from fastbench.cli.main import main\n"
+        f"try: assert main({argv}) == 0\n"
+        "except SystemExit: pass\n"
+    )
+    return imported_after(code, heavy)
 
 
 @pytest.mark.parametrize(
@@ -44,19 +48,40 @@ def imported_by(argv: list[str], heavy: set[str]) -> str:
     ],
 )
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
-    assert not imported_by(argv, {"torch", "torchvision", "nvidia", "numpy", "rich", "PIL"})
+    assert not imported_by(argv, "torch torchvision nvidia numpy rich PIL")
 
 
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "heavy"),
     [
-        ["report", *PAIR],
-        ["compare", *PAIR],
-        ["run", "--preset", "study", "--dry-run"],
+        (["report", *PAIR], "torch torchvision nvidia"),
+        (["report", str(GOLDEN), "--by", "gpu"], "torch torchvision nvidia numpy scipy PIL"),
+        (["report", *PAIR, "--html", "light.html"], "torch torchvision numpy matplotlib rich"),
+        (["compare", *PAIR], "torch torchvision nvidia"),
+        (["compare", *OLD], "torch torchvision nvidia numpy scipy PIL"),
+        (["run", "--preset", "study", "--dry-run"], "torch torchvision nvidia"),
     ],
 )
-def test_what_only_reads_records_or_plans_imports_no_torch(argv: list[str]) -> None:
-    assert not imported_by(argv, {"torch", "torchvision", "nvidia"})
+def test_what_only_reads_records_or_plans_imports_no_torch(
+    argv: list[str], heavy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not imported_by(argv, heavy)
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("from fastbench.report.plots.registry import PLOTS", "matplotlib numpy torch PIL"),
+        (
+            "import fastbench.cli.data\n"
+            "from fastbench.data.unpack import imagenet_archive, webdataset_shards",
+            "torch scipy numpy PIL",
+        ),
+    ],
+)
+def test_modules_that_import_nothing_heavy(code: str, heavy: str) -> None:
+    assert not imported_after(code, heavy)
 
 
 def test_only_its_own_files_name_dali() -> None:

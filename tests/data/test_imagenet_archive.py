@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from builders.archives import write_tar
 from builders.images import draw
+from builders.paths import contents
+from scipy.io import savemat
 
 from fastbench.cli.main import main, make_parser
 from fastbench.core.atomic_files import locked
@@ -24,7 +26,6 @@ from fastbench.core.errors import (
     CorruptImageError,
     DataError,
     DataNotFoundError,
-    FastbenchError,
     OutputError,
     UsageError,
 )
@@ -32,8 +33,6 @@ from fastbench.data.dataset import scan
 from fastbench.data.imagenet import wnid_index
 from fastbench.data.labels import ClassSpace, map_labels
 from fastbench.data.unpack.imagenet_archive import MARKER, unpack_imagenet
-
-scipy_io = pytest.importorskip("scipy.io")
 
 # ILSVRC2012_IDs follow no order of wnids: ID 1 is a kit fox, class 278 of the models.
 WNIDS = {1: "n02119789", 2: "n02100735", 3: "n15075141", 4: "n01440764"}
@@ -68,7 +67,7 @@ def synsets(leaves: dict[int, str] = WNIDS, *, id_name: str = "ILSVRC2012_ID") -
 
 def meta_mat(array: Any = None, name: str = "synsets") -> bytes:
     file = io.BytesIO()
-    scipy_io.savemat(file, {name: synsets() if array is None else array}, do_compression=True)
+    savemat(file, {name: synsets() if array is None else array}, do_compression=True)
     return file.getvalue()
 
 
@@ -119,15 +118,6 @@ def output(tmp_path: Path) -> Path:
 def whole(pictures: dict[str, bytes]) -> dict[str, bytes]:
     """What the output folder should hold, but for the marker."""
     return {class_path(i): data for i, data in enumerate(pictures.values(), start=1)}
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file below the root but the marker, hidden ones too."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != MARKER
-    }
 
 
 def marker_of(output: Path) -> dict[str, object]:
@@ -511,14 +501,6 @@ def test_an_archive_or_a_folder_in_the_devkits_place(
         unpack_imagenet(output, archive=archive, devkit=kit)
 
 
-def test_without_scipy(
-    archive: Path, devkit: Path, output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(FastbenchError, match=r'pip install "fastbench\[imagenet\]"'):
-        unpack_imagenet(output, archive=archive, devkit=devkit)
-
-
 @pytest.fixture
 def tiny_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     usage = namedtuple("usage", "total used free")
@@ -592,17 +574,6 @@ def test_an_unwritable_output_is_named(archive: Path, devkit: Path, tmp_path: Pa
         unpack_imagenet(archive / "val", archive=archive, devkit=devkit)
     with pytest.raises(OutputError, match="cannot be written to"):
         unpack_imagenet(devkit, archive=archive, devkit=devkit)
-
-
-def test_importing_it_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, fastbench.cli.data\n"
-        "from fastbench.data.unpack import imagenet_archive, webdataset_shards\n"
-        "heavy = {'torch', 'scipy', 'numpy', 'PIL'} & set(sys.modules)\n"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_command(

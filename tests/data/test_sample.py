@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from builders.paths import contents
 from PIL import Image
 
 from fastbench.core.errors import OutputError, UnknownNameError, UsageError
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
 
 MARKER = "fastbench-sample.json"
 EXIF_ORIENTATION = 0x0112
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file below the root but the marker, hidden ones too."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != MARKER
-    }
 
 
 @pytest.fixture(scope="module")

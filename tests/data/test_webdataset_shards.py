@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from builders.archives import write_tar
 from builders.images import draw
+from builders.paths import contents
 
 from fastbench.cli.main import main, make_parser
 from fastbench.core.errors import (
@@ -45,15 +46,6 @@ def shards(tmp_path: Path, pictures: list[bytes]) -> list[Path]:
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "val"
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file below the root but the marker, hidden ones too."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != MARKER
-    }
 
 
 def names_of(tmp_path: Path, files: dict[str, bytes], suffix: str = ".tar") -> set[str]:

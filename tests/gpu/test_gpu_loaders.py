@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import loaders
 from builders.images import draw
-from builders.loaders import IMAGENET, ids_of, pixels_of
+from builders.loaders import ids_of, pixels_of
 
 from fastbench.core.errors import CorruptImageError
 from fastbench.data.dataset import Manifest, scan
@@ -22,16 +23,8 @@ EVERY_LOADER = [*GPU_LOADERS, "torchvision", "synthetic"]
 
 
 def spec_of(manifest: Manifest, **changes: object) -> LoaderSpec:
-    spec = LoaderSpec(
-        paths=manifest.paths,
-        batch_size=8,
-        preprocess=IMAGENET,
-        device="cuda:0",
-        dtype="float32",
-        num_threads=4,
-        largest=manifest.largest,
-    )
-    return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
+    on_gpu = {"device": "cuda:0", "num_threads": 4, "largest": manifest.largest}
+    return loaders.spec_of(manifest, **{**on_gpu, **changes})
 
 
 @pytest.fixture

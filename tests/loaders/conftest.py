@@ -9,8 +9,9 @@ import pytest
 from builders.images import draw
 
 from fastbench.core.errors import LoaderMissingError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import Loader, LoaderSpec
-from fastbench.loaders.registry import BUILT_IN, resolve
+from fastbench.loaders.registry import resolve
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from fastbench.core.errors import (
     UnknownNameError,
     UsageError,
 )
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.data.dataset import scan
 from fastbench.loaders.base import Loader, LoaderSpec, Preprocess
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.loaders.registry import BUILT_IN, resolve
+from fastbench.loaders.registry import resolve
 from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.models.torchvision import preprocess_of
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from builders.broken_loaders import Right, broken, swap
+from builders.command_line import main_here
 from builders.paths import TESTS
 from builders.plug_ins import PlugIn
 from rich.console import Console
@@ -22,12 +23,13 @@ import fastbench
 from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
 from fastbench.cli.main import main
 from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import registry
 from fastbench.loaders.base import IMAGENET, Batch, FactoryTraits, LoaderSpec, LoaderTraits
 from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
-from fastbench.loaders.registry import BUILT_IN, Listed, listing, resolve, why_not
+from fastbench.loaders.registry import Listed, listing, resolve, why_not
 
 EXAMPLE = TESTS / "example_plugin"
 SOURCE = Path(fastbench.__file__).parents[1]
@@ -193,11 +195,10 @@ def run(
     """`fastbench run` with a plug-in and `synthetic`: the exit code, and the complaints."""
 
     def run_(name: str, *argv: str) -> tuple[int, list[str]]:
-        code = main(
+        code = main_here(
             ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
              "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
-             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv],
-            apart=False,
+             name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv]
         )  # fmt: skip
         said = capsys.readouterr().err
         assert "Traceback" not in said

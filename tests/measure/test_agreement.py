@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.command_line import main_here
 from builders.images import draw
 from builders.loaders import IMAGENET
 from builders.plug_ins import PlugIn
@@ -20,7 +21,7 @@ from fastbench.core.errors import LoaderError, ModelError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.measure.agreement import compare_in_step, compare_predictions
+from fastbench.measure.agreement import Comparison, compare_in_step, compare_predictions
 from fastbench.report.formats import parity_screen
 
 
@@ -180,14 +181,13 @@ def test_a_row_that_is_wrong_ends_the_run_with_3(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     faulty(shifted)
-    code = main(
+    code = main_here(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
-         "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")],
-        apart=False,
+         "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")]
     )  # fmt: skip
     assert code == 3
     shown = " ".join(capsys.readouterr().out.split())
-    assert "sample · faulty: FAIL: pixels differ by" in shown
+    assert "faulty: FAIL: pixels differ by" in shown
     assert "sample · faulty: probable cause: crop offset" in shown
 
 
@@ -209,6 +209,10 @@ def batches(*parts: tuple[list[int], float]) -> Iterator[Batch]:
 UNIT = dataclasses.replace(IMAGENET, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
 
 
+def in_step(loader: Iterator[Batch], reference: Iterator[Batch], model_: object) -> Comparison:
+    return compare_in_step(loader, reference, model_, UNIT, ["a.jpg", "b.jpg", "c.jpg"])
+
+
 def model(images_NCHW: torch.Tensor) -> torch.Tensor:
     """Two logits: the mean level, and 10."""
     level_N = images_NCHW.mean((1, 2, 3))
@@ -216,19 +220,18 @@ def model(images_NCHW: torch.Tensor) -> torch.Tensor:
 
 
 def test_differences_are_in_levels() -> None:
-    found = compare_in_step(
-        batches(([0, 1], 9.0), ([2], 14.0)), batches(([0, 1], 9.5), ([2], 7.0)), model, UNIT
-    )
-    assert found.num_samples == 3
-    assert found.max_levels == pytest.approx(7)
-    assert found.mean_levels == pytest.approx((0.5 + 0.5 + 7) / 3)
-    assert found.share_above_one == pytest.approx(1 / 3)
-    assert found.image_mean_levels == pytest.approx([0.5, 0.5, 7])
+    found = in_step(batches(([0, 1], 9.0), ([2], 14.0)), batches(([0, 1], 9.5), ([2], 7.0)), model)
+    pixels = found.pixels
+    assert pixels.num_samples == 3
+    assert pixels.max_levels == pytest.approx(7)
+    assert pixels.mean_levels == pytest.approx((0.5 + 0.5 + 7) / 3)
+    assert pixels.share_above_one == pytest.approx(1 / 3)
+    assert (pixels.worst_sample, pixels.worst_mean_levels) == ("c.jpg", pytest.approx(7))
     assert (found.predictions, found.reference_predictions) == ([1, 1, 0], [1, 1, 1])
-    assert found.num_agreeing == 2
-    assert found.max_logits == pytest.approx(7)
-    assert found.mean_logits == pytest.approx(8 / 6)
-    assert found.worst == [2, 0, 1]
+    assert pixels.num_agreeing == 2
+    assert pixels.max_logits == pytest.approx(7)
+    assert pixels.mean_logits == pytest.approx(8 / 6)
+    assert [sample for sample, *_ in found.worst] == [2, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_differences_are_in_levels() -> None:
 )
 def test_other_samples_cannot_be_compared(other: Iterator[Batch]) -> None:
     with pytest.raises(LoaderError, match="do not deliver the same samples"):
-        compare_in_step(batches(([0, 1], 1.0), ([2], 1.0)), other, model, UNIT)
+        in_step(batches(([0, 1], 1.0), ([2], 1.0)), other, model)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -250,11 +253,11 @@ def test_what_is_no_number_is_told_whose_it_is(value: float) -> None:
         return batches(([0], level))
 
     with pytest.raises(ModelError, match="The model gives logits that are no numbers"):
-        compare_in_step(one(1.0), one(1.0), broken, UNIT)
+        in_step(one(1.0), one(1.0), broken)
     with pytest.raises(LoaderError, match="The loader gives pixels that are no numbers"):
-        compare_in_step(one(value), one(1.0), model, UNIT)
+        in_step(one(value), one(1.0), model)
     with pytest.raises(LoaderError, match="The reference gives pixels that are no numbers"):
-        compare_in_step(one(1.0), one(value), model, UNIT)
+        in_step(one(1.0), one(value), model)
 
 
 def test_a_class_that_a_model_rules_out_does_not_differ() -> None:
@@ -263,8 +266,8 @@ def test_a_class_that_a_model_rules_out_does_not_differ() -> None:
         logits_NK[:, -1] = float("-inf")
         return logits_NK
 
-    found = compare_in_step(batches(([0], 1.0)), batches(([0], 1.0)), ruling_out, UNIT)
-    assert (found.max_logits, found.mean_logits) == (0, 0)
+    found = in_step(batches(([0], 1.0)), batches(([0], 1.0)), ruling_out)
+    assert (found.pixels.max_logits, found.pixels.mean_logits) == (0, 0)
 
 
 def test_predictions_against_the_reference() -> None:

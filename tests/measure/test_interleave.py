@@ -15,7 +15,7 @@ from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.base import Batch, LoaderSpec
-from fastbench.measure.clock import HostClock
+from fastbench.measure.clock import Clock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
 from fastbench.report.formats import ab_screen
@@ -47,7 +47,7 @@ class Model:
         return images_NCHW
 
 
-class SteppingClock(HostClock):
+class SteppingClock(Clock):
     """Every batch takes a tenth of a second, whoever's it is."""
 
     def start(self) -> None:

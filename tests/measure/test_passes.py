@@ -9,7 +9,7 @@ import torch
 
 from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import Batch, Setting
-from fastbench.measure.clock import HostClock
+from fastbench.measure.clock import Clock
 from fastbench.measure.durations import Durations
 from fastbench.measure.passes import end_to_end, loader_alone, model_alone, probe_latency
 from fastbench.measure.tally import Tally, check_each_once
@@ -52,7 +52,7 @@ class OneHot:
         return torch.eye(NUM_SAMPLES)[images_NCHW.flatten().long()]
 
 
-class ScriptedClock(HostClock):
+class ScriptedClock(Clock):
     """A window of ten seconds an epoch: `elapsed` is asked once after each but the first."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def test_an_epoch_is_scored_wherever_the_window_begins(warm_up_batches: int) -> 
         CountingLoader(),
         OneHot(),
         tally,
-        HostClock(),
+        Clock(),
         durations(warm_up_batches=warm_up_batches),
         3,
     )
@@ -121,7 +121,7 @@ def test_whole_epochs_until_the_time_is_up() -> None:
 )
 def test_a_lost_or_repeated_sample_fails_the_run(order: list[int], culprit: str) -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), durations(warm_up_batches=3), 3)
+    end_to_end(CountingLoader(order), OneHot(), tally, Clock(), durations(warm_up_batches=3), 3)
     with pytest.raises(LoaderError, match=culprit):
         check_each_once(tally.read(), 1, NAMES, "counting")
 
@@ -132,7 +132,7 @@ def test_a_sample_out_of_order_fails_the_run() -> None:
         tally = Tally(NUM_SAMPLES, None, "cpu")
         order = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9]
         wanted = durations(warm_up_batches=warm_up_batches)
-        end_to_end(CountingLoader(order), OneHot(), tally, HostClock(), wanted, 3)
+        end_to_end(CountingLoader(order), OneHot(), tally, Clock(), wanted, 3)
         with pytest.raises(LoaderError, match=r"4\.jpg out of order, at place \d"):
             check_each_once(tally.read(), 1, NAMES, "counting")
 
@@ -199,7 +199,7 @@ def test_the_time_spent_waiting_is_the_loaders() -> None:
                 yield batch
 
     _, throughput = end_to_end(
-        Slow(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), HostClock(), durations(), 3
+        Slow(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), Clock(), durations(), 3
     )
     (window,) = throughput.windows
     assert 0.03 <= window.wait_s <= window.wall_s
@@ -219,7 +219,7 @@ def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
     loader = CountingLoader()
     evicted_after.clear()
     loader_alone(
-        loader, HostClock(), durations(), 3, evict=lambda: evicted_after.append(loader.num_asked)
+        loader, Clock(), durations(), 3, evict=lambda: evicted_after.append(loader.num_asked)
     )
     assert evicted_after == [2]
     assert loader.num_asked == 2 + 3
@@ -250,17 +250,17 @@ def test_a_warm_up_goes_on_until_the_steps_are_steady() -> None:
 
     wanted = durations(settle_seconds=30)
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, HostClock(), wanted, 3)
+    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, Clock(), wanted, 3)
     assert throughput.is_settled
     assert warm_up.num_batches > 12
     hurried = durations(settle_seconds=0.001)
-    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, HostClock(), hurried, 3)
+    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, Clock(), hurried, 3)
     assert throughput.is_settled is False
 
 
 def test_step_times_add_up_to_the_window() -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    _, throughput = end_to_end(CountingLoader(), OneHot(), tally, HostClock(), durations(), 3)
+    _, throughput = end_to_end(CountingLoader(), OneHot(), tally, Clock(), durations(), 3)
     assert 0 < sum(throughput.step_times_s) <= throughput.wall_s
 
 

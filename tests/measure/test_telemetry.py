@@ -354,7 +354,6 @@ def test_what_the_gpu_does_not_tell_is_absent(nvml: Nvml) -> None:
 def test_without_nvml_there_is_no_gpu(nvml: Nvml, function: str) -> None:
     nvml.missing.add(function)
     assert watched().gpu is None
-    assert nvidia.jpeg_utilization_pct(7) is None
 
 
 def test_without_pynvml_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,9 +379,3 @@ def test_foreign_processes(
     spinner.end()
     assert gpu is not None
     assert gpu.num_foreign_processes == expected
-
-
-def test_engines_ask_through_the_same_handle(nvml: Nvml) -> None:
-    assert nvidia.jpeg_utilization_pct(7) == 55
-    nvml.missing.add("nvmlDeviceGetJpgUtilization")
-    assert nvidia.jpeg_utilization_pct(7) is None

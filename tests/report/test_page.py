@@ -6,8 +6,6 @@ import html.parser
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -280,18 +278,6 @@ def test_the_command_writes_it(records: Path, capsys: pytest.CaptureFixture[str]
     paths[0].mkdir()
     assert main(["report", str(records), "--html", written[0]]) == 2
     assert "cannot be written to" in capsys.readouterr().err
-
-
-def test_it_needs_no_torch_and_no_numpy(records: Path) -> None:
-    argv = ["report", str(records), "--html", str(records.parent / "light.html")]
-    code = (
-        "import sys\nfrom fastbench.cli.main import main\n"
-        f"code = main({argv})\n"
-        "heavy = {'torch', 'torchvision', 'numpy', 'matplotlib', 'rich'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else code)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_damaged_or_gone(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from builders.runs import DATA, run, text_of, written
+from builders.runs import DATA, compare_records, run, text_of, written
 
 from fastbench.cli.main import main
-from fastbench.core import stats
 from fastbench.records import gates
 from fastbench.records.accuracy import Accuracy, Parity, PerClass, Pixels, Published
 from fastbench.records.record import Record
-from fastbench.report.compare.pair_comparison import compare_records, compare_runs
+from fastbench.report.compare.pair_comparison import compare_runs
 from fastbench.report.compare.worsening import _gate, find_worsening
 
 
@@ -68,24 +67,6 @@ def pixels(**changes: object) -> Pixels:
 
 def row(accuracy: Accuracy | None, parity: Parity | None = None, **changes: object) -> Record:
     return run(99, 100, 101, accuracy=accuracy, parity=parity, **changes)
-
-
-def test_mcnemar_by_hand() -> None:
-    """2 (C(8,0) + C(8,1)) / 2^8, and as many discordant pairs as there may be."""
-    assert stats.mcnemar_p(7, 1) == stats.mcnemar_p(1, 7) == 18 / 256
-    assert stats.mcnemar_p(0, 0) == 1
-    assert stats.mcnemar_p_at_most(6, 8) == 18 / 256
-    # With nine, one is left over: the sides differ by an even number.
-    assert stats.mcnemar_p_at_most(6, 9) == 18 / 256
-    assert stats.mcnemar_p_at_most(-6, 6) == 2 / 64
-    assert stats.mcnemar_p(12_000, 12_500) == pytest.approx(0.00144, rel=0.01)
-    with pytest.raises(ValueError, match="5 discordant pairs do not differ by 6"):
-        stats.mcnemar_p_at_most(6, 5)
-
-
-def test_p_grows_with_the_pairs_that_may_be_discordant() -> None:
-    values = [stats.mcnemar_p_at_most(10, most) for most in range(10, 400)]
-    assert values == sorted(values)
 
 
 def test_hits_alone_find_what_is_large() -> None:

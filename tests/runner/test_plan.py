@@ -13,6 +13,7 @@ from builders.consistent_record import sound
 from fastbench.cli.parser import Parser, add_options, given_options
 from fastbench.core.config import PRESETS, SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import registry
 from fastbench.records.record import Record
 from fastbench.records.store import write_record
@@ -99,7 +100,7 @@ def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
 def test_every_loader_that_runs_here() -> None:
     rows = plan.expand(given("--loader", "all", "--loader", "dali"))
     assert [row.loader for row in rows][:2] == ["torchvision", "dali"]
-    assert {row.loader for row in rows} >= set(registry.BUILT_IN)
+    assert {row.loader for row in rows} >= set(BUILT_IN)
     assert len(rows) == len({row.loader for row in rows})
     # What was named has to run, the others may.
     assert [row.loader for row in rows if not row.only_if_here] == ["torchvision", "dali"]
@@ -151,7 +152,7 @@ def test_the_presets() -> None:
     assert numbers == {
         "study": 8,
         "imagenet-classics": 30,
-        "loaders": len({*registry.BUILT_IN, *registry.installed()}),
+        "loaders": len({*BUILT_IN, *registry.installed()}),
         "precision": 12,
         "batch-scaling": 9,
     }

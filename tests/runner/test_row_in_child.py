@@ -28,9 +28,9 @@ from fastbench.cli.run import render
 from fastbench.core import errors
 from fastbench.core.child_process import pack_error, unpack_error
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders.registry import BUILT_IN
 from fastbench.records.store import read_record, write_record
 from fastbench.runner import options_file, row_in_child
 from fastbench.runner.output_folder import open_output
@@ -252,6 +252,7 @@ def test_loaders_that_are_not_here_are_left_out_of_all(
 ) -> None:
     few = dict.fromkeys(("absent", "dali", "opencv"), BUILT_IN["dali"])
     monkeypatch.setattr("fastbench.loaders.registry.BUILT_IN", few)
+    monkeypatch.setattr("fastbench.runner.plan.BUILT_IN", few)
     monkeypatch.setattr("fastbench.loaders.registry.installed", dict)
     argv = ["--dtype", "float32", "--dtype", "float16"]
     assert run(*argv, loaders=("all",)) == 0

@@ -5,8 +5,8 @@ the user's cache folder with its size and its time of change, and believed while
 and Pillow is: the next run of a clean set of 50,000 costs 50,000 look-ups of a file's times and no
 decoding at all.
 
-What it does not know: damage that still decodes, and bytes that change under a file whose size and
-time do not (`fastbench data verify` decodes again, whatever is remembered).
+Damage that still decodes is not found, nor are bytes that change in a file whose size and time do
+not (`fastbench data verify` decodes again, whatever is remembered).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The quick look (`check_frame`) costs a few short reads a file, so every run take
 is measured: what is empty, cut off, of another format, of more than 8 bits or too large for Pillow
 is named then. Whether the bytes between are sound is told by decoding alone (`find_corrupt`).
 
-What neither knows: damage that still decodes. libjpeg fills what is missing with grey, and flipped
-bits give other pixels; every decoder then sees the same garbage.
+Neither finds damage that still decodes: libjpeg fills what is missing with grey, and flipped bits
+give other pixels. Every decoder then sees the same garbage.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ written last; its digest is the one that `dataset.scan` computes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import itertools
 import json
@@ -32,6 +31,7 @@ from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundErro
 from fastbench.core.units import format_bytes
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE
 from fastbench.data.jpeg.quick_check import corrupt
+from fastbench.data.listing import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -268,15 +268,12 @@ def _fill(
 def _marker_of(
     sizes: dict[str, int], allowed: Collection[str], about: dict[str, object]
 ) -> dict[str, object]:
-    digest = hashlib.sha256()
-    for name, size in sorted(sizes.items()):
-        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
     return {
         "version": _MARKER_VERSION,
         "num_images": len(sizes),
         "num_expected": len(allowed),
         "num_classes": len({name.partition("/")[0] for name in sizes}),
-        "digest": digest.hexdigest(),
+        "digest": digest_of(sorted(sizes.items())),
         **about,
     }
 

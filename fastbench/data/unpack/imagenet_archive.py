@@ -11,7 +11,7 @@ are there.
 
 `folders.py` writes what is planned here: whole files only, nothing foreign touched, a marker last.
 
-What it does not know: whether the images are ImageNet's. Their names and the labels are believed.
+The images' names and the labels are believed: nothing tells whether the pixels are ImageNet's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import DataError, DataNotFoundError, FastbenchError, UsageError
+from fastbench.core.errors import DataError, DataNotFoundError, UsageError
 from fastbench.data.imagenet import WNID
 from fastbench.data.listing import JPEG_SUFFIXES
 from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member, reading
@@ -68,7 +68,6 @@ def unpack_imagenet(
         DataError: They are cut off, or hold something else.
         CorruptImageError: An image is not a JPEG, or was cut off.
         OutputError: The output folder cannot be written, is too small or holds something else.
-        FastbenchError: scipy, which reads `meta.mat`, is not installed.
     """
     if (archive is None) == (images is None):
         raise UsageError(
@@ -145,13 +144,8 @@ def _devkit_files(devkit: Path) -> tuple[bytes, bytes]:
 
 def _read_synsets(meta: bytes, devkit: Path) -> dict[int, str]:
     """The wnid of each ILSVRC2012_ID that an image can have: those of synsets without children."""
-    try:
-        from scipy.io import loadmat  # type: ignore[import-untyped,import-not-found,unused-ignore]
-    except ImportError as error:
-        raise FastbenchError(
-            f"{_META} of the development kit cannot be read without scipy. "
-            'Install it: pip install "fastbench[imagenet]".'
-        ) from error
+    from scipy.io import loadmat
+
     try:
         synsets = loadmat(io.BytesIO(meta), squeeze_me=True, variable_names=["synsets"])["synsets"]
         columns = (synsets[key].ravel() for key in ("ILSVRC2012_ID", "WNID", "num_children"))

@@ -48,7 +48,6 @@ __all__ = [
     "UNSURE",
     "Figure",
     "PairComparison",
-    "compare_records",
     "compare_runs",
     "format_ratio",
 ]
@@ -187,11 +186,6 @@ class PairComparison:
         num = {"A": len(self.a.throughput.rates), "B": len(self.b.throughput.rates)}
         single = [letter for letter, windows in num.items() if windows == 1]
         return "one window a side" if len(single) == 2 else f"one window in {single[0]}"
-
-
-def compare_records(a: Record, b: Record) -> PairComparison:
-    """Hold record B against record A."""
-    return compare_runs([a], [b])
 
 
 def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> PairComparison:
