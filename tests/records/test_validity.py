@@ -1,8 +1,8 @@
 """Records that contradict themselves are found out, each by what is wrong with it."""
 
-import dataclasses
 import math
 
+import msgspec
 import pytest
 from builders.consistent_record import ACCURACY, CLASSES, STEPS_S, THROUGHPUT, WINDOW, sound
 from builders.records import make
@@ -12,29 +12,29 @@ from fastbench.records.validity import find_contradictions
 
 
 def timed(**changes: object) -> dict[str, object]:
-    return {"throughput": dataclasses.replace(THROUGHPUT, **changes)}  # type: ignore[arg-type]
+    return {"throughput": msgspec.structs.replace(THROUGHPUT, **changes)}  # type: ignore[arg-type]
 
 
 def windows(first: dict[str, float], second: dict[str, float] | None = None) -> list[Window]:
     return [
-        dataclasses.replace(WINDOW, **first),  # type: ignore[arg-type]
-        dataclasses.replace(WINDOW, **(second or {})),  # type: ignore[arg-type]
+        msgspec.structs.replace(WINDOW, **first),  # type: ignore[arg-type]
+        msgspec.structs.replace(WINDOW, **(second or {})),  # type: ignore[arg-type]
         WINDOW,
     ]
 
 
 def scored(**changes: object) -> dict[str, object]:
-    return {"accuracy": dataclasses.replace(ACCURACY, **{"per_class": None, **changes})}  # type: ignore[arg-type]
+    return {"accuracy": msgspec.structs.replace(ACCURACY, **{"per_class": None, **changes})}  # type: ignore[arg-type]
 
 
 def by_class(**changes: list[int]) -> dict[str, object]:
-    return scored(per_class=dataclasses.replace(CLASSES, **changes))  # type: ignore[arg-type]
+    return scored(per_class=msgspec.structs.replace(CLASSES, **changes))
 
 
 def agreeing(num: int) -> dict[str, object]:
     parity = make().parity
     assert parity is not None
-    return {"parity": dataclasses.replace(parity, num_samples=3, num_agreeing=num)}
+    return {"parity": msgspec.structs.replace(parity, num_samples=3, num_agreeing=num)}
 
 
 NO_TIME = "a time is missing, negative or not finite"
@@ -91,7 +91,7 @@ CASES = {
             **timed(
                 num_images=600,
                 num_epochs=6,
-                windows=[dataclasses.replace(WINDOW, num_images=200)] * 3,
+                windows=[msgspec.structs.replace(WINDOW, num_images=200)] * 3,
             )
         },
         "600 images came in 300 places of batches",
@@ -117,7 +117,7 @@ CASES = {
         "the warm-up or the latency",
     ),
     "a negative warm-up": (
-        {"warm_up": dataclasses.replace(make().warm_up, compile_s=-1.0)},
+        {"warm_up": msgspec.structs.replace(make().warm_up, compile_s=-1.0)},
         "the warm-up or the latency",
     ),
     "a class of too many hits": (

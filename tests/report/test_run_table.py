@@ -1,9 +1,9 @@
 """The table that `fastbench run` prints: it fits, and its rows are told apart."""
 
-import dataclasses
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.records import make
 from rich.console import Console
@@ -44,8 +44,8 @@ def test_names_break_where_their_parts_end() -> None:
 def test_hits_are_of_rows_that_can_be_told_apart() -> None:
     (first, *others), accuracy = ROWS, ROWS[0].accuracy
     assert accuracy is not None
-    fewer = dataclasses.replace(accuracy, top1_correct=accuracy.top1_correct - 1)
-    text = " ".join(lines_of(dataclasses.replace(first, accuracy=fewer), *others, width=200))
+    fewer = msgspec.structs.replace(accuracy, top1_correct=accuracy.top1_correct - 1)
+    text = " ".join(lines_of(msgspec.structs.replace(first, accuracy=fewer), *others, width=200))
     hits = f"{fewer.top1_correct} / {accuracy.top5_correct}"
     assert f"torchvision · float32 · eager {hits}" in text
     assert text.count("torchvision · float32 · eager 9") == 1
@@ -88,8 +88,8 @@ def test_threads_of_a_loader_s_own_stand_at_its_row() -> None:
 
 def test_an_invalid_row_is_no_reason_for_advice() -> None:
     steps_s = [8.0 / 64] * 64
-    sound = dataclasses.replace(make().throughput, step_times_s=steps_s, is_settled=False)
-    broken = dataclasses.replace(sound, step_times_s=[2 * x for x in steps_s])
+    sound = msgspec.structs.replace(make().throughput, step_times_s=steps_s, is_settled=False)
+    broken = msgspec.structs.replace(sound, step_times_s=[2 * x for x in steps_s])
     assert "→ sample · dali: the step time had not settled" in text_of(make(throughput=sound))
     assert "→" not in text_of(make(throughput=broken))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from builders.consistent_record import sound
 
@@ -340,7 +341,7 @@ def test_a_record_that_contradicts_itself_is_not_finished(
     tmp_path: Path, data: dict[str, str]
 ) -> None:
     row = plan.expand(given())[0]
-    broken = dataclasses.replace(sound().throughput, num_images=1)
+    broken = msgspec.structs.replace(sound().throughput, num_images=1)
     record = record_of(row, throughput=broken)
     assert find_contradictions(record)
     write_record(record, tmp_path)
