@@ -95,7 +95,7 @@ def surface() -> dict[str, Any]:
             for kind in (config.RunConfig, config.PlanOptions)
         },
         "swept": config.SWEPT,
-        "presets": {name: read_preset(name) for name in config.PRESETS},
+        "presets": {name: read_preset(name) for name in typing.get_args(config.Preset)},
         "columns": {
             name: [
                 *(column.heading, column.unit, column.shown_unit, column.topic, column.best),

@@ -79,7 +79,7 @@ class PlannedRow:
     @property
     def digest(self) -> str:
         """What the row is told by."""
-        return digest_of(dataclasses.asdict(self.config), self.model, self.loader)
+        return digest_of(self.config, self.model, self.loader)
 
     @property
     def group(self) -> tuple[object, ...]:
@@ -115,7 +115,8 @@ class Plan:
     def how(self, row: PlannedRow) -> list[str]:
         """What tells a row from the others beside its model and loader."""
         varying = {name for name in SWEPT if len({getattr(r.config, name) for r in self.rows}) > 1}
-        config, told = row.config, []
+        config = row.config
+        told: list[str] = []
         if "dtype" in varying:
             told.append(config.dtype)
         if varying & {"compile", "compile_mode"}:
@@ -162,9 +163,6 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every = (*registry.BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
     values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
-    for name, several in values.items():
-        for value in several:
-            OPTIONS[name].check(value)
     # Without compilation its mode is nothing that a row could differ in.
     modes = tuple(
         (compiled, mode)
@@ -174,7 +172,13 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
     rows = tuple(
         PlannedRow(
-            _row_of(whole, model, loader, dtype, compiled, mode, batch_size),
+            _row_of(
+                *(whole, model, loader),
+                dtype=dtype,
+                compile=compiled,
+                compile_mode=mode,
+                batch_size=batch_size,
+            ),
             only_if_here=loader not in by_name,
         )
         for model, dtype, (compiled, mode), batch_size, loader in itertools.product(
@@ -227,16 +231,11 @@ def make_plan(
     )
 
 
-def digest_of(config: Mapping[str, Any], model: str, loader: str) -> str:
-    """What a row's outcome depends on, from its configuration as a dict or as a record has it.
-
-    An option that the configuration lacks, as one of an older version, is at its default.
-    """
-    told: dict[str, Any] = {
-        name: option.take(config.get(name, option.default))
-        for name, option in OPTIONS.items()
-        if name not in NOT_OF_THE_ROW
-    }
+def digest_of(config: RunConfig, model: str, loader: str) -> str:
+    """What a row's outcome depends on, from its configuration."""
+    told = dataclasses.asdict(config)
+    for name in NOT_OF_THE_ROW:
+        del told[name]
     if not told["compile"]:
         del told["compile_mode"]
     concerned = {loader, told["reference"]}
@@ -259,15 +258,7 @@ def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
     return RunConfig(**{**options, **firsts, "loader": names})
 
 
-def _row_of(
-    whole: RunConfig,
-    model: str,
-    loader: str,
-    dtype: str,
-    compiled: bool,
-    compile_mode: str,
-    batch_size: int | None,
-) -> RunConfig:
+def _row_of(whole: RunConfig, model: str, loader: str, **swept: Any) -> RunConfig:
     concerned = (loader, whole.reference)
     return dataclasses.replace(
         whole,
@@ -276,10 +267,7 @@ def _row_of(
         loader_option=tuple(
             text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
         ),
-        dtype=dtype,
-        compile=compiled,
-        compile_mode=compile_mode,
-        batch_size=batch_size,
+        **swept,
     )
 
 
@@ -316,11 +304,12 @@ def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record
     for path in sorted(folder.glob("*.json")):
         try:
             record = read_record(path)
-        except RecordError:  # of another command, or cut off when its run was killed
+            config = RunConfig.from_json(record.config)
+        # Of another command, cut off when its run was killed, or with an option of another version.
+        except (RecordError, UsageError):
             continue
-        asked: list[str] = record.config.get("model") or []
-        model = asked[0] if len(asked) == 1 else record.model
-        digest = digest_of(record.config, model, record.loader)
+        model = config.model[0] if len(config.model) == 1 else record.model
+        digest = digest_of(config, model, record.loader)
         if digest not in wanted or find_contradictions(record):
             continue
         if digest not in found or found[digest].created <= record.created:
