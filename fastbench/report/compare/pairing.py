@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.config import OPTIONS
 from fastbench.core.errors import RecordError
 from fastbench.records.differences import PREPROCESS, device_name, must_be_alike
 from fastbench.records.store import build_record, other_kind, read_json
@@ -36,7 +35,7 @@ __all__ = ["Lone", "Pair", "PairedSets", "Run", "configuration", "pair_up"]
 _CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", "device")
 _MACHINE: Final = "machine"
 _NAMED: Final = 3
-_KNOBS: Final = {name: OPTIONS[name].default for name in ("resize", "among", "quick")}
+_KNOBS: Final = {"resize": "fast", "among": "all", "quick": False}
 """Knobs that decide what is measured, and what versions without them did."""
 
 
