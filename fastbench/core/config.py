@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "DEFAULT_BATCH_SIZE",
     "MLPERF",
     "NOT_COMPARED",
     "OPTIONS",
@@ -33,6 +34,7 @@ __all__ = [
 
 PUBLISHED_TOLERANCE: Final = "0.3"
 MLPERF: Final = "mlperf"
+DEFAULT_BATCH_SIZE: Final = {"cuda": 256, "cpu": 32}
 _DEVICES: Final = "auto, cpu, cuda or cuda:N"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, description="text in quotes")]
@@ -115,7 +117,10 @@ class RunConfig:
         swept=True,
     )
     batch_size: Count | None = option(
-        None, "images a batch (default: 256 on a GPU, 32 on a CPU)", "N", swept=True
+        None,
+        "images a batch (default: {cuda} on a GPU, {cpu} on a CPU)".format(**DEFAULT_BATCH_SIZE),
+        "N",
+        swept=True,
     )
     num_threads: Count | None = option(
         None, "a loader's threads or worker processes (default: all cores)", "N"

@@ -65,47 +65,17 @@ def compare_predictions(
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two loaders in step: what differs, over all and image by image.
+    """Two loaders in step: what differs, and what is predicted of both.
 
-    `predictions` and `reference_predictions` are top-1 in float32 by sample id. `worst` has the
-    ids of the images with the largest mean difference, the worst first, and `worst_levels` their
-    images (C, H, W) from the loader and from the reference, in levels.
+    `predictions` and `reference_predictions` are top-1 in float32 by sample id. `worst_levels` has
+    the images with the largest mean difference by their ids, the worst first: (C, H, W) from the
+    loader and from the reference, in levels. `pixels` names no cause.
     """
 
-    num_samples: int
-    max_levels: float
-    mean_levels: float
-    share_above_one: float
-    image_mean_levels: list[float]
-    max_logits: float
-    mean_logits: float
+    pixels: Pixels
     predictions: list[int]
     reference_predictions: list[int]
-    worst: list[int]
     worst_levels: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(repr=False)
-
-    @property
-    def num_agreeing(self) -> int:
-        """Images with the same top-1 prediction."""
-        return sum(
-            a == b for a, b in zip(self.predictions, self.reference_predictions, strict=True)
-        )
-
-    def pixels(self, names: Sequence[str], cause: str | None) -> Pixels:
-        """What goes into the record."""
-        worst = self.worst[0]
-        return Pixels(
-            num_samples=self.num_samples,
-            max_levels=self.max_levels,
-            mean_levels=self.mean_levels,
-            share_above_one=self.share_above_one,
-            worst_sample=names[worst],
-            worst_mean_levels=self.image_mean_levels[worst],
-            max_logits=self.max_logits,
-            mean_logits=self.mean_logits,
-            num_agreeing=self.num_agreeing,
-            cause=cause,
-        )
 
 
 def compare_in_step(
@@ -113,17 +83,20 @@ def compare_in_step(
     reference: Iterable[Batch],
     model: Callable[[torch.Tensor], torch.Tensor],
     preprocess: Preprocess,
+    names: Sequence[str],
     *,
     num_worst: int = 8,
 ) -> Comparison:
     """Read one epoch of both loaders, batch by batch; float32, in the same order.
 
+    `names` are those of the samples.
+
     Raises `LoaderError` where the two do not deliver the same samples, or one no finite pixels,
     `ModelError` for logits that are not finite: no record can hold them.
     """
+    num_samples = 0
     total = above = num_values = 0.0
     largest = largest_logit = logits = num_logits = 0.0
-    means: list[float] = []
     mine: list[int] = []
     theirs: list[int] = []
     worst: list[tuple[float, int]] = []
@@ -167,23 +140,28 @@ def compare_in_step(
         mine += logits_NK.argmax(1).tolist()
         theirs += its_logits_NK.argmax(1).tolist()
         for row, mean in enumerate(image_means):
-            sample = len(means) + row
+            sample = num_samples + row
             worst.append((mean, sample))
             kept[sample] = (levels[row].cpu().clone(), its_levels[row].cpu().clone())
-        means += image_means
+        num_samples += valid
         worst = sorted(worst, key=lambda pair: (-pair[0], pair[1]))[:num_worst]
         kept = {sample: kept[sample] for _, sample in worst}
+    worst_mean, worst_sample = worst[0]
     return Comparison(
-        num_samples=len(means),
-        max_levels=largest,
-        mean_levels=total / num_values,
-        share_above_one=above / num_values,
-        image_mean_levels=means,
-        max_logits=largest_logit,
-        mean_logits=logits / num_logits,
+        pixels=Pixels(
+            num_samples=num_samples,
+            max_levels=largest,
+            mean_levels=total / num_values,
+            share_above_one=above / num_values,
+            worst_sample=names[worst_sample],
+            worst_mean_levels=worst_mean,
+            max_logits=largest_logit,
+            mean_logits=logits / num_logits,
+            num_agreeing=sum(a == b for a, b in zip(mine, theirs, strict=True)),
+            cause=None,
+        ),
         predictions=mine,
         reference_predictions=theirs,
-        worst=[sample for _, sample in worst],
         worst_levels=kept,
     )
 

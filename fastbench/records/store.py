@@ -39,15 +39,22 @@ MOST_BYTES: Final = 200
 """Of a record's name, where the system takes 255: a model may be named after a file of as many."""
 
 _WORDS: Final = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "null": "null",
-    "array": "a list",
-    "object": "an object",
+    "Object missing required field": "lacks the field",
+    "Object contains unknown field": "has the unknown field",
+    "Expected": "should be",
+    ", got": ", not",
+    ">=": "of at least",
+    "<=": "of at most",
+    r"\bint\b": "a whole number",
+    r"\bfloat\b": "a number",
+    r"\bstr\b": "text",
+    r"\bbool\b": "true or false",
+    r"\barray\b": "a list",
+    r"\bobject\b": "an object",
+    r"\|": "or",
+    "`": "",
 }
-"""msgspec's names of JSON's types."""
+"""What msgspec says, by pattern, and what a record's error says for it."""
 
 
 def write_record(record: Record, folder: Path) -> Path:
@@ -179,18 +186,6 @@ def _refuse(constant: str) -> None:
 def _in_words(error: msgspec.ValidationError) -> str:
     """What is wrong with which field: `throughput.wall_s should be a number, not text`."""
     found, _, where = str(error).partition(" - at `$.")
-    for theirs, ours in (
-        ("Object missing required field", "lacks the field"),
-        ("Object contains unknown field", "has the unknown field"),
-        ("Expected", "should be"),
-        (", got", ", not"),
-        (" >=", " of at least"),
-        (" <=", " of at most"),
-    ):
-        found = found.replace(theirs, ours)
-    found = re.sub(r"`(.*?)`", lambda quoted: _spell(quoted[1]), found)
+    for theirs, ours in _WORDS.items():
+        found = re.sub(theirs, ours, found)
     return f"{where.rstrip('`') or 'it'} {found}"
-
-
-def _spell(types: str) -> str:
-    return " or ".join(_WORDS.get(name, name) for name in types.split(" | "))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 import torchvision
 
@@ -200,15 +201,15 @@ def _compare(
         if settings is not None:
             settings.update(loader.settings)
         found = agreement.compare_in_step(
-            loader, its_loader, workbench.float32(bench), spec.preprocess
+            loader, its_loader, workbench.float32(bench), spec.preprocess, names
         )
-    pixels = found.pixels(names, None)
+    pixels = found.pixels
     if judge_pixels(pixels):
-        worst = [(spec.paths[i], *found.worst_levels[i]) for i in found.worst]
-        pixels = found.pixels(names, name_cause(worst, spec.preprocess))
+        worst = [(spec.paths[i], *levels) for i, levels in found.worst_levels.items()]
+        pixels = msgspec.structs.replace(pixels, cause=name_cause(worst, spec.preprocess))
         stem = f"parity-{bench.model.name}-{name}".replace("/", "_")
         path = workbench.folder / f"{stem}.png"
-        mine, theirs = found.worst_levels[found.worst[0]]
+        _, mine, theirs = worst[0]
         draw_difference(theirs, mine, path)
         notes.append(f"the image that differs most: {path}")
     return found, pixels

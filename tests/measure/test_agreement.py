@@ -217,18 +217,18 @@ def model(images_NCHW: torch.Tensor) -> torch.Tensor:
 
 def test_differences_are_in_levels() -> None:
     found = compare_in_step(
-        batches(([0, 1], 9.0), ([2], 14.0)), batches(([0, 1], 9.5), ([2], 7.0)), model, UNIT
+        batches(([0, 1], 9.0), ([2], 14.0)), batches(([0, 1], 9.5), ([2], 7.0)), model, UNIT, "abc"
     )
-    assert found.num_samples == 3
-    assert found.max_levels == pytest.approx(7)
-    assert found.mean_levels == pytest.approx((0.5 + 0.5 + 7) / 3)
-    assert found.share_above_one == pytest.approx(1 / 3)
-    assert found.image_mean_levels == pytest.approx([0.5, 0.5, 7])
+    pixels = found.pixels
+    assert (pixels.num_samples, pixels.num_agreeing) == (3, 2)
+    assert pixels.max_levels == pytest.approx(7)
+    assert pixels.mean_levels == pytest.approx((0.5 + 0.5 + 7) / 3)
+    assert pixels.share_above_one == pytest.approx(1 / 3)
+    assert pixels.max_logits == pytest.approx(7)
+    assert pixels.mean_logits == pytest.approx(8 / 6)
     assert (found.predictions, found.reference_predictions) == ([1, 1, 0], [1, 1, 1])
-    assert found.num_agreeing == 2
-    assert found.max_logits == pytest.approx(7)
-    assert found.mean_logits == pytest.approx(8 / 6)
-    assert found.worst == [2, 0, 1]
+    assert list(found.worst_levels) == [2, 0, 1]
+    assert (pixels.worst_sample, pixels.worst_mean_levels) == ("c", pytest.approx(7))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_differences_are_in_levels() -> None:
 )
 def test_other_samples_cannot_be_compared(other: Iterator[Batch]) -> None:
     with pytest.raises(LoaderError, match="do not deliver the same samples"):
-        compare_in_step(batches(([0, 1], 1.0), ([2], 1.0)), other, model, UNIT)
+        compare_in_step(batches(([0, 1], 1.0), ([2], 1.0)), other, model, UNIT, "abc")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -250,11 +250,11 @@ def test_what_is_no_number_is_told_whose_it_is(value: float) -> None:
         return batches(([0], level))
 
     with pytest.raises(ModelError, match="The model gives logits that are no numbers"):
-        compare_in_step(one(1.0), one(1.0), broken, UNIT)
+        compare_in_step(one(1.0), one(1.0), broken, UNIT, "a")
     with pytest.raises(LoaderError, match="The loader gives pixels that are no numbers"):
-        compare_in_step(one(value), one(1.0), model, UNIT)
+        compare_in_step(one(value), one(1.0), model, UNIT, "a")
     with pytest.raises(LoaderError, match="The reference gives pixels that are no numbers"):
-        compare_in_step(one(1.0), one(value), model, UNIT)
+        compare_in_step(one(1.0), one(value), model, UNIT, "a")
 
 
 def test_a_class_that_a_model_rules_out_does_not_differ() -> None:
@@ -263,8 +263,8 @@ def test_a_class_that_a_model_rules_out_does_not_differ() -> None:
         logits_NK[:, -1] = float("-inf")
         return logits_NK
 
-    found = compare_in_step(batches(([0], 1.0)), batches(([0], 1.0)), ruling_out, UNIT)
-    assert (found.max_logits, found.mean_logits) == (0, 0)
+    found = compare_in_step(batches(([0], 1.0)), batches(([0], 1.0)), ruling_out, UNIT, "a")
+    assert (found.pixels.max_logits, found.pixels.mean_logits) == (0, 0)
 
 
 def test_predictions_against_the_reference() -> None:
