@@ -104,18 +104,12 @@ class RunConfig:
     )
     device: Device = option("auto", f"where the model runs: {_DEVICES}")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
-        "auto",
-        "the model's dtype; auto is float16 on a GPU, float32 on a CPU",
-        swept=True,
+        "auto", "the model's dtype; auto is float16 on a GPU, float32 on a CPU", swept=True
     )
     compile: bool = option(False, "compile the model with torch.compile", swept=True)
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
-    ] = option(
-        "default",
-        "torch.compile's mode; takes effect with --compile",
-        swept=True,
-    )
+    ] = option("default", "torch.compile's mode; takes effect with --compile", swept=True)
     batch_size: Count | None = option(
         None,
         "images a batch (default: {cuda} on a GPU, {cpu} on a CPU)".format(**DEFAULT_BATCH_SIZE),
@@ -132,8 +126,7 @@ class RunConfig:
         None, "use only the images of these classes: a file with a class folder a line", "FILE"
     )
     among: Literal["all", "present"] = option(
-        "all",
-        "predict among all the model's classes, or those present in the data",
+        "all", "predict among all the model's classes, or those present in the data"
     )
     on_error: Literal["fail", "skip"] = option(
         "fail",

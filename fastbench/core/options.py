@@ -87,9 +87,8 @@ class Option:
 
         Raises `UsageError`, which says what to give, for what is none.
         """
-        wanted = self.type
-        if several:
-            wanted = Annotated[tuple[self.one, ...], msgspec.Meta(min_length=1)]
+        one: Any = self.one
+        wanted = Annotated[tuple[one, ...], msgspec.Meta(min_length=1)] if several else self.type
         try:
             return msgspec.convert(written, wanted, strict=not is_text)
         except msgspec.ValidationError as error:
@@ -98,6 +97,10 @@ class Option:
         if wrong in ("", [], ()):
             raise UsageError(f"{flag(self.name)} is empty. Give it a value or leave it out.")
         raise UsageError(f"{flag(self.name)} is {wrong!r}. {self._advice}")
+
+    def take(self, stored: Any) -> Any:
+        """What a record of any version says of it: JSON has lists for tuples."""
+        return tuple(stored) if isinstance(stored, list) else stored
 
     @property
     def _advice(self) -> str:

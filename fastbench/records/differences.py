@@ -185,18 +185,15 @@ def _row(a: Record, b: Record) -> Iterator[Difference]:
 
 def _options(a: Record, b: Record) -> Iterator[Difference]:
     for name in sorted({*a.config, *b.config} - _RESOLVED - _NO_DIFFERENCE):
-        of_a, of_b = _option(a, name), _option(b, name)
-        default = OPTIONS[name].default if name in OPTIONS else None
+        of_a, of_b = a.config.get(name), b.config.get(name)
+        default = None
+        if name in OPTIONS:  # and in no later version alone
+            of_a, of_b = OPTIONS[name].take(of_a), OPTIONS[name].take(of_b)
+            default = OPTIONS[name].default
         both = name in a.config and name in b.config
         # An option that an older version did not have, at its default in the other, says nothing.
         if both or (of_a if name in a.config else of_b) != default:
             yield from _unequal(flag(name), of_a, of_b)
-
-
-def _option(record: Record, name: str) -> Any:
-    """An option's value; JSON has lists for tuples."""
-    value = record.config.get(name)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _loader_settings(a: Record, b: Record) -> Iterator[Difference]:
