@@ -41,6 +41,7 @@ MOST_BYTES: Final = 200
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
     "Object contains unknown field": "has the unknown field",
+    "Number out of range": "is too large",
     "Expected": "should be",
     ", got": ", not",
     ">=": "of at least",

@@ -127,6 +127,7 @@ def test_files_that_are_no_records(tmp_path: Path, text: str, said: str) -> None
         ("throughput.windows.0.wait", 1, "throughput.windows[0] has the unknown field wait"),
         ("throughput.step_times_s.2", None, "step_times_s[2] should be a number, not null"),
         ("throughput.num_epochs", 2.5, "num_epochs should be a whole number, not a number"),
+        ("latency.samples_s.0", 10**400, "latency.samples_s[0] is too large"),
         ("warm_up", [], "warm_up should be an object, not a list"),
         ("published.top1", 69.8, "published.top1 should be a number of at most 1.0"),
         ("notes", "none", "notes should be a list, not text"),
