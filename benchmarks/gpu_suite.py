@@ -158,7 +158,7 @@ class Suite:
             loader_option=self.dali_options if "dali" in group.loaders else (),
             reference="none",
             device=self.device,
-            dtype=group.dtype,
+            dtype=group.dtype,  # type: ignore[arg-type]
             compile=group.compiled,
             min_seconds=min_seconds,
         )

@@ -48,6 +48,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
+import msgspec
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -788,10 +789,10 @@ def main() -> None:
                 "figures": [dataclasses.asdict(figure) for figure in found],
                 "took_place": dataclasses.asdict(truth),
                 "measured": {
-                    "throughput": dataclasses.asdict(record.throughput),
-                    "loader_ceiling": dataclasses.asdict(record.loader_ceiling),  # type: ignore[arg-type]
-                    "model_ceiling": dataclasses.asdict(record.model_ceiling),  # type: ignore[arg-type]
-                    "warm_up": dataclasses.asdict(record.warm_up),
+                    "throughput": msgspec.to_builtins(record.throughput),
+                    "loader_ceiling": msgspec.to_builtins(record.loader_ceiling),
+                    "model_ceiling": msgspec.to_builtins(record.model_ceiling),
+                    "warm_up": msgspec.to_builtins(record.warm_up),
                 },
             }
         )

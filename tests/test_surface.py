@@ -15,6 +15,7 @@ import types
 import typing
 from typing import Any
 
+import msgspec
 import pytest
 from builders.paths import GOLDEN
 
@@ -71,15 +72,15 @@ def options(parser: argparse.ArgumentParser) -> dict[str, Any]:
 def fields(kind: type[Any]) -> dict[str, Any]:
     """The fields of a record, those of its parts in turn."""
     hints = typing.get_type_hints(kind)
-    return {field.name: _shape(hints[field.name]) for field in dataclasses.fields(kind)}
+    return {name: _shape(hints[name]) for name in kind.__struct_fields__}
 
 
 def _shape(hint: Any) -> Any:
     if typing.get_origin(hint) is list:
         return [_shape(typing.get_args(hint)[0])]
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return {"optional": _shape(typing.get_args(hint)[0])}
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return fields(hint)
     return str(getattr(hint, "__name__", hint))
 
@@ -94,7 +95,7 @@ def surface() -> dict[str, Any]:
             for kind in (config.RunConfig, config.PlanOptions)
         },
         "swept": config.SWEPT,
-        "presets": {name: read_preset(name) for name in config.PRESETS},
+        "presets": {name: read_preset(name) for name in typing.get_args(config.Preset)},
         "columns": {
             name: [
                 *(column.heading, column.unit, column.shown_unit, column.topic, column.best),

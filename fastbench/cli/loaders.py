@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.cli.parser import Parser, add_command, from_options
-from fastbench.core.config import DEVICES_HELP, RunConfig
+from fastbench.cli.parser import Parser, add_command, add_options, from_options
+from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.contract.process import MOST_THREADS, Request, try_rules
 from fastbench.loaders.registry import check_name, check_options, listing
@@ -38,27 +38,17 @@ def add(commands: Any) -> None:
     sub_commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     check = add_command(sub_commands, "check", check_loader, text)
     check.add_argument("loader", nargs=1, metavar="NAME", help="a built-in loader or a plug-in")
-    check.add_argument("--device", default="auto", help=f"{DEVICES_HELP} (default: auto)")
-    check.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        default=BATCH_SIZE,
-        help=f"images a batch, of {NUM_IMAGES} in all (default: {BATCH_SIZE})",
+    add_options(
+        check,
+        RunConfig,
+        only=("device", "batch_size", "num_threads", "loader_option"),
+        help_={
+            "batch_size": f"images a batch, of {NUM_IMAGES} in all (default: {BATCH_SIZE})",
+            "num_threads": "a loader's threads or worker processes "
+            f"(default: all cores, at most {MOST_THREADS})",
+        },
     )
-    check.add_argument(
-        "--num-threads",
-        type=int,
-        metavar="N",
-        help=f"a loader's threads or worker processes (default: all cores, at most {MOST_THREADS})",
-    )
-    check.add_argument(
-        "--loader-option",
-        action="append",
-        metavar="LOADER.NAME=VALUE",
-        default=[],
-        help="a setting of the loader, repeatable, as for `fastbench run`",
-    )
+    check.set_defaults(device="auto", batch_size=BATCH_SIZE)
 
 
 def list_loaders(_: argparse.Namespace) -> int:

@@ -9,13 +9,14 @@ second to say `--help`, this takes a tenth.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastbench.core.errors import UsageError
 from fastbench.core.options import declared, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fastbench.core.options import Option
 
@@ -48,14 +49,17 @@ def add_options(
     config_type: type[Any],
     only: Collection[str] | None = None,
     several: Collection[str] = (),
+    help_: Mapping[str, str] | None = None,
 ) -> None:
     """Give `parser` one option for each field of the dataclass `config_type`, or for some.
 
-    Those in `several` may be given again, whatever their type.
+    Those in `several` may be given again, whatever their type. `help_` has another help, where an
+    option's own does not fit the command.
     """
     for name, option in declared(config_type).items():
         if only is None or name in only:
-            _add(parser, option, name in several)
+            said = (help_ or {}).get(name, option.help)
+            _add(parser, dataclasses.replace(option, help=said), name in several)
 
 
 def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
@@ -70,7 +74,11 @@ def given_options(config_type: type[Any], namespace: argparse.Namespace) -> dict
     """The options that were given, by field; a tuple where one may be given again."""
     options = declared(config_type)
     found = vars(namespace).items()
-    return {name: options[name].take(value) for name, value in found if name in options}
+    return {
+        name: options[name].read(value, several=isinstance(value, list))
+        for name, value in found
+        if name in options
+    }
 
 
 class _BothWays(argparse.BooleanOptionalAction):

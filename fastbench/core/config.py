@@ -1,46 +1,61 @@
-"""Every option of a run: its type, default, unit, choices and check, declared once.
+"""Every option of a run: its type, range, choices, default and help, declared once.
 
 `RunConfig` is inert: it reads no file, no environment and imports no torch. `options.py` says how
-an option is declared and how its values are made; help texts stand here and nowhere else.
+an option is declared and how its values are made.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
 
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.core.loader_facts import DEFAULT_LOADER, REFERENCE_LOADER
-from fastbench.core.options import declared, field_of, flag, option, parse_loader_option
+from fastbench.core.options import declared, field_of, option, parse_loader_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "COMPILE_MODES",
-    "DEVICES_HELP",
+    "DEFAULT_BATCH_SIZE",
     "MLPERF",
     "NOT_COMPARED",
     "OPTIONS",
-    "PRESETS",
     "PUBLISHED_TOLERANCE",
     "SWEPT",
     "PlanOptions",
+    "Preset",
     "RunConfig",
 ]
 
-COMPILE_MODES: Final = (
-    "default",
-    "reduce-overhead",
-    "max-autotune",
-    "max-autotune-no-cudagraphs",
-)
-PRESETS: Final = ("study", "imagenet-classics", "loaders", "precision", "batch-scaling")
-"""The files in `runner/presets/`."""
 PUBLISHED_TOLERANCE: Final = "0.3"
 MLPERF: Final = "mlperf"
-DEVICES_HELP: Final = "auto, cpu, cuda or cuda:N"
+DEFAULT_BATCH_SIZE: Final = {"cuda": 256, "cpu": 32}
+_DEVICES: Final = "auto, cpu, cuda or cuda:N"
+
+Name = Annotated[str, msgspec.Meta(min_length=1, description="text in quotes")]
+Count = Annotated[int, msgspec.Meta(ge=1, description="a whole number of at least 1")]
+Seed = Annotated[
+    int, msgspec.Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2**63 - 1")
+]
+Seconds = Annotated[
+    float,
+    msgspec.Meta(ge=0, le=sys.float_info.max, description="a number of seconds, 0 or more"),
+]
+Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=_DEVICES)]
+Tolerance = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=rf"^({MLPERF}|100|\d?\d|\d{{0,2}}\.\d+)\Z",
+        description="a number of points from 0 to 100, such as 0.3, or mlperf",
+    ),
+]
+Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling"]
+"""The files in `runner/presets/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +65,23 @@ class RunConfig:
     Raises `UsageError`, with the value shown, for a field that cannot be.
     """
 
-    data: str = option(
+    data: Name = option(
         "sample",
         "folder of JPEGs, one sub-folder a class, or a list file of lines `path label`; "
         "'sample' is drawn here",
         "DIR|FILE|sample",
     )
-    model: tuple[str, ...] = option(
+    model: tuple[Name, ...] = option(
         (),
         "model by name, timm:NAME, package.module:callable, or a file of TorchScript or "
         "torch.export; repeatable (default: sample for the sample data, else resnet50)",
     )
-    weights: str = option(
+    weights: Name = option(
         "DEFAULT",
         "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file, or none",
         "DEFAULT|NAME|FILE|none",
     )
-    loader: tuple[str, ...] = option(
+    loader: tuple[Name, ...] = option(
         (),
         "loader by name, repeatable; all: every one that runs here, for fastbench run "
         "(default: dali)",
@@ -77,107 +92,95 @@ class RunConfig:
         "`fastbench loaders` lists the others",
         "LOADER.NAME=VALUE",
     )
-    reference: str = option(
+    reference: Name = option(
         REFERENCE_LOADER,
         "loader whose float32 predictions every row is held against",
         "NAME|none",
         changes="measurement",
     )
-    resize: str = option(
+    resize: Literal["fast", "exact"] = option(
         "fast",
         "fast: one pass, within a level of the reference; exact: Pillow's two rounded passes",
-        choices=("fast", "exact"),
     )
-    device: str = option("auto", "where the model runs: " + DEVICES_HELP)
-    dtype: str = option(
-        "auto",
-        "the model's dtype; auto is float16 on a GPU, float32 on a CPU",
-        choices=("auto", "float32", "float16", "bfloat16"),
-        swept=True,
+    device: Device = option("auto", f"where the model runs: {_DEVICES}")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
+        "auto", "the model's dtype; auto is float16 on a GPU, float32 on a CPU", swept=True
     )
     compile: bool = option(False, "compile the model with torch.compile", swept=True)
-    compile_mode: str = option(
-        "default",
-        "torch.compile's mode; takes effect with --compile",
-        choices=COMPILE_MODES,
+    compile_mode: Literal[
+        "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
+    ] = option("default", "torch.compile's mode; takes effect with --compile", swept=True)
+    batch_size: Count | None = option(
+        None,
+        "images a batch (default: {cuda} on a GPU, {cpu} on a CPU)".format(**DEFAULT_BATCH_SIZE),
+        "N",
         swept=True,
     )
-    batch_size: int | None = option(
-        None, "images a batch (default: 256 on a GPU, 32 on a CPU)", "N", least=1, swept=True
+    num_threads: Count | None = option(
+        None, "a loader's threads or worker processes (default: all cores)", "N"
     )
-    num_threads: int | None = option(
-        None, "a loader's threads or worker processes (default: all cores)", "N", least=1
+    limit: Count | None = option(
+        None, "use N images, evenly spread over the data set (default: all)", "N"
     )
-    limit: int | None = option(
-        None, "use N images, evenly spread over the data set (default: all)", "N", least=1
-    )
-    classes: str | None = option(
+    classes: Name | None = option(
         None, "use only the images of these classes: a file with a class folder a line", "FILE"
     )
-    among: str = option(
-        "all",
-        "predict among all the model's classes, or those present in the data",
-        choices=("all", "present"),
+    among: Literal["all", "present"] = option(
+        "all", "predict among all the model's classes, or those present in the data"
     )
-    on_error: str = option(
+    on_error: Literal["fail", "skip"] = option(
         "fail",
         "what a file that is no sound JPEG does: fail the run, or be skipped by every loader "
         "and named in the record",
-        choices=("fail", "skip"),
         changes="measurement",
     )
-    min_seconds: float = option(
+    min_seconds: Seconds = option(
         5.0,
         "shortest timed window; it always covers whole epochs",
         "SECONDS",
         changes="measurement",
     )
-    windows: int = option(
+    windows: Count = option(
         3,
         "timed windows a row; their median is reported, and their spread",
         "N",
-        least=1,
         changes="measurement",
     )
-    page_cache: str = option(
+    page_cache: Literal["warm", "cold"] = option(
         "warm",
         "warm: read all files once before; cold: put them out of the page cache before each "
         "window, which is then one epoch",
-        choices=("warm", "cold"),
         changes="measurement",
     )
-    latency_batch_size: tuple[int, ...] = option(
+    latency_batch_size: tuple[Count, ...] = option(
         (),
         "measure batch latency with N images a batch too, repeatable",
         "N",
-        least=1,
         changes="measurement",
     )
-    passes: str = option(
+    passes: Literal["all", "end-to-end"] = option(
         "all",
         "all: also the loader alone and the model alone, the two ceilings",
-        choices=("all", "end-to-end"),
         changes="measurement",
     )
     quick: bool = option(
         False, "one epoch and a short warm-up, for a first look", changes="measurement"
     )
-    seed: int = option(0, "seed of random weights and synthetic images", "N")
-    tolerance: str = option(
+    seed: Seed = option(0, "seed of random weights and synthetic images", "N")
+    tolerance: Tolerance = option(
         PUBLISHED_TOLERANCE,
         "points by which top-1 may miss the published value on all of ImageNet, or mlperf: at "
         "least 99 percent of it",
         "POINTS|mlperf",
         changes="measurement",
     )
-    running: int | None = option(
+    running: Count | None = option(
         None,
         "report top-1 and top-5 of the first N, 2N... images too, in the data's order",
         "N",
-        least=1,
         changes="record",
     )
-    predictions: str | None = option(
+    predictions: Name | None = option(
         None,
         "write each image's label, top-5 classes and probabilities to a CSV file",
         "FILE",
@@ -198,29 +201,9 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
-        """Check what can be checked without looking at the machine."""
+        """Make each value of what was given, and check what the machine has no part in."""
         for name, each in OPTIONS.items():
-            each.check(getattr(self, name))
-        if not 0 <= self.min_seconds < float("inf"):
-            raise UsageError(
-                f"--min-seconds is {self.min_seconds}. Give a number of seconds, 0 or more."
-            )
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed is {self.seed}. Give a whole number from 0 to 2**63 - 1.")
-        kind, _, index = self.device.partition(":")
-        if self.device not in ("auto", "cpu") and (
-            kind != "cuda" or (":" in self.device and not index.isdecimal())
-        ):
-            raise UsageError(f"--device is {self.device!r}. Choose {DEVICES_HELP}.")
-        if self.tolerance != MLPERF and _points(self.tolerance) is None:
-            raise UsageError(
-                f"--tolerance is {self.tolerance!r}. Give a number of points, 0 or more, or mlperf."
-            )
-        for name in ("data", "weights", "reference", "classes", "predictions", "model", "loader"):
-            each, value = OPTIONS[name], getattr(self, name)
-            if "" in value if each.is_tuple else value == "":
-                raise UsageError(f"{flag(name)} is empty. Give it a value or leave it out.")
-
+            object.__setattr__(self, name, each.read(getattr(self, name)))
         if self.ab:
             self._check_ab()
         for text in self.loader_option:
@@ -233,8 +216,8 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunConfig:
-        """The configuration that JSON has of one."""
-        return cls(**{name: OPTIONS[name].take(value) for name, value in stored.items()})
+        """The configuration that a record has; what an older version lacks is at its default."""
+        return cls(**{name: value for name, value in stored.items() if name in OPTIONS})
 
     def _check_ab(self) -> None:
         """Refuse what `--ab` would leave undone: it times one loader, and scores nothing."""
@@ -261,7 +244,7 @@ class RunConfig:
 
         Raises `UsageError` for an option or a value that cannot be.
         """
-        changes: dict[str, Any] = {}
+        texts: dict[str, list[str]] = {}
         for text in self.ab:
             name, equals, written = text.partition("=")
             field = field_of(name)
@@ -278,12 +261,12 @@ class RunConfig:
                     f"--ab is {text!r}. Write OPTION=VALUE with an option that B has otherwise, "
                     f"such as compile=true.{did_you_mean(field, known)}"
                 )
-            try:
-                value = OPTIONS[field].parse(written)
-            except UsageError as error:
-                raise UsageError(f"--ab {field}={written}: {error}") from None
-            changes[field] = (*changes.get(field, ()), value) if OPTIONS[field].is_tuple else value
+            texts.setdefault(field, []).append(written)
         try:
+            changes: dict[str, Any] = {}
+            for field, its_texts in texts.items():
+                values = OPTIONS[field].read(its_texts, several=True, is_text=True)
+                changes[field] = values if OPTIONS[field].is_tuple else values[-1]
             other = dataclasses.replace(self, **{**changes, "loader_option": ()}, ab=())
             # What is said of a loader holds for B too, but for what --ab says otherwise.
             settings: dict[tuple[str, str], str] = {}
@@ -333,8 +316,8 @@ class PlanOptions:
     None of it changes what a row measures, and no record has it.
     """
 
-    preset: str | None = option(
-        None, "a plan that comes with fastbench; other options override it", choices=PRESETS
+    preset: Preset | None = option(
+        None, "a plan that comes with fastbench; other options override it"
     )
     config: str | None = option(
         None,
@@ -350,11 +333,3 @@ class PlanOptions:
         bare="",
     )
     dry_run: bool = option(False, "print the rows that would be measured, and stop")
-
-
-def _points(text: str) -> float | None:
-    try:
-        points = float(text)
-    except ValueError:
-        return None
-    return points if 0 <= points <= 100 else None

@@ -19,7 +19,7 @@ turns them into a line on stderr and an exit code.
     │   └── OutOfMemoryError      exit 1   the batch does not fit
     ├── CompileError              exit 1   torch.compile could not compile the model
     ├── CrashError                exit 1   the process of a row died
-    └── RecordError               exit 1   a record cannot be read
+    └── RecordError               exit 1   a record cannot be read, or holds what no record may
     Ctrl-C, SIGTERM               exit 130 (128 + SIGINT, as a shell reports it)
 
 Exit code 3 is that of a run that worked and whose predictions are wrong: a gate of accuracy or
@@ -137,7 +137,7 @@ class CrashError(FastbenchError):
 
 
 class RecordError(FastbenchError):
-    """A file is not a record that this version can read."""
+    """A file is not a record that this version can read, or would not be one if it was written."""
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -1,16 +1,20 @@
 """How is an option declared, and how does what is written become its value?
 
-An option is a field of a frozen dataclass, `name: type = option(default, help, ...)`. Its type is
-read here and nowhere else. Its values are made here from text (argv, `--ab`), and from what has
-types already (a file of options, a record, JSON).
+An option is a field of a frozen dataclass, `name: type = option(default, help, ...)`. Its type says
+what a value may be: a `Literal` has its choices, an `Annotated` type its range, and in words what
+to give. `Option.read` makes the value, whether text was written (`--ab`) or what has a type already
+(argparse, a file of options, a record, a Python program).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
 
 from fastbench.core.errors import UsageError
 
@@ -24,13 +28,6 @@ __all__ = [
     "spelt",
 ]
 
-_WORDS: Final = {
-    str: ("text in quotes", "texts in quotes"),
-    bool: ("true or false", "them"),
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-}
-
 T = TypeVar("T")
 
 
@@ -41,7 +38,7 @@ def option(default: T, text: str, metavar: str | None = None, **how: Any) -> T:
 
 @dataclass(frozen=True)
 class Option:
-    """What is declared of an option; `kind` is the type of one value, `is_tuple` has any number.
+    """What is declared of an option.
 
     `bare` is the value of an option that is given without one, where that means something. One that
     is `swept` may be given again, and each of its values has rows of its own. `changes` is what
@@ -50,90 +47,78 @@ class Option:
     """
 
     name: str
-    kind: type[Any]
-    is_tuple: bool
+    type: Any
     default: Any
     help: str
     metavar: str | None = None
-    choices: tuple[str, ...] | None = None
-    least: int | None = None
     bare: str | None = None
     swept: bool = False
     changes: Literal["pipeline", "measurement", "record", "nothing"] = "pipeline"
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether a configuration has any number of values."""
+        return typing.get_origin(self.type) is tuple
 
     @property
     def is_repeatable(self) -> bool:
         """Whether a plan may give it several values."""
         return self.is_tuple or self.swept
 
-    def parse(self, text: str) -> Any:
-        """One value from text.
+    @property
+    def one(self) -> Any:
+        """The type of one value: X of `X | None` and of `tuple[X, ...]`."""
+        parts = typing.get_args(self.type)
+        return parts[0] if self.is_tuple or type(None) in parts else self.type
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The values that there are, where they are few."""
+        return typing.get_args(self.one) if typing.get_origin(self.one) is Literal else None
+
+    @property
+    def kind(self) -> type[Any]:
+        """The type of one value without its range: str, int, float or bool."""
+        kind: type[Any] = str if self.choices else getattr(self.one, "__origin__", self.one)
+        return kind
+
+    def read(self, written: Any, *, several: bool = False, is_text: bool = False) -> Any:
+        """The value of what is written, or a tuple of `several`, one or more.
 
         Raises `UsageError`, which says what to give, for what is none.
         """
-        if self.kind is bool:
-            if text not in ("true", "false"):
-                raise UsageError("give true or false.")
-            return text == "true"
+        one: Any = self.one
+        wanted = Annotated[tuple[one, ...], msgspec.Meta(min_length=1)] if several else self.type
         try:
-            return self.kind(text)
-        except ValueError:
-            whole = "whole " if self.kind is int else ""
-            raise UsageError(f"{text!r} is not a {whole}number. Give another value.") from None
+            return msgspec.convert(written, wanted, strict=not is_text)
+        except msgspec.ValidationError as error:
+            place = re.search(r"\$\[(\d+)\]", str(error))
+            wrong = written[int(place[1])] if place else written
+        if wrong in ("", [], ()):
+            raise UsageError(f"{flag(self.name)} is empty. Give it a value or leave it out.")
+        raise UsageError(f"{flag(self.name)} is {wrong!r}. {self._advice}")
 
-    def take(self, value: Any) -> Any:
-        """A value, or all of them, from what has no tuples, and may have 5 for 5.0."""
-        if isinstance(value, list | tuple):
-            return tuple(map(self.take, value))
-        return float(value) if self.kind is float and isinstance(value, int) else value
+    def take(self, stored: Any) -> Any:
+        """What a record of any version says of it: JSON has lists for tuples."""
+        return tuple(stored) if isinstance(stored, list) else stored
 
-    def take_checked(self, value: Any) -> Any:
-        """As `take`, from a file that people write; a tuple for what may be given again.
-
-        Raises `UsageError` for another type, and for an empty list.
-        """
-        values = value if self.is_repeatable and isinstance(value, list) else [value]
-        accepted = (int, float) if self.kind is float else self.kind
-        for one in values:
-            # true is an int to Python, and to nobody else.
-            if not isinstance(one, accepted) or (isinstance(one, bool) and self.kind is not bool):
-                single, plural = _WORDS[self.kind]
-                raise UsageError(
-                    f"{spelt(self.name)} is {value!r}. Give {single}"
-                    f"{f', or a list of {plural}' if self.is_repeatable else ''}."
-                )
-        if not values:
-            raise UsageError(
-                f"{spelt(self.name)} is an empty list. Give it a value or leave it out."
-            )
-        return self.take(values if self.is_repeatable else values[0])
-
-    def check(self, value: Any) -> None:
-        """Raise `UsageError` for what is no choice, or is too small."""
-        for one in value if self.is_tuple else (value,):
-            if one == self.default:
-                continue
-            if self.choices and one not in self.choices:
-                raise UsageError(
-                    f"{flag(self.name)} is {one!r}. Choose one of: {', '.join(self.choices)}."
-                )
-            if self.least is not None and one < self.least:
-                raise UsageError(
-                    f"{flag(self.name)} is {one}. Give a whole number of at least {self.least}."
-                )
+    @property
+    def _advice(self) -> str:
+        if self.choices:
+            return f"Choose one of: {', '.join(self.choices)}."
+        if self.kind is bool:
+            return "Give true or false."
+        (meta,) = getattr(self.one, "__metadata__", (msgspec.Meta(description="text in quotes"),))
+        return f"Give {meta.description}."
 
 
 def declared(config_type: type[Any]) -> dict[str, Option]:
     """The options of a dataclass, by field."""
-    hints = typing.get_type_hints(config_type)
-    found = {}
-    for field in dataclasses.fields(config_type):
-        hint = hints[field.name]
-        # The first of int | None and of tuple[int, ...] is the type of one value.
-        kind = (*typing.get_args(hint), hint)[0]
-        is_tuple = typing.get_origin(hint) is tuple
-        found[field.name] = Option(field.name, kind, is_tuple, field.default, **field.metadata)
-    return found
+    types = typing.get_type_hints(config_type, include_extras=True)
+    return {
+        field.name: Option(field.name, types[field.name], field.default, **field.metadata)
+        for field in dataclasses.fields(config_type)
+    }
 
 
 def parse_loader_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:

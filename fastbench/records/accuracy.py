@@ -5,62 +5,59 @@ Counts are stored, shares and intervals are properties; the gates are in `gates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
+from fastbench.records.fields import Amount, Count, Share, Stored
 
 __all__ = ["Accuracy", "Confusion", "Parity", "PerClass", "Pixels", "Published", "Running"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PerClass:
+class PerClass(Stored, frozen=True, kw_only=True):
     """Samples and hits of each class that has samples, in columns; by the model's outputs.
 
     `wnids` is None where the classes are not ImageNet's.
     """
 
-    outputs: list[int]
+    outputs: list[Count]
     wnids: list[str] | None
     names: list[str]
-    num_samples: list[int]
-    top1_correct: list[int]
-    top5_correct: list[int]
+    num_samples: list[Count]
+    top1_correct: list[Count]
+    top5_correct: list[Count]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Confusion:
+class Confusion(Stored, frozen=True, kw_only=True):
     """How often samples of the class `label` had the top-1 prediction `predicted`."""
 
-    label: int
+    label: Count
     label_name: str
-    predicted: int
+    predicted: Count
     predicted_name: str
-    count: int
+    count: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Running:
+class Running(Stored, frozen=True, kw_only=True):
     """Hits among the first `num_samples` of the samples, in the order of the data."""
 
-    num_samples: int
-    top1_correct: int
-    top5_correct: int
+    num_samples: Count
+    top1_correct: Count
+    top5_correct: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
+class Accuracy(Stored, frozen=True, kw_only=True):
     """Hits of the last timed epoch, every sample counted once.
 
     `per_class` is None where it was not kept, `confusions` has the most frequent ones, and
     `running` the values on the way, where they were asked for.
     """
 
-    num_samples: int
-    top1_correct: int
-    top5_correct: int
+    num_samples: Count
+    top1_correct: Count
+    top5_correct: Count
     per_class: PerClass | None = None
-    confusions: list[Confusion] = field(default_factory=list)
-    running: list[Running] = field(default_factory=list)
+    confusions: list[Confusion] = msgspec.field(default_factory=list)
+    running: list[Running] = msgspec.field(default_factory=list)
 
     @property
     def top1(self) -> float:
@@ -83,8 +80,7 @@ class Accuracy:
         return wilson_interval(self.top5_correct, self.num_samples)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pixels:
+class Pixels(Stored, frozen=True, kw_only=True):
     """A loader's images held against the reference's, in step, and what a float32 eager model
     makes of both; over `num_samples` images spread over the data.
 
@@ -93,28 +89,26 @@ class Pixels:
     with the largest mean difference. `cause` is the fault that explains it, where one does.
     """
 
-    num_samples: int
-    max_levels: float
-    mean_levels: float
-    share_above_one: float
+    num_samples: Count
+    max_levels: Amount
+    mean_levels: Amount
+    share_above_one: Share
     worst_sample: str
-    worst_mean_levels: float
-    max_logits: float
-    mean_logits: float
-    num_agreeing: int
+    worst_mean_levels: Amount
+    max_logits: Amount
+    mean_logits: Amount
+    num_agreeing: Count
     cause: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
+class Published(Stored, frozen=True, kw_only=True):
     """What the weights' publisher states for all of ImageNet's validation set, as shares."""
 
-    top1: float
-    top5: float
+    top1: Share
+    top5: Share
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parity:
+class Parity(Stored, frozen=True, kw_only=True):
     """Agreement of a row's top-1 predictions with the reference's, on the same samples.
 
     The reference is a loader's eager float32 run. Of the samples on which the two differ in
@@ -124,10 +118,10 @@ class Parity:
 
     reference: str
     is_reference: bool
-    num_samples: int
-    num_agreeing: int
-    only_reference_correct: int | None
-    only_row_correct: int | None
+    num_samples: Count
+    num_agreeing: Count
+    only_reference_correct: Count | None
+    only_row_correct: Count | None
     pixels: Pixels | None
 
     @property

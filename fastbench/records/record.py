@@ -8,13 +8,16 @@ JSON file of it, and has the history of `schema_version`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from fastbench.core.config import PUBLISHED_TOLERANCE
 from fastbench.core.loader_facts import decodes
 from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.records.accuracy import Accuracy, Parity, Published
+from fastbench.records.fields import Amount, Count, Stored
 from fastbench.records.speed import (
     Ceiling,
     Compilation,
@@ -50,8 +53,7 @@ CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Described:
+class Described(Stored, frozen=True, kw_only=True):
     """What every kind of record says of its run.
 
     `schema_version` is of the file (`store.py` has its history), `created` the UTC time in ISO
@@ -63,14 +65,14 @@ class Described:
     `loader_settings` are what the loader itself tells of how it works.
     """
 
-    schema_version: int
+    schema_version: Count
     created: str
     command: str
     loader: str
     model: str
     weights: str
     device: str
-    batch_size: int
+    batch_size: Count
     config: dict[str, Any]
     environment: dict[str, Any]
     data: dict[str, Any]
@@ -78,8 +80,7 @@ class Described:
     loader_settings: dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record(Described):
+class Record(Described, frozen=True, kw_only=True):
     """One row: a model behind a loader, measured and scored.
 
     `accuracy` is None without labels (`labels` says why, in words), `parity` without a reference;
@@ -92,7 +93,7 @@ class Record(Described):
 
     dtype: str
     compile_mode: str | None
-    num_threads: int
+    num_threads: Count
     labels: str
     tuning: list[Trial]
     warm_up: WarmUp
@@ -106,9 +107,9 @@ class Record(Described):
     parity: Parity | None
     notes: list[str]
     telemetry: Telemetry | None = None
-    other_latencies: list[Latency] = field(default_factory=list)
-    num_parameters: int | None = None
-    num_macs: int | None = None
+    other_latencies: list[Latency] = msgspec.field(default_factory=list)
+    num_parameters: Count | None = None
+    num_macs: Count | None = None
 
     @property
     def reads_images(self) -> bool:
@@ -224,8 +225,7 @@ def ratio_of_pairs(
     return math.exp(centre), bounds and (math.exp(bounds[0]), math.exp(bounds[1]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class AbRecord(Described):
+class AbRecord(Described, frozen=True, kw_only=True):
     """Two configurations in turn: the throughputs of their windows, images/s, pair by pair.
 
     `changes` is what B has otherwise, as it was written; `config`, `dtype` and `compile_mode` are
@@ -237,8 +237,8 @@ class AbRecord(Described):
     changes: list[str]
     other_config: dict[str, Any]
     other_loader_settings: dict[str, Any]
-    a_images_per_s: list[float]
-    b_images_per_s: list[float]
+    a_images_per_s: list[Amount]
+    b_images_per_s: list[Amount]
 
     @property
     def ratio(self) -> float:
@@ -262,8 +262,7 @@ class AbRecord(Described):
         return f"B is {self.ratio:.3f}x A ({scope})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParityRecord(Described):
+class ParityRecord(Described, frozen=True, kw_only=True):
     """One loader held against the reference in step, over all samples; nothing is timed."""
 
     labels: str

@@ -6,10 +6,12 @@ computed from the samples each time. SI units; `_s` is seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from fastbench.core.stats import percentile, supported_percentile
+from fastbench.records.fields import Amount, Count, Finite, Stored
 
 __all__ = [
     "Ceiling",
@@ -24,33 +26,31 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class WarmUp:
+class WarmUp(Stored, frozen=True, kw_only=True):
     """What was run before the window and not counted.
 
     `compile_s` is the first run of the model beyond a later one: compilation, choice of kernels.
     `first_batch_s` is from asking the loader for its first batch to having it.
     """
 
-    model_load_s: float
-    loader_start_s: float
-    compile_s: float
-    first_batch_s: float
-    num_batches: int
-    wall_s: float
+    model_load_s: Amount
+    loader_start_s: Amount
+    compile_s: Amount
+    first_batch_s: Amount
+    num_batches: Count
+    wall_s: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
+class Window(Stored, frozen=True, kw_only=True):
     """One timed end-to-end window: whole epochs, synchronised at both ends.
 
     `wait_s` is the time that the host spent asking the loader for batches.
     """
 
-    num_images: int
-    num_steps: int
-    wall_s: float
-    wait_s: float
+    num_images: Count
+    num_steps: Count
+    wall_s: Amount
+    wait_s: Amount
 
     @property
     def images_per_s(self) -> float:
@@ -58,8 +58,7 @@ class Window:
         return self.num_images / self.wall_s
 
 
-@dataclass(frozen=True, kw_only=True)
-class Throughput:
+class Throughput(Stored, frozen=True, kw_only=True):
     """All timed end-to-end windows together, and each of them: from files to predictions.
 
     `step_times_s` has the time from each completed batch to the next, the pipeline full.
@@ -67,12 +66,12 @@ class Throughput:
     the step time had settled when the warm-up ended; None where that was not looked at.
     """
 
-    num_images: int
-    num_epochs: int
-    batch_size: int
-    wall_s: float
-    step_times_s: list[float]
-    windows: list[Window] = field(default_factory=list)
+    num_images: Count
+    num_epochs: Count
+    batch_size: Count
+    wall_s: Amount
+    step_times_s: list[Amount]
+    windows: list[Window] = msgspec.field(default_factory=list)
     is_settled: bool | None = None
 
     @property
@@ -102,8 +101,7 @@ class Throughput:
         return supported_percentile(self.step_times_s, pct)
 
 
-@dataclass(frozen=True, kw_only=True)
-class GpuTelemetry:
+class GpuTelemetry(Stored, frozen=True, kw_only=True):
     """What NVML said of the GPU while the windows ran: one value a reading, None where unknown.
 
     `energy_j` is the difference of the total-energy counter over the windows. `throttle_reasons`
@@ -111,21 +109,20 @@ class GpuTelemetry:
     the GPU.
     """
 
-    energy_j: float | None
-    power_w: list[float]
-    power_limit_w: float | None
-    sm_utilization_pct: list[float]
-    memory_utilization_pct: list[float]
-    jpeg_utilization_pct: list[float]
-    sm_clock_mhz: list[float]
-    temperature_c: list[float]
-    memory_used_bytes: list[int]
+    energy_j: Amount | None
+    power_w: list[Amount]
+    power_limit_w: Amount | None
+    sm_utilization_pct: list[Amount]
+    memory_utilization_pct: list[Amount]
+    jpeg_utilization_pct: list[Amount]
+    sm_clock_mhz: list[Amount]
+    temperature_c: list[Finite]
+    memory_used_bytes: list[Count]
     throttle_reasons: list[str]
-    num_foreign_processes: int | None
+    num_foreign_processes: Count | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Telemetry:
+class Telemetry(Stored, frozen=True, kw_only=True):
     """What the run took while its windows ran, `wall_s` seconds together.
 
     `cpu_s` is CPU time of this process and its children, `foreign_cpu_s` that of everything else
@@ -133,14 +130,14 @@ class Telemetry:
     their resident memory, a value a reading. `gpu` is None without one.
     """
 
-    wall_s: float
-    interval_s: float
-    num_readings: int
-    num_images: int
-    num_cores: int
-    cpu_s: float
-    foreign_cpu_s: float | None
-    rss_bytes: list[int]
+    wall_s: Amount
+    interval_s: Amount
+    num_readings: Count
+    num_images: Count
+    num_cores: Count
+    cpu_s: Amount
+    foreign_cpu_s: Amount | None
+    rss_bytes: list[Count]
     gpu: GpuTelemetry | None
 
     @property
@@ -171,17 +168,16 @@ class Telemetry:
         return None if not watts else self.num_images / (watts * self.wall_s)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ceiling:
+class Ceiling(Stored, frozen=True, kw_only=True):
     """One part of the pipeline alone: the loader, or the model on a resident batch.
 
     `cpu_s` is what this process and its children used of the CPU meanwhile, None where that was
     not watched.
     """
 
-    num_images: int
-    wall_s: float
-    cpu_s: float | None = None
+    num_images: Count
+    wall_s: Amount
+    cpu_s: Amount | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -189,33 +185,30 @@ class Ceiling:
         return self.num_images / self.wall_s
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compilation:
+class Compilation(Stored, frozen=True, kw_only=True):
     """What torch.compile made: graphs and graph breaks (1 and 0 are wanted), and the graphs made
     after the warm-up, in the timed passes (0 is wanted).
     """
 
-    num_graphs: int
-    num_graph_breaks: int
-    num_recompiles: int
+    num_graphs: Count
+    num_graph_breaks: Count
+    num_recompiles: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(Stored, frozen=True, kw_only=True):
     """One try of a search for the loader's settings; None where it failed."""
 
     settings: dict[str, Any]
-    images_per_s: float | None
+    images_per_s: Amount | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Latency:
+class Latency(Stored, frozen=True, kw_only=True):
     """Batch latency: from asking the loader for a batch to its predictions on the host, with no
     prefetching and nothing else in flight.
     """
 
-    batch_size: int
-    samples_s: list[float]
+    batch_size: Count
+    samples_s: list[Amount]
 
     @property
     def median_s(self) -> float | None:

@@ -10,17 +10,16 @@ History of `schema_version`; what a version lacks has its field's default when i
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
-import types
-import typing
-from typing import Any, Final, TypeVar
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from fastbench.core.errors import OutputError, RecordError
 from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
-if typing.TYPE_CHECKING:
+if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -39,7 +38,24 @@ SCHEMA_VERSION: Final = 4
 MOST_BYTES: Final = 200
 """Of a record's name, where the system takes 255: a model may be named after a file of as many."""
 
-T = TypeVar("T")
+_WORDS: Final = {
+    "Object missing required field": "lacks the field",
+    "Object contains unknown field": "has the unknown field",
+    "Number out of range": "is too large",
+    "Expected": "should be",
+    ", got": ", not",
+    ">=": "of at least",
+    "<=": "of at most",
+    r"\bint\b": "a whole number",
+    r"\bfloat\b": "a number",
+    r"\bstr\b": "text",
+    r"\bbool\b": "true or false",
+    r"\barray\b": "a list",
+    r"\bobject\b": "an object",
+    r"\|": "or",
+    "`": "",
+}
+"""What msgspec says, by pattern, and what a record's error says for it."""
 
 
 def write_record(record: Record, folder: Path) -> Path:
@@ -62,7 +78,7 @@ def write_ab_record(record: AbRecord, folder: Path) -> Path:
 
 
 def _write(record: Described, folder: Path, stem: str) -> Path:
-    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+    text = _text_of(record)
     stem = stem.replace("/", "_").encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
     try:
         number = 1
@@ -79,6 +95,22 @@ def _write(record: Described, folder: Path, stem: str) -> Path:
             f"The record cannot be written to {folder} ({error.strerror}). "
             f"Free some space, or name another folder with --output."
         ) from error
+
+
+def _text_of(record: Described) -> str:
+    """A record's JSON. Raises `RecordError` for values that `read_record` would refuse."""
+    stored = json.loads(json.dumps(record, default=msgspec.structs.asdict))
+    try:
+        msgspec.convert(stored, type(record))
+        return json.dumps(stored, indent=1, allow_nan=False) + "\n"
+    except msgspec.ValidationError as error:
+        why = _in_words(error)
+    except ValueError as error:  # a loader may tell anything of itself
+        why = str(error)
+    raise RecordError(
+        f"The record of {record.model} behind {record.loader} cannot be written ({why}). "
+        f"That is a bug of fastbench or of the loader: report it."
+    )
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -103,7 +135,7 @@ def read_record(path: Path) -> Record:
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises `RecordError` where it cannot be read, or is no JSON."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise RecordError(
             f"The record {path} cannot be read ({error.strerror}). Name a file that fastbench "
@@ -133,9 +165,11 @@ def build_record(stored: Any, path: Path) -> Record:
             f"{path} is a record of `{kind}`, not of a row of `fastbench run`. Name one of those."
         )
     try:
-        return _build(Record, {**stored, "schema_version": SCHEMA_VERSION})
-    except (TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+        return msgspec.convert({**stored, "schema_version": SCHEMA_VERSION}, Record)
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"{path} is a damaged record ({_in_words(error)}). Measure again."
+        ) from error
 
 
 def other_kind(stored: Mapping[str, Any]) -> str | None:
@@ -145,27 +179,14 @@ def other_kind(stored: Mapping[str, Any]) -> str | None:
     return "fastbench parity" if "parity" in stored and "throughput" not in stored else None
 
 
-def _build(kind: type[T], stored: Mapping[str, Any]) -> T:
-    """A dataclass from its JSON form; fields that hold dataclasses are built in turn."""
-    hints = _hints(kind)  # type: ignore[arg-type]
-    if unknown := sorted(set(stored) - set(hints)):
-        raise TypeError(f"unknown field {unknown[0]!r} in {kind.__name__}")
-    return kind(**{name: _value(hints[name], value) for name, value in stored.items()})
+def _refuse(constant: str) -> None:
+    """Python reads NaN and Infinity, which are no JSON."""
+    raise ValueError(f"{constant} is no number of JSON")
 
 
-@functools.cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields, looked up once and not for every record."""
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if typing.get_origin(hint) is list and value is not None:
-        (item,) = typing.get_args(hint)
-        if item in (float, int, str) and isinstance(value, list):
-            return value  # thousands of step times: as they are
-        return [_value(item, part) for part in value]
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    nested = next((x for x in options if isinstance(x, type) and dataclasses.is_dataclass(x)), None)
-    return _build(nested, value) if nested is not None and value is not None else value
+def _in_words(error: msgspec.ValidationError) -> str:
+    """What is wrong with which field: `throughput.wall_s should be a number, not text`."""
+    found, _, where = str(error).partition(" - at `$.")
+    for theirs, ours in _WORDS.items():
+        found = re.sub(theirs, ours, found)
+    return f"{where.rstrip('`') or 'it'} {found}"

@@ -3,12 +3,11 @@
 Harnesses have published tables whose 95th percentile lies below their mean, and throughputs that
 batch size and step time do not allow: each figure came from other samples. Here all figures derive
 from one set of raw numbers (so that percentiles are in order by construction), and what those must
-fulfil is checked on every record.
+fulfil is checked on every record. That no time is negative or NaN is in their types (`fields.py`).
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -40,10 +39,8 @@ def find_contradictions(record: Record) -> list[str]:
 
 def _of_times(throughput: Throughput) -> Iterator[str]:
     steps_s, wall_s = throughput.step_times_s, throughput.wall_s
-    # A report reads thousands of records with thousands of steps each: no call of ours a step.
-    times_s = [*steps_s, wall_s]
-    if not steps_s or not all(map(math.isfinite, times_s)) or min(times_s) < 0:
-        yield "a time is missing, negative or not finite"
+    if not steps_s:
+        yield "there are no step times"
         return
     if wall_s == 0:
         yield "the windows took no time"
@@ -86,17 +83,8 @@ def _of_counts(record: Record) -> Iterator[str]:
     if throughput.num_images > most:
         yield f"{throughput.num_images:,} images came in {most:,} places of batches"
     for name, ceiling in (("loader", record.loader_ceiling), ("model", record.model_ceiling)):
-        if ceiling and not (ceiling.num_images > 0 and 0 < ceiling.wall_s < math.inf):
+        if ceiling and not (ceiling.num_images > 0 and ceiling.wall_s > 0):
             yield f"the {name}'s ceiling has no images or no time"
-    warm_up = record.warm_up
-    others_s = [
-        *(warm_up.model_load_s, warm_up.loader_start_s, warm_up.compile_s),
-        *(warm_up.first_batch_s, warm_up.wall_s),
-        *record.latency.samples_s,
-        *(seconds for latency in record.other_latencies for seconds in latency.samples_s),
-    ]
-    if not all(map(_is_time, others_s)):
-        yield "a time of the warm-up or the latency is negative or not finite"
 
 
 def _of_accuracy(accuracy: Accuracy, record: Record) -> Iterator[str]:
@@ -118,7 +106,3 @@ def _of_accuracy(accuracy: Accuracy, record: Record) -> Iterator[str]:
         )
     ):
         yield "a class has more hits than samples"
-
-
-def _is_time(seconds: float) -> bool:
-    return math.isfinite(seconds) and seconds >= 0

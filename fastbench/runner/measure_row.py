@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fastbench.core.device import mapped_errors
-from fastbench.core.errors import FastbenchError, LoaderMissingError
+from fastbench.core.errors import FastbenchError, LoaderMissingError, RecordError
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
@@ -72,7 +74,12 @@ def measure_row(
     except FastbenchError as error:
         yield FailedRow(name, loader, error), None
         return
-    yield record, write_record(record, folder)
+    try:
+        path = write_record(record, folder)
+    except RecordError as error:
+        yield FailedRow(name, loader, error), None
+        return
+    yield record, path
     if config.predictions and record.reads_images:
         file = PredictionsFile(Path(config.predictions).expanduser())
         file.add(record, workbench.manifest, bench.labels, bench.model, scores)
@@ -168,7 +175,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             latencies.append(probe_latency(opened, classifier, durations))
     return Passes(
         timed={
-            "warm_up": dataclasses.replace(
+            "warm_up": msgspec.structs.replace(
                 warm_up,
                 model_load_s=bench.load_s,
                 loader_start_s=loader_start_s,

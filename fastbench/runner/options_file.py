@@ -62,10 +62,13 @@ def read_options(path: Path) -> dict[str, Any]:
                 f"{path} has {key!r}, which is no option of fastbench run."
                 f"{did_you_mean(key, list(known))} List them: fastbench run --help"
             )
+        option = known[key]
+        several = value if isinstance(value, list) or not option.is_repeatable else [value]
         try:
-            found[known[key].name] = known[key].take_checked(value)
+            found[option.name] = option.read(several, several=option.is_repeatable)
         except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
+            hint = " Write several as a list." if option.is_repeatable else ""
+            raise UsageError(f"{path}: {error}{hint}") from None
     return found
 
 

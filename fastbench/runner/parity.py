@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 import torchvision
 
@@ -205,7 +206,7 @@ def _compare(
     pixels = found.pixels
     if judge_pixels(pixels):
         worst = [(spec.paths[i], mine, theirs) for i, mine, theirs in found.worst]
-        pixels = dataclasses.replace(pixels, cause=name_cause(worst, spec.preprocess))
+        pixels = msgspec.structs.replace(pixels, cause=name_cause(worst, spec.preprocess))
         stem = f"parity-{bench.model.name}-{name}".replace("/", "_")
         path = workbench.folder / f"{stem}.png"
         _, mine, theirs = found.worst[0]

@@ -82,7 +82,7 @@ class PlannedRow:
     @property
     def digest(self) -> str:
         """What the row is told by."""
-        return digest_of(dataclasses.asdict(self.config), self.model, self.loader)
+        return digest_of(self.config, self.model, self.loader)
 
     @property
     def group(self) -> tuple[object, ...]:
@@ -163,9 +163,6 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every = (*BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
     values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
-    for name, several in values.items():
-        for value in several:
-            OPTIONS[name].check(value)
     every_kind = [
         dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
     ]
@@ -228,16 +225,11 @@ def make_plan(
     )
 
 
-def digest_of(config: Mapping[str, Any], model: str, loader: str) -> str:
-    """What a row's outcome depends on, from its configuration as a dict or as a record has it.
-
-    An option that the configuration lacks, as one of an older version, is at its default.
-    """
-    told: dict[str, Any] = {
-        name: option.take(config.get(name, option.default))
-        for name, option in OPTIONS.items()
-        if name not in NOT_OF_THE_ROW
-    }
+def digest_of(config: RunConfig, model: str, loader: str) -> str:
+    """What a row's outcome depends on, from its configuration."""
+    told = dataclasses.asdict(config)
+    for name in NOT_OF_THE_ROW:
+        del told[name]
     if not told["compile"]:
         del told["compile_mode"]
     concerned = {loader, told["reference"]}
@@ -303,11 +295,12 @@ def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record
     for path in sorted(folder.glob("*.json")):
         try:
             record = read_record(path)
-        except RecordError:  # of another command, or cut off when its run was killed
+            config = RunConfig.from_json(record.config)
+        # Of another command, cut off when its run was killed, or with an option of another version.
+        except (RecordError, UsageError):
             continue
-        asked: list[str] = record.config.get("model") or []
-        model = asked[0] if len(asked) == 1 else record.model
-        digest = digest_of(record.config, model, record.loader)
+        model = config.model[0] if len(config.model) == 1 else record.model
+        digest = digest_of(config, model, record.loader)
         if digest not in wanted or find_contradictions(record):
             continue
         if digest not in found or found[digest].created <= record.created:

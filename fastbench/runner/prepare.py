@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fastbench.core.config import DEFAULT_BATCH_SIZE
 from fastbench.core.device import choose_device, mapped_errors, num_cores
 from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.data.dataset import find_images
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "Workbench", "open_loader", "prepare_model"]
 
-DEFAULT_BATCH_SIZE = {"cuda": 256, "cpu": 32}
 MOSTLY_COLD = 0.05
 
 

@@ -16,6 +16,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,10 +30,10 @@ FOLDER: Final = ".reference"
 def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[int] | None:
     """The predictions by sample id, or None where they are not there."""
     try:
-        stored = json.loads(_path(folder, depends_on).read_text())
+        stored = msgspec.json.decode(_path(folder, depends_on).read_bytes(), type=list[int])
     except (OSError, ValueError):  # not there, or cut off
         return None
-    return stored if isinstance(stored, list) and len(stored) == num_samples else None
+    return stored if len(stored) == num_samples else None
 
 
 def keep(folder: Path, depends_on: Mapping[str, Any], predictions: list[int]) -> None:

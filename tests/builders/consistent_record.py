@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from builders.records import make
 from fastbench.records.accuracy import Accuracy, PerClass
@@ -40,4 +40,4 @@ def sound(**changes: object) -> Record:
         model_ceiling=Ceiling(num_images=100, wall_s=0.195),
         accuracy=ACCURACY,
     )
-    return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(record, **changes)

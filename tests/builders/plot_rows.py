@@ -6,10 +6,11 @@ epochs. `invalid()` is where they do not.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from builders.paths import RECORDS
 from fastbench.records.accuracy import Accuracy, Parity
@@ -90,7 +91,7 @@ def row(
     environment = {**base.environment}
     if gpu:
         environment |= {"gpus": [{"name": gpu}], "driver": "580.1 (made up)", "num_cores": 16}
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         base,
         **{
             "batch_size": batch_size,
@@ -150,6 +151,6 @@ def invalid(rate: float = 150.0, **changes: Any) -> Record:
     """A row whose steps take twice as long as its windows."""
     base = row(rate, **changes)
     steps_s = [2 * step_s for step_s in base.throughput.step_times_s]
-    return dataclasses.replace(
-        base, throughput=dataclasses.replace(base.throughput, step_times_s=steps_s)
+    return msgspec.structs.replace(
+        base, throughput=msgspec.structs.replace(base.throughput, step_times_s=steps_s)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from fastbench.measure.agreement import compare_predictions
 from fastbench.records.accuracy import Accuracy, Published
@@ -57,4 +57,4 @@ def make(**changes: object) -> Record:
         published=Published(top1=0.69758, top5=0.89078),
         notes=[],
     )
-    return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(record, **changes)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from builders.records import make
@@ -64,7 +64,7 @@ def written(folder: Path, record: Record, name: str | None = None) -> Path:
 
 def parity_record() -> ParityRecord:
     record = make()
-    names = {field.name for field in dataclasses.fields(ParityRecord)}
+    names = {field.name for field in msgspec.structs.fields(ParityRecord)}
     return ParityRecord(**{name: getattr(record, name) for name in names})
 
 
@@ -87,8 +87,8 @@ def broken(record: Record) -> Record:
     """A record whose steps take twice as long as its windows."""
     throughput = record.throughput
     steps_s = [2 * seconds for seconds in throughput.step_times_s]
-    return dataclasses.replace(
-        record, throughput=dataclasses.replace(throughput, step_times_s=steps_s)
+    return msgspec.structs.replace(
+        record, throughput=msgspec.structs.replace(throughput, step_times_s=steps_s)
     )
 
 
@@ -117,7 +117,7 @@ def parity(found: Pixels | None = None, **changes: object) -> Parity:
         only_row_correct=2,
         pixels=found or pixels(),
     )
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(made, **changes)
 
 
 def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[str, object]:

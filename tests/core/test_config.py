@@ -1,7 +1,9 @@
 """Each option refuses what cannot be, with the value shown; and the list of options is short."""
 
+import contextlib
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -74,6 +76,7 @@ def test_a_configuration_goes_through_json(config: RunConfig) -> None:
         ("min_seconds", float("nan")),
         ("min_seconds", float("inf")),
         ("seed", -7),
+        ("seed", 2**63),
         ("device", "tpu"),
         ("device", "cuda:x"),
         ("device", "cuda:"),
@@ -128,6 +131,29 @@ def test_every_kind_of_option() -> None:
     )
     assert config == RunConfig(model=("a", "b"), batch_size=7, compile=True, min_seconds=0.5)
     assert parse("--no-compile").compile is False
+
+
+def test_each_value_has_its_type() -> None:
+    """Whatever it comes from: JSON has lists for tuples, and 5 for 5.0."""
+    config = RunConfig(min_seconds=3, model=["a"], latency_batch_size=[1, 2])  # type: ignore[arg-type]
+    assert repr(config.min_seconds) == "3.0"
+    assert (config.model, config.latency_batch_size) == (("a",), (1, 2))
+
+
+@pytest.mark.parametrize("value", ["8", 8.0, True, (8,)])
+def test_another_type(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"--batch-size is .*\. Give a whole number of at least 1"):
+        RunConfig(batch_size=value)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "is_one"),
+    [("0", True), ("1.5", True), (".3", True), ("100", True), ("mlperf", True), ("100.5", False),
+     ("", False), ("0.3\n", False)],
+)  # fmt: skip
+def test_a_tolerance(tolerance: str, is_one: bool) -> None:
+    with contextlib.nullcontext() if is_one else pytest.raises(UsageError, match="--tolerance is"):
+        assert RunConfig(tolerance=tolerance).tolerance == tolerance
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,8 @@ def test_a_row_that_is_wrong_ends_the_run_with_3(
     )  # fmt: skip
     assert code == 3
     shown = " ".join(capsys.readouterr().out.split())
-    assert "faulty: FAIL: pixels differ by" in shown
-    assert "sample · faulty: probable cause: crop offset" in shown
+    assert "faulty: different: pixels differ by" in shown
+    assert "faulty: probable cause: crop offset" in shown
 
 
 def test_nothing_to_compare(

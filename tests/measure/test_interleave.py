@@ -165,9 +165,9 @@ def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: li
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
         *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),
-        ("compile=yes", "give true or false"),
-        ("batch_size=many", "'many' is not a whole number"),
-        ("batch_size=0", "--ab, the second side: --batch-size is 0"),
+        ("compile=yes", "--compile is 'yes'. Give true or false."),
+        ("batch_size=many", "--batch-size is 'many'. Give a whole number"),
+        ("batch_size=0", "--ab, the second side: --batch-size is '0'"),
         ("dtype=float8", "--ab, the second side: --dtype is 'float8'"),
     ],
 )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from fastbench.core import nvidia
@@ -346,7 +347,10 @@ def test_what_the_gpu_does_not_tell_is_absent(nvml: Nvml) -> None:
     found = watched(0.05)
     gpu = found.gpu
     assert gpu is not None
-    assert [value for value in vars(gpu).values() if value not in ([], None)] == []
+    known = msgspec.structs.asdict(gpu).values()
+    assert [value for value in known if value not in ([], None)] == []
+        value for value in msgspec.structs.asdict(gpu).values() if value not in ([], None)
+    ] == []
     assert (found.watts, found.images_per_joule) == (None, None)
 
 

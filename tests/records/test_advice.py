@@ -1,7 +1,6 @@
 """Each advice of the closed list is given where there is reason for it, and only there."""
 
-import dataclasses
-
+import msgspec
 import pytest
 from builders.records import make
 
@@ -52,7 +51,7 @@ def quiet(**changes: object) -> Record:
         model_ceiling=ceiling(0.195),
         telemetry=TELEMETRY,
     )
-    return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(record, **changes)
 
 
 def throughput(*walls_s: float, is_settled: bool | None = True) -> Throughput:
@@ -69,7 +68,7 @@ def throughput(*walls_s: float, is_settled: bool | None = True) -> Throughput:
 
 def waiting(wait_s: float) -> Throughput:
     windows = [Window(num_images=100, num_steps=10, wall_s=0.2, wait_s=wait_s)] * 3
-    return dataclasses.replace(throughput(0.2, 0.2, 0.2), windows=windows)
+    return msgspec.structs.replace(throughput(0.2, 0.2, 0.2), windows=windows)
 
 
 def ceiling(wall_s: float) -> Ceiling:
@@ -87,12 +86,12 @@ def compiled(num_graphs: int = 1, num_graph_breaks: int = 0, num_recompiles: int
 
 
 def on_gpu(**changes: object) -> Record:
-    gpu = dataclasses.replace(GPU, **changes)  # type: ignore[arg-type]
-    return quiet(telemetry=dataclasses.replace(TELEMETRY, gpu=gpu))
+    gpu = msgspec.structs.replace(GPU, **changes)
+    return quiet(telemetry=msgspec.structs.replace(TELEMETRY, gpu=gpu))
 
 
 def beside(foreign_cpu_s: float | None) -> Record:
-    return quiet(telemetry=dataclasses.replace(TELEMETRY, foreign_cpu_s=foreign_cpu_s))
+    return quiet(telemetry=msgspec.structs.replace(TELEMETRY, foreign_cpu_s=foreign_cpu_s))
 
 
 def limited(loader_s: float, model_s: float, **changes: object) -> Record:
@@ -121,7 +120,7 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
         [
             on_gpu(),
             quiet(telemetry=None),
-            quiet(telemetry=dataclasses.replace(TELEMETRY, gpu=None)),
+            quiet(telemetry=msgspec.structs.replace(TELEMETRY, gpu=None)),
         ],
     ),
     "foreign-gpu": (

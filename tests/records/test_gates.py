@@ -1,8 +1,8 @@
 """The gates of pixels, predictions and accuracy: which figures pass, and which do not."""
 
-import dataclasses
 import re
 
+import msgspec
 import pytest
 
 from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
@@ -25,7 +25,7 @@ GOOD = Pixels(
     ],
 )
 def test_the_gates_of_pixels(changes: dict[str, float], verdict: str, failure: str | None) -> None:
-    pixels = dataclasses.replace(GOOD, **changes)  # type: ignore[arg-type]
+    pixels = msgspec.structs.replace(GOOD, **changes)
     assert compare_pixels(pixels) == verdict
     failures = judge_pixels(pixels)
     assert len(failures) == (failure is not None)
@@ -51,8 +51,8 @@ def test_the_gates_of_predictions() -> None:
     (failure,) = judge_parity(parity_of(50_000, 505, 450))
     assert failure == "top-1 differs by -0.11 points from the reference's (gate: 0.1)"
     assert judge_parity(parity_of(10, 9, 0)) != []
-    assert judge_parity(dataclasses.replace(parity_of(10, 9, 0), is_reference=True)) == []
-    unlabelled = dataclasses.replace(
+    assert judge_parity(msgspec.structs.replace(parity_of(10, 9, 0), is_reference=True)) == []
+    unlabelled = msgspec.structs.replace(
         parity_of(10, 0, 0), only_reference_correct=None, only_row_correct=None
     )
     assert judge_parity(unlabelled) == []
@@ -61,12 +61,12 @@ def test_the_gates_of_predictions() -> None:
 def test_the_gate_of_the_published_value() -> None:
     published = Published(top1=0.69758, top5=0.89078)
     near = Accuracy(num_samples=50_000, top1_correct=34_750, top5_correct=44_000)
-    far = dataclasses.replace(near, top1_correct=34_500)
+    far = msgspec.structs.replace(near, top1_correct=34_500)
     assert judge_published(near, published, "0.3") == []
     (failure,) = judge_published(far, published, "0.3")
     assert failure == "top-1 is 69.00 %, published 69.76 % (-0.76 points; gate: 0.3 points)"
     for hits in (34_729, 35_029):  # 0.3 points below and above
-        at_the_gate = dataclasses.replace(near, top1_correct=hits)
+        at_the_gate = msgspec.structs.replace(near, top1_correct=hits)
         assert judge_published(at_the_gate, published, "0.3") == []
         assert judge_published(at_the_gate, published, "0.29") != []
     few = Accuracy(num_samples=250, top1_correct=100, top5_correct=200)

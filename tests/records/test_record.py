@@ -1,10 +1,14 @@
 """Records: what is written is what is read; and what is derived from them."""
 
+import functools
 import json
+import operator
 import resource
 from pathlib import Path
 
 import pytest
+from builders.consistent_record import THROUGHPUT
+from builders.paths import GOLDEN
 from builders.records import make
 
 from fastbench.core.errors import OutputError, RecordError
@@ -59,9 +63,22 @@ def test_a_model_whose_name_is_as_long_as_a_files_may_be(model: str, tmp_path: P
     assert all(read_record(path).model == model for path in paths)
 
 
-def test_a_record_holds_no_nan(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_record(make(latency=Latency(batch_size=1, samples_s=[float("nan")])), tmp_path)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"latency": Latency(batch_size=1, samples_s=[0.1, float("nan")])},
+            r"\(latency.samples_s\[1\] should be a number of at least 0",
+        ),
+        ({"num_macs": -1}, r"\(num_macs should be a whole number of at least 0\)"),
+        ({"loader_settings": {"rate": float("inf")}}, "not JSON compliant"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(
+    change: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecordError, match=f"sample behind dali cannot be written.*{said}"):
+        write_record(make(**change), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -90,8 +107,9 @@ def test_a_folder_that_went_away(tmp_path: Path) -> None:
         ("[]", "has no schema_version"),
         ('{"a": 1}', "has no schema_version"),
         ('{"schema_version": 99}', "has schema_version 99, this fastbench reads 1"),
-        ('{"schema_version": 1}', "is a damaged record"),
-        ('{"schema_version": 1, "surprise": 2}', "unknown field 'surprise'"),
+        ('{"schema_version": NaN}', "is not JSON .NaN is no number of JSON"),
+        ('{"schema_version": 1}', "is a damaged record .it lacks the field created.. Measure"),
+        ('{"schema_version": 1, "surprise": 2}', "it has the unknown field surprise"),
     ],
 )
 def test_files_that_are_no_records(tmp_path: Path, text: str, said: str) -> None:
@@ -99,6 +117,48 @@ def test_files_that_are_no_records(tmp_path: Path, text: str, said: str) -> None
     path.write_text(text)
     with pytest.raises(RecordError, match=said):
         read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("throughput.windows.0.wall_s", "5", "windows[0].wall_s should be a number, not text"),
+        ("throughput.windows.0.wall_s", -1, "windows[0].wall_s should be a number of at least 0.0"),
+        ("throughput.windows.0.wait", 1, "throughput.windows[0] has the unknown field wait"),
+        ("throughput.step_times_s.2", None, "step_times_s[2] should be a number, not null"),
+        ("throughput.num_epochs", 2.5, "num_epochs should be a whole number, not a number"),
+        ("latency.samples_s.0", 10**400, "latency.samples_s[0] is too large"),
+        ("warm_up", [], "warm_up should be an object, not a list"),
+        ("published.top1", 69.8, "published.top1 should be a number of at most 1.0"),
+        ("notes", "none", "notes should be a list, not text"),
+        ("device", 0, "device should be text, not a whole number"),
+    ],
+)
+def test_a_damaged_record_names_the_field(
+    where: str, value: object, said: str, tmp_path: Path
+) -> None:
+    path = write_record(make(throughput=THROUGHPUT), tmp_path)
+    stored = json.loads(path.read_text())
+    *outer, last = (int(key) if key.isdecimal() else key for key in where.split("."))
+    functools.reduce(operator.getitem, outer, stored)[last] = value
+    path.write_text(json.dumps(stored))
+    with pytest.raises(RecordError) as caught:
+        read_record(path)
+    assert str(caught.value).startswith(f"{path} is a damaged record (")
+    assert said in str(caught.value)
+
+
+def test_a_whole_number_may_stand_where_a_number_is_meant(tmp_path: Path) -> None:
+    path = write_record(make(latency=Latency(batch_size=1, samples_s=[1, 2])), tmp_path)
+    assert read_record(path).latency.samples_s == [1.0, 2.0]
+
+
+def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
+    path = GOLDEN / "record-v4.json"
+    text = write_record(read_record(path), tmp_path).read_text()
+    assert json.loads(text) == json.loads(path.read_text())
+    assert text.startswith('{\n "schema_version": 4,\n "created": ')
+    assert text.endswith("\n}\n")
 
 
 def test_derived_figures() -> None:

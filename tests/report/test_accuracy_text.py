@@ -1,12 +1,12 @@
 """The accuracy study: its text to the letter, and a picture in which nothing hides anything."""
 
-import dataclasses
 import io
 import itertools
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.paths import TESTS
 from builders.records import make
@@ -59,7 +59,7 @@ def alexnet(**changes: object) -> Record:
             step_times_s=[200 / 1563] * 1563,
         ),
     )
-    return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(record, **changes)
 
 
 def study_of(
@@ -154,7 +154,7 @@ def test_a_row_that_does_not_count_says_so() -> None:
     assert "\nFAIL        top-1 is 52.00 %, published 56.52 % (-4.52 points; gate: 0.3" in (
         accuracy_text.summary([alexnet(accuracy=few)])
     )
-    more = dataclasses.replace(few, top1_correct=40_000)
+    more = msgspec.structs.replace(few, top1_correct=40_000)
     assert "INVALID     40,000 hits of top-1 and 39,533 of top-5 among 50,000 samples\n" in (
         accuracy_text.summary([alexnet(accuracy=more)])
     )

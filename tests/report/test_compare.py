@@ -1,9 +1,9 @@
 """Two records held against each other: figures, what differs, the gate, and old files."""
 
-import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.paths import GOLDEN
 from builders.records import make
@@ -75,7 +75,7 @@ def test_figures() -> None:
 
 def test_the_same_twice() -> None:
     record = run(100, 101, 102)
-    other = dataclasses.replace(
+    other = msgspec.structs.replace(
         record,
         created="2027-01-01T00:00:00+00:00",
         command="fastbench run --quick",
@@ -94,7 +94,7 @@ def test_the_same_twice() -> None:
         ("image set", {"data": {**DATA, "digest": "b" * 64}}),
         ("page cache", {"data": {**DATA, "page_cache": "cold"}}),
         ("preprocess: resize", {"preprocess": {"resize": 232}}),
-        ("reference", {"parity": dataclasses.replace(make().parity, reference="dali")}),
+        ("reference", {"parity": msgspec.structs.replace(make().parity, reference="dali")}),
     ],
 )
 def test_unlike_records(name: str, changes: dict[str, object]) -> None:

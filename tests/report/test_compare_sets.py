@@ -9,6 +9,7 @@ import random
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.runs import DATA, MOVED, environment, folder_of, run, text_of
 from rich.console import Console
@@ -260,7 +261,7 @@ def test_a_set_that_is_mixed_says_so(tmp_path: Path) -> None:
     a, b = sets(tmp_path)
     assert compared(a, b).mixed == []
     older = {**environment(0), "driver": "570.9"}
-    folder_of(a, again=dataclasses.replace(rows(0)["vgg16"], environment=older))
+    folder_of(a, again=msgspec.structs.replace(rows(0)["vgg16"], environment=older))
     found = compared(a, b)
     assert found.mixed == ["A is of several: driver 570.9, 580.1"]
     assert "A is of several: driver" in shown(found, 80)

@@ -1,6 +1,5 @@
 """Plots: nothing hides anything, nothing is cut off, and what is unlike is not mixed silently."""
 
-import dataclasses
 import functools
 import itertools
 import random
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import msgspec
 import pytest
 from builders.paths import RECORDS
 from builders.plot_rows import failing, invalid, latency, real, row
@@ -395,7 +395,7 @@ def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         registry.write_plots([row()], tmp_path / "file", ["loaders"])
-    damaged = dataclasses.replace(row(), data={"root": "/x"})
+    damaged = msgspec.structs.replace(row(), data={"root": "/x"})
     with pytest.raises(RecordError, match="damaged"):
         registry.write_plots([damaged], tmp_path, ["loaders"])
 

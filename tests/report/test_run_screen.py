@@ -1,9 +1,9 @@
 """What `fastbench run` prints: the table of `fastbench report`, rows in words, advice."""
 
-import dataclasses
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.paths import RECORDS
 from builders.records import make
@@ -99,7 +99,7 @@ def test_the_models_sizes_stand_above_or_at_their_rows() -> None:
 
 
 def test_an_invalid_row_has_no_figures_in_words_and_is_no_reason_for_advice() -> None:
-    sound = run(100, throughput=dataclasses.replace(timed(100), is_settled=False))
+    sound = run(100, throughput=msgspec.structs.replace(timed(100), is_settled=False))
     assert "→ dali: the step time had not settled" in text_of(sound)
     text = text_of(broken(sound))
     assert "→" not in text

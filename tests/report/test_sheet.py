@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.paths import GOLDEN, RECORDS
 from builders.records import make
@@ -166,8 +167,8 @@ def test_what_differs_and_is_not_shown_is_flagged() -> None:
 def test_what_no_column_shows_is_flagged() -> None:
     on_less = on_gpu("NVIDIA H200", watts=300.0)
     telemetry = on_less["telemetry"]
-    less = dataclasses.replace(telemetry.gpu, power_limit_w=350.0)  # type: ignore[attr-defined]
-    on_less["telemetry"] = dataclasses.replace(telemetry, gpu=less)  # type: ignore[type-var]
+    less = msgspec.structs.replace(telemetry.gpu, power_limit_w=350.0)  # type: ignore[attr-defined]
+    on_less["telemetry"] = msgspec.structs.replace(telemetry, gpu=less)
     on_less["environment"] = {**on_less["environment"], "num_cores": 8}  # type: ignore[dict-item]
     every = {"quick": False, "among": "all", "resize": "fast"}
     sheet = sheet_of(
@@ -359,8 +360,8 @@ def test_a_record_without_time_is_invalid_and_shown() -> None:
 
 def test_a_window_whose_time_is_no_number() -> None:
     throughput = timed(100, 100, 100)
-    odd = dataclasses.replace(throughput.windows[0], wall_s=float("nan"))
-    throughput = dataclasses.replace(throughput, windows=[odd, *throughput.windows[1:]])
+    odd = msgspec.structs.replace(throughput.windows[0], wall_s=float("nan"))
+    throughput = msgspec.structs.replace(throughput, windows=[odd, *throughput.windows[1:]])
     sheet = sheet_of(run(100), run(100, loader="x", throughput=throughput), is_data=True)
     *_, line = to_jsonl(sheet).splitlines()
     assert (json.loads(line)["status"], json.loads(line)["images/s low"]) == ("INVALID", None)

@@ -1,8 +1,8 @@
 """Did predictions get worse beyond chance? What records hold decides, and never in doubt."""
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders.runs import DATA, compare_records, run, text_of, written
 
@@ -98,8 +98,8 @@ def test_classes_in_another_order_are_held_each_to_itself() -> None:
         )
         found = total.per_class
         assert found is not None
-        named = dataclasses.replace(found, names=list(right), num_samples=[500, 500])
-        return dataclasses.replace(total, per_class=named)
+        named = msgspec.structs.replace(found, names=list(right), num_samples=[500, 500])
+        return msgspec.structs.replace(total, per_class=named)
 
     a, b = of_classes(cat=450, dog=150), of_classes(dog=410, cat=130)
     assert find_worsening(compare_records(row(a), row(b))) == []
@@ -148,11 +148,13 @@ def test_a_gate_that_a_fails_hides_no_other() -> None:
 
 def test_every_gate_has_another_name() -> None:
     """It is the end of its sentence by which the gates of A and B are told apart."""
-    lost = dataclasses.replace(
+    lost = msgspec.structs.replace(
         agreeing(49_000, 400, 100, pixels=pixels(mean_levels=1.0, worst_mean_levels=12.0)),
         num_samples=50_000,
     )
-    lost = dataclasses.replace(lost, pixels=dataclasses.replace(lost.pixels, num_agreeing=50))
+    lost = msgspec.structs.replace(
+        lost, pixels=msgspec.structs.replace(lost.pixels, num_agreeing=50)
+    )
     few = Accuracy(num_samples=50_000, top1_correct=30_000, top5_correct=40_000)
     failures = [
         *gates.judge_parity(lost),

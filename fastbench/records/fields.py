@@ -1,0 +1,26 @@
+"""What a record's fields may hold: the ranges of its numbers, each said once.
+
+A record is checked against its types when it is read and before it is written, by msgspec; what is
+computed in between is not. JSON has no NaN and no infinity, so no field may hold them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Final
+
+import msgspec
+
+__all__ = ["Amount", "Count", "Finite", "Share", "Stored"]
+
+_MOST: Final = sys.float_info.max
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Finite = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
+"""Seconds, watts, images/s."""
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record, or a part of one: it has the fields of its JSON object and no others."""
