@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "NOT_AVAILABLE",
     "SPELT_OUT",
+    "and_more",
     "counted",
     "format_about",
     "format_bytes",
@@ -87,6 +91,12 @@ def format_bytes(num_bytes: float) -> str:
     return f"{size:.1f} TB"
 
 
-def counted(num: int, what: str) -> str:
-    """`1 row`, `12 rows`."""
-    return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
+def counted(num: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `12 rows`; where an s is not enough, with the plural: `2 classes`."""
+    return f"{num:,} {one if num == 1 else many or f'{one}s'}"
+
+
+def and_more(texts: Sequence[str], most: int, joint: str = ", ") -> str:
+    """The first few of several texts, and how many are left out: `a, b, c and 4 more`."""
+    rest = len(texts) - most
+    return joint.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
