@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all: locks, temporary names, and names that are still free."""
+"""Files that are whole or not there at all: locks, temporary names, names that are free."""
 
 from __future__ import annotations
 

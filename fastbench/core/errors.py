@@ -157,7 +157,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 def first_line(error: object) -> str:
     """The first line of an error's text, without its full stop; its type where it has no text."""
-    lines = (" ".join(line.split()).rstrip(".") for line in str(error).splitlines())
+    lines = (line.strip().rstrip(".") for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)
 
 

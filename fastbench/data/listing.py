@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import DataError, DataNotFoundError
+from fastbench.core.errors import DataError, DataNotFoundError, os_errors_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,13 +139,9 @@ def _lines_of(path: Path) -> list[str]:
             f"{path} is an archive. Unpack it first: fastbench data imagenet, or fastbench data "
             f"shards for WebDataset shards."
         )
-    try:
+    with os_errors_as(DataError, f"The list {path} cannot be read", "Check its permissions."):
         # A file's name need not be text.
         text = path.read_text("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise DataError(
-            f"The list {path} cannot be read ({error.strerror}). Check its permissions."
-        ) from error
     if "\0" in text:
         raise DataNotFoundError(
             f"{path} is neither a folder nor a list of files. "

@@ -27,7 +27,7 @@ import torch
 
 import fastbench
 from fastbench.core.device import as_ours
-from fastbench.core.errors import FastbenchError, LoaderError
+from fastbench.core.errors import FastbenchError, LoaderError, kind_and_line
 from fastbench.loaders import builtin
 from fastbench.loaders.base import Batch, LoaderTraits
 from fastbench.loaders.registry import BUILT_IN, title
@@ -94,10 +94,9 @@ def explained(when: str, batch_size: int) -> Iterator[None]:
 
 def in_words(error: BaseException) -> str:
     """`ValueError: no such thing (loader.py:12)`: an exception, and whose line raised it."""
-    text = " ".join(next(iter(str(error).splitlines()), "").split()).rstrip(".")
-    if len(text) > _MOST_CHARACTERS:
-        text = text[: _MOST_CHARACTERS - 3] + "..."
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    told = kind_and_line(error)
+    if len(told) > _MOST_CHARACTERS:
+        told = told[: _MOST_CHARACTERS - 3] + "..."
     # From where the harness called it on; and of that the loader's own code, not what it calls.
     raised = [(Path(x.filename), x.lineno) for x in traceback.extract_tb(error.__traceback__)]
     frames = list(itertools.dropwhile(lambda frame: _is_of_the_harness(frame[0]), raised)) or raised

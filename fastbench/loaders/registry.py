@@ -11,7 +11,14 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
+from fastbench.core.errors import (
+    LoaderMissingError,
+    UnknownNameError,
+    UsageError,
+    did_you_mean,
+    first_line,
+    kind_and_line,
+)
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import GENERAL_OPTIONS, Factory, FactoryTraits, Setting
 
@@ -118,7 +125,7 @@ def why_not(name: str) -> str | None:
     try:
         return FactoryTraits.of(factory).why_not()
     except Exception as error:  # noqa: BLE001
-        return f"its why_not() raised {type(error).__name__}: {_reason(error)}"
+        return f"its why_not() raised {kind_and_line(error)}"
 
 
 def title(name: str) -> str:
@@ -203,10 +210,4 @@ def _origin(plug_in: Any) -> str:
 
 def _why_not_imported(error: Exception) -> str:
     """The error in words: what is missing speaks for itself, anything else says what it is."""
-    kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
-    return f"{kind}{_reason(error)}"
-
-
-def _reason(error: BaseException) -> str:
-    """An exception's first line, without its full stop."""
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    return first_line(error) if isinstance(error, ModuleNotFoundError) else kind_and_line(error)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UsageError
+from fastbench.core.errors import ModelError, UsageError, kind_and_line
+from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
 from fastbench.models.classifier import Among, check_logits
@@ -31,7 +32,6 @@ __all__ = [
     "LoadedModel",
     "Model",
     "class_space",
-    "first_line",
     "keep_outputs",
     "num_outputs",
     "triple",
@@ -117,7 +117,7 @@ class LoadedModel:
             return copy.deepcopy(self.module)
         except Exception as error:
             raise ModelError(
-                f"The model {self.name} cannot be copied ({first_line(error)}). fastbench keeps "
+                f"The model {self.name} cannot be copied ({kind_and_line(error)}). fastbench keeps "
                 f"its float32 weights beside those that it measures: let copy.deepcopy copy it."
             ) from error
 
@@ -160,9 +160,9 @@ def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int =
             logits = module(images_NCHW)
     except Exception as error:
         raise ModelError(
-            f"The model {name} failed on {num_images} blank image"
-            f"{'' if num_images == 1 else 's'} of {crop} x {crop} pixels in float32 "
-            f"({first_line(error)}). Mend it, or give it a preprocess with another crop."
+            f"The model {name} failed on {counted(num_images, 'blank image')} of {crop} x {crop} "
+            f"pixels in float32 ({kind_and_line(error)}). Mend it, or give it a preprocess with "
+            f"another crop."
         ) from error
     return check_logits(logits, name, num_images).shape[1]
 
@@ -171,10 +171,3 @@ def triple(values: Iterable[float]) -> tuple[float, float, float]:
     """A value for each of the colours."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's type and the first line of its text, to stand in a sentence of ours."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    name = type(error).__name__
-    return f"{name}: {lines[0].rstrip('.')}" if lines else name

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UnknownNameError, did_you_mean
+from fastbench.core.errors import ModelError, UnknownNameError, did_you_mean, kind_and_line
 from fastbench.models.base import (
     LoadedModel,
     Model,
     class_space,
-    first_line,
     num_outputs,
     usual_preprocess,
 )
@@ -70,7 +69,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         raise
     except Exception as error:
         raise ModelError(
-            f"The model {name} cannot be made ({first_line(error)}). Mend its callable."
+            f"The model {name} cannot be made ({kind_and_line(error)}). Mend its callable."
         ) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
@@ -147,7 +146,7 @@ def _imported(name: str) -> Any:
             ) from error
         raise ModelError(
             f"The module {module_name} of the model {name} failed to import "
-            f"({first_line(error)}). Mend it, or install what it needs."
+            f"({kind_and_line(error)}). Mend it, or install what it needs."
         ) from error
     if not hasattr(module, attribute):
         known = [key for key, value in vars(module).items() if callable(value)]
@@ -166,7 +165,7 @@ def _plugged_in(name: str) -> Any:
     except Exception as error:
         raise ModelError(
             f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import "
-            f"({first_line(error)}). Mend or uninstall its package."
+            f"({kind_and_line(error)}). Mend or uninstall its package."
         ) from error
 
 

@@ -28,11 +28,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.core.errors import (
+    ModelError,
+    UnknownNameError,
+    WeightsError,
+    did_you_mean,
+    kind_and_line,
+)
 from fastbench.models.base import (
     LoadedModel,
     class_space,
-    first_line,
     num_outputs,
     usual_preprocess,
 )
@@ -265,7 +270,7 @@ def _what_else(path: Path, inner: set[str]) -> str:
 def _unreadable(path: Path, kind: str, error: Exception) -> ModelError:
     return ModelError(
         f"The {kind} file {path} cannot be loaded by torch {torch.__version__} "
-        f"({first_line(error)}). Save it again with this version of torch."
+        f"({kind_and_line(error)}). Save it again with this version of torch."
     )
 
 

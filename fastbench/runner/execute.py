@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import LoaderMissingError
+from fastbench.core.units import counted
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
@@ -36,11 +37,8 @@ def plan_rows(
         _check_predictions(plan)
     run = run_row if apart and len(plan.rows) > 1 else _run_row_here
     if plan.num_changed:
-        num = plan.num_changed
-        rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
-        progress.note(
-            f"{num} finished {rows} had other images, labels or weights: {again} run again."
-        )
+        rows = counted(plan.num_changed, "finished row")
+        progress.note(f"{rows} had other images, labels or weights and will be run again.")
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
     if optional:
         progress.say("looking which loaders run here")

@@ -19,7 +19,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.atomic_files import whole
+from fastbench.core.atomic_files import write_whole
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
@@ -126,5 +126,4 @@ def _remember(cache: Path, files: dict[str, Any], root: Path, decoder: str) -> N
     # Where it cannot be written, the next run decodes again, and nothing else is lost.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with whole(cache) as temporary:
-            temporary.write_text(json.dumps(content))
+        write_whole(cache, json.dumps(content).encode())

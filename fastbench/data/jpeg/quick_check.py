@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import LEAVE_OUT, CorruptImageError
+from fastbench.core.errors import LEAVE_OUT, CorruptImageError, first_line
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
 
 def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     """The error for one file that cannot be decoded, with the decoder's own reason."""
-    text = str(reason).replace(str(path), "the file").strip().rstrip(".") or type(reason).__name__
-    return CorruptImageError(path, f"cannot be decoded ({text.splitlines()[0]})")
+    text = first_line(reason).replace(str(path), "the file")
+    return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
 def _is_rare(header: JpegHeader) -> bool:

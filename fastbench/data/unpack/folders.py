@@ -27,8 +27,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.atomic_files import locked, remove, temporary_name, whole
-from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, OutputError
+from fastbench.core.atomic_files import locked, remove, temporary_name, whole, write_whole, writing
+from fastbench.core.errors import (
+    CorruptImageError,
+    DataError,
+    DataNotFoundError,
+    OutputError,
+    first_line,
+    os_errors_as,
+)
 from fastbench.core.units import format_bytes
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE
 from fastbench.data.jpeg.quick_check import corrupt
@@ -73,17 +80,13 @@ class Entry:
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Map what reading a file or an archive can raise to a `DataError` that names it."""
+    remedy = "Check its permissions, or copy or download it again."
     try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}). "
-            "Check its permissions, or copy or download it again."
-        ) from error
+        with os_errors_as(DataError, f"{path} cannot be read", remedy):
+            yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = str(error).partition("\n")[0].strip(" :.") or type(error).__name__
         raise DataError(
-            f"{path} is not a whole tar archive ({reason}). Copy or download it again."
+            f"{path} is not a whole tar archive ({first_line(error).rstrip(': ')}). {_COPY_AGAIN}"
         ) from error
 
 
@@ -201,16 +204,10 @@ def fill(
         raise DataError(
             f"{origins[0]} and {origins[1]} would both become {twin}. Leave one of them out."
         )
-    try:
+    with writing("The images", output, "Free some space there, or name another folder."):
         output.mkdir(parents=True, exist_ok=True)
         with locked(output):
             _fill(output, entries, allowed, marker, about, on_progress)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"The images cannot be written to {output}: {reason}. "
-            "Free some space there, or name a folder that you may write to."
-        ) from error
     return output
 
 
@@ -248,8 +245,7 @@ def _fill(
     with contextlib.closing(_contents(in_archives)) as contents:
         for entry, data in contents:
             _check_jpeg(io.BytesIO(data), entry)
-            with whole(output / entry.name) as temporary:
-                temporary.write_bytes(data)
+            write_whole(output / entry.name, data)
             report(1)
     for entry in files:
         _place_file(entry, output / entry.name)
@@ -261,8 +257,7 @@ def _fill(
             f"The files in {output} changed while they were written. "
             "Run again when nothing else writes there."
         )
-    with whole(output / marker) as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    write_whole(output / marker, json.dumps(found, indent=1).encode())
 
 
 def _marker_of(

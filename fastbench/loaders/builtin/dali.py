@@ -20,7 +20,6 @@ less is made ahead, and none with 1.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import nvidia.dali as dali
@@ -28,7 +27,13 @@ import torch
 from nvidia.dali import fn, pipeline_def, types
 
 from fastbench.core.device import why_no_gpu
-from fastbench.core.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
+from fastbench.core.errors import (
+    LoaderError,
+    LoaderMissingError,
+    OutOfMemoryError,
+    UsageError,
+    first_line,
+)
 from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.jpeg.quick_check import find_corrupt
@@ -164,7 +169,7 @@ class DaliLoader:
         start = position * self._spec.batch_size
         culprit = find_corrupt(self._spec.paths[start : start + self._spec.batch_size])
         return culprit or LoaderError(
-            f"DALI failed on batch {position}: {_first_line(error)}. "
+            f"DALI failed on batch {position}: {_reason(error)}. "
             f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
         )
 
@@ -258,7 +263,7 @@ def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
 
 def _build_error(error: RuntimeError) -> LoaderError | OutOfMemoryError:
     return _out_of_memory(error) or LoaderError(
-        f"DALI could not start: {_first_line(error)}. "
+        f"DALI could not start: {_reason(error)}. "
         f"Check the driver with `fastbench env`, or use --device cpu."
     )
 
@@ -270,7 +275,5 @@ def _out_of_memory(error: RuntimeError) -> OutOfMemoryError | None:
     return OutOfMemoryError("DALI ran out of memory. Use a smaller --batch-size.")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
-    told = itertools.filterfalse(lambda line: line in ("", "Critical error in pipeline:"), lines)
-    return next(told, type(error).__name__).rstrip(".")
+def _reason(error: BaseException) -> str:
+    return first_line(str(error).replace("Critical error in pipeline:", ""))

@@ -35,7 +35,13 @@ import spdl.io.utils
 import torch
 from spdl.pipeline import PipelineBuilder
 
-from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
+from fastbench.core.errors import (
+    CorruptImageError,
+    LoaderError,
+    LoaderMissingError,
+    UsageError,
+    first_line,
+)
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
 from fastbench.loaders.shared.pixels import Normalizer
@@ -177,7 +183,7 @@ class _Batches:
         except Exception as error:  # noqa: BLE001 - as above
             return LoaderError(
                 f"SPDL could not put the batch of sample {sample} together "
-                f"({str(error).splitlines()[0]}). Run with another loader."
+                f"({first_line(error)}). Run with another loader."
             )
         return levels_NHWC, torch.tensor([sample for sample, _ in items], dtype=torch.int64)
 

@@ -35,7 +35,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.core.device import why_no_gpu
-from fastbench.core.errors import LoaderError, LoaderMissingError
+from fastbench.core.errors import LoaderError, LoaderMissingError, first_line
 from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.data.jpeg.header import read_header
 from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
@@ -175,7 +175,7 @@ class TorchvisionGpuLoader:
                     raise
                 paths = [self._spec.paths[i] for i in ids]
                 raise find_corrupt(paths) or LoaderError(
-                    f"Batch {position} could not be decoded and resized: {_first_line(error)}. "
+                    f"Batch {position} could not be decoded and resized: {first_line(error)}. "
                     f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
                 ) from error
             ids_N = torch.arange(ids.start, ids.stop, device=self._device)
@@ -278,10 +278,6 @@ def _read_file(path: str) -> torch.Tensor:
             return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
     except (OSError, ValueError) as error:
         raise corrupt(path, error) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def _is_for_nvjpeg(data: torch.Tensor) -> bool:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
-from fastbench.core.units import format_bytes, format_seconds
+from fastbench.core.units import and_more, format_bytes, format_seconds
 from fastbench.loaders.contract import reopened
 from fastbench.loaders.contract.finding import OTHER_RULES, RuleFinding
 from fastbench.loaders.contract.trial import NUM_ROUNDS, SkippedError
@@ -347,5 +347,4 @@ RULES: Final = (
 
 
 def _some(ids: Sequence[int]) -> str:
-    shown = ", ".join(map(str, ids[:5]))
-    return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
+    return and_more([str(i) for i in ids], 5)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
+from fastbench.core.units import and_more, counted
 from fastbench.records.differences import PREPROCESS, device_name, must_be_alike
 from fastbench.records.store import build_record, other_kind, read_json
 
@@ -70,15 +71,13 @@ class Lone:
     def files(self) -> str:
         """The first run's file, and how many repeats there are."""
         repeats = len(self.runs) - 1
-        more = f" and {repeats} repeat{'s' if repeats > 1 else ''}" if repeats else ""
+        more = f" and {counted(repeats, 'repeat')}" if repeats else ""
         return f"{self.runs[0].path}{more}"
 
     @property
     def nearest(self) -> str:
         """How far the nearest one is, in words."""
-        named, rest = self.differs_in[:_NAMED], len(self.differs_in) - _NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        return f"the nearest differs in {', '.join(named)}{more}"
+        return f"the nearest differs in {and_more(self.differs_in, _NAMED)}"
 
 
 @dataclass(frozen=True, kw_only=True)

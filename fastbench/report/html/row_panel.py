@@ -129,7 +129,7 @@ def _images(record: Record) -> str:
     if num_bytes := data.get("num_bytes"):
         parts.append(f"{format_bytes(num_bytes / data['num_samples'])} each")
     if classes := data.get("num_classes"):
-        parts.append("1 class" if classes == 1 else f"{classes:,} classes")
+        parts.append(counted(classes, "class", "classes"))
     if digest := data.get("digest"):
         parts.append(f"digest {digest[:_DIGEST_DIGITS]}")
     if state := data.get("page_cache"):
