@@ -117,6 +117,16 @@ class LoaderSpec:
         """Batches in an epoch, the last one partial where the sizes do not divide."""
         return -(-len(self.paths) // self.batch_size)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the images must arrive on a CUDA device."""
+        return self.device.startswith("cuda")
+
+    def ids(self, position: int) -> range:
+        """The samples of the batch at a position of an epoch."""
+        start = position * self.batch_size
+        return range(start, min(start + self.batch_size, len(self.paths)))
+
     def with_settings(self, settings: Mapping[str, Setting]) -> LoaderSpec:
         """A spec with these settings: the general ones in its fields, the others in its options."""
         general = {name: settings[name] for name in GENERAL_OPTIONS if name in settings}

@@ -114,7 +114,7 @@ class Expected:
     """What batches have to be for one spec."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self.num_samples = len(spec.paths)
+        self.spec = spec
         self.num_batches = spec.num_batches
         self.size = spec.batch_size
         self.crop = spec.preprocess.crop
@@ -123,7 +123,7 @@ class Expected:
 
     def num_valid(self, position: int) -> int:
         """Samples in the batch at this position of an epoch."""
-        return min(self.size, self.num_samples - position * self.size)
+        return len(self.spec.ids(position))
 
     def faults(self, batch: object, position: int) -> Iterator[tuple[str, str]]:
         """What is wrong with the batch at a position: (the rule that it breaks, what was seen).

@@ -44,8 +44,10 @@ _BILINEAR = Image.Resampling.BILINEAR
 class TensorLoader(ThreadedLoader):
     """The loader `torchvision-tensor`."""
 
+    name = "torchvision-tensor"
+
     def __init__(self, spec: LoaderSpec) -> None:
-        take_options(spec, "torchvision-tensor")
+        take_options(spec, self.name)
         super().__init__(
             spec,
             make_levels_of(spec),
