@@ -44,7 +44,7 @@ from fastbench.core.errors import FastbenchError
 from fastbench.core.stats import median_interval
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders.base import LoaderSpec, Preprocess
+from fastbench.loaders.base import IMAGENET, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.loaders.registry import BUILT_IN, resolve
 from fastbench.measure import machine
@@ -64,14 +64,6 @@ IDLE_S = 0.1
 IDLE_SHARE = 0.2
 NOT_TIMED = ("memory", "synthetic")
 """They decode nothing while they are timed."""
-IMAGENET = Preprocess(
-    resize=256,
-    crop=224,
-    interpolation="bilinear",
-    antialias=True,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
 
 
 def main() -> None:

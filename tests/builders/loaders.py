@@ -8,18 +8,9 @@ import torch
 import torchvision
 
 from fastbench.data.dataset import Manifest
-from fastbench.loaders.base import Batch, Loader, LoaderSpec, Preprocess
+from fastbench.loaders.base import IMAGENET, Batch, Loader, LoaderSpec, Preprocess
 from fastbench.loaders.shared.pixels import levels_of
 from fastbench.models.torchvision import preprocess_of
-
-IMAGENET = Preprocess(
-    resize=256,
-    crop=224,
-    interpolation="bilinear",
-    antialias=True,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
 
 
 def spec_of(manifest: Manifest, **changes: object) -> LoaderSpec:
