@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import json
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from fastbench.core.errors import OutputError, os_errors_as
 
@@ -14,7 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["locked", "remove", "temporary_name", "whole", "write_new", "write_whole", "writing"]
+__all__ = [
+    "json_or_none",
+    "locked",
+    "meant_for",
+    "remove",
+    "temporary_name",
+    "whole",
+    "write_new",
+    "write_whole",
+    "writing",
+]
 
 
 def remove(path: Path) -> None:
@@ -43,9 +55,23 @@ def writing(
     return os_errors_as(OutputError, f"{what} cannot be written to {path}", remedy)
 
 
+def json_or_none(path: Path) -> Any:
+    """What a JSON file holds; None where it is not there, cannot be read, or is cut off."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def temporary_name(path: Path) -> Path:
     """A hidden name in the same folder, of this process alone."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def meant_for(name: str) -> str | None:
+    """The name for which a temporary one was made, by any process; None for other names."""
+    match = re.fullmatch(r"\.(.+)\.\d+\.tmp", name)
+    return match and match[1]
 
 
 @contextlib.contextmanager

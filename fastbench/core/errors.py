@@ -52,6 +52,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "did_you_mean",
+    "errors_as",
     "first_line",
     "kind_and_line",
     "os_errors_as",
@@ -168,8 +169,19 @@ def kind_and_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
+def errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[None]:
+    """Raise an error of others as one of ours: what has failed, why, and the remedy."""
+    try:
+        yield
+    except FastbenchError:
+        raise
+    except Exception as error:
+        raise kind(f"{what} ({kind_and_line(error)}). {remedy}") from error
+
+
+@contextlib.contextmanager
 def os_errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[None]:
-    """Raise an error of the system as one of ours: `what` has failed, why, and the remedy."""
+    """The same for an `OSError`, in the system's words."""
     try:
         yield
     except OSError as error:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.errors import DataError, DataNotFoundError, os_errors_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["JPEG_SUFFIXES", "Listing", "list_images"]
+__all__ = ["JPEG_SUFFIXES", "Listing", "list_images", "walk"]
 
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
@@ -52,6 +52,22 @@ def list_images(source: Path) -> Listing:
             f"fastbench run without --data takes the sample data."
         )
     return _from_folder(source.resolve()) if source.is_dir() else _from_list(source.resolve())
+
+
+def walk(root: Path, folders: Collection[str]) -> Iterator[tuple[str, int | None]]:
+    """The names in a folder and in these folders in it; sizes of the plain files in those, None
+    for all else.
+    """
+    with os.scandir(root) as entries:
+        for entry in entries:
+            # A link in a class folder's place could lead anywhere.
+            if entry.name in folders and entry.is_dir(follow_symlinks=False):
+                with os.scandir(entry.path) as files:
+                    for file in files:
+                        plain = file.is_file(follow_symlinks=False)
+                        yield f"{entry.name}/{file.name}", file.stat().st_size if plain else None
+            else:
+                yield entry.name, None
 
 
 def _from_folder(root: Path) -> Listing:

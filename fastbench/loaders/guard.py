@@ -8,7 +8,7 @@ the pass.
 
 Whatever a loader raises leaves here as one sentence that names the loader, its cause kept.
 
-What it does not know: whether the pixels are right (see `agreement.py`), and what only a hostile
+Whether the pixels are right is not looked at here (see `agreement.py`), nor what only a hostile
 reader tries, such as closing a loader in mid-epoch (see `contract/`).
 
 Shape suffixes: N batch, C channels, H height, W width, M samples.
@@ -121,10 +121,6 @@ class Expected:
         self.dtype: torch.dtype = getattr(torch, spec.dtype)
         self.device = torch.device(spec.device)
 
-    def num_valid(self, position: int) -> int:
-        """Samples in the batch at this position of an epoch."""
-        return len(self.spec.ids(position))
-
     def faults(self, batch: object, position: int) -> Iterator[tuple[str, str]]:
         """What is wrong with the batch at a position: (the rule that it breaks, what was seen).
 
@@ -153,7 +149,7 @@ class Expected:
                 ),
             )
         num_rows = images.shape[0] if images.ndim else 0
-        valid = self.num_valid(position)
+        valid = len(self.spec.ids(position))
         if num_valid != valid:
             yield "sizes", f"num_valid is {num_valid} in batch {position}, where {valid} belong"
         # The last batch may be padded or not.

@@ -20,7 +20,13 @@ from fastbench.core.errors import (
     kind_and_line,
 )
 from fastbench.core.loader_facts import BUILT_IN
-from fastbench.loaders.base import GENERAL_OPTIONS, Factory, FactoryTraits, Setting
+from fastbench.loaders.base import (
+    GENERAL_OPTIONS,
+    Factory,
+    FactoryTraits,
+    Setting,
+    check_option_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,15 +155,8 @@ def check_options(loader: str, options: Mapping[str, Setting]) -> None:
                 f"--loader-option {loader}.{name} is {value}. Give a whole number of at least "
                 f"{least}."
             )
-    if loader not in BUILT_IN:
-        return
-    known = [*GENERAL_OPTIONS, *BUILT_IN[loader].options]
-    for name in options:
-        if name not in known:
-            raise UsageError(
-                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, known)} "
-                f"It has: {', '.join(known)}."
-            )
+    if loader in BUILT_IN:
+        check_option_names(loader, options, [*GENERAL_OPTIONS, *BUILT_IN[loader].options])
 
 
 def installed() -> dict[str, Any]:

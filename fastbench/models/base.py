@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UsageError, kind_and_line
+from fastbench.core.errors import ModelError, UsageError, errors_as
 from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
@@ -113,13 +113,13 @@ class LoadedModel:
 
     def copy_module(self) -> torch.nn.Module:
         """The module once more, to be cast and moved; raises `ModelError` where that fails."""
-        try:
+        with errors_as(
+            ModelError,
+            f"The model {self.name} cannot be copied",
+            "fastbench keeps its float32 weights beside those that it measures: let copy.deepcopy "
+            "copy it.",
+        ):
             return copy.deepcopy(self.module)
-        except Exception as error:
-            raise ModelError(
-                f"The model {self.name} cannot be copied ({kind_and_line(error)}). fastbench keeps "
-                f"its float32 weights beside those that it measures: let copy.deepcopy copy it."
-            ) from error
 
 
 def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
@@ -155,15 +155,10 @@ def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int =
     Raises `ModelError` where it fails, or gives something else than logits.
     """
     images_NCHW = torch.zeros((num_images, 3, crop, crop))
-    try:
-        with torch.no_grad():
-            logits = module(images_NCHW)
-    except Exception as error:
-        raise ModelError(
-            f"The model {name} failed on {counted(num_images, 'blank image')} of {crop} x {crop} "
-            f"pixels in float32 ({kind_and_line(error)}). Mend it, or give it a preprocess with "
-            f"another crop."
-        ) from error
+    images = f"{counted(num_images, 'blank image')} of {crop} x {crop} pixels in float32"
+    remedy = "Mend it, or give it a preprocess with another crop."
+    with errors_as(ModelError, f"The model {name} failed on {images}", remedy), torch.no_grad():
+        logits = module(images_NCHW)
     return check_logits(logits, name, num_images).shape[1]
 
 

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UnknownNameError, did_you_mean, kind_and_line
+from fastbench.core.errors import (
+    ModelError,
+    UnknownNameError,
+    did_you_mean,
+    errors_as,
+    kind_and_line,
+)
 from fastbench.models.base import (
     LoadedModel,
     Model,
@@ -61,16 +67,10 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"Leave it out, or name a file."
         )
     torch.manual_seed(seed)
-    try:
+    with errors_as(ModelError, f"The model {name} cannot be made", "Mend its callable."):
         made = make()
         model = made if isinstance(made, Model) else None
         module = made if model is None else model.module
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"The model {name} cannot be made ({kind_and_line(error)}). Mend its callable."
-        ) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
             f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
@@ -160,13 +160,9 @@ def _imported(name: str) -> Any:
 def _plugged_in(name: str) -> Any:
     """What the entry point `name` names."""
     entry = installed()[name]
-    try:
+    what = f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import"
+    with errors_as(ModelError, what, "Mend or uninstall its package."):
         return entry.load()
-    except Exception as error:
-        raise ModelError(
-            f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import "
-            f"({kind_and_line(error)}). Mend or uninstall its package."
-        ) from error
 
 
 def _is_or_holds(missing: str | None, module: str) -> bool:

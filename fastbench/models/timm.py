@@ -24,7 +24,7 @@ from fastbench.core.errors import (
     UnknownNameError,
     WeightsError,
     did_you_mean,
-    kind_and_line,
+    errors_as,
 )
 from fastbench.core.units import counted
 from fastbench.loaders.base import Preprocess
@@ -157,13 +157,13 @@ def _with_published(name: str) -> Any:
             f"timm {timm.__version__} has no weights for {name}. Use --weights none, or name a "
             f"file."
         )
-    try:
+    remedy = (
+        "Check the network, or download the file elsewhere and name it with --weights FILE, or use "
+        "--weights none."
+    )
+    # The hub's own errors, of its HTTP library's, of torch.hub's.
+    with errors_as(WeightsError, f"The weights of {name} cannot be had", remedy):
         return _create(name, pretrained=True)
-    except Exception as error:  # the hub's own, of its HTTP library's, of torch.hub's
-        raise WeightsError(
-            f"The weights of {name} cannot be had ({kind_and_line(error)}). Check the network, or "
-            f"download the file elsewhere and name it with --weights FILE, or use --weights none."
-        ) from error
 
 
 def _with_file(name: str, checkpoint: Checkpoint) -> Any:
@@ -203,12 +203,8 @@ def _timm(name: str) -> Any:
             f"The model {name} needs timm, which is not installed. Install it: "
             f'pip install "fastbench[timm]"'
         )
-    try:
+    remedy = f"Install a timm that fits torch {torch.__version__} and its torchvision."
+    with errors_as(ModelError, f"The model {name} needs timm, which fails to import", remedy):
         import timm
         import timm.data
-    except Exception as error:
-        raise ModelError(
-            f"The model {name} needs timm, which fails to import ({kind_and_line(error)}). Install "
-            f"a timm that fits torch {torch.__version__} and its torchvision."
-        ) from error
     return timm

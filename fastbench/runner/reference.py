@@ -4,7 +4,7 @@ Each row is measured in a process of its own, and all rows of a model need the s
 has it first writes it: the reference's own row for nothing, where it runs in float32 and eagerly,
 any other by a pass apart. The name of the file is a digest of all that the predictions depend on.
 
-What it does not know: whether a model's or a loader's code was changed in between.
+A change of a model's or a loader's code in between is not noticed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.atomic_files import write_whole
+from fastbench.core.atomic_files import json_or_none, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +28,7 @@ FOLDER: Final = ".reference"
 
 def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[int] | None:
     """The predictions by sample id, or None where they are not there."""
-    try:
-        stored = json.loads(_path(folder, depends_on).read_text())
-    except (OSError, ValueError):  # not there, or cut off
-        return None
+    stored = json_or_none(_path(folder, depends_on))
     return stored if isinstance(stored, list) and len(stored) == num_samples else None
 
 

@@ -5,8 +5,8 @@ the user's cache folder with its size and its time of change, and believed while
 and Pillow is: the next run of a clean set of 50,000 costs 50,000 look-ups of a file's times and no
 decoding at all.
 
-What it does not know: damage that still decodes, and bytes that change under a file whose size and
-time do not (`fastbench data verify` decodes again, whatever is remembered).
+Damage that still decodes is not found, nor bytes that change under a file whose size and time do
+not (`fastbench data verify` decodes again, whatever is remembered).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.atomic_files import write_whole
+from fastbench.core.atomic_files import json_or_none, write_whole
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
@@ -80,15 +80,12 @@ def _decode(
     found: dict[str, str | None],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "fastbench-verify")
-    try:
-        verdicts = workers.map(lambda name: find_corrupt([str(root / name)]), names)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "fastbench-verify") as threads:
+        verdicts = threads.map(lambda name: find_corrupt([str(root / name)]), names)
         for done, (name, error) in enumerate(zip(names, verdicts, strict=True), start=1):
             found[name] = None if error is None else error.what
             if on_progress is not None:
                 on_progress(done, len(names))
-    finally:
-        workers.shutdown(cancel_futures=True)
 
 
 def _stamp(path: Path) -> Stamp:
@@ -108,10 +105,7 @@ def _cache_file(root: Path) -> Path:
 
 def _remembered(cache: Path, decoder: str) -> dict[str, Any]:
     """What is known of each file; nothing where the cache is not there, or another decoder's."""
-    try:
-        stored = json.loads(cache.read_bytes())
-    except (OSError, ValueError):
-        return {}
+    stored = json_or_none(cache)
     if not isinstance(stored, dict) or (stored.get("version"), stored.get("pillow")) != (
         _VERSION,
         decoder,

@@ -4,7 +4,7 @@ The quick look (`check_frame`) costs a few short reads a file, so every run take
 is measured: what is empty, cut off, of another format, of more than 8 bits or too large for Pillow
 is named then. Whether the bytes between are sound is told by decoding alone (`find_corrupt`).
 
-What neither knows: damage that still decodes. libjpeg fills what is missing with grey, and flipped
+Neither sees damage that still decodes. libjpeg fills what is missing with grey, and flipped
 bits give other pixels; every decoder then sees the same garbage.
 """
 
@@ -21,8 +21,9 @@ from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, JpegHeader,
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from typing import BinaryIO
 
-__all__ = ["Frame", "check_frame", "corrupt", "find_corrupt"]
+__all__ = ["Frame", "check_frame", "corrupt", "decoding_error", "find_corrupt"]
 
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG"),
@@ -91,15 +92,22 @@ def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
 
     For after a loader's failure, when it did not say which file of its batch was to blame.
     """
+    for path in paths:
+        if (error := decoding_error(path)) is not None:
+            return corrupt(path, error)
+    return None
+
+
+def decoding_error(source: str | BinaryIO) -> Exception | None:
+    """What Pillow raises when it decodes a file; None where it decodes."""
     from PIL import Image
 
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                image.load()
-        # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
-        except Exception as error:  # noqa: BLE001
-            return corrupt(path, error)
+    try:
+        with Image.open(source) as image:
+            image.load()
+    # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
+    except Exception as error:  # noqa: BLE001
+        return error
     return None
 
 

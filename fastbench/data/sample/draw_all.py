@@ -11,16 +11,23 @@ import functools
 import hashlib
 import json
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastbench.core.atomic_files import locked, remove, write_whole, writing
+from fastbench.core.atomic_files import (
+    json_or_none,
+    locked,
+    meant_for,
+    remove,
+    write_whole,
+    writing,
+)
 from fastbench.core.errors import OutputError, UsageError
 from fastbench.data.jpeg.header import END_OF_IMAGE
+from fastbench.data.listing import walk
 from fastbench.data.sample.drawing import (
     CLASS_NAMES,
     SAMPLE_VERSION,
@@ -37,7 +44,6 @@ __all__ = ["ensure_sample"]
 _MARKER: Final = "fastbench-sample.json"
 _MOST_THREADS: Final = 8
 """More help little: Python's lock is held for about a fifth of the drawing."""
-_TEMPORARY: Final = re.compile(r"\..+\.\d+\.tmp")
 
 
 def _expected_names(split: str, num_images: int) -> list[str]:
@@ -61,44 +67,24 @@ def _draw_file(root: Path, split: str, index: int) -> None:
     write_whole(root / CLASS_NAMES[label] / f"{split}_{index:05d}.jpg", data)
 
 
-def _listing(root: Path) -> tuple[dict[str, int], list[str]]:
-    """What lies in the root: {name: size} of the classes' files, and the names of all else."""
-    sizes: dict[str, int] = {}
-    others: list[str] = []
-    with os.scandir(root) as entries:
-        for entry in entries:
-            if entry.name == _MARKER:
-                continue
-            if entry.name not in CLASS_NAMES or not entry.is_dir():
-                others.append(entry.name)
-                continue
-            with os.scandir(entry.path) as files:
-                for file in files:
-                    if file.is_file(follow_symlinks=False):
-                        sizes[f"{entry.name}/{file.name}"] = file.stat().st_size
-                    else:
-                        others.append(f"{entry.name}/{file.name}")
-    return sizes, others
+def _sizes(root: Path) -> dict[str, int]:
+    """{name: bytes} of the files that lie in the class folders."""
+    return {name: size for name, size in walk(root, CLASS_NAMES) if size is not None}
 
 
-def _read_marker(root: Path) -> dict[str, object] | None:
-    """The marker's content, or None if there is no readable one."""
-    try:
-        content = json.loads((root / _MARKER).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+def _read_marker(root: Path) -> dict[str, Any]:
+    """The marker's content; nothing where there is no readable one."""
+    content = json_or_none(root / _MARKER)
+    return content if isinstance(content, dict) else {}
 
 
 def _is_complete(root: Path, split: str, num_images: int) -> bool:
     """Whether the marker vouches for this very set and the files are still those it saw."""
     marker = _read_marker(root)
-    if marker is None:
-        return False
     wanted = {"version": SAMPLE_VERSION, "split": split, "num_images": num_images}
     if any(marker.get(key) != value for key, value in wanted.items()):
         return False
-    sizes, _ = _listing(root)
+    sizes = _sizes(root)
     return len(sizes) == num_images and marker.get("digest") == _digest(sizes)
 
 
@@ -111,14 +97,6 @@ def _ends_as_jpeg(path: Path, size: int) -> bool:
         return file.read(2) == END_OF_IMAGE
 
 
-def _sweep(root: Path) -> None:
-    """Remove what killed processes were writing; the caller holds the lock, so nobody still is."""
-    sizes, others = _listing(root)
-    for name in (*sizes, *others):
-        if _TEMPORARY.fullmatch(Path(name).name):
-            remove(root / name)
-
-
 def _missing(root: Path, split: str, num_images: int) -> list[int]:
     """The indices that have yet to be drawn, or drawn again.
 
@@ -126,19 +104,20 @@ def _missing(root: Path, split: str, num_images: int) -> list[int]:
         OutputError: The root holds something that no sample set of this kind holds.
     """
     names = _expected_names(split, num_images)
-    expected = set(names)
-    _sweep(root)
-    sizes, others = _listing(root)
-    foreign = sorted({*others, *sizes} - expected)
-    if foreign:
+    sizes = dict(walk(root, CLASS_NAMES))
+    # What killed processes were writing; under the lock nobody still is.
+    left_over = {name for name in sizes if meant_for(Path(name).name)}
+    for name in left_over:
+        remove(root / name)
+    if foreign := sorted(sizes.keys() - {*names, *left_over, _MARKER}):
         raise OutputError(
             f"{root} holds {foreign[0]!r}, which does not belong to a sample of {num_images} "
             f"{split} images. Name an empty or a new folder."
         )
     marker = _read_marker(root)
-    if marker is not None and marker.get("version") != SAMPLE_VERSION:
+    if marker and marker.get("version") != SAMPLE_VERSION:
         return list(range(num_images))
-    seen = marker.get("sizes") if marker is not None else None
+    seen = marker.get("sizes")
     if not isinstance(seen, dict):
         seen = {}
     missing = []
@@ -226,7 +205,7 @@ def _complete(
         for _ in threads.map(functools.partial(_draw_file, root, split), indices):
             done += 1
             report(done, num_images)
-    sizes, _ = _listing(root)
+    sizes = _sizes(root)
     marker = {
         "version": SAMPLE_VERSION,
         "split": split,

@@ -19,9 +19,8 @@ SPDL logs a file that does not decode and drops it. Here a stage hands its error
 the batch fails, at its place, and names the file. FFmpeg is told to take damage for an error: by
 itself it paints over it.
 
-What it does not know: SPDL loads FFmpeg's libraries (libavcodec and others) from the system, and no
-Python package brings them. Without prefetching there are no threads: the same functions are called
-in turn.
+SPDL loads FFmpeg's libraries (libavcodec and others) from the system; no Python package brings
+them. Without prefetching there are no threads: the same functions are called in turn.
 """
 
 from __future__ import annotations

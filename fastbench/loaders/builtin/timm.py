@@ -19,8 +19,7 @@ timm's prefetcher normalises in the run's dtype: in float16 within 1e-3 of what 
 in bfloat16 within a level or so, which is also what that dtype can tell apart. Without prefetching
 there is no prefetcher: the transform itself normalises, in float32, and the cast comes last.
 
-What it does not know: that an error belongs to the batch asked for. The prefetcher is one batch
-ahead, so a damaged file is named when the batch before it is asked for.
+The prefetcher is one batch ahead, so a damaged file is named when the batch before it is asked for.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.worker_processes import (
     WorkerLoader,
     interrupt_deferred,
-    worker_arguments,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +96,24 @@ class TimmLoader(WorkerLoader):
             persistent_workers=has_workers,
         )
         if has_workers:
-            loader.loader = _endless(loader.loader, spec.prefetch)
+            loader.loader = self._endless(loader.loader)
+        return loader
+
+    def _endless(self, made: Any) -> MultiEpochsDataLoader:
+        """timm's DataLoader that runs on into the next epoch, like the one that was made.
+
+        Its workers are started at once: newer versions of timm leave that to the first batch.
+        """
+        with interrupt_deferred():
+            loader = MultiEpochsDataLoader(
+                made.dataset,
+                batch_size=made.batch_size,
+                collate_fn=made.collate_fn,
+                persistent_workers=made.persistent_workers,
+                **self._arguments(init=made.worker_init_fn),
+            )
+            if loader.iterator is None:
+                loader.iterator = DataLoader.__iter__(loader)
         return loader
 
     def _end_epoch(self) -> None:
@@ -115,26 +130,6 @@ class TimmLoader(WorkerLoader):
         """Name the file: the prefetcher asked for the batch at `position` or for the one after."""
         samples = (*self._spec.ids(position), *self._spec.ids(position + 1))
         return self._blame(samples, f"timm failed after batch {position}: {type(error).__name__}")
-
-
-def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
-    """timm's DataLoader that runs on into the next epoch, like the one that `create_loader` made.
-
-    Its workers are started at once: newer versions of timm leave that to the first batch.
-    """
-    with interrupt_deferred():
-        loader = MultiEpochsDataLoader(
-            made.dataset,
-            batch_size=made.batch_size,
-            num_workers=made.num_workers,
-            collate_fn=made.collate_fn,
-            pin_memory=made.pin_memory,
-            persistent_workers=made.persistent_workers,
-            **worker_arguments(prefetch, init=made.worker_init_fn),
-        )
-        if loader.iterator is None:
-            loader.iterator = DataLoader.__iter__(loader)
-    return loader
 
 
 class _ListReader(Reader):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from fastbench.core.errors import CorruptImageError
 from fastbench.data.jpeg.quick_check import corrupt
-from fastbench.loaders.shared.worker_processes import WorkerLoader, worker_arguments
+from fastbench.loaders.shared.worker_processes import WorkerLoader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,14 +54,11 @@ class TorchvisionLoader(WorkerLoader):
         self._stream = self._start()
 
     def _open(self) -> DataLoader[_Images]:
-        spec = self._spec
         return DataLoader(
-            _BatchDataset(spec),
-            sampler=_EndlessEpochs(spec),
+            _BatchDataset(self._spec),
+            sampler=_EndlessEpochs(self._spec),
             batch_size=None,  # the sampler's items are whole batches
-            num_workers=self._num_workers,
-            pin_memory=spec.on_gpu,
-            **(worker_arguments(spec.prefetch) if self._num_workers else {}),
+            **self._arguments(),
         )
 
     def _take(self, position: int) -> Any:

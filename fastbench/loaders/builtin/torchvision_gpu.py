@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
@@ -41,6 +40,7 @@ from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.loaders.shared.epochs import EpochLoader
+from fastbench.loaders.shared.pixels import decode_by_pillow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -185,7 +185,9 @@ def decode_all(
     refused = {place for place, data in enumerate(files) if not _is_for_nvjpeg(data)}
     decoded = iter(decode([data for place, data in enumerate(files) if place not in refused]))
     return [
-        _decode_by_pillow(data).to(device) if place in refused else next(decoded)
+        decode_by_pillow(io.BytesIO(data.numpy().tobytes())).to(device)
+        if place in refused
+        else next(decoded)
         for place, data in enumerate(files)
     ]
 
@@ -267,8 +269,3 @@ def _is_for_nvjpeg(data: torch.Tensor) -> bool:
     except ValueError:
         return len(data) <= 65536  # else its header lies far in: Pillow takes it
     return header.num_components != 4 and header.precision == 8
-
-
-def _decode_by_pillow(data: torch.Tensor) -> torch.Tensor:
-    with Image.open(io.BytesIO(data.numpy().tobytes())) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

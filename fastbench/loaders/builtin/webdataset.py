@@ -12,8 +12,8 @@ is how bytes come in: one file read from end to end in place of one opened for e
 Workers start on the next epoch when the last batch of one has been handed over; how far they get
 ahead at the boundary is WebDataset's own way, which ends an epoch in every worker.
 
-What it does not know: `--page-cache cold` evicts the files, not the shards made of them; the
-settings say how large those are and where they lie. `batched` hands a batch over when it has the
+`--page-cache cold` evicts the files, not the shards made of them; the settings say how large those
+are and where they lie. `batched` hands a batch over when it has the
 sample after it: one image is always decoded ahead, without prefetching too, and a damaged file may
 be named a batch early.
 """
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,13 @@ from fastbench.core.errors import LoaderError
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.loaders.shared.worker_processes import WorkerLoader, worker_arguments
+from fastbench.loaders.shared.worker_processes import WorkerLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
+    from PIL import Image
 
 __all__ = ["WebdatasetLoader"]
 
@@ -73,17 +75,15 @@ class WebdatasetLoader(WorkerLoader):
         dataset = (
             webdataset.WebDataset(self._shards, shardshuffle=False, empty_check=False)
             .decode("pil")
-            .map(_Transform(spec))
+            .map(partial(_transform, make_transform(spec.preprocess)))
             .batched(spec.batch_size)
-            .map(_Finish(spec))
+            .map(partial(_finish, self._dtype))
         )
         loader = webdataset.WebLoader(
             dataset,
             batch_size=None,  # the data set's items are whole batches
-            num_workers=self._num_workers,
-            pin_memory=spec.on_gpu,
-            persistent_workers=bool(self._num_workers),
-            **(worker_arguments(spec.prefetch) if self._num_workers else {}),
+            persistent_workers=self._num_workers > 0,
+            **self._arguments(),
         )
         # The DataLoader inside: WebLoader's own iterator would start it at the first batch.
         return loader.stage(0)
@@ -140,27 +140,19 @@ def _read(path: str) -> bytes:
         raise corrupt(path, error) from error
 
 
-class _Transform:
+def _transform(
+    transform: Callable[[Image.Image], torch.Tensor], sample: Mapping[str, Any]
+) -> tuple[torch.Tensor, int]:
     """A decoded sample -> its (3, H, W) float32 image and its id."""
-
-    def __init__(self, spec: LoaderSpec) -> None:
-        self._transform = make_transform(spec.preprocess)
-
-    def __call__(self, sample: Mapping[str, Any]) -> tuple[torch.Tensor, int]:
-        return self._transform(sample["jpg"]), int(sample["__key__"])
+    return transform(sample["jpg"]), int(sample["__key__"])
 
 
-class _Finish:
+def _finish(
+    dtype: torch.dtype, batch: tuple[torch.Tensor, np.ndarray[Any, Any]]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A collated batch, ids as an array -> what the parent process needs no copy of."""
-
-    def __init__(self, spec: LoaderSpec) -> None:
-        self._dtype: torch.dtype = getattr(torch, spec.dtype)
-
-    def __call__(
-        self, batch: tuple[torch.Tensor, np.ndarray[Any, Any]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        images_NCHW, ids_N = batch
-        return (
-            images_NCHW.to(self._dtype, memory_format=torch.channels_last),
-            torch.as_tensor(ids_N, dtype=torch.int64),
-        )
+    images_NCHW, ids_N = batch
+    return (
+        images_NCHW.to(dtype, memory_format=torch.channels_last),
+        torch.as_tensor(ids_N, dtype=torch.int64),
+    )

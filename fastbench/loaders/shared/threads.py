@@ -5,8 +5,7 @@ starts at once. The threads take the images of all batches in order, so a large 
 own batch alone, and the last images of a batch are not waited for by idle threads. Batches lie in
 buffers that are made once and used in turn.
 
-What it does not know: how much of its time a decoder holds Python's lock. Where that is much, more
-threads do not help.
+Where a decoder holds Python's lock for much of its time, more threads do not help.
 """
 
 from __future__ import annotations

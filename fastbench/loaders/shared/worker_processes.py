@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import LoaderSpec, Setting
 
-__all__ = ["WorkerLoader", "interrupt_deferred", "worker_arguments"]
+__all__ = ["WorkerLoader", "interrupt_deferred"]
 
 
 class WorkerLoader(EpochLoader):
@@ -63,6 +63,24 @@ class WorkerLoader(EpochLoader):
     def _explain(self, position: int, error: Exception) -> Exception | None:  # noqa: ARG002
         """What to raise in place of an error on the way to the batch at a position."""
         return None
+
+    def _arguments(self, init: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """A DataLoader's arguments that say how its workers start and how far they run ahead.
+
+        `init` is called in each worker, with its number.
+        """
+        arguments = {"num_workers": self._num_workers, "pin_memory": self._spec.on_gpu}
+        if not self._num_workers:
+            return arguments
+        context = multiprocessing.get_context("forkserver")
+        loaders = {loader.__module__ for loader in WorkerLoader.__subclasses__()}
+        context.set_forkserver_preload(sorted(loaders))
+        return {
+            **arguments,
+            "multiprocessing_context": context,
+            "prefetch_factor": self._spec.prefetch,
+            "worker_init_fn": partial(_start_worker, init=init),
+        }
 
     def _start(self) -> Iterator[Any]:
         """Start the workers, where they are not up, on the next epoch."""
@@ -100,21 +118,6 @@ class WorkerLoader(EpochLoader):
     def _free(self) -> None:
         """Stop the workers."""
         self._loader = self._stream = None
-
-
-def worker_arguments(prefetch: int, init: Callable[[int], None] | None = None) -> dict[str, Any]:
-    """The arguments of a DataLoader that say how its workers start and how far they run ahead.
-
-    `init` is called in each worker, with its number.
-    """
-    context = multiprocessing.get_context("forkserver")
-    loaders = {loader.__module__ for loader in WorkerLoader.__subclasses__()}
-    context.set_forkserver_preload(sorted(loaders))
-    return {
-        "multiprocessing_context": context,
-        "prefetch_factor": prefetch,
-        "worker_init_fn": partial(_start_worker, init=init),
-    }
 
 
 @contextlib.contextmanager
