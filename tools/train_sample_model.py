@@ -18,6 +18,7 @@ a step a third shorter: `MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -35,11 +36,12 @@ from torch import nn
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
-from torchvision.transforms._presets import ImageClassification
 
 import fastbench.models
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.data.sample.drawing import CLASS_NAMES, SAMPLE_VERSION
+from fastbench.loaders.base import IMAGENET
+from fastbench.loaders.builtin.torchvision import make_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,38 +51,25 @@ __all__ = ["ARCHITECTURE", "evaluate", "load_split", "main", "train"]
 ARCHITECTURE: Final = "shufflenet_v2_x0_5"
 VAL_IMAGES: Final = 1000
 
-_CROP: Final = 224
-_RESIZE: Final = 256
 _BATCH: Final = 32
 _PEAK_RATE: Final = 4e-3
 _WEIGHT_DECAY: Final = 0.02
 _SMOOTHING: Final = 0.05
 
 
-def _reference() -> ImageClassification:
-    """The preprocessing that every loader is held to."""
-    return ImageClassification(
-        crop_size=_CROP,
-        resize_size=_RESIZE,
-        interpolation=InterpolationMode.BILINEAR,
-        antialias=True,
-    )
-
-
 def _load(path: Path) -> torch.Tensor:
     """One file -> (3, 224, 224) uint8: the reference up to its conversion to float."""
     with Image.open(path) as file:
         image: Any = file.convert("RGB")  # torchvision's annotations speak of tensors only
-    image = transforms.resize(image, [_RESIZE], InterpolationMode.BILINEAR, antialias=True)
-    pixels: torch.Tensor = transforms.pil_to_tensor(transforms.center_crop(image, [_CROP]))
+    image = transforms.resize(image, [IMAGENET.resize], InterpolationMode.BILINEAR, antialias=True)
+    pixels: torch.Tensor = transforms.pil_to_tensor(transforms.center_crop(image, [IMAGENET.crop]))
     return pixels
 
 
 def _normalize(images_NCHW: torch.Tensor) -> torch.Tensor:
     """Uint8 pixels -> what the reference hands to the model, float32, channels last."""
-    preset = _reference()
     floats: torch.Tensor = images_NCHW.to(torch.float32).div_(255.0)
-    floats = transforms.normalize(floats, preset.mean, preset.std, inplace=True)
+    floats = transforms.normalize(floats, IMAGENET.mean, IMAGENET.std, inplace=True)
     return floats.contiguous(memory_format=torch.channels_last)
 
 
@@ -97,7 +86,7 @@ def load_split(root: Path) -> tuple[torch.Tensor, torch.Tensor]:
         RuntimeError: The cached pixels do not give exactly what the reference preset gives.
     """
     paths = sorted(root.glob("*/*.jpg"), key=lambda path: path.name)
-    images = torch.empty((len(paths), 3, _CROP, _CROP), dtype=torch.uint8)
+    images = torch.empty((len(paths), 3, IMAGENET.crop, IMAGENET.crop), dtype=torch.uint8)
 
     def fill(place: int) -> None:
         images[place] = _load(paths[place])
@@ -107,7 +96,7 @@ def load_split(root: Path) -> tuple[torch.Tensor, torch.Tensor]:
         for _ in pool.map(fill, range(len(paths))):
             pass
     with Image.open(paths[0]) as file:
-        expected = _reference()(file.convert("RGB"))
+        expected = make_transform(IMAGENET)(file.convert("RGB"))
     if not torch.equal(_normalize(images[:1])[0], expected):
         raise RuntimeError("the cached pixels are not the reference preset's; compare `_load`")
     labels = torch.tensor([CLASS_NAMES.index(path.parent.name) for path in paths])
@@ -207,15 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = train(images, labels, options.epochs, options.seed)
     top1, top5 = evaluate(model, *val)
 
-    preset = _reference()
-    preprocess = {
-        "resize": _RESIZE,
-        "crop": _CROP,
-        "interpolation": "bilinear",
-        "antialias": True,
-        "mean": list(preset.mean),
-        "std": list(preset.std),
-    }
     accuracy = {"top1_correct": top1, "top5_correct": top5, "num_samples": VAL_IMAGES}
     save_file(
         {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
@@ -224,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "architecture": ARCHITECTURE,
             "num_classes": str(len(CLASS_NAMES)),
             "classes": json.dumps(CLASS_NAMES),
-            "preprocess": json.dumps(preprocess),
+            "preprocess": json.dumps(dataclasses.asdict(IMAGENET)),
             "accuracy": json.dumps(accuracy),
             "sample_version": str(SAMPLE_VERSION),
             "made_by": (

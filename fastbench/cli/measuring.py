@@ -21,6 +21,7 @@ from fastbench.core.errors import (
     OutputError,
     UsageError,
 )
+from fastbench.core.units import counted
 from fastbench.records.gates import failures_of
 from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
@@ -75,7 +76,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             num = len(records)
-            kept = f"{num} finished row{' is' if num == 1 else 's are'} in {folder}"
+            kept = f"{counted(num, 'finished row is', 'finished rows are')} in {folder}"
             resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
             goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
             complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")

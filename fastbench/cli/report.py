@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command
-from fastbench.core.errors import OutputError, UsageError
-from fastbench.core.units import SPELT_OUT
+from fastbench.core.atomic_files import writing
+from fastbench.core.errors import UsageError
+from fastbench.core.units import SPELT_OUT, and_more
 
 if TYPE_CHECKING:
     import argparse
@@ -188,13 +189,11 @@ def _write(sheet: Sheet, format_: str, output: str | None) -> None:
         _print(sheet, format_, sys.stdout, None)
         return
     path = Path(output).expanduser()
-    try:
-        with open(path, "w", encoding="utf-8", errors=SPELT_OUT, newline="\n") as file:
-            _print(sheet, format_, file, WIDTH_OF_FILES)
-    except OSError as error:
-        raise OutputError(
-            f"The report cannot be written to {path} ({error.strerror}). Name another file."
-        ) from error
+    with (
+        writing("The report", path, "Name another file."),
+        open(path, "w", encoding="utf-8", errors=SPELT_OUT, newline="\n") as file,
+    ):
+        _print(sheet, format_, file, WIDTH_OF_FILES)
 
 
 def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
@@ -235,6 +234,5 @@ def _print(sheet: Sheet, format_: str, file: Any, width: int | None) -> None:
 
 
 def _passed_over(paths: list[Path]) -> str:
-    named = ", ".join(str(path) for path in paths[:3])
-    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
-    return f"Passed over, for they are no rows of `fastbench run`: {named}{more}."
+    named = and_more([str(path) for path in paths], 3)
+    return f"Passed over, for they are no rows of `fastbench run`: {named}."

@@ -9,6 +9,7 @@ from fastbench.cli.measuring import measure
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.runner.execute import ab_rows, plan_rows
@@ -88,6 +89,5 @@ def render(plan: Plan) -> RenderableType:
 
 def _sum(plan: Plan) -> str:
     num, left = len(plan.rows), len(plan.todo)
-    rows = f"{num:,} row{'' if num == 1 else 's'}"
     state = f": {num - left:,} finished, {left:,} to be measured" if plan.resumed else ""
-    return f"{rows}{state}."
+    return f"{counted(num, 'row')}{state}."

@@ -1,17 +1,32 @@
-"""How is a folder filled so that nothing in it is half there? Locks, and whole files or none."""
+"""Files that are whole or not there at all: locks, temporary names, names that are free."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
+import json
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
+
+from fastbench.core.errors import OutputError, os_errors_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["locked", "remove", "temporary_name", "whole"]
+__all__ = [
+    "json_or_none",
+    "locked",
+    "meant_for",
+    "remove",
+    "temporary_name",
+    "whole",
+    "write_new",
+    "write_whole",
+    "writing",
+]
 
 
 def remove(path: Path) -> None:
@@ -33,9 +48,30 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def writing(
+    what: str, path: Path, remedy: str = "Free some space, or name another folder with --output."
+) -> contextlib.AbstractContextManager[None]:
+    """Raise an `OSError` as `OutputError`: `what` cannot be written to a path, and what to do."""
+    return os_errors_as(OutputError, f"{what} cannot be written to {path}", remedy)
+
+
+def json_or_none(path: Path) -> Any:
+    """What a JSON file holds; None where it is not there, cannot be read, or is cut off."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def temporary_name(path: Path) -> Path:
     """A hidden name in the same folder, of this process alone."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def meant_for(name: str) -> str | None:
+    """The name for which a temporary one was made, by any process; None for other names."""
+    match = re.fullmatch(r"\.(.+)\.\d+\.tmp", name)
+    return match and match[1]
 
 
 @contextlib.contextmanager
@@ -48,3 +84,36 @@ def whole(path: Path) -> Iterator[Path]:
     except BaseException:
         remove(temporary)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or put it in the place of an earlier one."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_new(folder: Path, stem: str, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write files that overwrite none: `stem.json`, or `stem-2.json` where that is taken.
+
+    `contents` has a file's bytes by its suffix; all files get the same number.
+    """
+    for number in itertools.count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        files = {folder / f"{name}{suffix}": content for suffix, content in contents.items()}
+        if any(path.exists() for path in files):
+            continue
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            for path, content in files.items():
+                _write_once(path, content)
+            return list(files)
+    raise AssertionError
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    with open(path, "xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except BaseException:  # a full disk, or Ctrl-C
+            remove(path)
+            raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError
+from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | No
         return _out_of_memory(what, batch_size)
     if is_of_device(error):
         return DeviceError(
-            f"The GPU failed during {what}: {str(error).splitlines()[0].rstrip('.')}. "
+            f"The GPU failed during {what}: {first_line(error)}. "
             f"Check it with nvidia-smi and run again, or use --device cpu."
         )
     return None

@@ -28,7 +28,11 @@ parity did not pass (see `gates.py`), or a comparison found them worse (see `wor
 
 from __future__ import annotations
 
-from typing import ClassVar
+import contextlib
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "CompileError",
@@ -48,6 +52,10 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "did_you_mean",
+    "errors_as",
+    "first_line",
+    "kind_and_line",
+    "os_errors_as",
 ]
 
 EXIT_WRONG = 3
@@ -146,3 +154,35 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def first_line(error: object) -> str:
+    """The first line of an error's text, without its full stop; its type where it has no text."""
+    lines = (line.strip().rstrip(".") for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def kind_and_line(error: BaseException) -> str:
+    """`ValueError: no such thing`: an error's type and the first line of its text."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
+@contextlib.contextmanager
+def errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[None]:
+    """Raise an error of others as one of ours: what has failed, why, and the remedy."""
+    try:
+        yield
+    except FastbenchError:
+        raise
+    except Exception as error:
+        raise kind(f"{what} ({kind_and_line(error)}). {remedy}") from error
+
+
+@contextlib.contextmanager
+def os_errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[None]:
+    """The same for an `OSError`, in the system's words."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what} ({error.strerror or error}). {remedy}") from error

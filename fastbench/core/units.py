@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_AVAILABLE",
     "SPELT_OUT",
+    "and_more",
     "counted",
     "format_about",
     "format_bytes",
@@ -21,7 +22,6 @@ __all__ = [
     "format_rate",
     "format_seconds",
     "format_value",
-    "list_some",
 ]
 
 NOT_AVAILABLE = "–"
@@ -92,9 +92,9 @@ def format_bytes(num_bytes: float) -> str:
     return f"{size:.1f} TB"
 
 
-def counted(num: int, what: str) -> str:
-    """`1 row`, `12 rows`."""
-    return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
+def counted(num: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `12 rows`; where an s is not enough, with the plural: `2 classes`."""
+    return f"{num:,} {one if num == 1 else many or f'{one}s'}"
 
 
 def format_value(value: Any) -> str:
@@ -113,7 +113,7 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def list_some(texts: Sequence[str], most: int) -> str:
-    """The first of some texts: `a, b, c and 4 more`."""
+def and_more(texts: Sequence[str], most: int, joint: str = ", ") -> str:
+    """The first few of several texts, and how many are left out: `a, b, c and 4 more`."""
     rest = len(texts) - most
-    return ", ".join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+    return joint.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -15,13 +15,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import DataError, DataNotFoundError
+from fastbench.core.errors import DataError, DataNotFoundError, os_errors_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["JPEG_SUFFIXES", "Listing", "digest_of", "list_images"]
+__all__ = ["JPEG_SUFFIXES", "Listing", "digest_of", "list_images", "walk"]
 
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
@@ -61,6 +61,22 @@ def digest_of(files: Iterable[tuple[str, int]]) -> str:
     for name, num_bytes in files:
         digest.update(f"{name}\0{num_bytes}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def walk(root: Path, folders: Collection[str]) -> Iterator[tuple[str, int | None]]:
+    """The names in a folder and in these folders in it; sizes of the plain files in those, None
+    for all else.
+    """
+    with os.scandir(root) as entries:
+        for entry in entries:
+            # A link in a class folder's place could lead anywhere.
+            if entry.name in folders and entry.is_dir(follow_symlinks=False):
+                with os.scandir(entry.path) as files:
+                    for file in files:
+                        plain = file.is_file(follow_symlinks=False)
+                        yield f"{entry.name}/{file.name}", file.stat().st_size if plain else None
+            else:
+                yield entry.name, None
 
 
 def _from_folder(root: Path) -> Listing:
@@ -148,13 +164,9 @@ def _lines_of(path: Path) -> list[str]:
             f"{path} is an archive. Unpack it first: fastbench data imagenet, or fastbench data "
             f"shards for WebDataset shards."
         )
-    try:
+    with os_errors_as(DataError, f"The list {path} cannot be read", "Check its permissions."):
         # A file's name need not be text.
         text = path.read_text("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise DataError(
-            f"The list {path} cannot be read ({error.strerror}). Check its permissions."
-        ) from error
     if "\0" in text:
         raise DataNotFoundError(
             f"{path} is neither a folder nor a list of files. "

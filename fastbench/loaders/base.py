@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from fastbench.core.errors import CorruptImageError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import torch
 
@@ -116,6 +116,16 @@ class LoaderSpec:
     def num_batches(self) -> int:
         """Batches in an epoch, the last one partial where the sizes do not divide."""
         return -(-len(self.paths) // self.batch_size)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the images must arrive on a CUDA device."""
+        return self.device.startswith("cuda")
+
+    def ids(self, position: int) -> range:
+        """The samples of the batch at a position of an epoch."""
+        start = position * self.batch_size
+        return range(start, min(start + self.batch_size, len(self.paths)))
 
     def with_settings(self, settings: Mapping[str, Setting]) -> LoaderSpec:
         """A spec with these settings: the general ones in its fields, the others in its options."""
@@ -221,18 +231,24 @@ class LoaderTraits:
         )
 
 
+def check_option_names(loader: str, given: Iterable[str], known: list[str]) -> None:
+    """Raise `UsageError` for an option that a loader does not have."""
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, known)} "
+                f"It has: {', '.join(known) or 'none'}."
+            )
+
+
 def take_options(spec: LoaderSpec, loader: str, **defaults: Setting) -> dict[str, Setting]:
     """The loader's options: `spec.options` over `defaults`, whose types they must have.
 
     A default of None takes any number. Raises `UsageError` for an option that the loader does not
     have, or a value of another type.
     """
+    check_option_names(loader, spec.options, list(defaults))
     for name, value in spec.options.items():
-        if name not in defaults:
-            raise UsageError(
-                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, list(defaults))}"
-                f" It has: {', '.join(defaults) or 'none'}."
-            )
         default = defaults[name]
         wanted = (int, float) if default is None or isinstance(default, float) else type(default)
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):

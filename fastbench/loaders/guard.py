@@ -8,7 +8,7 @@ the pass.
 
 Whatever a loader raises leaves here as one sentence that names the loader, its cause kept.
 
-What it does not know: whether the pixels are right (see `agreement.py`), and what only a hostile
+Whether the pixels are right is not looked at here (see `agreement.py`), nor what only a hostile
 reader tries, such as closing a loader in mid-epoch (see `contract/`).
 
 Shape suffixes: N batch, C channels, H height, W width, M samples.
@@ -27,7 +27,7 @@ import torch
 
 import fastbench
 from fastbench.core.device import as_ours
-from fastbench.core.errors import FastbenchError, LoaderError
+from fastbench.core.errors import FastbenchError, LoaderError, kind_and_line
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import builtin
 from fastbench.loaders.base import Batch, LoaderTraits
@@ -95,10 +95,9 @@ def explained(when: str, batch_size: int) -> Iterator[None]:
 
 def in_words(error: BaseException) -> str:
     """`ValueError: no such thing (loader.py:12)`: an exception, and whose line raised it."""
-    text = " ".join(next(iter(str(error).splitlines()), "").split()).rstrip(".")
-    if len(text) > _MOST_CHARACTERS:
-        text = text[: _MOST_CHARACTERS - 3] + "..."
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    told = kind_and_line(error)
+    if len(told) > _MOST_CHARACTERS:
+        told = told[: _MOST_CHARACTERS - 3] + "..."
     # From where the harness called it on; and of that the loader's own code, not what it calls.
     raised = [(Path(x.filename), x.lineno) for x in traceback.extract_tb(error.__traceback__)]
     frames = list(itertools.dropwhile(lambda frame: _is_of_the_harness(frame[0]), raised)) or raised
@@ -116,16 +115,12 @@ class Expected:
     """What batches have to be for one spec."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self.num_samples = len(spec.paths)
+        self.spec = spec
         self.num_batches = spec.num_batches
         self.size = spec.batch_size
         self.crop = spec.preprocess.crop
         self.dtype: torch.dtype = getattr(torch, spec.dtype)
         self.device = torch.device(spec.device)
-
-    def num_valid(self, position: int) -> int:
-        """Samples in the batch at this position of an epoch."""
-        return min(self.size, self.num_samples - position * self.size)
 
     def faults(self, batch: object, position: int) -> Iterator[tuple[str, str]]:
         """What is wrong with the batch at a position: (the rule that it breaks, what was seen).
@@ -155,7 +150,7 @@ class Expected:
                 ),
             )
         num_rows = images.shape[0] if images.ndim else 0
-        valid = self.num_valid(position)
+        valid = len(self.spec.ids(position))
         if num_valid != valid:
             yield "sizes", f"num_valid is {num_valid} in batch {position}, where {valid} belong"
         # The last batch may be padded or not.

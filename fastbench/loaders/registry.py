@@ -11,9 +11,22 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError, did_you_mean
+from fastbench.core.errors import (
+    LoaderMissingError,
+    UnknownNameError,
+    UsageError,
+    did_you_mean,
+    first_line,
+    kind_and_line,
+)
 from fastbench.core.loader_facts import BUILT_IN
-from fastbench.loaders.base import GENERAL_OPTIONS, Factory, FactoryTraits, Setting
+from fastbench.loaders.base import (
+    GENERAL_OPTIONS,
+    Factory,
+    FactoryTraits,
+    Setting,
+    check_option_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +130,7 @@ def why_not(name: str) -> str | None:
     try:
         return FactoryTraits.of(factory).why_not()
     except Exception as error:  # noqa: BLE001
-        return f"its why_not() raised {type(error).__name__}: {_reason(error)}"
+        return f"its why_not() raised {kind_and_line(error)}"
 
 
 def title(name: str) -> str:
@@ -141,15 +154,8 @@ def check_options(loader: str, options: Mapping[str, Setting]) -> None:
                 f"--loader-option {loader}.{name} is {value}. Give a whole number of at least "
                 f"{least}."
             )
-    if loader not in BUILT_IN:
-        return
-    known = [*GENERAL_OPTIONS, *BUILT_IN[loader].options]
-    for name in options:
-        if name not in known:
-            raise UsageError(
-                f"The loader {loader!r} has no option {name!r}.{did_you_mean(name, known)} "
-                f"It has: {', '.join(known)}."
-            )
+    if loader in BUILT_IN:
+        check_option_names(loader, options, [*GENERAL_OPTIONS, *BUILT_IN[loader].options])
 
 
 def installed() -> dict[str, Any]:
@@ -202,10 +208,4 @@ def _origin(plug_in: Any) -> str:
 
 def _why_not_imported(error: Exception) -> str:
     """The error in words: what is missing speaks for itself, anything else says what it is."""
-    kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
-    return f"{kind}{_reason(error)}"
-
-
-def _reason(error: BaseException) -> str:
-    """An exception's first line, without its full stop."""
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    return first_line(error) if isinstance(error, ModuleNotFoundError) else kind_and_line(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastbench.core.errors import OutputError
+from fastbench.core.atomic_files import writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +41,5 @@ def draw_difference(reference: torch.Tensor, loaded: torch.Tensor, path: Path) -
         pixels = levels.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
         sheet.paste(Image.fromarray(pixels), (left, _CAPTION))
         pen.text((left, 3), caption, fill="black")
-    try:
+    with writing("The picture", path):
         sheet.save(path)
-    except OSError as error:
-        raise OutputError(
-            f"The picture {path} cannot be written ({error.strerror}). "
-            f"Free some space, or name another folder with --output."
-        ) from error

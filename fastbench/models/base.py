@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UsageError
+from fastbench.core.errors import ModelError, UsageError, errors_as
+from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
 from fastbench.models.classifier import Among, check_logits
@@ -31,7 +32,6 @@ __all__ = [
     "LoadedModel",
     "Model",
     "class_space",
-    "first_line",
     "keep_outputs",
     "num_outputs",
     "triple",
@@ -113,13 +113,13 @@ class LoadedModel:
 
     def copy_module(self) -> torch.nn.Module:
         """The module once more, to be cast and moved; raises `ModelError` where that fails."""
-        try:
+        with errors_as(
+            ModelError,
+            f"The model {self.name} cannot be copied",
+            "fastbench keeps its float32 weights beside those that it measures: let copy.deepcopy "
+            "copy it.",
+        ):
             return copy.deepcopy(self.module)
-        except Exception as error:
-            raise ModelError(
-                f"The model {self.name} cannot be copied ({first_line(error)}). fastbench keeps "
-                f"its float32 weights beside those that it measures: let copy.deepcopy copy it."
-            ) from error
 
 
 def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
@@ -155,15 +155,10 @@ def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int =
     Raises `ModelError` where it fails, or gives something else than logits.
     """
     images_NCHW = torch.zeros((num_images, 3, crop, crop))
-    try:
-        with torch.no_grad():
-            logits = module(images_NCHW)
-    except Exception as error:
-        raise ModelError(
-            f"The model {name} failed on {num_images} blank image"
-            f"{'' if num_images == 1 else 's'} of {crop} x {crop} pixels in float32 "
-            f"({first_line(error)}). Mend it, or give it a preprocess with another crop."
-        ) from error
+    images = f"{counted(num_images, 'blank image')} of {crop} x {crop} pixels in float32"
+    remedy = "Mend it, or give it a preprocess with another crop."
+    with errors_as(ModelError, f"The model {name} failed on {images}", remedy), torch.no_grad():
+        logits = module(images_NCHW)
     return check_logits(logits, name, num_images).shape[1]
 
 
@@ -171,10 +166,3 @@ def triple(values: Iterable[float]) -> tuple[float, float, float]:
     """A value for each of the colours."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's type and the first line of its text, to stand in a sentence of ours."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    name = type(error).__name__
-    return f"{name}: {lines[0].rstrip('.')}" if lines else name

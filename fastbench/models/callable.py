@@ -20,12 +20,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UnknownNameError, did_you_mean
+from fastbench.core.errors import (
+    ModelError,
+    UnknownNameError,
+    did_you_mean,
+    errors_as,
+    kind_and_line,
+)
 from fastbench.models.base import (
     LoadedModel,
     Model,
     class_space,
-    first_line,
     num_outputs,
     usual_preprocess,
 )
@@ -62,16 +67,10 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"Leave it out, or name a file."
         )
     torch.manual_seed(seed)
-    try:
+    with errors_as(ModelError, f"The model {name} cannot be made", "Mend its callable."):
         made = make()
         model = made if isinstance(made, Model) else None
         module = made if model is None else model.module
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"The model {name} cannot be made ({first_line(error)}). Mend its callable."
-        ) from error
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
             f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
@@ -147,7 +146,7 @@ def _imported(name: str) -> Any:
             ) from error
         raise ModelError(
             f"The module {module_name} of the model {name} failed to import "
-            f"({first_line(error)}). Mend it, or install what it needs."
+            f"({kind_and_line(error)}). Mend it, or install what it needs."
         ) from error
     if not hasattr(module, attribute):
         known = [key for key, value in vars(module).items() if callable(value)]
@@ -161,13 +160,9 @@ def _imported(name: str) -> Any:
 def _plugged_in(name: str) -> Any:
     """What the entry point `name` names."""
     entry = installed()[name]
-    try:
+    what = f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import"
+    with errors_as(ModelError, what, "Mend or uninstall its package."):
         return entry.load()
-    except Exception as error:
-        raise ModelError(
-            f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import "
-            f"({first_line(error)}). Mend or uninstall its package."
-        ) from error
 
 
 def _is_or_holds(missing: str | None, module: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import torch
 
-from fastbench.core.errors import WeightsError
+from fastbench.core.errors import WeightsError, first_line
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import INTERPOLATIONS, triple
 
@@ -194,9 +194,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _unreadable(path: Path, reason: Exception | str) -> WeightsError:
-    text = str(reason).strip().split("\n")[0].rstrip(".") or type(reason).__name__
     return WeightsError(
-        f"{path} is not a checkpoint that can be read ({text}). "
+        f"{path} is not a checkpoint that can be read ({first_line(reason)}). "
         f"Save the model's state_dict() with torch.save or safetensors."
     )
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fastbench.core.device import is_of_device
-from fastbench.core.errors import CompileError, FastbenchError, ModelError
+from fastbench.core.errors import CompileError, FastbenchError, ModelError, kind_and_line
+from fastbench.core.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,13 +124,12 @@ class Classifier:
 
     def _failed(self, error: Exception) -> ModelError:
         dtype = str(self.dtype).removeprefix("torch.")
-        text = " ".join(str(error).split("\n")[0].split()).rstrip(".")
         advice = "Let it follow its input's device and memory format: reshape() in place of view()"
         if self.dtype != torch.float32:
             advice = "Try --dtype float32, or let it follow its input's dtype and device"
         return ModelError(
             f"The model {self._name} failed on a batch of {self.batch_size} channels_last images "
-            f"in {dtype} on {self.device} ({type(error).__name__}: {text}). {advice}."
+            f"in {dtype} on {self.device} ({kind_and_line(error)}). {advice}."
         )
 
 
@@ -141,9 +141,9 @@ def check_logits(output: Any, name: str, num_images: int) -> torch.Tensor:
     if isinstance(output, torch.Tensor) and output.ndim == 2 and len(output) == num_images:
         return output
     raise ModelError(
-        f"The model {name} gave {_described(output)} for {num_images} "
-        f"image{'' if num_images == 1 else 's'}, where one tensor of shape ({num_images}, classes) "
-        f"is wanted. Let its forward() return the logits alone."
+        f"The model {name} gave {_described(output)} for {counted(num_images, 'image')}, "
+        f"where one tensor of shape ({num_images}, classes) is wanted. Let its forward() return "
+        f"the logits alone."
     )
 
 

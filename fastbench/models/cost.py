@@ -21,7 +21,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastbench.models.base import first_line
+from fastbench.core.errors import kind_and_line
 from fastbench.models.classifier import is_torchscript
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def count_cost(model: LoadedModel) -> Cost:
         num_macs = _count_macs(model)
     # What a model raises shows again, and is told, when it is warmed up: here it is only a reason.
     except _RAISED as error:
-        notes.append(f"multiply-accumulates not counted ({first_line(error)})")
+        notes.append(f"multiply-accumulates not counted ({kind_and_line(error)})")
     else:
         if num_macs == 0:
             num_macs = None

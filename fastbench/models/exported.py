@@ -27,11 +27,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.core.errors import (
+    ModelError,
+    UnknownNameError,
+    WeightsError,
+    did_you_mean,
+    errors_as,
+)
 from fastbench.models.base import (
     LoadedModel,
     class_space,
-    first_line,
     num_outputs,
     usual_preprocess,
 )
@@ -119,24 +124,16 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
 
 
 def _load_torchscript(path: Path) -> torch.nn.Module:
-    try:
-        with _quiet():
-            module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")
-    except (RuntimeError, ValueError, OSError) as error:
-        raise _unreadable(path, TORCHSCRIPT, error) from error
+    with _loading(path, TORCHSCRIPT), _quiet():
+        module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")
     for parameter in module.parameters():
         parameter.requires_grad_(False)  # else those of a copy are no leaves, at which torch warns
     return module
 
 
 def _load_exported(path: Path) -> torch.export.ExportedProgram:
-    try:
-        with _quiet():
-            program = torch.export.load(path)
-    except (
-        Exception
-    ) as error:  # of many kinds: schemas, assertions, missing keys, unknown operators
-        raise _unreadable(path, EXPORTED, error) from error
+    with _loading(path, EXPORTED), _quiet():
+        program = torch.export.load(path)
     for node in program.graph.nodes:
         operation = str(node.target).removeprefix("aten.").partition(".")[0]
         place = _MODES.get(operation)
@@ -261,11 +258,10 @@ def _what_else(path: Path, inner: set[str]) -> str:
     )
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> ModelError:
-    return ModelError(
-        f"The {kind} file {path} cannot be loaded by torch {torch.__version__} "
-        f"({first_line(error)}). Save it again with this version of torch."
-    )
+def _loading(path: Path, kind: str) -> contextlib.AbstractContextManager[None]:
+    """What torch raises, which is of many kinds, becomes a `ModelError`."""
+    what = f"The {kind} file {path} cannot be loaded by torch {torch.__version__}"
+    return errors_as(ModelError, what, "Save it again with this version of torch.")
 
 
 @contextlib.contextmanager

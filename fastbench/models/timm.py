@@ -19,9 +19,16 @@ from typing import Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UnknownNameError, WeightsError, did_you_mean
+from fastbench.core.errors import (
+    ModelError,
+    UnknownNameError,
+    WeightsError,
+    did_you_mean,
+    errors_as,
+)
+from fastbench.core.units import counted
 from fastbench.loaders.base import Preprocess
-from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, first_line, triple
+from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 from fastbench.models.registry import TIMM
 
@@ -118,7 +125,7 @@ def _express(config: dict[str, Any], name: str) -> Preprocess:
     mode = config.get("crop_mode") or "center"
     resize = math.floor(height / config["crop_pct"])
     for is_refused, what in (
-        (channels != 3, f"images of {channels} channel{'' if channels == 1 else 's'}"),
+        (channels != 3, f"images of {counted(channels, 'channel')}"),
         (height != width, f"images of {width} x {height} pixels, not a square"),
         (mode != "center", f"the crop mode {mode!r}"),
         (bool(config.get("crop_border_pixels")), "a border cut off before the resize"),
@@ -150,13 +157,13 @@ def _with_published(name: str) -> Any:
             f"timm {timm.__version__} has no weights for {name}. Use --weights none, or name a "
             f"file."
         )
-    try:
+    remedy = (
+        "Check the network, or download the file elsewhere and name it with --weights FILE, or use "
+        "--weights none."
+    )
+    # The hub's own errors, of its HTTP library's, of torch.hub's.
+    with errors_as(WeightsError, f"The weights of {name} cannot be had", remedy):
         return _create(name, pretrained=True)
-    except Exception as error:  # the hub's own, of its HTTP library's, of torch.hub's
-        raise WeightsError(
-            f"The weights of {name} cannot be had ({first_line(error)}). Check the network, or "
-            f"download the file elsewhere and name it with --weights FILE, or use --weights none."
-        ) from error
 
 
 def _with_file(name: str, checkpoint: Checkpoint) -> Any:
@@ -196,12 +203,8 @@ def _timm(name: str) -> Any:
             f"The model {name} needs timm, which is not installed. Install it: "
             f'pip install "fastbench[timm]"'
         )
-    try:
+    remedy = f"Install a timm that fits torch {torch.__version__} and its torchvision."
+    with errors_as(ModelError, f"The model {name} needs timm, which fails to import", remedy):
         import timm
         import timm.data
-    except Exception as error:
-        raise ModelError(
-            f"The model {name} needs timm, which fails to import ({first_line(error)}). Install a "
-            f"timm that fits torch {torch.__version__} and its torchvision."
-        ) from error
     return timm

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.loader_facts import FASTEST_ON, SLOWER_ON
+from fastbench.core.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,17 +56,13 @@ def advise_all(records: Sequence[Record], most: int) -> list[tuple[Record, Advic
 _Said = tuple[str, str] | None
 
 
-def _s(num: int) -> str:
-    return "" if num == 1 else "s"
-
-
 def _recompiled(record: Record) -> _Said:
     if not record.compilation or not record.compilation.num_recompiles:
         return None
     num = record.compilation.num_recompiles
     return (
-        f"torch.compile made {num} more graph{_s(num)} in the timed passes, so the throughput is "
-        f"too low",
+        f"torch.compile made {counted(num, 'more graph')} in the timed passes, so the "
+        f"throughput is too low",
         "set TORCH_LOGS=recompiles to see why, or --no-compile",
     )
 
@@ -81,7 +78,7 @@ def _graph_breaks(record: Record) -> _Said:
         return None
     num = record.compilation.num_graph_breaks
     return (
-        f"torch.compile broke the model into parts ({num} graph break{_s(num)})",
+        f"torch.compile broke the model into parts ({counted(num, 'graph break')})",
         "set TORCH_LOGS=graph_breaks to see where",
     )
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from fastbench.core.errors import OutputError, RecordError
+from fastbench.core.atomic_files import write_new, writing
+from fastbench.core.errors import RecordError
 from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
 if TYPE_CHECKING:
@@ -80,21 +81,9 @@ def write_ab_record(record: AbRecord, folder: Path) -> Path:
 def _write(record: Described, folder: Path, stem: str) -> Path:
     text = _text_of(record)
     stem = stem.replace("/", "_").encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
-    try:
-        number = 1
-        while True:
-            path = folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
-            try:
-                _write_new(path, text)
-            except FileExistsError:
-                number += 1
-            else:
-                return path
-    except OSError as error:
-        raise OutputError(
-            f"The record cannot be written to {folder} ({error.strerror}). "
-            f"Free some space, or name another folder with --output."
-        ) from error
+    with writing("The record", folder):
+        (path,) = write_new(folder, stem, {".json": text.encode()})
+    return path
 
 
 def _text_of(record: Described) -> str:
@@ -111,17 +100,6 @@ def _text_of(record: Described) -> str:
         f"The record of {record.model} behind {record.loader} cannot be written ({why}). "
         f"That is a bug of fastbench or of the loader: report it."
     )
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet, as a whole or not at all."""
-    with open(path, "x", encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-        except BaseException:  # a full disk, or Ctrl-C
-            path.unlink(missing_ok=True)
-            raise
 
 
 def read_record(path: Path) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import LoaderMissingError
+from fastbench.core.units import counted
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
@@ -31,11 +32,8 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         _check_predictions(plan)
     run = run_row if len(plan.rows) > 1 else run_row_here
     if plan.num_changed:
-        num = plan.num_changed
-        rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
-        progress.note(
-            f"{num} finished {rows} had other images, labels or weights: {again} run again."
-        )
+        rows = counted(plan.num_changed, "finished row")
+        progress.note(f"{rows} had other images, labels or weights and will be run again.")
     missing = _leave_out(todo, progress)
     todo = [row for row in todo if row.loader not in missing]
     models = tuple(dict.fromkeys(row.model for row in todo))

@@ -14,13 +14,13 @@ leave out in silence what was misspelt.
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.atomic_files import write_whole, writing
 from fastbench.core.config import OPTIONS
-from fastbench.core.errors import OutputError, UsageError, did_you_mean
+from fastbench.core.errors import UsageError, did_you_mean, os_errors_as
 from fastbench.core.options import spelt
 
 if TYPE_CHECKING:
@@ -45,11 +45,8 @@ def read_options(path: Path) -> dict[str, Any]:
     another type.
     """
     try:
-        stored = tomllib.loads(path.read_bytes().decode("utf-8", SPELT))
-    except OSError as error:
-        raise UsageError(
-            f"The options in {path} cannot be read ({error.strerror}). Name a TOML file."
-        ) from error
+        with os_errors_as(UsageError, f"The options in {path} cannot be read", "Name a TOML file."):
+            stored = tomllib.loads(path.read_bytes().decode("utf-8", SPELT))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
             f"{path} is not TOML: {error}. Write an option a line, such as batch-size = [32, 64]."
@@ -82,12 +79,5 @@ def write_options(options: Mapping[str, Any], path: Path) -> None:
         f"{spelt(field)} = {json.dumps(value, ensure_ascii=False)}\n"
         for field, value in options.items()
     ]
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes("".join(lines).encode("utf-8", SPELT))
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"The plan cannot be written to {path} ({error.strerror}). "
-            f"Free some space, or name another folder with --output."
-        ) from error
+    with writing("The plan", path):
+        write_whole(path, "".join(lines).encode("utf-8", SPELT))

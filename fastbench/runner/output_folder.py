@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fastbench.core.errors import OutputError
+from fastbench.core.atomic_files import temporary_name
+from fastbench.core.errors import OutputError, os_errors_as
 
 __all__ = ["RESULTS", "open_output"]
 
@@ -21,19 +21,16 @@ def open_output(asked: str | None) -> tuple[Path, bool]:
     """Make the folder for the records now, not after an hour of measuring; and was it made?"""
     folder = Path(asked).expanduser() if asked else RESULTS
     is_new = not asked or not folder.exists()
-    try:
+    with os_errors_as(
+        OutputError, f"The output folder {folder} cannot be written", "Name another with --output."
+    ):
         if asked:
             folder.mkdir(parents=True, exist_ok=True)
         else:
             folder = _make_new_folder()
-        probe = folder / f".fastbench-probe-{os.getpid()}"
+        probe = temporary_name(folder / "fastbench-probe")
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"The output folder {folder} cannot be written ({error.strerror}). "
-            f"Name another with --output."
-        ) from error
     return folder, is_new
 
 

@@ -11,6 +11,7 @@ import csv
 import itertools
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.atomic_files import writing
 from fastbench.core.errors import OutputError
 
 if TYPE_CHECKING:
@@ -76,17 +77,16 @@ class PredictionsFile:
         self._write(lines if self._path.exists() else itertools.chain([COLUMNS], lines))
 
     def _write(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
+        remedy = "Name another file with --predictions."
         try:
-            # A file's name need not be text.
-            with open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file:
+            with (
+                writing("The predictions", self._path, remedy),
+                # A file's name need not be text.
+                open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file,
+            ):
                 csv.writer(file, lineterminator="\n").writerows(lines)
         except FileExistsError as error:
             raise OutputError(
                 f"The file {self._path} is there already, and nothing is overwritten. "
                 f"Name another with --predictions."
-            ) from error
-        except OSError as error:
-            raise OutputError(
-                f"The predictions cannot be written to {self._path} ({error.strerror}). "
-                f"Name another file with --predictions."
             ) from error

@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+from fastbench.core.atomic_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,11 +40,9 @@ def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[
 def keep(folder: Path, depends_on: Mapping[str, Any], predictions: list[int]) -> None:
     """Write the predictions for other rows; where that fails, they make their own."""
     path = _path(folder, depends_on)
-    part = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        part.write_text(json.dumps(predictions))
-        part.replace(path)
+        write_whole(path, json.dumps(predictions).encode())
 
 
 def stamp(name: str) -> list[int] | None:

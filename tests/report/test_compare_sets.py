@@ -491,4 +491,4 @@ def test_a_file_in_place_of_the_screen(
     assert file.read_text().startswith(starts)
     assert "\x1b" not in file.read_text()
     assert main([*argv, str(tmp_path / "no" / "report")]) == 2
-    assert "cannot be written (No such file or directory)" in capsys.readouterr().err
+    assert f"cannot be written to {tmp_path}/no/report (No such file" in capsys.readouterr().err

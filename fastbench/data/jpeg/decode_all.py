@@ -19,7 +19,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.atomic_files import whole
+from fastbench.core.atomic_files import json_or_none, write_whole
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
@@ -80,15 +80,12 @@ def _decode(
     found: dict[str, str | None],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "fastbench-verify")
-    try:
-        verdicts = workers.map(lambda name: find_corrupt([str(root / name)]), names)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "fastbench-verify") as threads:
+        verdicts = threads.map(lambda name: find_corrupt([str(root / name)]), names)
         for done, (name, error) in enumerate(zip(names, verdicts, strict=True), start=1):
             found[name] = None if error is None else error.what
             if on_progress is not None:
                 on_progress(done, len(names))
-    finally:
-        workers.shutdown(cancel_futures=True)
 
 
 def _stamp(path: Path) -> Stamp:
@@ -108,10 +105,7 @@ def _cache_file(root: Path) -> Path:
 
 def _remembered(cache: Path, decoder: str) -> dict[str, Any]:
     """What is known of each file; nothing where the cache is not there, or another decoder's."""
-    try:
-        stored = json.loads(cache.read_bytes())
-    except (OSError, ValueError):
-        return {}
+    stored = json_or_none(cache)
     if not isinstance(stored, dict) or (stored.get("version"), stored.get("pillow")) != (
         _VERSION,
         decoder,
@@ -126,5 +120,4 @@ def _remember(cache: Path, files: dict[str, Any], root: Path, decoder: str) -> N
     # Where it cannot be written, the next run decodes again, and nothing else is lost.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with whole(cache) as temporary:
-            temporary.write_text(json.dumps(content))
+        write_whole(cache, json.dumps(content).encode())

@@ -15,14 +15,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import LEAVE_OUT, CorruptImageError
+from fastbench.core.errors import LEAVE_OUT, CorruptImageError, first_line
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from typing import BinaryIO
 
-__all__ = ["Frame", "check_frame", "corrupt", "find_corrupt"]
+__all__ = ["Frame", "check_frame", "corrupt", "decoding_error", "find_corrupt"]
 
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG"),
@@ -91,22 +92,29 @@ def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
 
     For after a loader's failure, when it did not say which file of its batch was to blame.
     """
+    for path in paths:
+        if (error := decoding_error(path)) is not None:
+            return corrupt(path, error)
+    return None
+
+
+def decoding_error(source: str | BinaryIO) -> Exception | None:
+    """What Pillow raises when it decodes a file; None where it decodes."""
     from PIL import Image
 
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                image.load()
-        # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
-        except Exception as error:  # noqa: BLE001
-            return corrupt(path, error)
+    try:
+        with Image.open(source) as image:
+            image.load()
+    # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
+    except Exception as error:  # noqa: BLE001
+        return error
     return None
 
 
 def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     """The error for one file that cannot be decoded, with the decoder's own reason."""
-    text = str(reason).replace(str(path), "the file").strip().rstrip(".") or type(reason).__name__
-    return CorruptImageError(path, f"cannot be decoded ({text.splitlines()[0]})")
+    text = first_line(reason).replace(str(path), "the file")
+    return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
 def _is_rare(header: JpegHeader) -> bool:

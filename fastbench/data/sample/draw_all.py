@@ -1,29 +1,33 @@
 """Where is the drawn data set, and is it whole? Its folder is finished or redrawn, never half used.
 
-`drawing.py` draws one image from `(split, index)`; this draws all that a set lacks, in parallel,
-and keeps it in the user's cache.
+`drawing.py` draws one image from `(split, index)`; this draws all that a set lacks and keeps it in
+the user's cache. It draws in threads: numpy and Pillow let go of Python's lock for most of the
+time, and threads start at once, end with this process, and leave nothing else running.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import functools
 import hashlib
 import json
 import os
-import re
-import selectors
-import signal
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastbench.core.atomic_files import locked, remove, whole
-from fastbench.core.errors import FastbenchError, OutputError, UsageError
+from fastbench.core.atomic_files import (
+    json_or_none,
+    locked,
+    meant_for,
+    remove,
+    write_whole,
+    writing,
+)
+from fastbench.core.errors import OutputError, UsageError
 from fastbench.data.jpeg.header import END_OF_IMAGE
+from fastbench.data.listing import walk
 from fastbench.data.sample.drawing import (
     CLASS_NAMES,
     SAMPLE_VERSION,
@@ -33,15 +37,13 @@ from fastbench.data.sample.drawing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
 __all__ = ["ensure_sample"]
 
 _MARKER: Final = "fastbench-sample.json"
-# Below this many missing files, starting worker processes costs more than it saves.
-_FEW: Final = 48
-_STOP_SECONDS: Final = 5.0
-_TEMPORARY: Final = re.compile(r"\..+\.\d+\.tmp")
+_MOST_THREADS: Final = 8
+"""More help little: Python's lock is held for about a fifth of the drawing."""
 
 
 def _expected_names(split: str, num_images: int) -> list[str]:
@@ -60,54 +62,29 @@ def _digest(sizes: dict[str, int]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    with whole(path) as temporary:
-        temporary.write_bytes(data)
-
-
 def _draw_file(root: Path, split: str, index: int) -> None:
     data, label = draw_image(split, index)
-    _write_whole(root / CLASS_NAMES[label] / f"{split}_{index:05d}.jpg", data)
+    write_whole(root / CLASS_NAMES[label] / f"{split}_{index:05d}.jpg", data)
 
 
-def _listing(root: Path) -> tuple[dict[str, int], list[str]]:
-    """What lies in the root: {name: size} of the classes' files, and the names of all else."""
-    sizes: dict[str, int] = {}
-    others: list[str] = []
-    with os.scandir(root) as entries:
-        for entry in entries:
-            if entry.name == _MARKER:
-                continue
-            if entry.name not in CLASS_NAMES or not entry.is_dir():
-                others.append(entry.name)
-                continue
-            with os.scandir(entry.path) as files:
-                for file in files:
-                    if file.is_file(follow_symlinks=False):
-                        sizes[f"{entry.name}/{file.name}"] = file.stat().st_size
-                    else:
-                        others.append(f"{entry.name}/{file.name}")
-    return sizes, others
+def _sizes(root: Path) -> dict[str, int]:
+    """{name: bytes} of the files that lie in the class folders."""
+    return {name: size for name, size in walk(root, CLASS_NAMES) if size is not None}
 
 
-def _read_marker(root: Path) -> dict[str, object] | None:
-    """The marker's content, or None if there is no readable one."""
-    try:
-        content = json.loads((root / _MARKER).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+def _read_marker(root: Path) -> dict[str, Any]:
+    """The marker's content; nothing where there is no readable one."""
+    content = json_or_none(root / _MARKER)
+    return content if isinstance(content, dict) else {}
 
 
 def _is_complete(root: Path, split: str, num_images: int) -> bool:
     """Whether the marker vouches for this very set and the files are still those it saw."""
     marker = _read_marker(root)
-    if marker is None:
-        return False
     wanted = {"version": SAMPLE_VERSION, "split": split, "num_images": num_images}
     if any(marker.get(key) != value for key, value in wanted.items()):
         return False
-    sizes, _ = _listing(root)
+    sizes = _sizes(root)
     return len(sizes) == num_images and marker.get("digest") == _digest(sizes)
 
 
@@ -120,14 +97,6 @@ def _ends_as_jpeg(path: Path, size: int) -> bool:
         return file.read(2) == END_OF_IMAGE
 
 
-def _sweep(root: Path) -> None:
-    """Remove what killed processes were writing; the caller holds the lock, so nobody still is."""
-    sizes, others = _listing(root)
-    for name in (*sizes, *others):
-        if _TEMPORARY.fullmatch(Path(name).name):
-            remove(root / name)
-
-
 def _missing(root: Path, split: str, num_images: int) -> list[int]:
     """The indices that have yet to be drawn, or drawn again.
 
@@ -135,19 +104,20 @@ def _missing(root: Path, split: str, num_images: int) -> list[int]:
         OutputError: The root holds something that no sample set of this kind holds.
     """
     names = _expected_names(split, num_images)
-    expected = set(names)
-    _sweep(root)
-    sizes, others = _listing(root)
-    foreign = sorted({*others, *sizes} - expected)
-    if foreign:
+    sizes = dict(walk(root, CLASS_NAMES))
+    # What killed processes were writing; under the lock nobody still is.
+    left_over = {name for name in sizes if meant_for(Path(name).name)}
+    for name in left_over:
+        remove(root / name)
+    if foreign := sorted(sizes.keys() - {*names, *left_over, _MARKER}):
         raise OutputError(
             f"{root} holds {foreign[0]!r}, which does not belong to a sample of {num_images} "
             f"{split} images. Name an empty or a new folder."
         )
     marker = _read_marker(root)
-    if marker is not None and marker.get("version") != SAMPLE_VERSION:
+    if marker and marker.get("version") != SAMPLE_VERSION:
         return list(range(num_images))
-    seen = marker.get("sizes") if marker is not None else None
+    seen = marker.get("sizes")
     if not isinstance(seen, dict):
         seen = {}
     missing = []
@@ -159,113 +129,12 @@ def _missing(root: Path, split: str, num_images: int) -> list[int]:
     return missing
 
 
-def _start_worker(root: Path, split: str, indices: Sequence[int]) -> subprocess.Popen[bytes]:
-    """A fresh interpreter that draws `indices` and prints one line for each.
-
-    Not `multiprocessing`: that imports the caller's main module again (torch and all), and
-    breaks scripts that lack a main guard.
-    """
-    package_parent = str(Path(__file__).resolve().parents[3])
-    paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "fastbench.data.sample.draw_all", str(root), split],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-    )
-    assert worker.stdin is not None
-    # A worker that died already says why on its output.
-    with contextlib.suppress(BrokenPipeError), worker.stdin:
-        worker.stdin.write(" ".join(map(str, indices)).encode())
-    return worker
-
-
-def _stop_workers(workers: Iterable[subprocess.Popen[bytes]]) -> None:
-    """End every worker that still runs, and wait until all are gone."""
-    workers = list(workers)
-    for worker in workers:
-        if worker.poll() is None:
-            worker.terminate()
-    for worker in workers:
-        try:
-            worker.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
-        if worker.stdout is not None:
-            worker.stdout.close()
-
-
-def _raise_worker_error(lines: Sequence[str], code: int) -> None:
-    """Turn what a worker printed before it ended badly into the exception it met."""
-    for line in lines:
-        if line.startswith("oserror "):
-            number, _, path = line.removeprefix("oserror ").partition(" ")
-            raise OSError(int(number), os.strerror(int(number)), path)
-    last = lines[-1] if lines else f"exit code {code}"
-    raise FastbenchError(
-        f"A process that draws the sample images ended early ({last}). "
-        "Run again: drawing continues where it stopped."
-    )
-
-
-def _draw_in_workers(
-    root: Path, split: str, indices: Sequence[int], num_workers: int, on_drawn: Callable[[], None]
-) -> None:
-    """Draw `indices` in `num_workers` processes, calling `on_drawn` once for each file."""
-    workers: list[subprocess.Popen[bytes]] = []
-    printed: list[bytearray] = []
-    try:
-        with selectors.DefaultSelector() as selector:
-            for start in range(num_workers):
-                worker = _start_worker(root, split, indices[start::num_workers])
-                workers.append(worker)
-                printed.append(bytearray())
-                assert worker.stdout is not None
-                selector.register(worker.stdout, selectors.EVENT_READ, start)
-            while selector.get_map():
-                for key, _ in selector.select():
-                    chunk = os.read(key.fd, 1 << 16)
-                    if not chunk:
-                        selector.unregister(key.fileobj)
-                        if workers[key.data].wait() != 0:
-                            lines = printed[key.data].decode(errors="replace").splitlines()
-                            _raise_worker_error(lines, workers[key.data].returncode)
-                        continue
-                    # Whole lines are counted; the rest waits for its end to arrive.
-                    printed[key.data] += chunk
-                    for _ in range(printed[key.data].count(b"drawn\n")):
-                        on_drawn()
-                    printed[key.data] = printed[key.data].replace(b"drawn\n", b"")
-    finally:
-        _stop_workers(workers)
-        # Where this fails, the next call sweeps again; the first error says more.
-        with contextlib.suppress(OSError):
-            _sweep(root)
-
-
-def _work(root: Path, split: str) -> int:
-    """What a worker process does: draw the indices that stdin names; returns the exit code."""
-    # A terminal sends Ctrl-C to the whole process group. The parent ends the workers; should it
-    # be gone, the next line printed meets a broken pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for index in map(int, sys.stdin.read().split()):
-        try:
-            _draw_file(root, split, index)
-        except OSError as error:
-            print(f"oserror {error.errno or errno.EIO} {error.filename or root}", flush=True)  # noqa: T201
-            return 1
-        print("drawn", flush=True)  # noqa: T201
-    return 0
-
-
 def ensure_sample(
     num_images: int = 1000,
     *,
     split: str = "val",
     root: Path | None = None,
-    num_workers: int | None = None,
+    num_threads: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Make sure that a complete sample set lies on disk, drawing what is missing.
@@ -279,7 +148,8 @@ def ensure_sample(
         num_images: How many images, at least 1.
         split: "val" or "train".
         root: The folder; by default one for this version, split and number in the user's cache.
-        num_workers: Processes that draw; by default one for each core this process may use.
+        num_threads: Threads that draw; by default one for each core that this process may use, up
+            to 8.
         on_progress: Called in this process with (files that are there, `num_images`), first
             before any is drawn; not called for a set that is complete already.
 
@@ -287,37 +157,31 @@ def ensure_sample(
         The root.
 
     Raises:
-        UsageError: `num_images` or `num_workers` is below 1.
+        UsageError: `num_images` or `num_threads` is below 1.
         UnknownNameError: There is no such split.
         OutputError: The root cannot be written, or holds something else.
-        FastbenchError: A drawing process was killed.
     """
     check_split(split)
     if num_images < 1:
         raise UsageError(f"A sample needs at least 1 image, not {num_images}. Ask for more.")
-    if num_workers is None:
-        num_workers = len(os.sched_getaffinity(0))
-    if num_workers < 1:
-        raise UsageError(f"Drawing needs at least 1 worker, not {num_workers}. Ask for more.")
+    if num_threads is None:
+        num_threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    if num_threads < 1:
+        raise UsageError(f"Drawing needs at least 1 thread, not {num_threads}. Ask for more.")
     if root is None:
         import platformdirs
 
         cache = platformdirs.user_cache_path("fastbench")
         root = cache / f"sample-v{SAMPLE_VERSION}" / f"{split}-{num_images}"
-    try:
+    remedy = "Free some space there, or name a folder that you may write to."
+    with writing("The sample images", root, remedy):
         if root.is_dir() and _is_complete(root, split, num_images):
             return root
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
             # Another process may have finished the set while this one waited for the lock.
             if not _is_complete(root, split, num_images):
-                _complete(root, split, num_images, num_workers, on_progress)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"The sample images cannot be written to {root}: {reason}. "
-            "Free some space there, or name a folder that you may write to."
-        ) from error
+                _complete(root, split, num_images, num_threads, on_progress)
     return root
 
 
@@ -325,32 +189,23 @@ def _complete(
     root: Path,
     split: str,
     num_images: int,
-    num_workers: int,
+    num_threads: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
     """Draw what is missing, then write the marker; the caller holds the lock."""
     indices = _missing(root, split, num_images)
+    report = on_progress or (lambda *_: None)
     done = num_images - len(indices)
-
-    def report(drawn: int) -> None:
-        nonlocal done
-        done += drawn
-        if on_progress is not None:
-            on_progress(done, num_images)
-
     # While files change, no marker may vouch for them.
     remove(root / _MARKER)
     for name in CLASS_NAMES:
         (root / name).mkdir(exist_ok=True)
-    report(0)
-    if num_workers == 1 or len(indices) < _FEW:
-        for index in indices:
-            _draw_file(root, split, index)
-            report(1)
-    else:
-        num_workers = min(num_workers, len(indices))
-        _draw_in_workers(root, split, indices, num_workers, lambda: report(1))
-    sizes, _ = _listing(root)
+    report(done, num_images)
+    with ThreadPoolExecutor(num_threads, "fastbench-draw") as threads:
+        for _ in threads.map(functools.partial(_draw_file, root, split), indices):
+            done += 1
+            report(done, num_images)
+    sizes = _sizes(root)
     marker = {
         "version": SAMPLE_VERSION,
         "split": split,
@@ -359,8 +214,4 @@ def _complete(
         # Which file is not the one that was drawn, should the digest disagree.
         "sizes": dict(sorted(sizes.items())),
     }
-    _write_whole(root / _MARKER, json.dumps(marker, indent=1).encode())
-
-
-if __name__ == "__main__":
-    sys.exit(_work(Path(sys.argv[1]), sys.argv[2]))
+    write_whole(root / _MARKER, json.dumps(marker, indent=1).encode())

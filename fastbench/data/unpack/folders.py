@@ -18,7 +18,6 @@ import itertools
 import json
 import lzma
 import os
-import re
 import shutil
 import tarfile
 import zlib
@@ -26,12 +25,28 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.atomic_files import locked, remove, temporary_name, whole
-from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, OutputError
+from fastbench.core.atomic_files import (
+    json_or_none,
+    locked,
+    meant_for,
+    remove,
+    temporary_name,
+    whole,
+    write_whole,
+    writing,
+)
+from fastbench.core.errors import (
+    CorruptImageError,
+    DataError,
+    DataNotFoundError,
+    OutputError,
+    first_line,
+    os_errors_as,
+)
 from fastbench.core.units import format_bytes
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE
-from fastbench.data.jpeg.quick_check import corrupt
-from fastbench.data.listing import digest_of
+from fastbench.data.jpeg.quick_check import corrupt, decoding_error
+from fastbench.data.listing import digest_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -41,7 +56,6 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "fill", "list_members", "open_tar", "read_member", "reading"]
 
 _MARKER_VERSION: Final = 1
-_TEMPORARY: Final = re.compile(r"\.(.+)\.\d+\.tmp")
 _TAR_BLOCK: Final = 512
 _COPY_AGAIN: Final = "Copy or download it again."
 _CHUNK: Final = 1 << 20
@@ -73,17 +87,13 @@ class Entry:
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Map what reading a file or an archive can raise to a `DataError` that names it."""
+    remedy = "Check its permissions, or copy or download it again."
     try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}). "
-            "Check its permissions, or copy or download it again."
-        ) from error
+        with os_errors_as(DataError, f"{path} cannot be read", remedy):
+            yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = str(error).partition("\n")[0].strip(" :.") or type(error).__name__
         raise DataError(
-            f"{path} is not a whole tar archive ({reason}). Copy or download it again."
+            f"{path} is not a whole tar archive ({first_line(error).rstrip(': ')}). {_COPY_AGAIN}"
         ) from error
 
 
@@ -163,16 +173,9 @@ def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
     if file.read() == END_OF_IMAGE:
         return
     # Some files have bytes after the marker and are sound: those are decoded.
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            image.load()
-    # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
-    except Exception as error:
-        raise CorruptImageError(
-            entry.origin, corrupt(entry.origin, error).what, _COPY_AGAIN
-        ) from error
+    if (error := decoding_error(file)) is not None:
+        what = corrupt(entry.origin, error).what
+        raise CorruptImageError(entry.origin, what, _COPY_AGAIN) from error
 
 
 # The output: what is there, and what is missing?
@@ -201,16 +204,10 @@ def fill(
         raise DataError(
             f"{origins[0]} and {origins[1]} would both become {twin}. Leave one of them out."
         )
-    try:
+    with writing("The images", output, "Free some space there, or name another folder."):
         output.mkdir(parents=True, exist_ok=True)
         with locked(output):
             _fill(output, entries, allowed, marker, about, on_progress)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"The images cannot be written to {output}: {reason}. "
-            "Free some space there, or name a folder that you may write to."
-        ) from error
     return output
 
 
@@ -226,7 +223,7 @@ def _fill(
     sizes = _listing(output, allowed, marker)
     missing = [entry for entry in entries if not _is_there(output, entry, sizes)]
     wanted = _marker_of({**sizes, **{e.name: e.size for e in entries}}, allowed, about)
-    if not missing and _read_json(output / marker) == wanted:
+    if not missing and json_or_none(output / marker) == wanted:
         return
     in_archives = [entry for entry in missing if entry.member is not None]
     files = [entry for entry in missing if entry.member is None]
@@ -248,8 +245,7 @@ def _fill(
     with contextlib.closing(_contents(in_archives)) as contents:
         for entry, data in contents:
             _check_jpeg(io.BytesIO(data), entry)
-            with whole(output / entry.name) as temporary:
-                temporary.write_bytes(data)
+            write_whole(output / entry.name, data)
             report(1)
     for entry in files:
         _place_file(entry, output / entry.name)
@@ -261,8 +257,7 @@ def _fill(
             f"The files in {output} changed while they were written. "
             "Run again when nothing else writes there."
         )
-    with whole(output / marker) as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    write_whole(output / marker, json.dumps(found, indent=1).encode())
 
 
 def _marker_of(
@@ -278,13 +273,6 @@ def _marker_of(
     }
 
 
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 def _listing(output: Path, allowed: Collection[str], marker: str) -> dict[str, int]:
     """{name: size} of the images that lie there; removes what a killed process was writing.
 
@@ -293,12 +281,12 @@ def _listing(output: Path, allowed: Collection[str], marker: str) -> dict[str, i
     folders = {name.partition("/")[0] for name in allowed}
     sizes: dict[str, int] = {}
     left_over: list[Path] = []
-    for name, size in _walk(output, folders):
-        folder, _, file = name.rpartition("/")
-        match = _TEMPORARY.fullmatch(file)
+    for name, size in walk(output, folders):
+        folder, slash, file = name.rpartition("/")
+        meant = f"{folder}{slash}{meant_for(file)}"
         if name in allowed and size is not None:
             sizes[name] = size
-        elif match and (match[1] == marker if not folder else f"{folder}/{match[1]}" in allowed):
+        elif meant == marker or meant in allowed:
             left_over.append(output / name)
         elif name != marker:
             raise OutputError(
@@ -308,20 +296,6 @@ def _listing(output: Path, allowed: Collection[str], marker: str) -> dict[str, i
     for path in left_over:
         remove(path)
     return sizes
-
-
-def _walk(output: Path, folders: Collection[str]) -> Iterator[tuple[str, int | None]]:
-    """The names below the output folder; sizes of plain files, None for all else."""
-    with os.scandir(output) as entries:
-        for entry in entries:
-            # A link in a class folder's place could lead anywhere.
-            if entry.name in folders and entry.is_dir(follow_symlinks=False):
-                with os.scandir(entry.path) as files:
-                    for file in files:
-                        plain = file.is_file(follow_symlinks=False)
-                        yield f"{entry.name}/{file.name}", file.stat().st_size if plain else None
-            else:
-                yield entry.name, None
 
 
 def _is_there(output: Path, entry: Entry, sizes: dict[str, int]) -> bool:

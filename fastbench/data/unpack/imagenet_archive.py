@@ -21,7 +21,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import DataError, DataNotFoundError, UsageError
+from fastbench.core.errors import (
+    DataError,
+    DataNotFoundError,
+    UsageError,
+    first_line,
+)
 from fastbench.data.imagenet import WNID
 from fastbench.data.listing import JPEG_SUFFIXES
 from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member, reading
@@ -156,7 +161,7 @@ def _read_synsets(meta: bytes, devkit: Path) -> dict[int, str]:
         ]
     # loadmat has no error of its own: zlib's, struct's, numpy's and others come through.
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0].strip("'\". ") or type(error).__name__
+        reason = first_line(error).strip("'\"")
         raise DataError(
             f"{_META} in {devkit} is not the list of synsets of ILSVRC2012 ({reason}). "
             f"Use {_DEVKIT}.tar.gz as it was downloaded."

@@ -20,7 +20,6 @@ less is made ahead, and none with 1.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import nvidia.dali as dali
@@ -28,16 +27,21 @@ import torch
 from nvidia.dali import fn, pipeline_def, types
 
 from fastbench.core.device import why_no_gpu
-from fastbench.core.errors import LoaderError, LoaderMissingError, OutOfMemoryError, UsageError
-from fastbench.core.loader_facts import REFERENCE_LOADER
+from fastbench.core.errors import (
+    LoaderError,
+    LoaderMissingError,
+    OutOfMemoryError,
+    UsageError,
+    first_line,
+)
 from fastbench.core.nvidia import jpeg_engines
-from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, resize_and_crop
 from fastbench.loaders.shared.cuda_streams import InFlight
+from fastbench.loaders.shared.epochs import EpochLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["DaliCpuLoader", "DaliLoader"]
 
@@ -45,44 +49,38 @@ _BUFFER_SHARE = 0.25
 """Of the GPU's free memory, at most so much goes into decoding buffers made beforehand."""
 
 
-class DaliLoader:
+class DaliLoader(EpochLoader):
     """The loader `dali`."""
 
     name = "dali"
-    reads_images = True
     decodes_on_gpu = True
     """Where there is one."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        device = torch.device(spec.device)
+        super().__init__(spec)
         if spec.preprocess.interpolation not in INTERPOLATIONS:
             raise LoaderError(
                 f"The loader {self.name!r} cannot resize with {spec.preprocess.interpolation!r}. "
                 f"Use weights with bilinear or bicubic preprocessing, or another loader."
             )
-        on_gpu = device.type == "cuda"
         options = self._take_options(spec)
-        mixed = on_gpu and self.decodes_on_gpu
+        mixed = spec.on_gpu and self.decodes_on_gpu
         self.repeatable = not mixed or options["hw_decoder_load"] in (0, 1)
-        self._spec = spec
-        self._position = 0
-        self._device = device
-        self._in_flight = InFlight(device)
-        self._dtype: torch.dtype = getattr(torch, spec.dtype)
-        self.settings: Mapping[str, Setting] = {
+        self._in_flight = InFlight(self._device)
+        self.settings = {
             "dali": dali.__version__,
-            "device": "gpu" if on_gpu else "cpu",
+            "device": "gpu" if spec.on_gpu else "cpu",
             "decoder": "mixed" if mixed else "cpu",
             "num_threads": spec.num_threads,
             "prefetch_queue_depth": spec.prefetch,
             **(options if mixed else {}),
         }
-        self._pipeline = _make_pipeline(
+        self._pipeline: Any = _make_pipeline(
             spec,
             options if mixed else None,
             batch_size=spec.batch_size,
             num_threads=spec.num_threads,
-            device_id=(device.index or 0) if device.type == "cuda" else None,
+            device_id=(self._device.index or 0) if spec.on_gpu else None,
             # One at least: with depth 1 nothing is prefetched until a run is scheduled.
             prefetch_queue_depth=max(1, spec.prefetch),
             exec_dynamic=True,  # outputs stay whole while they are referenced
@@ -92,30 +90,24 @@ class DaliLoader:
         except RuntimeError as error:
             raise _build_error(error) from error
 
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches; the last is padded by DALI with its last image."""
-        while self._position:
-            self._next()
-        num_samples, size = len(self._spec.paths), self._spec.batch_size
-        for start in range(0, num_samples, size):
-            images, ids = self._next()
-            images_NCHW = torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2)
-            if images_NCHW.dtype != self._dtype:
-                images_NCHW = images_NCHW.to(self._dtype)
-            ids_N = torch.from_dlpack(ids.as_tensor()).reshape(-1)
-            try:
-                yield Batch(images_NCHW, ids_N, min(size, num_samples - start))
-            finally:
-                self._in_flight.hold(images, ids)
+    def _hand_over(self, taken: tuple[Any, Any], ids: range) -> Batch:
+        """DALI pads the last batch of an epoch with its last image."""
+        images_NHWC, ids_N = (torch.from_dlpack(output.as_tensor()) for output in taken)
+        images_NCHW = images_NHWC.permute(0, 3, 1, 2)
+        if images_NCHW.dtype != self._dtype:
+            images_NCHW = images_NCHW.to(self._dtype)
+        return Batch(images_NCHW, ids_N.reshape(-1), len(ids))
 
-    def close(self) -> None:
+    def _let_go(self, taken: tuple[Any, Any]) -> None:
+        self._in_flight.hold(*taken)
+
+    def _free(self) -> None:
         """Stop DALI's threads and free its buffers."""
         self._in_flight.drain()
         self._pipeline = None
 
     def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
-        device = torch.device(spec.device)
-        width, height = _buffer_hint(spec, device) if device.type == "cuda" else (0, 0)
+        width, height = _buffer_hint(spec, self._device) if spec.on_gpu else (0, 0)
         options = take_options(
             spec, self.name, hw_decoder_load=1.0, width_hint=width, height_hint=height
         )
@@ -128,45 +120,30 @@ class DaliLoader:
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
         """What is worth trying on this device, setting by setting; nothing on a CPU."""
-        if not spec.device.startswith("cuda"):
+        if not spec.on_gpu:
             return {}
-        threads = spec.num_threads
         space: dict[str, tuple[Setting, ...]] = {
             "hw_decoder_load": (1.0, 0.0, 0.25, 0.5, 0.75),
-            "num_threads": (threads, max(1, threads // 2), 2 * threads),
+            **_threads_to_try(spec),
         }
         engines = jpeg_engines(torch.device(spec.device).index or 0)
         if engines is not None and engines.num_engines == 0:
             del space["hw_decoder_load"]  # all of its values are the same one
         return space
 
-    def _next(self) -> tuple[Any, Any]:
-        if self._pipeline is None:
-            raise RuntimeError("the loader is closed")
-        position = self._position
-        self._position = (position + 1) % self._spec.num_batches
+    def _take(self, position: int) -> Any:
         # On this stream the outputs are ready for torch without a host synchronisation.
-        stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
+        stream = torch.cuda.current_stream(self._device) if self._spec.on_gpu else None
         try:
             if self._spec.prefetch:
-                images, ids = self._pipeline.run(stream)
-            else:
-                self._pipeline.schedule_run()
-                images, ids = self._pipeline.outputs(stream)
+                return self._pipeline.run(stream)
+            self._pipeline.schedule_run()
+            return self._pipeline.outputs(stream)
         except RuntimeError as error:
-            raise self._error(position, error) from error
-        return images, ids
-
-    def _error(self, position: int, error: RuntimeError) -> Exception:
-        """Name the file behind a failed batch: DALI itself often does not."""
-        if (memory := _out_of_memory(error)) is not None:
-            return memory
-        start = position * self._spec.batch_size
-        culprit = find_corrupt(self._spec.paths[start : start + self._spec.batch_size])
-        return culprit or LoaderError(
-            f"DALI failed on batch {position}: {_first_line(error)}. "
-            f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
-        )
+            # DALI itself often does not name the file behind a failed batch.
+            raise _out_of_memory(error) or self._blame(
+                self._spec.ids(position), f"DALI failed on batch {position}: {_reason(error)}"
+            ) from error
 
 
 class DaliCpuLoader(DaliLoader):
@@ -176,7 +153,7 @@ class DaliCpuLoader(DaliLoader):
     decodes_on_gpu = False
 
     def __init__(self, spec: LoaderSpec) -> None:
-        if not spec.device.startswith("cuda"):
+        if not spec.on_gpu:
             raise LoaderMissingError(
                 "The loader 'dali-cpu' hands decoded images to a CUDA device, and this run is on "
                 "the CPU, where it would be 'dali' itself. Leave it out."
@@ -194,8 +171,12 @@ class DaliCpuLoader(DaliLoader):
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
         """The number of threads."""
-        threads = spec.num_threads
-        return {"num_threads": (threads, max(1, threads // 2), 2 * threads)}
+        return _threads_to_try(spec)
+
+
+def _threads_to_try(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
+    threads = spec.num_threads
+    return {"num_threads": (threads, max(1, threads // 2), 2 * threads)}
 
 
 @pipeline_def
@@ -204,7 +185,6 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> t
 
     `options` are those of decoding on the GPU, None where the CPU decodes.
     """
-    on_gpu = spec.device.startswith("cuda")
     encoded, ids = fn.readers.file(
         name="reader",
         files=list(spec.paths),
@@ -216,7 +196,7 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> t
     )
     shape = fn.peek_image_shape(encoded, adjust_orientation=False)
     images = _decode(encoded, options)
-    if on_gpu:
+    if spec.on_gpu:
         images = images.gpu()  # which changes nothing where they were decoded there
     images = resize_and_crop(images, shape, spec)
     images = fn.crop_mirror_normalize(
@@ -227,7 +207,7 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> t
         std=[255 * value for value in spec.preprocess.std],
     )
     ids = fn.cast(ids, dtype=types.INT64)
-    return images, ids.gpu() if on_gpu else ids
+    return images, ids.gpu() if spec.on_gpu else ids
 
 
 def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
@@ -258,7 +238,7 @@ def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
 
 def _build_error(error: RuntimeError) -> LoaderError | OutOfMemoryError:
     return _out_of_memory(error) or LoaderError(
-        f"DALI could not start: {_first_line(error)}. "
+        f"DALI could not start: {_reason(error)}. "
         f"Check the driver with `fastbench env`, or use --device cpu."
     )
 
@@ -270,7 +250,5 @@ def _out_of_memory(error: RuntimeError) -> OutOfMemoryError | None:
     return OutOfMemoryError("DALI ran out of memory. Use a smaller --batch-size.")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
-    told = itertools.filterfalse(lambda line: line in ("", "Critical error in pipeline:"), lines)
-    return next(told, type(error).__name__).rstrip(".")
+def _reason(error: BaseException) -> str:
+    return first_line(str(error).replace("Critical error in pipeline:", ""))

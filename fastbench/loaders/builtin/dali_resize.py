@@ -13,9 +13,9 @@ resizing all of the image.
 
 `exact` and bicubic take two passes, as Pillow does.
 
-What it does not know: that Pillow 13 resizes the height first of what is more than twice as tall as
-wide. The two passes of `exact` and of bicubic round in the usual order, for those a quarter of a
-level off in the mean.
+Pillow 13 resizes the height first of what is more than twice as tall as wide. The two passes of
+`exact` and of bicubic always round in the usual order: for such images a quarter of a level off in
+the mean.
 """
 
 from __future__ import annotations
@@ -56,17 +56,12 @@ def resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
         return _resample(images, [window[0], None], narrow, p, near_border)
     if near_border:
         return _resample(images, window, shape, p, near_border)
-    interpolation = INTERPOLATIONS[p.interpolation]
     return fn.resize(
         images,
         size=[p.crop, p.crop],
         roi_start=fn.stack(*(axis.start for axis in window)),
         roi_end=fn.stack(*(axis.end for axis in window)),
-        roi_relative=False,
-        subpixel_scale=False,
-        min_filter=interpolation,
-        mag_filter=interpolation,
-        antialias=p.antialias,
+        **_filter_arguments(p),
     )
 
 
@@ -164,11 +159,17 @@ def _resize_arguments(
         sizes.append(length if part is None else _constant(part.size))
         starts.append(_constant(0) if part is None else part.start + reach)
         ends.append(length if part is None else part.end + reach)
-    interpolation = INTERPOLATIONS[preprocess.interpolation]
     return {
         "size": fn.stack(*sizes),
         "roi_start": fn.stack(*starts),
         "roi_end": fn.stack(*ends),
+        **_filter_arguments(preprocess),
+    }
+
+
+def _filter_arguments(preprocess: Preprocess) -> dict[str, Any]:
+    interpolation = INTERPOLATIONS[preprocess.interpolation]
+    return {
         "roi_relative": False,
         "subpixel_scale": False,
         "min_filter": interpolation,

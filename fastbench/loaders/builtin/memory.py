@@ -37,20 +37,16 @@ class MemoryLoader(ThreadedLoader):
     Raises `OutOfMemoryError` where the images would not fit, `CorruptImageError` for a bad file.
     """
 
+    name = "memory"
+
     def __init__(self, spec: LoaderSpec) -> None:
-        take_options(spec, "memory")
-        self._levels_MHWC: torch.Tensor | None = _decode_all(spec)
+        take_options(spec, self.name)
+        levels_MHWC = _decode_all(spec)
         super().__init__(
             spec,
-            self._levels_MHWC.__getitem__,
-            {"decoder": NO_DECODER, "memory_bytes": self._levels_MHWC.nbytes},
+            levels_MHWC.__getitem__,
+            {"decoder": NO_DECODER, "memory_bytes": levels_MHWC.nbytes},
         )
-
-    def close(self) -> None:
-        """Stop the threads, and let go of the images."""
-        super().close()
-        self._levels_MHWC = None
-        self._make_levels = _closed
 
 
 def _decode_all(spec: LoaderSpec) -> torch.Tensor:
@@ -73,7 +69,3 @@ def _decode_all(spec: LoaderSpec) -> torch.Tensor:
         for _ in pool.map(decode, range(len(spec.paths))):
             pass  # which raises what a thread raised
     return levels_MHWC
-
-
-def _closed(sample: int) -> torch.Tensor:
-    raise RuntimeError(f"the loader is closed: sample {sample}")

@@ -35,8 +35,10 @@ _DEFAULT = "area"
 class OpencvLoader(ThreadedLoader):
     """The loader `opencv`."""
 
+    name = "opencv"
+
     def __init__(self, spec: LoaderSpec) -> None:
-        name = str(take_options(spec, "opencv", filter=_DEFAULT)["filter"])
+        name = str(take_options(spec, self.name, filter=_DEFAULT)["filter"])
         if name not in _FILTERS:
             raise UsageError(
                 f"The option opencv.filter is {name!r}.{did_you_mean(name, list(_FILTERS))} "

@@ -19,9 +19,8 @@ SPDL logs a file that does not decode and drops it. Here a stage hands its error
 the batch fails, at its place, and names the file. FFmpeg is told to take damage for an error: by
 itself it paints over it.
 
-What it does not know: SPDL loads FFmpeg's libraries (libavcodec and others) from the system, and no
-Python package brings them. Without prefetching there are no threads: the same functions are called
-in turn.
+SPDL loads FFmpeg's libraries (libavcodec and others) from the system; no Python package brings
+them. Without prefetching there are no threads: the same functions are called in turn.
 """
 
 from __future__ import annotations
@@ -29,19 +28,23 @@ from __future__ import annotations
 import itertools
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import spdl.io.utils
 import torch
 from spdl.pipeline import PipelineBuilder
 
-from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
+from fastbench.core.errors import (
+    CorruptImageError,
+    LoaderError,
+    LoaderMissingError,
+    UsageError,
+    first_line,
+)
 from fastbench.data.jpeg.quick_check import corrupt
-from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
+from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
+from fastbench.loaders.shared.epochs import EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 __all__ = ["FILTERS", "SpdlLoader", "filter_graph"]
 
@@ -63,20 +66,18 @@ def filter_graph(preprocess: Preprocess, flags: str) -> str:
     return f"{scale},format=pix_fmts=rgb24,crop=w={crop}:h={crop}"
 
 
-class SpdlLoader:
+class SpdlLoader(EpochLoader):
     """The loader `spdl`."""
 
-    reads_images = True
+    name = "spdl"
 
     def __init__(self, spec: LoaderSpec) -> None:
         flags, ffmpeg = _flags(spec), _ffmpeg_version()
-        self._spec = spec
-        self._position = 0
+        super().__init__(spec)
         self._make = _Batches(spec, filter_graph(spec.preprocess, flags))
         self._normalise = Normalizer(spec.preprocess, spec.device, spec.dtype)
-        self._closed = False
         self._pipeline: Any = None
-        self.settings: Mapping[str, Setting] = {
+        self.settings = {
             "spdl": metadata.version("spdl-io"),
             "decoder": f"FFmpeg ({ffmpeg})",
             "filter": flags,
@@ -94,27 +95,18 @@ class SpdlLoader:
             )
             self._pipeline.start()
 
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches."""
-        while self._position:
-            self._next()
-        for _ in range(self._spec.num_batches):
-            levels_NHWC, ids_N = self._next()
-            images_NCHW = self._normalise(levels_NHWC)
-            yield Batch(images_NCHW, ids_N.to(self._spec.device, non_blocking=True), len(ids_N))
+    def _hand_over(self, taken: tuple[torch.Tensor, torch.Tensor], ids: range) -> Batch:
+        levels_NHWC, ids_N = taken
+        images_NCHW = self._normalise(levels_NHWC)
+        return Batch(images_NCHW, ids_N.to(self._device, non_blocking=True), len(ids))
 
-    def close(self) -> None:
+    def _free(self) -> None:
         """Stop SPDL's threads."""
-        self._closed = True
-        pipeline, self._pipeline = self._pipeline, None
-        if pipeline is not None:
-            pipeline.stop(timeout=_STOP_S)
+        if self._pipeline is not None:
+            self._pipeline.stop(timeout=_STOP_S)
+            self._pipeline = None
 
-    def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._closed:
-            raise RuntimeError("the loader is closed")
-        position = self._position
-        self._position = (position + 1) % self._spec.num_batches
+    def _take(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         if self._pipeline is not None:
             try:
                 batch = self._pipeline.get_item()
@@ -124,7 +116,7 @@ class SpdlLoader:
                 ) from error
         else:
             batch = None
-            for sample in self._make.ids(position):
+            for sample in self._spec.ids(position):
                 batch = self._make.collect(self._make.decode(sample))
         if isinstance(batch, Exception):
             raise batch
@@ -140,11 +132,6 @@ class _Batches:
         self._graph = graph
         self._strict = spdl.io.decode_config(decoder_options={"err_detect": "explode"})
         self._items: list[tuple[int, Any]] = []
-
-    def ids(self, position: int) -> range:
-        """The samples of the batch at `position` of an epoch."""
-        start = position * self._size
-        return range(start, min(start + self._size, len(self._paths)))
 
     def decode(self, sample: int) -> tuple[int, Any]:
         """A sample's id -> it and its frame of (crop, crop, 3) levels, or the error."""
@@ -177,7 +164,7 @@ class _Batches:
         except Exception as error:  # noqa: BLE001 - as above
             return LoaderError(
                 f"SPDL could not put the batch of sample {sample} together "
-                f"({str(error).splitlines()[0]}). Run with another loader."
+                f"({first_line(error)}). Run with another loader."
             )
         return levels_NHWC, torch.tensor([sample for sample, _ in items], dtype=torch.int64)
 

@@ -19,8 +19,7 @@ timm's prefetcher normalises in the run's dtype: in float16 within 1e-3 of what 
 in bfloat16 within a level or so, which is also what that dtype can tell apart. Without prefetching
 there is no prefetcher: the transform itself normalises, in float32, and the cast comes last.
 
-What it does not know: that an error belongs to the batch asked for. The prefetcher is one batch
-ahead, so a damaged file is named when the batch before it is asked for.
+The prefetcher is one batch ahead, so a damaged file is named when the batch before it is asked for.
 """
 
 from __future__ import annotations
@@ -36,18 +35,14 @@ from timm.data.readers.reader import Reader
 from torch.utils.data import DataLoader
 
 from fastbench.core.errors import LoaderError
-from fastbench.core.loader_facts import REFERENCE_LOADER
-from fastbench.data.jpeg.quick_check import find_corrupt
-from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
+from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.worker_processes import (
+    WorkerLoader,
     interrupt_deferred,
-    without_frames,
-    worker_arguments,
-    worker_death,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 __all__ = ["TimmLoader", "crop_pct"]
@@ -64,134 +59,77 @@ def crop_pct(preprocess: Preprocess) -> float:
     return preprocess.crop / (preprocess.resize + 0.5)
 
 
-class TimmLoader:
+class TimmLoader(WorkerLoader):
     """The loader `timm`."""
 
-    reads_images = True
+    name = "timm"
 
     def __init__(self, spec: LoaderSpec) -> None:
-        take_options(spec, "timm")
+        take_options(spec, self.name)
         if not spec.preprocess.antialias:
             raise LoaderError(
                 "The loader 'timm' cannot resize without antialias, which this model's "
                 "preprocessing asks for: it resizes with Pillow. Use another loader."
             )
-        self._device = torch.device(spec.device)
-        self._dtype: torch.dtype = getattr(torch, spec.dtype)
-        num_workers = spec.num_threads if spec.prefetch else 0
-        on_gpu = self._device.type == "cuda"
-        self.settings: Mapping[str, Setting] = {
-            "timm": timm.__version__,
-            "decoder": "PIL",
-            "normalised": "in timm's prefetcher, on the device" if num_workers else "on the CPU",
-            "num_workers": num_workers,
-            "prefetch_factor": spec.prefetch,
-            "pin_memory": on_gpu,
-        }
-        self._spec = spec
-        self._position = 0
-        self._epoch: Iterator[tuple[torch.Tensor, torch.Tensor]] | None = None
-        self._closed = False
-        self._loader: Any = _open(spec)
+        where = "in timm's prefetcher, on the device" if spec.prefetch else "on the CPU"
+        super().__init__(spec, {"timm": timm.__version__, "decoder": "PIL", "normalised": where})
+        self._loader = self._open()
 
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches."""
-        while self._position:
-            self._next()
-        for _ in range(self._spec.num_batches):
-            images_NCHW, ids_N = self._next()
-            images_NCHW = images_NCHW.to(
-                self._device, self._dtype, non_blocking=True, memory_format=torch.channels_last
+    def _open(self) -> Any:
+        """timm's loader; its workers, where it has any, are up."""
+        spec, has_workers = self._spec, self._num_workers > 0
+        loader = create_loader(
+            _Dataset(_ListReader(spec.paths)),
+            input_size=(3, spec.preprocess.crop, spec.preprocess.crop),
+            batch_size=spec.batch_size,
+            is_training=False,
+            use_prefetcher=has_workers,
+            interpolation=spec.preprocess.interpolation,
+            mean=spec.preprocess.mean,
+            std=spec.preprocess.std,
+            num_workers=self._num_workers,
+            crop_pct=crop_pct(spec.preprocess),
+            crop_mode="center",
+            pin_memory=spec.on_gpu,
+            img_dtype=self._dtype,
+            device=self._device,
+            persistent_workers=has_workers,
+        )
+        if has_workers:
+            loader.loader = self._endless(loader.loader)
+        return loader
+
+    def _endless(self, made: Any) -> MultiEpochsDataLoader:
+        """timm's DataLoader that runs on into the next epoch, like the one that was made.
+
+        Its workers are started at once: newer versions of timm leave that to the first batch.
+        """
+        with interrupt_deferred():
+            loader = MultiEpochsDataLoader(
+                made.dataset,
+                batch_size=made.batch_size,
+                collate_fn=made.collate_fn,
+                persistent_workers=made.persistent_workers,
+                **self._arguments(init=made.worker_init_fn),
             )
-            yield Batch(images_NCHW, ids_N.to(self._device, non_blocking=True), len(ids_N))
+            if loader.iterator is None:
+                loader.iterator = DataLoader.__iter__(loader)
+        return loader
 
-    def close(self) -> None:
-        """Stop the workers."""
-        self._closed = True
-        self._epoch = self._loader = None
+    def _end_epoch(self) -> None:
+        self._stream = None  # the workers go on all the same
 
-    def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._closed:
-            raise RuntimeError("the loader is closed")
-        if self._loader is None:
-            self._loader = _open(self._spec)
-        position = self._position
-        try:
-            if self._epoch is None:
-                self._epoch = iter(self._loader)
-            images_NCHW, ids_N = next(self._epoch)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            without_frames(error)
-            # timm's iterators do not go on after an error: the next epoch has new ones.
-            self._epoch = self._loader = None
-            self._position = 0
-            raise worker_death(error, "timm") or self._error(position, error) from error
-        self._position = (position + 1) % self._spec.num_batches
-        if self._position == 0:
-            self._epoch = None  # the workers go on all the same
-        if images_NCHW.is_cuda:
-            # They were made on the prefetcher's stream, whose memory another stream reads now.
-            stream = torch.cuda.current_stream(self._device)
-            images_NCHW.record_stream(stream)
-            ids_N.record_stream(stream)
-        return images_NCHW, ids_N
+    def _hand_over(self, taken: Any, ids: range) -> Batch:
+        for tensor in taken:
+            if tensor.is_cuda:
+                # It was made on the prefetcher's stream, whose memory another stream reads now.
+                tensor.record_stream(torch.cuda.current_stream(self._device))
+        return super()._hand_over(taken, ids)
 
-    def _error(self, position: int, error: Exception) -> Exception:
+    def _explain(self, position: int, error: Exception) -> Exception:
         """Name the file: the prefetcher asked for the batch at `position` or for the one after."""
-        size = self._spec.batch_size
-        culprit = find_corrupt(self._spec.paths[position * size : (position + 2) * size])
-        return culprit or LoaderError(
-            f"timm failed after batch {position}: {type(error).__name__}. "
-            f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
-        )
-
-
-def _open(spec: LoaderSpec) -> Any:
-    """timm's loader; its workers, where it has any, are up."""
-    num_workers = spec.num_threads if spec.prefetch else 0
-    size = spec.preprocess.crop
-    loader = create_loader(
-        _Dataset(_ListReader(spec.paths)),
-        input_size=(3, size, size),
-        batch_size=spec.batch_size,
-        is_training=False,
-        use_prefetcher=bool(num_workers),
-        interpolation=spec.preprocess.interpolation,
-        mean=spec.preprocess.mean,
-        std=spec.preprocess.std,
-        num_workers=num_workers,
-        crop_pct=crop_pct(spec.preprocess),
-        crop_mode="center",
-        pin_memory=spec.device.startswith("cuda"),
-        img_dtype=getattr(torch, spec.dtype),
-        device=torch.device(spec.device),
-        persistent_workers=bool(num_workers),
-    )
-    if num_workers:
-        loader.loader = _endless(loader.loader, spec.prefetch)
-    return loader
-
-
-def _endless(made: Any, prefetch: int) -> MultiEpochsDataLoader:
-    """timm's DataLoader that runs on into the next epoch, like the one that `create_loader` made.
-
-    Its workers are started at once: newer versions of timm leave that to the first batch.
-    """
-    with interrupt_deferred():
-        loader = MultiEpochsDataLoader(
-            made.dataset,
-            batch_size=made.batch_size,
-            num_workers=made.num_workers,
-            collate_fn=made.collate_fn,
-            pin_memory=made.pin_memory,
-            persistent_workers=made.persistent_workers,
-            **worker_arguments(prefetch, init=made.worker_init_fn),
-        )
-        if loader.iterator is None:
-            loader.iterator = DataLoader.__iter__(loader)
-    return loader
+        samples = (*self._spec.ids(position), *self._spec.ids(position + 1))
+        return self._blame(samples, f"timm failed after batch {position}: {type(error).__name__}")
 
 
 class _ListReader(Reader):  # type: ignore[misc]

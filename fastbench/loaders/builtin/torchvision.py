@@ -9,8 +9,7 @@ images straight into channels_last memory, so the parent process copies nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from PIL import Image
@@ -19,19 +18,14 @@ from torchvision.transforms import Compose, PILToTensor
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
+from fastbench.core.errors import CorruptImageError
 from fastbench.data.jpeg.quick_check import corrupt
-from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting
-from fastbench.loaders.shared.worker_processes import (
-    interrupt_deferred,
-    without_frames,
-    worker_arguments,
-    worker_death,
-)
+from fastbench.loaders.shared.worker_processes import WorkerLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from fastbench.core.errors import CorruptImageError
+    from fastbench.loaders.base import LoaderSpec, Preprocess
 
 __all__ = ["TorchvisionLoader", "make_transform"]
 
@@ -50,81 +44,35 @@ def make_transform(preprocess: Preprocess) -> Callable[[Image.Image], torch.Tens
     return transform if preprocess.antialias else Compose([PILToTensor(), transform])
 
 
-class TorchvisionLoader:
+class TorchvisionLoader(WorkerLoader):
     """The loader `torchvision`."""
 
-    reads_images = True
+    name = "torchvision"
 
     def __init__(self, spec: LoaderSpec) -> None:
-        num_workers = spec.num_threads if spec.prefetch else 0
-        on_gpu = spec.device.startswith("cuda")
-        self.settings: Mapping[str, Setting] = {
-            "decoder": "PIL",
-            "num_workers": num_workers,
-            "prefetch_factor": spec.prefetch,
-            "pin_memory": on_gpu,
-        }
-        self._spec = spec
-        self._position = 0
-        loader = DataLoader(
-            _BatchDataset(spec),
-            sampler=_EndlessEpochs(len(spec.paths), spec.batch_size),
+        super().__init__(spec, {"decoder": "PIL"})
+        self._stream = self._start()
+
+    def _open(self) -> DataLoader[_Images]:
+        return DataLoader(
+            _BatchDataset(self._spec),
+            sampler=_EndlessEpochs(self._spec),
             batch_size=None,  # the sampler's items are whole batches
-            num_workers=num_workers,
-            pin_memory=on_gpu,
-            **(worker_arguments(spec.prefetch) if num_workers else {}),
+            **self._arguments(),
         )
-        with interrupt_deferred():
-            self._stream: Iterator[_CpuBatch | _Failure] | None = iter(loader)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches."""
-        while self._position:
-            self._next()
-        for _ in range(self._spec.num_batches):
-            batch = self._next()
-            images_NCHW = batch.images_NCHW.to(self._spec.device, non_blocking=True)
-            ids_N = batch.ids_N.to(self._spec.device, non_blocking=True)
-            yield Batch(images_NCHW, ids_N, len(ids_N))
-
-    def close(self) -> None:
-        """Stop the workers."""
-        self._stream = None
-
-    def _next(self) -> _CpuBatch:
-        if self._stream is None:
-            raise RuntimeError("the loader is closed")
-        try:
-            batch = next(self._stream)
-        except Exception as error:
-            without_frames(error)
-            if (death := worker_death(error, "torchvision")) is None:
-                raise
-            raise death from error
-        self._position = (self._position + 1) % self._spec.num_batches
-        if isinstance(batch, _Failure):
-            raise batch.error
-        return batch
+    def _take(self, position: int) -> Any:
+        taken = super()._take(position)
+        if isinstance(taken, CorruptImageError):
+            raise taken
+        return taken
 
 
-@dataclass
-class _CpuBatch:
-    images_NCHW: torch.Tensor
-    ids_N: torch.Tensor
-
-    def pin_memory(self) -> _CpuBatch:
-        """What DataLoader's pin-memory thread calls on a type of ours."""
-        return _CpuBatch(self.images_NCHW.pin_memory(), self.ids_N.pin_memory())
+_Images: TypeAlias = tuple[torch.Tensor, torch.Tensor] | CorruptImageError
+"""A batch's images and ids. Raised in a worker, an error would arrive wrapped in a traceback."""
 
 
-@dataclass
-class _Failure:
-    """A worker's error as a value: raised there, it would arrive wrapped in a traceback."""
-
-    error: CorruptImageError
-
-
-class _BatchDataset(Dataset[_CpuBatch | _Failure]):
+class _BatchDataset(Dataset[_Images]):
     """Item k of this data set is a whole batch: the samples whose ids are asked for."""
 
     def __init__(self, spec: LoaderSpec) -> None:
@@ -133,7 +81,7 @@ class _BatchDataset(Dataset[_CpuBatch | _Failure]):
         self._size = spec.preprocess.crop
         self._dtype: torch.dtype = getattr(torch, spec.dtype)
 
-    def __getitem__(self, ids: list[int]) -> _CpuBatch | _Failure:
+    def __getitem__(self, ids: list[int]) -> _Images:
         images_NCHW = torch.empty(
             (len(ids), 3, self._size, self._size),
             dtype=self._dtype,
@@ -146,19 +94,18 @@ class _BatchDataset(Dataset[_CpuBatch | _Failure]):
                     rgb = image.convert("RGB")
             # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
             except Exception as error:  # noqa: BLE001
-                return _Failure(corrupt(path, error))
+                return corrupt(path, error)
             images_NCHW[row] = self._transform(rgb)
-        return _CpuBatch(images_NCHW, torch.tensor(ids, dtype=torch.int64))
+        return images_NCHW, torch.tensor(ids, dtype=torch.int64)
 
 
 class _EndlessEpochs(Sampler[list[int]]):
     """Batches of ids, epoch after epoch, so that workers never run dry at a boundary."""
 
-    def __init__(self, num_samples: int, batch_size: int) -> None:
-        self._num_samples = num_samples
-        self._batch_size = batch_size
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._spec = spec
 
     def __iter__(self) -> Iterator[list[int]]:
         while True:
-            for start in range(0, self._num_samples, self._batch_size):
-                yield list(range(start, min(start + self._batch_size, self._num_samples)))
+            for position in range(self._spec.num_batches):
+                yield list(self._spec.ids(position))

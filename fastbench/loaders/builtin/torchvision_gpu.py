@@ -30,50 +30,47 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.core.device import why_no_gpu
-from fastbench.core.errors import LoaderError, LoaderMissingError
-from fastbench.core.loader_facts import REFERENCE_LOADER
+from fastbench.core.errors import LoaderMissingError, first_line
 from fastbench.data.jpeg.header import read_header
-from fastbench.data.jpeg.quick_check import corrupt, find_corrupt
-from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, Setting, take_options
+from fastbench.data.jpeg.quick_check import corrupt
+from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.cuda_streams import InFlight
+from fastbench.loaders.shared.epochs import EpochLoader
+from fastbench.loaders.shared.pixels import decode_by_pillow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["TorchvisionGpuLoader", "prepare"]
 
 
-class TorchvisionGpuLoader:
+class TorchvisionGpuLoader(EpochLoader):
     """The loader `torchvision-gpu`."""
 
-    reads_images = True
+    name = "torchvision-gpu"
 
     def __init__(self, spec: LoaderSpec) -> None:
-        take_options(spec, "torchvision-gpu")
-        self._device = torch.device(spec.device)
-        if self._device.type != "cuda":
+        take_options(spec, self.name)
+        super().__init__(spec)
+        if not spec.on_gpu:
             raise LoaderMissingError(
                 "The loader 'torchvision-gpu' decodes on a CUDA device, and this run is on the "
                 "CPU. Leave it out, or run on a machine with a GPU."
             )
         name, self._decode = _find_decoder(self._device)
-        self.settings: Mapping[str, Setting] = {
+        self.settings = {
             "decoder": f"nvJPEG through {name}",
             "num_threads": spec.num_threads,
             "prefetch": spec.prefetch,
         }
-        self._spec = spec
-        self._position = 0
         self._in_flight = InFlight(self._device)
         self._readers = ThreadPoolExecutor(spec.num_threads, "fastbench-read")
         self._stream = torch.cuda.Stream(self._device)
         self._last_made: torch.cuda.Event | None = None
-        self._closed = threading.Event()
         self._queue: queue.Queue[_Ready | BaseException] = queue.Queue(max(1, spec.prefetch))
         self._producer: threading.Thread | None = None
         if spec.prefetch:
@@ -82,25 +79,19 @@ class TorchvisionGpuLoader:
             )
             self._producer.start()
 
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches."""
-        while self._position:
-            self._next()
-        for _ in range(self._spec.num_batches):
-            ready = self._next()
-            stream = torch.cuda.current_stream(self._device)
-            stream.wait_event(ready.event)
-            # The allocator of the decoding stream must know that another stream reads this.
-            ready.images_NCHW.record_stream(stream)
-            ready.ids_N.record_stream(stream)
-            try:
-                yield Batch(ready.images_NCHW, ready.ids_N, len(ready.ids_N))
-            finally:
-                self._in_flight.hold(ready)
+    def _hand_over(self, ready: _Ready, ids: range) -> Batch:
+        stream = torch.cuda.current_stream(self._device)
+        stream.wait_event(ready.event)
+        # The allocator of the decoding stream must know that another stream reads this.
+        ready.images_NCHW.record_stream(stream)
+        ready.ids_N.record_stream(stream)
+        return Batch(ready.images_NCHW, ready.ids_N, len(ids))
 
-    def close(self) -> None:
+    def _let_go(self, ready: _Ready) -> None:
+        self._in_flight.hold(ready)
+
+    def _free(self) -> None:
         """Stop the threads."""
-        self._closed.set()
         if self._producer is not None:
             while self._producer.is_alive():
                 try:
@@ -122,11 +113,7 @@ class TorchvisionGpuLoader:
             return str(error)
         return None
 
-    def _next(self) -> _Ready:
-        if self._closed.is_set():
-            raise RuntimeError("the loader is closed")
-        position = self._position
-        self._position = (position + 1) % self._spec.num_batches
+    def _take(self, position: int) -> _Ready:
         if self._producer is None:
             return self._make(position, self._read(position))
         ready = self._queue.get()
@@ -138,7 +125,7 @@ class TorchvisionGpuLoader:
         """Endless epochs, one batch's files being read while another is decoded."""
         try:
             position, files = 0, self._read(0)
-            while not self._closed.is_set():
+            while not self._closed:
                 following = (position + 1) % self._spec.num_batches
                 upcoming = self._read(following)
                 try:
@@ -148,19 +135,16 @@ class TorchvisionGpuLoader:
                 self._queue.put(ready)
                 position, files = following, upcoming
         except RuntimeError as error:  # the readers were shut down in mid-read
-            if not self._closed.is_set():
+            if not self._closed:
                 self._queue.put(error)
 
-    def _ids(self, position: int) -> range:
-        start = position * self._spec.batch_size
-        return range(start, min(start + self._spec.batch_size, len(self._spec.paths)))
-
     def _read(self, position: int) -> Any:
-        return self._readers.map(_read_file, [self._spec.paths[i] for i in self._ids(position)])
+        return self._readers.map(
+            _read_file, [self._spec.paths[i] for i in self._spec.ids(position)]
+        )
 
     def _make(self, position: int, files: Any) -> _Ready:
-        ids = self._ids(position)
-        dtype = getattr(torch, self._spec.dtype)
+        ids = self._spec.ids(position)
         data = list(files)
         if self._last_made is not None:
             self._last_made.synchronize()
@@ -169,15 +153,12 @@ class TorchvisionGpuLoader:
         with torch.no_grad(), torch.cuda.stream(self._stream):
             try:
                 pixels = decode_all(data, self._decode, self._device)
-                images_NCHW = prepare(pixels, self._spec.preprocess, dtype)
+                images_NCHW = prepare(pixels, self._spec.preprocess, self._dtype)
             except (OSError, RuntimeError, ValueError, SyntaxError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
-                paths = [self._spec.paths[i] for i in ids]
-                raise find_corrupt(paths) or LoaderError(
-                    f"Batch {position} could not be decoded and resized: {_first_line(error)}. "
-                    f"Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
-                ) from error
+                what = f"Batch {position} could not be decoded and resized: {first_line(error)}"
+                raise self._blame(ids, what) from error
             ids_N = torch.arange(ids.start, ids.stop, device=self._device)
             # Blocking: the thread sleeps while it waits, and leaves its core to the readers.
             event = torch.cuda.Event(blocking=True)
@@ -204,7 +185,9 @@ def decode_all(
     refused = {place for place, data in enumerate(files) if not _is_for_nvjpeg(data)}
     decoded = iter(decode([data for place, data in enumerate(files) if place not in refused]))
     return [
-        _decode_by_pillow(data).to(device) if place in refused else next(decoded)
+        decode_by_pillow(io.BytesIO(data.numpy().tobytes())).to(device)
+        if place in refused
+        else next(decoded)
         for place, data in enumerate(files)
     ]
 
@@ -280,18 +263,9 @@ def _read_file(path: str) -> torch.Tensor:
         raise corrupt(path, error) from error
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-
-
 def _is_for_nvjpeg(data: torch.Tensor) -> bool:
     try:
         header = read_header(io.BytesIO(data[:65536].numpy().tobytes()))
     except ValueError:
         return len(data) <= 65536  # else its header lies far in: Pillow takes it
     return header.num_components != 4 and header.precision == 8
-
-
-def _decode_by_pillow(data: torch.Tensor) -> torch.Tensor:
-    with Image.open(io.BytesIO(data.numpy().tobytes())) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -14,7 +14,6 @@ decodes. It also takes what the fast decoder refuses: what the reference can rea
 from __future__ import annotations
 
 import functools
-import io
 import math
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, Preprocess, take_options
+from fastbench.loaders.shared.pixels import decode_by_pillow
 from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ _BILINEAR = Image.Resampling.BILINEAR
 class TensorLoader(ThreadedLoader):
     """The loader `torchvision-tensor`."""
 
+    name = "torchvision-tensor"
+
     def __init__(self, spec: LoaderSpec) -> None:
-        take_options(spec, "torchvision-tensor")
+        take_options(spec, self.name)
         super().__init__(
             spec,
             make_levels_of(spec),
@@ -62,13 +64,7 @@ def make_levels_of(spec: LoaderSpec) -> Callable[[int], torch.Tensor]:
     paths, preprocess = spec.paths, spec.preprocess
 
     def levels_of(sample: int) -> torch.Tensor:
-        path = paths[sample]
-        try:
-            data = read_file(path)
-            pixels_CHW = decode(data)
-        except Exception:  # noqa: BLE001 - Pillow has the last word, and raises
-            pixels_CHW = _decode_file_by_pillow(path)
-        return resize_and_crop(pixels_CHW, preprocess)
+        return resize_and_crop(decode(paths[sample]), preprocess)
 
     return levels_of
 
@@ -134,21 +130,19 @@ def _has_decoder() -> bool:
         return False
 
 
-def _decode(data: np.ndarray) -> torch.Tensor:
-    """A JPEG's bytes -> (3, H, W) uint8, orientation as it is stored."""
-    pixels_CHW: torch.Tensor = torch.ops.image.decode_jpeg(torch.from_numpy(data), 3, False)
+def _decode(path: str) -> torch.Tensor:
+    """A JPEG -> (3, H, W) uint8, orientation as it is stored."""
+    try:
+        data = torch.from_numpy(read_file(path))
+        pixels_CHW: torch.Tensor = torch.ops.image.decode_jpeg(data, 3, False)
+    except Exception:  # noqa: BLE001 - Pillow has the last word, and raises
+        return _decode_by_pillow(path)
     return pixels_CHW
 
 
-def _decode_by_pillow(data: np.ndarray) -> torch.Tensor:
-    with Image.open(io.BytesIO(data.tobytes())) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-
-
-def _decode_file_by_pillow(path: str) -> torch.Tensor:
+def _decode_by_pillow(path: str) -> torch.Tensor:
     try:
-        with Image.open(path) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        return decode_by_pillow(path)
     # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
         raise corrupt(path, error) from error

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-__all__ = ["OTHER_RULES", "RuleFinding"]
-
-OTHER_RULES: Final = "the other rules"
-"""In place of a rule's name: of all that are left, where none of them can be tried."""
+__all__ = ["RuleFinding"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +18,8 @@ class RuleFinding:
     rule: str
     outcome: Literal["ok", "FAIL", "skipped", "told"]
     text: str
+
+    @classmethod
+    def of_the_rest(cls, why: str) -> RuleFinding:
+        """None of the rules that are left can be tried."""
+        return cls(rule="the other rules", outcome="skipped", text=why)

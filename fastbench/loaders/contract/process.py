@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.child_process import Channel, ChildProcess, serve, unpack_error
 from fastbench.core.errors import LoaderError, LoaderMissingError
 from fastbench.core.loader_facts import REFERENCE_LOADER
-from fastbench.loaders.contract.finding import OTHER_RULES, RuleFinding
+from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.registry import title
 
 if TYPE_CHECKING:
@@ -63,12 +63,10 @@ def try_rules(request: Request, patience: float = 1.0) -> Iterator[RuleFinding]:
         if lost is None:
             return
         if lost["vital"]:
-            text = f'nothing can be told while "{lost["begin"]}" fails'
-            yield RuleFinding(rule=OTHER_RULES, outcome="skipped", text=text)
+            yield RuleFinding.of_the_rest(f'nothing can be told while "{lost["begin"]}" fails')
             return
         after = lost["begin"]
-    text = f"{MOST_PROCESSES} processes were lost to this loader"
-    yield RuleFinding(rule=OTHER_RULES, outcome="skipped", text=text)
+    yield RuleFinding.of_the_rest(f"{MOST_PROCESSES} processes were lost to this loader")
 
 
 def _try_rules(

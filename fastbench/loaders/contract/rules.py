@@ -11,8 +11,8 @@ filter on purpose, and a run shows what that costs.
 A call that hangs cannot be stopped from within its own process, so nothing here tries to: each rule
 says how long it may take, and `process.py` runs all of this in a process that it can end.
 
-What it does not know: faults that need other images, more load or bad luck to show (a race), and,
-on a GPU, whether a batch is ready on the stream that the model runs on.
+Faults that need other images, more load or bad luck to show (a race) are not found, nor, on a GPU,
+a batch that is not ready on the stream that the model runs on.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
-from fastbench.core.units import format_bytes, format_seconds
+from fastbench.core.units import and_more, format_bytes, format_seconds
 from fastbench.loaders.contract import reopened
-from fastbench.loaders.contract.finding import OTHER_RULES, RuleFinding
+from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.trial import NUM_ROUNDS, SkippedError
-from fastbench.loaders.guard import BrokenContractError, Expected, in_words
+from fastbench.loaders.guard import BrokenContractError, in_words
 from fastbench.records.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def hold(
         finding = _try(rule, subject)
         yield finding
         if rule.vital and finding.outcome == "FAIL":
-            text = f'nothing can be told while "{rule.name}" fails'
-            yield RuleFinding(rule=OTHER_RULES, outcome="skipped", text=text)
+            yield RuleFinding.of_the_rest(f'nothing can be told while "{rule.name}" fails')
             return
 
 
@@ -159,7 +158,7 @@ def _by_faults(rule: str, seen: Callable[[Subject], str]) -> Callable[[Subject],
 
 def _seen_sizes(subject: Subject) -> str:
     spec = subject.spec
-    left = Expected(spec).num_valid(spec.num_batches - 1)
+    left = len(spec.ids(spec.num_batches - 1))
     padding = " and padding" if subject.epochs[0].last_num_rows > left else ""
     return f"{spec.batch_size} rows, the last batch {left}{padding}"
 
@@ -347,5 +346,4 @@ RULES: Final = (
 
 
 def _some(ids: Sequence[int]) -> str:
-    shown = ", ".join(map(str, ids[:5]))
-    return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
+    return and_more([str(i) for i in ids], 5)

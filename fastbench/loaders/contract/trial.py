@@ -5,8 +5,6 @@ broken contract, in words. An epoch is copied to the host, so images can be comp
 batch is gone: by sample id, in levels of 0..255, float32. What the process holds is counted after a
 loader was closed, again and again, once what is ending has had some time to end.
 
-What it does not know: which rule is tried, and what else a loader has to do.
-
 Shape suffixes: N batch, C channels, H height, W width.
 """
 

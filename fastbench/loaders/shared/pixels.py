@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from fastbench.loaders.base import Preprocess
 
-__all__ = ["Normalizer", "copy_levels", "levels_of"]
+__all__ = ["Normalizer", "copy_levels", "decode_by_pillow", "levels_of"]
 
 
 class Normalizer:
@@ -54,6 +57,12 @@ class Normalizer:
         height, width, channels = image_HWC.shape
         levels_HP, values_HP = (x.view(height, width * channels) for x in (levels_HWC, image_HWC))
         torch.addcmul(self._shift_P, levels_HP, self._scale_P, out=values_HP)
+
+
+def decode_by_pillow(source: str | BinaryIO) -> torch.Tensor:
+    """A file -> its pixels, (3, H, W) uint8, orientation as it is stored."""
+    with Image.open(source) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def copy_levels(levels_HWC: torch.Tensor, target_HWC: torch.Tensor) -> None:

@@ -5,8 +5,7 @@ starts at once. The threads take the images of all batches in order, so a large 
 own batch alone, and the last images of a batch are not waited for by idle threads. Batches lie in
 buffers that are made once and used in turn.
 
-What it does not know: how much of its time a decoder holds Python's lock. Where that is much, more
-threads do not help.
+Where a decoder holds Python's lock for much of its time, more threads do not help.
 """
 
 from __future__ import annotations
@@ -20,10 +19,11 @@ import numpy as np
 import torch
 
 from fastbench.loaders.base import Batch, LoaderSpec, Setting
+from fastbench.loaders.shared.epochs import EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer, copy_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["ThreadedLoader", "read_file"]
 
@@ -31,14 +31,12 @@ _HELD = 2
 """Batches that the consumer may still read: the one it has, and the one before."""
 
 
-class ThreadedLoader:
+class ThreadedLoader(EpochLoader):
     """A loader over `make_levels`, which turns a sample's id into its (crop, crop, 3) uint8 levels.
 
     `make_levels` is called from `spec.num_threads` threads at once. What it raises is raised for
     its batch, and the batches after that one go on.
     """
-
-    reads_images = True
 
     def __init__(
         self,
@@ -46,21 +44,18 @@ class ThreadedLoader:
         make_levels: Callable[[int], torch.Tensor],
         settings: Mapping[str, Setting],
     ) -> None:
-        self.settings: Mapping[str, Setting] = {
+        super().__init__(spec)
+        self.settings = {
             **settings,
             "num_threads": spec.num_threads,
             "prefetch": spec.prefetch,
         }
-        self._spec = spec
         self._make_levels = make_levels
-        self._device = torch.device(spec.device)
-        self._on_gpu = self._device.type == "cuda"
         self._normalizer = Normalizer(spec.preprocess, spec.device, spec.dtype)
         self._slots = [self._make_slot() for _ in range(spec.prefetch + _HELD)]
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._ready = threading.Condition(self._lock)
-        self._closed = False
         self._num_asked = 0  # batches, over all epochs, that the consumer has asked for
         self._batch = self._row = 0  # the next image to be made
         self._started = threading.Barrier(spec.num_threads + 1)
@@ -74,39 +69,27 @@ class ThreadedLoader:
         self._started.wait()
         torch.set_num_threads(num_of_torch)  # for threads that are started from now on
 
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches."""
-        while self._num_asked % self._spec.num_batches:
-            self._next()
-        for position in range(self._spec.num_batches):
-            slot = self._next()
-            start = position * self._spec.batch_size
-            size = self._size_of(position)
-            ids_N = torch.arange(start, start + size, device=self._device)
-            yield Batch(self._images(slot, size), ids_N, size)
-
-    def close(self) -> None:
+    def _free(self) -> None:
         """Stop the threads, each after its current image."""
         with self._lock:
-            self._closed = True
             self._room.notify_all()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
         self._slots.clear()
+        del self._make_levels  # with the images that it may hold
 
-    def _images(self, slot: _Slot, size: int) -> torch.Tensor:
-        if not self._on_gpu:
-            return slot.rows_NHWC[:size].permute(0, 3, 1, 2)
-        images_NCHW = self._normalizer(slot.rows_NHWC[:size])
+    def _hand_over(self, slot: _Slot, ids: range) -> Batch:
+        ids_N = torch.arange(ids.start, ids.stop, device=self._device)
+        levels_NHWC = slot.rows_NHWC[: len(ids)]
+        if not self._spec.on_gpu:
+            return Batch(levels_NHWC.permute(0, 3, 1, 2), ids_N, len(ids))
+        images_NCHW = self._normalizer(levels_NHWC)
         slot.sent = torch.cuda.Event()
         slot.sent.record(torch.cuda.current_stream(self._device))
-        return images_NCHW
+        return Batch(images_NCHW, ids_N, len(ids))
 
-    def _next(self) -> _Slot:
-        """Ask for the next batch, and wait for it."""
-        if self._closed:
-            raise RuntimeError("the loader is closed")
+    def _take(self, position: int) -> _Slot:  # noqa: ARG002
         number = self._num_asked
         # Asking lets the threads write over the batch before the last.
         if number >= _HELD and (sent := self._slot(number - _HELD).sent) is not None:
@@ -126,12 +109,12 @@ class ThreadedLoader:
         torch.get_num_threads()
         torch.set_num_threads(1)
         self._started.wait()
-        while (taken := self._take()) is not None:
+        while (taken := self._next_image()) is not None:
             slot, row, sample = taken
             error: Exception | None = None
             try:
                 levels_HWC = self._make_levels(sample)
-                if self._on_gpu:
+                if self._spec.on_gpu:
                     copy_levels(levels_HWC, slot.rows_NHWC[row])
                 else:
                     self._normalizer.into(levels_HWC, slot.rows_NHWC[row])
@@ -143,7 +126,7 @@ class ThreadedLoader:
                 if slot.num_missing == 0:
                     self._ready.notify_all()
 
-    def _take(self) -> tuple[_Slot, int, int] | None:
+    def _next_image(self) -> tuple[_Slot, int, int] | None:
         """The next image to be made: where it goes and its id; None once closed."""
         with self._lock:
             self._room.wait_for(
@@ -151,28 +134,25 @@ class ThreadedLoader:
             )
             if self._closed:
                 return None
-            position, row = self._batch % self._spec.num_batches, self._row
-            slot, size = self._slot(self._batch), self._size_of(position)
+            ids = self._spec.ids(self._batch % self._spec.num_batches)
+            slot, row = self._slot(self._batch), self._row
             if row == 0:
-                slot.number, slot.num_missing, slot.error = self._batch, size, None
+                slot.number, slot.num_missing, slot.error = self._batch, len(ids), None
             self._row += 1
-            if self._row == size:
+            if self._row == len(ids):
                 self._batch, self._row = self._batch + 1, 0
-            return slot, row, position * self._spec.batch_size + row
+            return slot, row, ids[row]
 
     def _slot(self, number: int) -> _Slot:
         return self._slots[number % len(self._slots)]
 
-    def _size_of(self, position: int) -> int:
-        size = self._spec.batch_size
-        return min(size, len(self._spec.paths) - position * size)
-
     def _make_slot(self) -> _Slot:
         crop = self._spec.preprocess.crop
-        dtype = torch.uint8 if self._on_gpu else getattr(torch, self._spec.dtype)
+        on_gpu = self._spec.on_gpu
+        dtype = torch.uint8 if on_gpu else self._dtype
         shape = (self._spec.batch_size, crop, crop, 3)
         # Zeros, not empty: the pages are there before the first image is timed.
-        return _Slot(torch.zeros(shape, dtype=dtype, pin_memory=self._on_gpu))
+        return _Slot(torch.zeros(shape, dtype=dtype, pin_memory=on_gpu))
 
 
 @dataclass

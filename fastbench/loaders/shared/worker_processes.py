@@ -5,8 +5,8 @@ have threads that a fork would break. There is one server for the whole process.
 the loaders that this process had imported when the first worker was asked for; what a worker needs
 beyond them it imports itself, which takes seconds.
 
-What it does not know: why a worker died. The system kills one when memory runs out, and says so
-only in its own log.
+Why a worker died cannot be told. The system kills one when memory runs out, and says so only in
+its own log.
 """
 
 from __future__ import annotations
@@ -14,39 +14,110 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import sys
 import threading
 import warnings
 from functools import partial
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from fastbench.core.errors import LoaderError
+from fastbench.loaders.base import Batch
+from fastbench.loaders.shared.epochs import EpochLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = [
-    "interrupt_deferred",
-    "start_worker",
-    "without_frames",
-    "worker_arguments",
-    "worker_death",
-]
+    from fastbench.loaders.base import LoaderSpec, Setting
+
+__all__ = ["WorkerLoader", "interrupt_deferred"]
 
 
-def worker_arguments(prefetch: int, init: Callable[[int], None] | None = None) -> dict[str, Any]:
-    """The arguments of a DataLoader that say how its workers start and how far they run ahead.
+class WorkerLoader(EpochLoader):
+    """A loader over a DataLoader, which has worker processes where it prefetches.
 
-    `init` is called in each worker, with its number.
+    The DataLoader gives images (N, C, H, W) and ids (N,). After an error it is opened again for the
+    next epoch, since its iterator does not go on.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_loaders_with_workers())
-    return {
-        "multiprocessing_context": context,
-        "prefetch_factor": prefetch,
-        "worker_init_fn": partial(start_worker, init=init),
-    }
+
+    def __init__(self, spec: LoaderSpec, settings: Mapping[str, Setting]) -> None:
+        super().__init__(spec)
+        self._num_workers = spec.num_threads if spec.prefetch else 0
+        self._loader: Any = None
+        self._stream: Iterator[Any] | None = None
+        self.settings = {
+            **settings,
+            "num_workers": self._num_workers,
+            "prefetch_factor": spec.prefetch,
+            "pin_memory": spec.on_gpu,
+        }
+
+    def _open(self) -> Any:
+        """Make the DataLoader."""
+        raise NotImplementedError
+
+    def _end_epoch(self) -> None:
+        """The last batch of an epoch was taken; an iterator that goes on by itself need not end."""
+
+    def _explain(self, position: int, error: Exception) -> Exception | None:  # noqa: ARG002
+        """What to raise in place of an error on the way to the batch at a position."""
+        return None
+
+    def _arguments(self, init: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """A DataLoader's arguments that say how its workers start and how far they run ahead.
+
+        `init` is called in each worker, with its number.
+        """
+        arguments = {"num_workers": self._num_workers, "pin_memory": self._spec.on_gpu}
+        if not self._num_workers:
+            return arguments
+        context = multiprocessing.get_context("forkserver")
+        loaders = {loader.__module__ for loader in WorkerLoader.__subclasses__()}
+        context.set_forkserver_preload(sorted(loaders))
+        return {
+            **arguments,
+            "multiprocessing_context": context,
+            "prefetch_factor": self._spec.prefetch,
+            "worker_init_fn": partial(_start_worker, init=init),
+        }
+
+    def _start(self) -> Iterator[Any]:
+        """Start the workers, where they are not up, on the next epoch."""
+        with interrupt_deferred():
+            if self._loader is None:
+                self._loader = self._open()
+            return iter(self._loader)
+
+    def _take(self, position: int) -> Any:
+        try:
+            if self._stream is None:
+                self._stream = self._start()
+            taken = next(self._stream)
+            if self._position == 0:
+                self._end_epoch()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            _drop_frames(error)
+            self._loader = self._stream = None
+            self._position = 0
+            told = _worker_death(error, self.name) or self._explain(position, error)
+            if told is None:
+                raise
+            raise told from error
+        return taken
+
+    def _hand_over(self, taken: Any, ids: range) -> Batch:
+        images_NCHW, ids_N = taken
+        images_NCHW = images_NCHW.to(
+            self._device, self._dtype, non_blocking=True, memory_format=torch.channels_last
+        )
+        return Batch(images_NCHW, ids_N.to(self._device, non_blocking=True), len(ids))
+
+    def _free(self) -> None:
+        """Stop the workers."""
+        self._loader = self._stream = None
 
 
 @contextlib.contextmanager
@@ -75,7 +146,7 @@ def interrupt_deferred() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def start_worker(worker: int, init: Callable[[int], None] | None = None) -> None:
+def _start_worker(worker: int, init: Callable[[int], None] | None = None) -> None:
     """What a worker does first."""
     # Ctrl-C reaches the whole process group; the parent stops the workers, quietly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -85,7 +156,7 @@ def start_worker(worker: int, init: Callable[[int], None] | None = None) -> None
         init(worker)
 
 
-def without_frames(error: BaseException) -> None:
+def _drop_frames(error: BaseException) -> None:
     """Take its frames from an error of a DataLoader's, and from those that it came from.
 
     They hold the DataLoader's iterator, whose workers would outlive `close()`.
@@ -96,7 +167,7 @@ def without_frames(error: BaseException) -> None:
         part = part.__cause__ or part.__context__
 
 
-def worker_death(error: Exception, loader: str) -> LoaderError | None:
+def _worker_death(error: Exception, loader: str) -> LoaderError | None:
     """The error to raise where `error`, from a DataLoader, says that a worker died; else None.
 
     An exception that a worker raised arrives as one of its own type, with a text of torch's that
@@ -112,13 +183,3 @@ def worker_death(error: Exception, loader: str) -> LoaderError | None:
         f"A worker process of the loader {loader!r} died; when memory runs out, the system kills "
         f"one. Use a smaller --batch-size or fewer --num-threads."
     )
-
-
-def _loaders_with_workers() -> list[str]:
-    """The loaders' modules that this process has imported: those that have `worker_arguments`."""
-    return [
-        name
-        for name, module in list(sys.modules.items())
-        if name not in (__name__, "__main__")
-        and getattr(module, "__dict__", {}).get("worker_arguments") is worker_arguments
-    ]

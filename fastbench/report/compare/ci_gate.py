@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import EXIT_WRONG, UsageError
+from fastbench.core.units import counted
 from fastbench.report.compare.pair_comparison import INVALID_PAIR, UNLIKE, PairComparison
 from fastbench.report.compare.worsening import find_worsening, is_scored
 
@@ -94,8 +95,7 @@ def _without_partner(found: SetComparison) -> list[str]:
         for lone in only
     ]
     rest = len(missing) - _NAMED
-    rows = "row" if rest == 1 else "rows"
-    more = [f"{rest} more {rows} without a partner: see the report."] if rest > 0 else []
+    more = [f"{counted(rest, 'more row')} without a partner: see the report."] if rest > 0 else []
     return [*missing[:_NAMED], *more]
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
-from fastbench.core.units import list_some
+from fastbench.core.units import and_more, counted
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.naming import CONFIGURATION
 from fastbench.records.store import build_record, other_kind, read_json
@@ -72,13 +72,13 @@ class Lone:
     def files(self) -> str:
         """The first run's file, and how many repeats there are."""
         repeats = len(self.runs) - 1
-        more = f" and {repeats} repeat{'s' if repeats > 1 else ''}" if repeats else ""
+        more = f" and {counted(repeats, 'repeat')}" if repeats else ""
         return f"{self.runs[0].path}{more}"
 
     @property
     def nearest(self) -> str:
         """How far the nearest one is, in words."""
-        return f"the nearest differs in {list_some(self.differs_in, _NAMED)}"
+        return f"the nearest differs in {and_more(self.differs_in, _NAMED)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,17 +136,16 @@ class SetComparison:
 
     @property
     def _pace(self) -> str:
-        counts, num = self.counts, len(self.rows)
-        rows = "row" if num == 1 else "rows"
+        counts, of = self.counts, f"of {counted(len(self.rows), 'row')}"
         if not self.comparable:
             return "not comparable"
         if counts[SLOWER]:
-            return f"{counts[SLOWER]:,} of {num:,} {rows} slower"
+            return f"{counts[SLOWER]:,} {of} slower"
         # Where none is slower, it is said of how many rows nobody knows.
         open_ = counts[UNSURE] + counts[UNLIKE] + counts[INVALID_PAIR]
-        rest = f", {open_:,} of {num:,} {rows} not judged" if open_ else ""
+        rest = f", {open_:,} {of} not judged" if open_ else ""
         if counts[FASTER]:
-            return f"{counts[FASTER]:,} of {num:,} {rows} faster, none slower{rest}"
+            return f"{counts[FASTER]:,} {of} faster, none slower{rest}"
         return f"no difference found{rest}" if counts[EQUAL] else "no interval, no verdict"
 
     @property

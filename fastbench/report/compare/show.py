@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group, RenderableType
 
-from fastbench.core.errors import OutputError
+from fastbench.core.atomic_files import writing
 from fastbench.core.units import SPELT_OUT
 from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
@@ -55,7 +55,8 @@ def compare_files(
     if output is None:
         sys.stdout.write(text)
     else:
-        _write(output, text)
+        with writing("The comparison", output, "Name another file with --output."):
+            output.write_text(text, "utf-8", SPELT_OUT)
         sys.stdout.write(f"{found.summary}.\n{output}\n")
     return code, complaints
 
@@ -81,12 +82,3 @@ def _screen(found: SetComparison, width: int, sort: str) -> RenderableType:
 
 def _names(runs: Sequence[Run]) -> str:
     return ", ".join(str(run.path) for run in runs)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8", SPELT_OUT)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror}). Name another file with --output."
-        ) from error

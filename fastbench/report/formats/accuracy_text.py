@@ -9,11 +9,10 @@ was scored, and the reader compares.
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import OutputError
+from fastbench.core.atomic_files import write_new, writing
 from fastbench.core.units import format_percent, format_points, format_rate
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, images_of
@@ -26,7 +25,7 @@ from fastbench.report.plots.registry import draw
 from fastbench.report.plots.style import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fastbench.records.accuracy import Accuracy
@@ -71,31 +70,8 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
     # A folder's name need not be text: what is none is spelt out.
     text = summary(records).encode("utf-8", "backslashreplace")
     contents = {".txt": text, ".png": encode(draw("accuracy", records), "png")}
-    with _mapped_errors(folder):
-        number = 1
-        while True:
-            stem = "accuracy" if number == 1 else f"accuracy-{number}"
-            paths = [folder / f"{stem}{suffix}" for suffix in contents]
-            number += 1
-            # The two bear one number, though only one of them be taken.
-            if any(path.exists() for path in paths):
-                continue
-            with contextlib.suppress(FileExistsError):  # another run was faster
-                for path, content in zip(paths, contents.values(), strict=True):
-                    with open(path, "xb") as file:
-                        file.write(content)
-                return paths
-
-
-@contextlib.contextmanager
-def _mapped_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"The accuracy study cannot be written to {folder} ({error.strerror}). "
-            f"Free some space, or name another folder with --output."
-        ) from error
+    with writing("The accuracy study", folder):
+        return write_new(folder, "accuracy", contents)
 
 
 def _facts(record: Record) -> dict[str, str]:

@@ -22,7 +22,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import RecordError
+from fastbench.core.errors import RecordError, os_errors_as
 from fastbench.report.html.content import describe
 
 if TYPE_CHECKING:
@@ -66,12 +66,8 @@ def embed(data: Any) -> str:
 
 
 def _packed(path: Path) -> str:
-    try:
+    with os_errors_as(RecordError, f"The record {path} cannot be read any more", "Report again."):
         content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(
-            f"The record {path} cannot be read any more ({error.strerror}). Report again."
-        ) from error
     return base64.b64encode(gzip.compress(content, _LEVEL, mtime=0)).decode("ascii")
 
 

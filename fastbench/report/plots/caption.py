@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.units import list_some
+from fastbench.core.units import and_more
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS, folder_of
 from fastbench.records.validity import find_contradictions
@@ -86,4 +86,4 @@ def valid_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 def list_names(found: Sequence[str]) -> str:
     """Some names in a sentence: `a, b, c and 4 more`."""
     short = [x if len(x) <= _NAME_CHARS else x[: _NAME_CHARS - 1] + "…" for x in found]
-    return list_some(short, _MOST_NAMED)
+    return and_more(short, _MOST_NAMED)

@@ -14,8 +14,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.atomic_files import write_whole, writing
 from fastbench.core.errors import (
-    OutputError,
     RecordError,
     UnknownNameError,
     UsageError,
@@ -128,17 +128,8 @@ def write_plots(
             continue
         for kind in dict.fromkeys(kinds):
             path = folder / f"{name}.{kind}"
-            _write(path, encode(figure, kind))
+            with writing("The plot", path, "Free some space, or name another folder."):
+                folder.mkdir(parents=True, exist_ok=True)
+                write_whole(path, encode(figure, kind))
             paths.append(path)
     return paths
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise OutputError(
-            f"The plot {path} cannot be written ({error.strerror}). "
-            f"Free some space, or name another folder."
-        ) from error

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import list_some
+from fastbench.core.units import and_more
 from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
 from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
@@ -196,7 +196,7 @@ def _say(name: str, values: Sequence[Any], main: Any) -> str:
         return f"{FIRST_LOOK[:1].lower()}{FIRST_LOOK[1:-1]}{unranked}"
     if name == "reads-images":
         return fact.words(values[0]) + unranked
-    named = list_some([fact.show(value) for value in values], MOST_NAMED)
+    named = and_more([fact.show(value) for value in values], MOST_NAMED)
     return f"{fact.heading} {named} (others: {fact.show(main)}){unranked}"
 
 

@@ -1,0 +1,85 @@
+"""What the built-in loaders share: one stream of batches, handed out by epochs.
+
+Shape suffixes: N batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from fastbench.core.errors import LoaderError
+from fastbench.core.loader_facts import REFERENCE_LOADER
+from fastbench.data.jpeg.quick_check import find_corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from fastbench.loaders.base import Batch, LoaderSpec, Setting
+
+__all__ = ["EpochLoader"]
+
+
+class EpochLoader:
+    """A loader whose batches come one after the other, epoch after epoch.
+
+    An epoch that was left early is finished, unseen, by the next `iter()`. A subclass has
+    `_take`, which waits for the next batch, and `_hand_over`, which makes a `Batch` of it.
+    """
+
+    name: ClassVar[str]
+    reads_images = True
+    settings: Mapping[str, Setting]
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._spec = spec
+        self._device = torch.device(spec.device)
+        self._dtype: torch.dtype = getattr(torch, spec.dtype)
+        self._position = 0  # in its epoch, of the batch that is taken next
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch of batches."""
+        while self._position:
+            self._next()
+        for position in range(self._spec.num_batches):
+            taken = self._next()
+            try:
+                yield self._hand_over(taken, self._spec.ids(position))
+            finally:
+                self._let_go(taken)
+
+    def close(self) -> None:
+        """Free all that the loader holds."""
+        if not self._closed:
+            self._closed = True
+            self._free()
+
+    def _next(self) -> Any:
+        if self._closed:
+            raise RuntimeError("the loader is closed")
+        position = self._position
+        self._position = (position + 1) % self._spec.num_batches
+        return self._take(position)
+
+    def _take(self, position: int) -> Any:
+        """Wait for the next batch, which is at this position of its epoch."""
+        raise NotImplementedError
+
+    def _hand_over(self, taken: Any, ids: range) -> Batch:
+        """Make what was taken a batch of these samples, on the model's device."""
+        raise NotImplementedError
+
+    def _let_go(self, taken: Any) -> None:
+        """The consumer asks for the next batch, or leaves the epoch."""
+
+    def _free(self) -> None:
+        """Free all that the loader holds; called once."""
+
+    def _blame(self, samples: Iterable[int], what: str) -> Exception:
+        """The error that names the first damaged file among the samples, else says what failed."""
+        culprit = find_corrupt(self._spec.paths[i] for i in samples)
+        return culprit or LoaderError(
+            f"{what}. Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
+        )
