@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING
 from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser
-from fastbench.core.errors import (
-    EXIT_INTERRUPTED,
-    FastbenchError,
-)
+from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
 from fastbench.core.units import SPELT_OUT
 
 if TYPE_CHECKING:
@@ -26,18 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["main", "make_parser"]
 
 
-def main(argv: Sequence[str] | None = None, *, apart: bool = True) -> int:
-    """Run one command; return its exit code.
-
-    With `apart` False the rows of `fastbench run` share this process, as a test may want them to.
-    """
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
     # A file's name need not be text, and a terminal's encoding may lack a character: what stdout
     # cannot encode it spells out, as stderr does.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors=SPELT_OUT)
     try:
         arguments = make_parser().parse_args(argv)
-        arguments.apart = apart
         code: int = arguments.command(arguments)
     except FastbenchError as error:
         complain(str(error))

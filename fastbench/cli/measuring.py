@@ -7,7 +7,6 @@ are on disk and shown, and the exit code tells the worst that happened (see `cor
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
 import signal
@@ -48,9 +47,6 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     `output` is the folder for the records, None for a new one; `plan` is that of the rows, where
     they have one.
     """
-    # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
-    # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder, is_new = open_output(output)
 
     from fastbench.cli.console import ConsoleProgress

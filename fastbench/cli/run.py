@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         Console().print(render(plan))
         return 0
-    return measure(plan.output, functools.partial(plan_rows, plan, arguments.apart), plan)
+    return measure(plan.output, functools.partial(plan_rows, plan), plan)
 
 
 def render(plan: Plan) -> RenderableType:

@@ -1,8 +1,9 @@
-"""Row after row: which process measures it, which rows are left out, and what is kept of them."""
+"""Row after row: which are left out, and what is kept of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from fastbench.core.errors import LoaderMissingError
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
+from fastbench.runner.row_in_child import ab, find_missing, measure, parity, run_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,19 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["ab_rows", "parity_rows", "plan_rows"]
 
 
-def plan_rows(
-    plan: Plan, apart: bool, folder: Path, progress: RowProgress
-) -> Iterator[Record | FailedRow]:
-    """The rows of `fastbench run`, where there are several each in a process of its own.
-
-    `apart` False keeps all of them in this one: a row that crashes is then the end.
-    """
-    from fastbench.runner.row_in_child import find_missing, run_row
-
+def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:
+    """The rows of `fastbench run`, each in a process of its own."""
     todo = plan.todo
     if todo:
         _check_predictions(plan)
-    run = run_row if apart and len(plan.rows) > 1 else _run_row_here
     if plan.num_changed:
         num = plan.num_changed
         rows, again = ("row", "it is") if num == 1 else ("rows", "they are")
@@ -42,8 +36,8 @@ def plan_rows(
             f"{num} finished {rows} had other images, labels or weights: {again} run again."
         )
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
-    if optional:
-        progress.say("looking which loaders run here")
+    if todo:
+        progress.say("looking which loaders run here" if optional else "loading torch")
     missing = find_missing(optional, progress) if optional else {}
     for loader, why in missing.items():
         progress.note(f"{loader} is left out: {why}")
@@ -63,7 +57,8 @@ def plan_rows(
         how = plan.how(row)
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
-        for measured in run(row.config, folder, progress, models):
+        names = [(row.model, row.loader)]
+        for measured in run_rows(measure, row.config, folder, progress, names, models):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
                 yield measured  # before anything else can fail
@@ -80,16 +75,6 @@ def plan_rows(
         models = ()  # the first row has looked at their names
 
 
-def _run_row_here(
-    config: RunConfig, folder: Path, progress: RowProgress, models: Sequence[str]
-) -> Iterator[Record | FailedRow]:
-    progress.say("loading torch")
-    from fastbench.runner.measure_row import measure_row
-
-    for row, _ in measure_row(config, folder, progress, models):
-        yield row
-
-
 def _check_predictions(plan: Plan) -> None:
     """A run that goes on adds to the file of predictions; any other makes it."""
     from fastbench.runner.predictions_csv import PredictionsFile
@@ -102,25 +87,17 @@ def _check_predictions(plan: Plan) -> None:
 def parity_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[ParityRecord | FailedRow]:
-    """The rows of `fastbench parity`."""
+    """The rows of `fastbench parity`, in one process."""
     progress.say("loading torch")
-    from fastbench.runner import parity
-    from fastbench.runner.prepare import Workbench
-
-    workbench = Workbench(config, folder, say=progress.say, count=progress.count)
-    yield from parity.parity_rows(workbench)
+    others = [name for name in config.loaders if name != config.reference]
+    names = list(itertools.product(config.models, others))
+    return run_rows(parity, config, folder, progress, names)
 
 
 def ab_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[AbRecord | FailedRow]:
-    """The rows of `fastbench run --ab`."""
+    """The rows of `fastbench run --ab`, in one process."""
     progress.say("loading torch")
-    from fastbench.runner import ab
-    from fastbench.runner.prepare import Workbench
-
-    a, b = (
-        Workbench(side, folder, say=progress.say, count=progress.count)
-        for side in (config, config.other_side())
-    )
-    yield from ab.ab_rows(a, b, progress.count)
+    names = [(name, config.timed_loader) for name in config.models]
+    return run_rows(ab, config, folder, progress, names)

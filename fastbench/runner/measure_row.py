@@ -42,8 +42,8 @@ __all__ = ["measure_prepared", "measure_row", "run_passes"]
 
 def measure_row(
     config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
-) -> Iterator[tuple[Record | FailedRow, Path | None]]:
-    """Measure the one row of a configuration with one model and one loader; and where it is stored.
+) -> Iterator[Record | FailedRow]:
+    """Measure the one row of a configuration with one model and one loader.
 
     The record is on disk when it is yielded; what it predicted, image by image, goes to the file of
     `--predictions` after that. Raises `OutputError` where one cannot be written, and the
@@ -58,21 +58,22 @@ def measure_row(
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # without which there is no row at all
-        yield FailedRow(name, loader, error), None
+        yield FailedRow(name, loader, error)
         return
     if workbench.device.type == "cpu":
         tell.note("No GPU is used: DALI and the model run on the CPU.")
     try:
         bench = prepare_model(workbench, name)
     except FastbenchError as error:
-        yield FailedRow(name, EVERY_LOADER, error), None
+        yield FailedRow(name, EVERY_LOADER, error)
         return
     try:
         record, scores = measure_prepared(workbench, bench, loader)
     except FastbenchError as error:
-        yield FailedRow(name, loader, error), None
+        yield FailedRow(name, loader, error)
         return
-    yield record, write_record(record, folder)
+    write_record(record, folder)
+    yield record
     if config.predictions and record.reads_images:
         file = PredictionsFile(Path(config.predictions).expanduser())
         file.add(record, workbench.manifest, bench.labels, bench.model, scores)

@@ -6,8 +6,8 @@ Most children here are `builders.stub_child`, which needs no torch; the last tes
 import csv
 import io
 import itertools
-import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from builders import stub_child
 from builders.consistent_record import sound
 from builders.paths import TESTS
 from rich.console import Console
@@ -26,13 +27,13 @@ from fastbench.cli.console import ConsoleProgress
 from fastbench.cli.main import main
 from fastbench.cli.run import render
 from fastbench.core import errors
-from fastbench.core.child_process import pack_error, unpack_error
+from fastbench.core.child_process import portable
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.registry import BUILT_IN
 from fastbench.records.store import read_record, write_record
-from fastbench.runner import options_file, row_in_child
+from fastbench.runner import execute, options_file, row_in_child
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import Plan, expand
 
@@ -41,8 +42,11 @@ STUBBED = (
     "import sys\n"
     "from fastbench.cli.main import main\n"
     "from fastbench.loaders import registry\n"
-    "from fastbench.runner import row_in_child\n"
-    "row_in_child.MODULE, row_in_child.GRACE_S = 'builders.stub_child', 1.0\n"
+    "from builders import stub_child\n"
+    "from fastbench.core import child_process\n"
+    "from fastbench.runner import execute, row_in_child\n"
+    "del child_process.PRELOADED[1:]\n"
+    "execute.measure, row_in_child.GRACE_S = stub_child.measure, 1.0\n"
     "registry.check_name = lambda _: None\n"
     "code = main(sys.argv[1:])\n"
     "sys.exit('it imported torch' if 'torch' in sys.modules else code)\n"
@@ -62,7 +66,8 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`fastbench run` without a reference and with stubs for children; gives its exit code."""
-    monkeypatch.setattr(row_in_child, "MODULE", "builders.stub_child")
+    monkeypatch.setattr(execute, "measure", stub_child.measure)
+    monkeypatch.setattr(row_in_child, "_send_missing", stub_child.send_missing)
     monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
         "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"digest": "of the images"})
@@ -423,14 +428,14 @@ def test_every_error_comes_through() -> None:
     assert errors.CrashError in kinds
     for kind in kinds:
         error = kind("a", "b", "c") if kind is CorruptImageError else kind("What. Next.")
-        back = unpack_error(json.loads(json.dumps(pack_error(error))))
+        back = pickle.loads(pickle.dumps(portable(error)))
         assert (type(back), str(back), back.exit_code) == (kind, str(error), error.exit_code)
 
     for image in (
         CorruptImageError(Path("a") / "b.jpg", "is damaged", "Mend it."),
         type("PlugInError", (CorruptImageError,), {})("a/b.jpg", "is damaged", "Mend it."),
     ):
-        back = unpack_error(json.loads(json.dumps(pack_error(image))))
+        back = pickle.loads(pickle.dumps(portable(image)))
         assert (type(back), str(back)) == (CorruptImageError, "a/b.jpg is damaged. Mend it.")
 
     class PlugInError(UnknownNameError):
@@ -440,7 +445,7 @@ def test_every_error_comes_through() -> None:
         def __str__(self) -> str:
             return "Its own words."
 
-    back = unpack_error(pack_error(PlugInError(3)))
+    back = portable(PlugInError(3))
     assert (type(back), str(back)) == (UnknownNameError, "Its own words.")
 
 
