@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fastbench.cli.main import main
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
+from fastbench.runner import execute
 
 MODEL = "shufflenet_v2_x0_5"
 
@@ -20,6 +23,19 @@ def sentence(text: str) -> str:
     return lines[0]
 
 
+def main_here(argv: list[str]) -> int:
+    """`main` with the rows in this process: they have what a test has patched in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            execute,
+            "run_rows",
+            lambda make_rows, config, folder, tell, _, *more: make_rows(
+                config, folder, tell, *more
+            ),
+        )
+        return main(argv)
+
+
 def run_on(
     tmp_path: Path, checkpoint: Path, device_: str
 ) -> Callable[..., tuple[int, list[Record]]]:
@@ -29,12 +45,11 @@ def run_on(
         data: Path, *argv: str, weights: str | None = None, quick: bool = True
     ) -> tuple[int, list[Record]]:
         output = tmp_path / "records"
-        code = main(
+        code = main_here(
             ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
              "--quick" if quick else "--no-quick", "--device", device_,
              *(() if "--batch-size" in argv else ("--batch-size", "8")),
-             "--min-seconds", "1", "--output", str(output), *argv],
-            apart=False,
+             "--min-seconds", "1", "--output", str(output), *argv]
         )  # fmt: skip
         return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders.command_line import main_here
 from builders.images import broken_tables, draw, encoded, flat, random_bytes
 from PIL import Image
 
@@ -47,11 +48,10 @@ def mixed(tmp_path: Path) -> Path:
 
 
 def run(data: Path, output: Path, *argv: str) -> int:
-    return main(
+    return main_here(
         ["run", "--data", str(data), "--model", "shufflenet_v2_x0_5", "--weights", "none",
          "--device", "cpu", "--quick", "--batch-size", "4", "--loader", "dali",
          "--loader", "synthetic", "--output", str(output), *argv],
-        apart=False,
     )  # fmt: skip
 
 

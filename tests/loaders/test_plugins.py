@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from builders.broken_loaders import Right, broken, swap
+from builders.command_line import main_here
 from builders.paths import TESTS
 from builders.plug_ins import PlugIn
 from rich.console import Console
@@ -193,11 +194,10 @@ def run(
     """`fastbench run` with a plug-in and `synthetic`: the exit code, and the complaints."""
 
     def run_(name: str, *argv: str) -> tuple[int, list[str]]:
-        code = main(
+        code = main_here(
             ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
              "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
              name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv],
-            apart=False,
         )  # fmt: skip
         said = capsys.readouterr().err
         assert "Traceback" not in said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.command_line import main_here
 from builders.images import draw
 from builders.loaders import IMAGENET
 from builders.plug_ins import PlugIn
@@ -15,7 +16,6 @@ from rich.console import Console
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from fastbench.cli.main import main
 from fastbench.core.errors import LoaderError, ModelError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -107,7 +107,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
 
 def compare(data: Path, output: Path, *argv: str) -> int:
-    return main(
+    return main_here(
         ["parity", "--data", str(data), "--model", "sample", "--device", "cpu",
          "--batch-size", "8", "--output", str(output), *argv]
     )  # fmt: skip
@@ -180,10 +180,9 @@ def test_a_row_that_is_wrong_ends_the_run_with_3(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     faulty(shifted)
-    code = main(
+    code = main_here(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
          "--batch-size", "8", "--loader", "faulty", "--output", str(tmp_path / "out")],
-        apart=False,
     )  # fmt: skip
     assert code == 3
     shown = " ".join(capsys.readouterr().out.split())

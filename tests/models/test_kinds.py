@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from builders.command_line import main_here
 from builders.models import EAGER, STATED, noise, said, write_export, write_script
 from safetensors.torch import save_file
 
@@ -257,10 +258,9 @@ def test_what_cannot_be_copied_is_said(here: Path) -> None:
 
 def run(tmp_path: Path, data: Path, *argv: str) -> tuple[int, list[Any]]:
     output = tmp_path / "records"
-    code = main(
+    code = main_here(
         ["run", "--data", str(data), "--quick", "--limit", "16", "--device", "cpu",
          "--batch-size", "4", "--output", str(output), *argv],
-        apart=False,
     )  # fmt: skip
     return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 

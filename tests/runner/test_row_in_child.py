@@ -136,6 +136,37 @@ def test_a_crash_is_one_failed_row(
     assert not is_running(int((tmp_path / "out/worker.pid").read_text()))
 
 
+@pytest.mark.parametrize("loader", ["segfault", "silent"])
+def test_a_row_alone_is_as_safe_as_a_row_among_others(
+    loader: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(loaders=(loader,)) == 1
+    (said,) = complaints(capsys.readouterr().err)
+    assert said.startswith(f"fastbench: sample · {loader}: The row's process ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["parity", "--model", "sample", "--loader", "dali", "--loader", "opencv"],
+        ["run", "--ab", "dtype=float16", "--loader", "dali", "--model", "sample", "--model", "b"],
+    ],
+)
+def test_what_shares_a_process_is_as_safe(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(execute, "parity", stub_child.half)
+    monkeypatch.setattr(execute, "ab", stub_child.half)
+    assert main([*command, "--output", str(tmp_path / "out")]) == 1
+    first, second = complaints(capsys.readouterr().err)
+    assert first == "fastbench: sample · dali: There are no images."
+    row = "sample · opencv" if command[0] == "parity" else "b · dali"
+    assert second.startswith(f"fastbench: {row}: The row's process was killed by SIGSEGV. ")
+
+
 def test_our_own_errors_keep_their_class_and_their_words(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
