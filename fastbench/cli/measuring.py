@@ -52,13 +52,13 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     from fastbench.cli.console import ConsoleProgress
 
     records: list[AnyRecord] = []
-    complaints: list[str] = []
+    complaints: list[str | FastbenchError | FailedRow] = []
     code = 0
     with ConsoleProgress() as progress, _terminated_like_interrupted():
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):
-                    complaints.append(str(row))
+                    complaints.append(row)
                     # A row that is missing outweighs one that is wrong.
                     code = row.error.exit_code if code in (0, EXIT_WRONG) else code
                     continue
@@ -77,10 +77,10 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
             complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
         except FastbenchError as error:
             code = error.exit_code
-            complaints.append(str(error))
+            complaints.append(error)
     if records:
         for unwritten in show(records, folder):
-            complaints.append(str(unwritten))
+            complaints.append(unwritten)
             code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
     elif is_new:
         shutil.rmtree(folder / reference.FOLDER, ignore_errors=True)

@@ -13,6 +13,8 @@ group.
 from __future__ import annotations
 
 import contextlib
+import logging
+import logging.handlers
 import math
 import multiprocessing
 import os
@@ -28,6 +30,7 @@ from multiprocessing import connection, forkserver, resource_tracker, util
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from fastbench.core import errors
+from fastbench.core.debugging import debugging, is_debugging, traceback_of
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ __all__ = ["Channel", "ChildProcess", "portable"]
 PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
 """What the server imports. That takes seconds of CPU time, initialises no CUDA, and starts no
 threads but OpenBLAS's, which that library ends before a fork."""
+_LOG = logging.getLogger(__name__)
+
 FOLDER_VARIABLE: Final = "FASTBENCH_SERVER_FOLDER"
 """Tells the server where this process keeps its sockets."""
 
@@ -61,6 +66,7 @@ class ChildProcess:
         output = connection.Connection(os.dup(self.output.fileno()), readable=False)
         with theirs, output:
             self._process = _start(work, job, theirs, output)
+        _LOG.debug("process %d started for %s", self._pid, work.__name__)
 
     def __enter__(self) -> ChildProcess:
         return self
@@ -77,19 +83,24 @@ class ChildProcess:
         Raises `TimeoutError` where nothing comes in so many seconds.
         """
         deadline = time.monotonic() + seconds
-        if seconds > 0:
-            timeout = None if math.isinf(seconds) else seconds
-            connection.wait([self._messages, self._process.sentinel], timeout)
-        elif not self.has_ended():  # though it goes on talking
-            raise TimeoutError
-        if self._messages.poll():
-            # A child that is killed leaves a message half said, or closes the pipe as it ends.
-            with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-                return self._messages.recv()
-        # A worker of a child that has died may hold the pipe: its end tells nothing.
-        if not self.ends_within(deadline - time.monotonic()):
-            raise TimeoutError
-        return None
+        while (left := deadline - time.monotonic()) > 0 or self.has_ended():
+            waited_for = [self._messages, self._process.sentinel]
+            connection.wait(waited_for, None if math.isinf(left) else max(0.0, left))
+            # A worker of a child that has died may hold the pipe: its end tells nothing.
+            if not self._messages.poll():
+                if self.has_ended():
+                    return None
+                continue
+            try:
+                message = self._messages.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):  # cut off, as a killed child's is
+                if self.ends_within(left):
+                    return None
+                break
+            if message[0] != "log":
+                return message
+            logging.getLogger(message[1].name).handle(message[1])
+        raise TimeoutError
 
     def has_ended(self) -> bool:
         """Whether the child has."""
@@ -113,6 +124,7 @@ class ChildProcess:
         self._process.kill()  # in its first moment it leads no group yet
         self._process.join()
         self.status = self._process.exitcode or 0
+        _LOG.debug("process %d %s", self._pid, self.ending)
 
     @property
     def ending(self) -> str:
@@ -210,10 +222,13 @@ def _set_environment(environment: Mapping[str, str]) -> None:
 
 def portable(error: FastbenchError) -> FastbenchError:
     """An error that any process can unpickle: of its class, or of the nearest in `errors`."""
-    kind = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)
+    ours: FastbenchError
     if isinstance(error, CorruptImageError):  # which takes more than its text
-        return CorruptImageError(error.path, str(error.what), error.remedy)
-    ours: FastbenchError = kind(str(error))
+        ours = CorruptImageError(error.path, str(error.what), error.remedy)
+    else:
+        ours = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)(str(error))
+    if is_debugging():
+        ours.add_note(f"\nIn process {os.getpid()}:\n{traceback_of(error)}")
     return ours
 
 
@@ -272,13 +287,20 @@ def _serve(
     multiprocessing.set_start_method(None, force=True)
     # A process in the background of a shell is started with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    channel = Channel(messages)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        work(job, Channel(messages))
+        with debugging(False, _LogToParent(channel)):
+            work(job, channel)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except FastbenchError as error:
-        messages.send(("ends", portable(error)))
+        channel.send("ends", portable(error))
+
+
+class _LogToParent(logging.handlers.QueueHandler):
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.send("log", record)
 
 
 def _end_with_the_parent() -> None:

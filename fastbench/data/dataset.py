@@ -13,6 +13,7 @@ itself is the same one.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Checked", "Manifest", "Skipped", "check_all", "find_images", "scan", "varied"]
 
 NUM_SAMPLE_IMAGES: Final = 1000
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def scan(
             f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
             f"Name another folder with --data."
         )
+    _LOG.debug("%d of %d images listed in %s", len(frames), len(listing.names), listing.root)
     digest = hashlib.sha256()
     for i, frame in frames.items():
         digest.update(f"{listing.names[i]}\0{frame.num_bytes}\n".encode("utf-8", "surrogateescape"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import types
 import typing
 from typing import Any, Final, TypeVar
@@ -38,6 +39,8 @@ __all__ = [
 SCHEMA_VERSION: Final = 4
 MOST_BYTES: Final = 200
 """Of a record's name, where the system takes 255: a model may be named after a file of as many."""
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -73,6 +76,7 @@ def _write(record: Described, folder: Path, stem: str) -> Path:
             except FileExistsError:
                 number += 1
             else:
+                _LOG.debug("record written: %s", path)
                 return path
     except OSError as error:
         raise OutputError(

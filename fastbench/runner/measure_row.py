@@ -7,6 +7,7 @@ several loaders in one process prepares the model once, and calls `measure_prepa
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from fastbench.core.progress import Progress
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
-    from fastbench.records.speed import Trial
+    from fastbench.records.speed import Ceiling, Throughput, Trial
 
 __all__ = ["measure_prepared", "measure_row", "run_passes"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def measure_row(
@@ -153,6 +156,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             watch=watch,
             evict=evict,
         )
+        _log("end to end", throughput)
         telemetry = watch.read()
         settings = dict(opened.settings)
         reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
@@ -160,6 +164,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             loader_ceiling = loader_alone(
                 opened, clock, durations, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
             )
+            _log("loader alone", loader_ceiling)
     scores = tally.read()
     check_each_once(scores, throughput.num_epochs, workbench.manifest.names, loader)
     latencies = []
@@ -167,6 +172,8 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
         with open_loader(loader, factory, one_by_one) as opened:
             latencies.append(probe_latency(opened, classifier, durations))
+        seconds = sum(latencies[-1].samples_s)
+        _LOG.debug("latency of batches of %d: %.3f s", classifier.batch_size, seconds)
     return Passes(
         timed={
             "warm_up": dataclasses.replace(
@@ -186,6 +193,10 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         reads_images=reads_images,
         repeatable=repeatable,
     )
+
+
+def _log(name: str, timed: Throughput | Ceiling) -> None:
+    _LOG.debug("%s: %d images in %.3f s", name, timed.num_images, timed.wall_s)
 
 
 def _score(

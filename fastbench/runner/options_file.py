@@ -65,7 +65,7 @@ def read_options(path: Path) -> dict[str, Any]:
         try:
             found[known[key].name] = known[key].take_checked(value)
         except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
+            raise UsageError(f"{path}: {error}") from error
     return found
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.child_process import Channel, ChildProcess, portable
+from fastbench.core.debugging import is_debugging
 from fastbench.core.errors import CrashError
 from fastbench.records.record import FailedRow
 
@@ -130,8 +131,9 @@ def _crash(
         with contextlib.suppress(OSError):  # the row has failed in any case
             path.write_bytes(output)
             where = f" Its output is in {path}."
+        shown = lines if is_debugging() else lines[-NUM_TAIL:]
         title = f"{model} · {loader} crashed, and wrote last:"
-        tell.note("\n".join((title, *(f"  | {line}" for line in lines[-NUM_TAIL:]))))
+        tell.note("\n".join((title, *(f"  | {line}" for line in shown))))
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
