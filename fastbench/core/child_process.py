@@ -66,7 +66,8 @@ class ChildProcess:
         output = connection.Connection(os.dup(self.output.fileno()), readable=False)
         with theirs, output:
             self._process = _start(work, job, theirs, output)
-        _LOG.debug("process %d started for %s", self._pid, work.__name__)
+        self._is_over = False
+        _LOG.debug("process %d started: %s.%s", self._pid, work.__module__, work.__name__)
 
     def __enter__(self) -> ChildProcess:
         return self
@@ -119,6 +120,9 @@ class ChildProcess:
 
     def end(self) -> None:
         """Kill what is left of the group, and note how the child ended."""
+        if self._is_over:  # its number may be another's by now
+            return
+        self._is_over = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
         self._process.kill()  # in its first moment it leads no group yet

@@ -7,6 +7,7 @@ row's own names.
 import dataclasses
 import faulthandler
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ def measure(
     name = config.timed_loader
     with open(folder / "started.txt", "a") as file:
         print(*models, "|", config.model[0], name, config.dtype, file=file)
+    logging.getLogger("fastbench.stub").debug("%s is logged", name)
     channel.say(f"{name} is at work")
     channel.note("said by every row")
     fail = {

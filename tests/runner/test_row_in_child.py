@@ -175,6 +175,24 @@ def test_our_own_errors_keep_their_class_and_their_words(
     assert said.startswith("fastbench: sample · damaged: a.jpg is damaged. Replace or remove")
 
 
+def test_debugging_reaches_the_children(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--debug", loaders=("damaged", "hopeless")) == 1
+    err = capsys.readouterr().err
+    started = re.search(r"fastbench.core.child_process: process (\d+) started", err)
+    assert started is not None
+    assert re.search(rf" {started[1]} fastbench.stub: damaged is logged", err)
+    assert f"process {started[1]} ended with exit code 0" in err
+    # A row that failed, and an error that ended the run: each with the child's frames above it.
+    row, end = err.split("fastbench: sample · damaged: a.jpg is damaged")
+    assert f"In process {started[1]}:" in row
+    assert "CorruptImageError: a.jpg is damaged" in row
+    assert re.search(r"In process \d+:\nTraceback", end)
+    assert 'raise DataNotFoundError("There are no images.")' in end
+    assert end.endswith("\nfastbench: There are no images.\n")
+    assert run(loaders=("damaged",)) == 1
+    assert "logged" not in capsys.readouterr().err
+
+
 def test_a_study_that_cannot_be_written_hides_no_failed_row(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
