@@ -42,10 +42,9 @@ __all__ = ["Channel", "ChildProcess", "portable"]
 PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
 """What the server imports. That takes seconds of CPU time, initialises no CUDA, and starts no
 threads but OpenBLAS's, which that library ends before a fork."""
-_LOG = logging.getLogger(__name__)
-
 FOLDER_VARIABLE: Final = "FASTBENCH_SERVER_FOLDER"
 """Tells the server where this process keeps its sockets."""
+_LOG = logging.getLogger(__name__)
 
 
 class ChildProcess:
@@ -85,7 +84,7 @@ class ChildProcess:
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 or self.has_ended():
-            waited_for = [self._messages, self._process.sentinel]
+            waited_for: list[Any] = [self._messages, self._process.sentinel]
             connection.wait(waited_for, None if math.isinf(left) else max(0.0, left))
             # A worker of a child that has died may hold the pipe: its end tells nothing.
             if not self._messages.poll():
@@ -303,8 +302,12 @@ def _serve(
 
 
 class _LogToParent(logging.handlers.QueueHandler):
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)  # type: ignore[arg-type] # which `enqueue` takes for the queue
+        self._channel = channel
+
     def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.send("log", record)
+        self._channel.send("log", record)
 
 
 def _end_with_the_parent() -> None:
