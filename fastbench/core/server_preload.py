@@ -7,6 +7,7 @@ variable; without that, importing it does nothing.
 import atexit
 import os
 import shutil
+import time
 
 from fastbench.core.child_process import FOLDER_VARIABLE
 
@@ -22,7 +23,11 @@ def _keep_to_itself(folder: str) -> None:
     parent = os.getppid()
 
     def clean_up() -> None:
-        if os.getppid() != parent:  # which was killed, and cannot
+        # The pipe that ends the server closes a moment before the parent is gone.
+        deadline = time.monotonic() + 1
+        while os.getppid() == parent and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if os.getppid() != parent:  # which was killed, and cannot clean up
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(clean_up)
