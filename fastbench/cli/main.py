@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
 from fastbench.cli.output import complain, say
-from fastbench.cli.parser import Parser
-from fastbench.core.errors import (
-    EXIT_INTERRUPTED,
-    FastbenchError,
-)
+from fastbench.cli.parser import Parser, add_debug
+from fastbench.core.debugging import debugging
+from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
 from fastbench.core.units import SPELT_OUT
 
 if TYPE_CHECKING:
@@ -32,11 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # cannot encode it spells out, as stderr does.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors=SPELT_OUT)
+    argv = sys.argv[1:] if argv is None else argv
+    with debugging("--debug" in argv):
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         arguments = make_parser().parse_args(argv)
         code: int = arguments.command(arguments)
     except FastbenchError as error:
-        complain(str(error))
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         complain("Interrupted.")
@@ -56,6 +60,7 @@ def make_parser() -> Parser:
         "and are the predictions still right?",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
+    add_debug(parser)
     parser.set_defaults(command=lambda arguments: _version_or_help(parser, arguments))
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for command in (run, parity, compare, report, models, loaders, environment, data):

@@ -7,7 +7,6 @@ are on disk and shown, and the exit code tells the worst that happened (see `cor
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
 import signal
@@ -49,21 +48,18 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     `output` is the folder for the records, None for a new one; `plan` is that of the rows, where
     they have one.
     """
-    # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on two
-    # cores without a GPU that costs a third of the throughput. Read once, when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder, is_new = open_output(output)
 
     from fastbench.cli.console import ConsoleProgress
 
     records: list[AnyRecord] = []
-    complaints: list[str] = []
+    complaints: list[str | FastbenchError | FailedRow] = []
     code = 0
     with ConsoleProgress() as progress, _terminated_like_interrupted():
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):
-                    complaints.append(str(row))
+                    complaints.append(row)
                     # A row that is missing outweighs one that is wrong.
                     code = row.error.exit_code if code in (0, EXIT_WRONG) else code
                     continue
@@ -82,10 +78,10 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
             complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
         except FastbenchError as error:
             code = error.exit_code
-            complaints.append(str(error))
+            complaints.append(error)
     if records:
         for unwritten in show(records, folder):
-            complaints.append(str(unwritten))
+            complaints.append(unwritten)
             code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
     elif is_new:
         shutil.rmtree(folder / reference.FOLDER, ignore_errors=True)

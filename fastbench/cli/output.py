@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from fastbench.core.debugging import is_debugging, traceback_of
+from fastbench.core.errors import FastbenchError
+from fastbench.records.record import FailedRow
+
 __all__ = ["complain", "say"]
 
 
@@ -12,6 +16,9 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def complain(text: str) -> None:
-    """A line of error, on stderr."""
-    sys.stderr.write(f"fastbench: {text}\n")
+def complain(what: str | FastbenchError | FailedRow) -> None:
+    """A line of error, on stderr; when debugging, the traceback above it."""
+    error = what.error if isinstance(what, FailedRow) else what
+    if is_debugging() and isinstance(error, FastbenchError):
+        sys.stderr.write(traceback_of(error))
+    sys.stderr.write(f"fastbench: {what}\n")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastbench.core.options import Option
 
-__all__ = ["Parser", "add_command", "add_options", "from_options", "given_options"]
+__all__ = ["Parser", "add_command", "add_debug", "add_options", "from_options", "given_options"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,18 @@ def add_command(
         name, help=help_, description=help_[:1].upper() + help_[1:] + "."
     )
     parser.set_defaults(command=function)
+    add_debug(parser)
     return parser
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the option `--debug`, which `cli.main` looks for before all others."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="log what is done, and show an error with its traceback; also FASTBENCH_DEBUG=1",
+    )
 
 
 def add_options(

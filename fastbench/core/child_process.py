@@ -1,145 +1,133 @@
 """A process that does one job: started, heard, and ended with all that it started.
 
-The parent has `ChildProcess`, the child calls `serve`. The job is one line of JSON on the child's
-standard input; what the child says are lines of JSON on a pipe of its own: stdout and stderr belong
-to the libraries, and are kept in a file. The child leads a process group, so that a terminal's
-Ctrl-C reaches the parent alone, and whatever the child started ends with it. The parent holds the
-child's standard input open: when that ends, by whatever took the parent, the child kills its group.
+Children are forked from a server process that has imported torch, so that one starts in
+milliseconds. A process has one server; `multiprocessing` starts it with the first child, again if
+it has died, and ends it with this process.
+
+What a child says are objects on a pipe. Its stdout and stderr belong to the libraries, and are kept
+in a file. It leads a process group, so that a terminal's Ctrl-C reaches the parent alone, and
+whatever the child started ends with it. When the parent ends in whatever way, the child kills its
+group.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
+import logging.handlers
 import math
+import multiprocessing
 import os
-import selectors
+import pickle
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
+import types
 from dataclasses import dataclass
+from multiprocessing import connection, forkserver, resource_tracker, util
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from fastbench.core import errors
-from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, FastbenchError
+from fastbench.core.debugging import debugging, is_debugging, traceback_of
+from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from multiprocessing.process import BaseProcess
 
-__all__ = ["Channel", "ChildProcess", "pack_error", "serve", "unpack_error"]
+__all__ = ["Channel", "ChildProcess", "portable"]
 
-POLL_S: Final = 0.2
-WAIT: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
+PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
+"""What the server imports. That takes seconds of CPU time, initialises no CUDA, and starts no
+threads but OpenBLAS's, which that library ends before a fork."""
+FOLDER_VARIABLE: Final = "FASTBENCH_SERVER_FOLDER"
+"""Tells the server where this process keeps its sockets."""
+_LOG = logging.getLogger(__name__)
 
 
 class ChildProcess:
-    """`python -m module` with a job, as a context manager: leaving it kills the process group.
+    """`work(job, channel)` in a process, as a context manager: leaving it kills its process group.
 
-    `environment` is set beside the parent's, `flags` are the interpreter's. `output` is what the
-    libraries printed, `status` the exit status, negative for a signal, once it has ended.
+    `work` is a function of a module. `output` is what the libraries printed, `status` the exit
+    status, negative for a signal, once it has ended. Raises `CrashError` where none can be started.
     """
 
-    def __init__(
-        self,
-        module: str,
-        job: Mapping[str, Any],
-        *,
-        environment: Mapping[str, str] | None = None,
-        flags: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, work: Callable[[Any, Channel], None], job: Any) -> None:
         # It lives as long as the process, which writes to it.
         self.output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.status = 0
-        self._lines: deque[bytes] = deque()
-        self._part = b""
-        self._pipe, pipe = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", *flags, "-m", module, str(pipe)],
-                stdin=subprocess.PIPE,
-                stdout=self.output,
-                stderr=self.output,
-                pass_fds=(pipe,),
-                process_group=0,
-                env={
-                    "OMP_WAIT_POLICY": "PASSIVE",
-                    **os.environ,
-                    "PYTHONPATH": _importable(),
-                    **(environment or {}),
-                },
-            )
-        finally:
-            os.close(pipe)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pipe, selectors.EVENT_READ)
-        with contextlib.suppress(BrokenPipeError):  # it died at once: its status says how
-            self._stdin.write(json.dumps(job).encode() + b"\n")
-            self._stdin.flush()
+        self._messages, theirs = multiprocessing.Pipe(duplex=False)
+        # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on
+        # two cores without a GPU that costs a third of the throughput. Read as torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        output = connection.Connection(os.dup(self.output.fileno()), readable=False)
+        with theirs, output:
+            self._process = _start(work, job, theirs, output)
+        self._is_over = False
+        _LOG.debug("process %d started: %s.%s", self._pid, work.__module__, work.__name__)
 
     def __enter__(self) -> ChildProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
-        self._selector.close()
-        os.close(self._pipe)
+        self._process.close()
+        self._messages.close()
         self.output.close()
 
-    def next_message(self, seconds: float = math.inf) -> dict[str, Any] | None:
+    def next_message(self, seconds: float = math.inf) -> Any:
         """What the child says next; None where it has ended and said all.
 
         Raises `TimeoutError` where nothing comes in so many seconds.
         """
         deadline = time.monotonic() + seconds
-        while not self._lines:
+        while (left := deadline - time.monotonic()) > 0 or self.has_ended():
+            waited_for: list[Any] = [self._messages, self._process.sentinel]
+            connection.wait(waited_for, None if math.isinf(left) else max(0.0, left))
             # A worker of a child that has died may hold the pipe: its end tells nothing.
-            has_ended = self.has_ended()
-            left = deadline - time.monotonic()
-            if self._selector.select(0 if has_ended else min(POLL_S, left)):
-                part = os.read(self._pipe, 2**16)
-                *lines, self._part = (self._part + part).split(b"\n")
-                self._lines.extend(lines)
-                if not part:
-                    self._selector.unregister(self._pipe)
-            elif has_ended:
-                return None
-            elif left < 0:
-                raise TimeoutError
-        message: dict[str, Any] = json.loads(self._lines.popleft())
-        return message
+            if not self._messages.poll():
+                if self.has_ended():
+                    return None
+                continue
+            try:
+                message = self._messages.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):  # cut off, as a killed child's is
+                if self.ends_within(left):
+                    return None
+                break
+            if message[0] != "log":
+                return message
+            logging.getLogger(message[1].name).handle(message[1])
+        raise TimeoutError
 
     def has_ended(self) -> bool:
-        """Whether the child has; until `end` it is not reaped, and its group keeps its number."""
-        if self._process.returncode is not None:
-            return True
-        return os.waitid(os.P_PID, self._process.pid, WAIT) is not None
+        """Whether the child has."""
+        return self._process.exitcode is not None
 
     def ends_within(self, seconds: float) -> bool:
         """Wait so long for the child to end by itself."""
-        deadline = time.monotonic() + seconds
-        while not self.has_ended():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
+        self._process.join(None if math.isinf(seconds) else max(0.0, seconds))
+        return self.has_ended()
 
     def interrupt(self) -> None:
         """Send Ctrl-C to the child, who stops what it started."""
-        if not self.has_ended():  # `send_signal` would reap it, and its group be left alone
-            os.kill(self._process.pid, signal.SIGINT)
+        if not self.has_ended():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGINT)
 
     def end(self) -> None:
         """Kill what is left of the group, and note how the child ended."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self.status = self._process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.close()
+        if self._is_over:  # its number may be another's by now
+            return
+        self._is_over = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        self._process.kill()  # in its first moment it leads no group yet
+        self._process.join()
+        self.status = self._process.exitcode or 0
+        _LOG.debug("process %d %s", self._pid, self.ending)
 
     @property
     def ending(self) -> str:
@@ -160,30 +148,91 @@ class ChildProcess:
         return output, [line for line in lines if line.strip()]
 
     @property
-    def _stdin(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
+    def _pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
 
 
-def _importable() -> str:
-    """What can be imported here can be in the child, and nothing else."""
-    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+def _start(
+    work: Callable[[Any, Channel], None],
+    job: Any,
+    messages: connection.Connection,
+    output: connection.Connection,
+) -> BaseProcess:
+    context = multiprocessing.get_context("forkserver")
+    # A second time for a server that was just killed, or that torch takes with it: then the child
+    # imports torch itself, and tells of it.
+    for preloaded in (PRELOADED, []):
+        context.set_forkserver_preload(preloaded)
+        process = context.Process(
+            target=_serve, args=(work, job, messages, output, dict(os.environ))
+        )
+        try:
+            _ensure_server()
+            with _without_main_module():
+                process.start()
+        except (EOFError, OSError) as failure:
+            error = failure
+            time.sleep(0.1)  # until the system says that the server has ended
+        else:
+            return process
+    raise CrashError(
+        f"No process can be started ({type(error).__name__}: {error}). "
+        f"See the limits of processes and of open files: ulimit -a"
+    ) from error
 
 
-def pack_error(error: FastbenchError) -> dict[str, Any]:
-    """An error as JSON; one of a class that `errors` does not have is its nearest of those."""
+def _ensure_server() -> None:
+    """Start the server if there is none, and do not wait for its imports."""
+    settings = {
+        FOLDER_VARIABLE: util.get_temp_dir(),
+        # It imports what this process can; the current folder only if this process can import that.
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "PYTHONSAFEPATH": "1",
+        # A child that was killed leaves semaphores. They are cleaned up, which need not be said.
+        "PYTHONWARNINGS": f"{os.environ.get('PYTHONWARNINGS', '')},ignore:resource_tracker",
+    }
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        resource_tracker.ensure_running()  # which unblocks the signal below
+        # The server, and each child in its first moment, would die of the terminal's Ctrl-C.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    finally:
+        _set_environment(before)
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Keep the child from importing this process's main module, which may be a script."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _set_environment(environment: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+    os.environ.update(environment)
+
+
+def portable(error: FastbenchError) -> FastbenchError:
+    """An error that any process can unpickle: of its class, or of the nearest in `errors`."""
+    ours: FastbenchError
     if isinstance(error, CorruptImageError):  # which takes more than its text
-        return {"kind": "CorruptImageError", "args": [error.path, str(error.what), error.remedy]}
-    kind = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)
-    if kind is type(error) and all(isinstance(part, str) for part in error.args):
-        return {"kind": kind.__name__, "args": list(error.args)}
-    return {"kind": kind.__name__, "args": [str(error)]}
-
-
-def unpack_error(packed: Mapping[str, Any]) -> FastbenchError:
-    """The error that `pack_error` packed."""
-    kind: type[FastbenchError] = getattr(errors, packed["kind"])
-    return kind(*packed["args"])
+        ours = CorruptImageError(error.path, str(error.what), error.remedy)
+    else:
+        ours = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)(str(error))
+    if is_debugging():
+        ours.add_note(f"\nIn process {os.getpid()}:\n{traceback_of(error)}")
+    return ours
 
 
 # ------------------------------------------------------------------------------------ the child
@@ -193,22 +242,20 @@ def unpack_error(packed: Mapping[str, Any]) -> FastbenchError:
 class Channel:
     """The child's way to say something: messages by name, and a `core.progress.Progress`."""
 
-    pipe: int
+    messages: connection.Connection
     _last: float = 0.0
 
-    def send(self, **message: Any) -> None:
-        """Say one thing, by its name; it is JSON."""
-        line = json.dumps(message).encode() + b"\n"
-        while line:
-            line = line[os.write(self.pipe, line) :]
+    def send(self, name: str, *what: Any) -> None:
+        """Say one thing; the parent gets the tuple. A class in it is one that the parent has."""
+        self.messages.send((name, *what))
 
     def say(self, text: str) -> None:
         """What is being done now."""
-        self.send(say=text)
+        self.send("say", text)
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self.send(note=text)
+        self.send("note", text)
 
     def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
         """As `core.progress.Count`."""
@@ -217,45 +264,54 @@ class Channel:
             # Ten a second are seen, and thousands would be sent.
             if now >= total or time.monotonic() > self._last + 0.1:
                 self._last = time.monotonic()
-                self.send(count=[doing, done, now, total])
+                self.send("count", doing, done, now, total)
 
         return show
 
 
-def serve(work: Callable[[dict[str, Any], Channel], None]) -> int:
-    """The child: do the one job; a `FastbenchError` is sent as `ends`. Returns the exit code."""
+def _serve(
+    work: Callable[[Any, Channel], None],
+    job: Any,
+    messages: connection.Connection,
+    output: connection.Connection,
+    environment: dict[str, str],
+) -> None:
+    """Do the one job; a `FastbenchError` is sent as `ends`."""
+    os.setpgid(0, 0)
+    with output:
+        for standard in (1, 2):
+            os.dup2(output.fileno(), standard)
+    os.set_inheritable(messages.fileno(), False)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    # The server is as old as the first child: what has changed in the parent since is set here.
+    _set_environment(environment)
+    tempfile.tempdir = None
+    # Python's own method for the child's workers, and not that of the child itself.
+    multiprocessing.set_start_method(None, force=True)
     # A process in the background of a shell is started with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    channel = Channel(int(sys.argv[1]))
-    os.set_inheritable(channel.pipe, False)
-    parent = os.dup(0)
-    with open(os.devnull) as nothing:  # for a library that reads its standard input
-        os.dup2(nothing.fileno(), 0)
+    channel = Channel(messages)
     try:
-        job = json.loads(_read_line(parent))
-        threading.Thread(target=_end_with_the_parent, args=(parent,), daemon=True).start()
-        work(job, channel)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        with debugging(False, _LogToParent(channel)):
+            work(job, channel)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        sys.exit(EXIT_INTERRUPTED)
     except FastbenchError as error:
-        channel.send(ends=pack_error(error))
-    return 0
+        channel.send("ends", portable(error))
 
 
-def _read_line(parent: int) -> bytes:
-    """The line with the job. Not through a buffered file: its lock would be held at the end."""
-    line = b""
-    while not line.endswith(b"\n"):
-        part = os.read(parent, 2**16)
-        if not part:
-            os._exit(1)  # the parent has gone
-        line += part
-    return line
+class _LogToParent(logging.handlers.QueueHandler):
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)  # type: ignore[arg-type] # which `enqueue` takes for the queue
+        self._channel = channel
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._channel.send("log", record)
 
 
-def _end_with_the_parent(parent: int) -> None:
-    while os.read(parent, 1):
-        pass
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.killpg(0, signal.SIGKILL)

@@ -12,6 +12,7 @@ itself is the same one.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Manifest", "Skipped", "check_all", "find_images", "scan", "varied"]
 
 NUM_SAMPLE_IMAGES: Final = 1000
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def scan(
             f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
             f"Name another folder with --data."
         )
+    _LOG.debug("%d of %d images listed in %s", len(frames), len(listing.names), listing.root)
     return Manifest(
         root=listing.root,
         names=tuple(listing.names[i] for i in frames),

@@ -69,10 +69,10 @@ def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
     if (signature := _signature(factory)) is not None:
         try:
             signature.bind(spec)
-        except TypeError:
+        except TypeError as error:
             raise BrokenContractError(
                 f"cannot be opened: a factory takes one LoaderSpec, and this one takes {signature}"
-            ) from None
+            ) from error
     with explained("while it was opened", spec.batch_size):
         loader = factory(spec)
     if (fault := _not_a_loader(loader)) is not None:

@@ -11,6 +11,7 @@ History of `schema_version`; what a version lacks has its field's default when i
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,8 @@ __all__ = [
 SCHEMA_VERSION: Final = 4
 MOST_BYTES: Final = 200
 """Of a record's name, where the system takes 255: a model may be named after a file of as many."""
+
+_LOG = logging.getLogger(__name__)
 
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
@@ -83,6 +86,7 @@ def _write(record: Described, folder: Path, stem: str) -> Path:
     stem = stem.replace("/", "_").encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
     with writing("The record", folder):
         (path,) = write_new(folder, stem, {".json": text.encode()})
+    _LOG.debug("record written: %s", path)
     return path
 
 

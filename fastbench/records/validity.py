@@ -24,7 +24,10 @@ TOLERANCE: Final = 0.02
 
 
 def find_contradictions(record: Record) -> list[str]:
-    """What cannot be, in words; nothing where the record is valid."""
+    """What cannot be, each with its figure, its value and its window; nothing for a valid record.
+
+    Windows, steps and batches are counted from 1.
+    """
     found = [
         *_of_times(record.throughput),
         *_of_counts(record),
@@ -42,32 +45,41 @@ def _of_times(throughput: Throughput) -> Iterator[str]:
     if not steps_s:
         yield "there are no step times"
         return
-    if wall_s == 0:
-        yield "the windows took no time"
+    if wall_s <= 0:
+        yield f"the windows have a wall time of {wall_s:g} s together"
         return
     if abs(sum(steps_s) / wall_s - 1) > TOLERANCE:
         yield (
             f"the steps take {sum(steps_s):.3f} s together and the windows {wall_s:.3f} s: "
             f"throughput and step times are not of the same run"
         )
-    if not throughput.windows:
-        return
-    windows = throughput.windows
-    if abs(sum(window.wall_s for window in windows) / wall_s - 1) > 1e-6:
-        yield "the windows' times do not add up"
-    if sum(window.num_images for window in windows) != throughput.num_images:
-        yield "the windows' images do not add up"
-    if sum(window.num_steps for window in windows) != len(steps_s):
-        yield "there is not one step time a step"
+    if throughput.windows:
+        yield from _of_windows(throughput)
+
+
+def _of_windows(throughput: Throughput) -> Iterator[str]:
+    windows, steps_s = throughput.windows, throughput.step_times_s
+    wall_s = sum(window.wall_s for window in windows)
+    if abs(wall_s / throughput.wall_s - 1) > 1e-6:
+        yield f"the windows' times add up to {wall_s:.3f} s, and not to {throughput.wall_s:.3f} s"
+    num_images = sum(window.num_images for window in windows)
+    if num_images != throughput.num_images:
+        yield f"the windows' images add up to {num_images:,}, and not to {throughput.num_images:,}"
+    num_steps = sum(window.num_steps for window in windows)
+    if num_steps != len(steps_s):
+        yield f"the windows have {num_steps:,} steps, and {len(steps_s):,} step times"
         return
     start = 0
-    for window in windows:
-        its_steps_s = steps_s[start : start + window.num_steps]
+    for number, window in enumerate(windows, 1):
+        its_steps_s = sum(steps_s[start : start + window.num_steps])
         start += window.num_steps
         if not 0 <= window.wait_s <= window.wall_s:
-            yield "a window waited longer than it took"
-        if not window.wall_s or abs(sum(its_steps_s) / window.wall_s - 1) > TOLERANCE:
-            yield "a window took another time than its steps"
+            yield f"window {number} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
+        if not window.wall_s or abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
+            yield (
+                f"window {number} has a wall time of {window.wall_s:.3f} s, "
+                f"and its steps take {its_steps_s:.3f} s"
+            )
 
 
 def _of_counts(record: Record) -> Iterator[str]:
@@ -77,14 +89,21 @@ def _of_counts(record: Record) -> Iterator[str]:
             f"{throughput.num_images:,} images are not {throughput.num_epochs:,} epochs of "
             f"{num_samples:,}"
         )
-    if any(window.num_images % num_samples for window in throughput.windows):
-        yield "a window's images are not whole epochs"
+    for number, window in enumerate(throughput.windows, 1):
+        if window.num_images % num_samples:
+            yield (
+                f"window {number} has {window.num_images:,} images, "
+                f"which are no whole epochs of {num_samples:,}"
+            )
     most = len(throughput.step_times_s) * throughput.batch_size
     if throughput.num_images > most:
         yield f"{throughput.num_images:,} images came in {most:,} places of batches"
     for name, ceiling in (("loader", record.loader_ceiling), ("model", record.model_ceiling)):
         if ceiling and not (ceiling.num_images > 0 and ceiling.wall_s > 0):
-            yield f"the {name}'s ceiling has no images or no time"
+            yield (
+                f"the {name}'s ceiling has a wall time of {ceiling.wall_s:g} s, "
+                f"its number of images is {ceiling.num_images:,}"
+            )
 
 
 def _of_accuracy(accuracy: Accuracy, record: Record) -> Iterator[str]:
@@ -93,16 +112,20 @@ def _of_accuracy(accuracy: Accuracy, record: Record) -> Iterator[str]:
         yield f"{top1:,} hits of top-1 and {top5:,} of top-5 among {num:,} samples"
     if num != record.data["num_samples"]:
         yield f"{num:,} samples are scored of {record.data['num_samples']:,}"
-    if (found := accuracy.per_class) is not None and (
-        sum(found.num_samples),
-        sum(found.top1_correct),
-        sum(found.top5_correct),
-    ) != (num, top1, top5):
-        yield "the hits of the classes do not add up"
-    if found is not None and any(
-        not 0 <= hits1 <= hits5 <= samples
-        for hits1, hits5, samples in zip(
-            found.top1_correct, found.top5_correct, found.num_samples, strict=True
-        )
+    if (found := accuracy.per_class) is None:
+        return
+    for name, counts, total in (
+        ("samples", found.num_samples, num),
+        ("hits of top-1", found.top1_correct, top1),
+        ("hits of top-5", found.top5_correct, top5),
     ):
-        yield "a class has more hits than samples"
+        if sum(counts) != total:
+            yield f"the classes' {name} add up to {sum(counts):,}, and not to {total:,}"
+    for name, samples, hits1, hits5 in zip(
+        found.names, found.num_samples, found.top1_correct, found.top5_correct, strict=True
+    ):
+        if not 0 <= hits1 <= hits5 <= samples:
+            yield (
+                f"the class {name} has {hits1:,} hits of top-1 and {hits5:,} of top-5 "
+                f"among {samples:,} samples"
+            )

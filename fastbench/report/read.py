@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
 from fastbench.records.store import build_record, other_kind, read_json
 from fastbench.report.columns.column import Row
@@ -59,6 +60,7 @@ def read_rows(paths: Iterable[Path]) -> Found:
                 row = _read(file, is_named=file == path)
             except RecordError as error:
                 complaints.append(str(error))
+                LOGGER.debug("%s", error, exc_info=True)
                 continue
             if row is None:
                 passed_over.append(file)

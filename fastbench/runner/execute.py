@@ -1,8 +1,9 @@
-"""Row after row: which process measures it, which rows are left out, and what is kept of them."""
+"""Row after row: which are left out, and what is kept of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from fastbench.core.units import counted
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
+from fastbench.runner.row_in_child import ab, find_missing, measure, parity, run_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,13 +26,10 @@ __all__ = ["ab_rows", "parity_rows", "plan_rows"]
 
 
 def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:
-    """The rows of `fastbench run`, where there are several each in a process of its own."""
-    from fastbench.runner.row_in_child import run_row
-
+    """The rows of `fastbench run`, each in a process of its own."""
     todo = plan.todo
     if todo:
         _check_predictions(plan)
-    run = run_row if len(plan.rows) > 1 else run_row_here
     if plan.num_changed:
         rows = counted(plan.num_changed, "finished row")
         progress.note(f"{rows} had other images, labels or weights and will be run again.")
@@ -50,8 +49,10 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         how = plan.how(row)
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
+        names = [(row.model, row.loader)]
         # The first row looks at the names of all models.
-        for measured in run(row.config, folder, progress, () if number else models):
+        its_models = () if number else models
+        for measured in run_rows(measure, row.config, folder, progress, names, its_models):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
                 yield measured  # before anything else can fail
@@ -68,27 +69,13 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
 
 def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, str]:
     """The loaders that were not asked for by name and cannot run here, and why; told as well."""
-    from fastbench.runner.row_in_child import find_missing
-
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
-    if not optional:
-        return {}
-    progress.say("looking which loaders run here")
-    missing = find_missing(optional, progress)
+    if todo:
+        progress.say("looking which loaders run here" if optional else "loading torch")
+    missing = find_missing(optional, progress) if optional else {}
     for loader, why in missing.items():
         progress.note(f"{loader} is left out: {why}")
     return missing
-
-
-def run_row_here(
-    config: RunConfig, folder: Path, progress: RowProgress, models: Sequence[str]
-) -> Iterator[Record | FailedRow]:
-    """As `run_row`, in this process."""
-    progress.say("loading torch")
-    from fastbench.runner.measure_row import measure_row
-
-    for row, _ in measure_row(config, folder, progress, models):
-        yield row
 
 
 def _check_predictions(plan: Plan) -> None:
@@ -103,21 +90,17 @@ def _check_predictions(plan: Plan) -> None:
 def parity_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[ParityRecord | FailedRow]:
-    """The rows of `fastbench parity`."""
+    """The rows of `fastbench parity`, in one process."""
     progress.say("loading torch")
-    from fastbench.runner import parity
-    from fastbench.runner.prepare import Workbench
-
-    yield from parity.parity_rows(Workbench(config, folder, progress))
+    others = [name for name in config.loaders if name != config.reference]
+    names = list(itertools.product(config.models, others))
+    return run_rows(parity, config, folder, progress, names)
 
 
 def ab_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[AbRecord | FailedRow]:
-    """The rows of `fastbench run --ab`."""
+    """The rows of `fastbench run --ab`, in one process."""
     progress.say("loading torch")
-    from fastbench.runner import ab
-    from fastbench.runner.prepare import Workbench
-
-    a, b = (Workbench(side, folder, progress) for side in (config, config.other_side()))
-    yield from ab.ab_rows(a, b)
+    names = [(name, config.timed_loader) for name in config.models]
+    return run_rows(ab, config, folder, progress, names)

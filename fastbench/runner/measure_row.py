@@ -7,6 +7,7 @@ several loaders in one process prepares the model once, and calls `measure_prepa
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,15 +38,17 @@ if TYPE_CHECKING:
     from fastbench.core.progress import Progress
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
-    from fastbench.records.speed import Trial
+    from fastbench.records.speed import Ceiling, Throughput, Trial
 
 __all__ = ["measure_prepared", "measure_row", "run_passes"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def measure_row(
     config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
-) -> Iterator[tuple[Record | FailedRow, Path | None]]:
-    """Measure the one row of a configuration with one model and one loader; and where it is stored.
+) -> Iterator[Record | FailedRow]:
+    """Measure the one row of a configuration with one model and one loader.
 
     The record is on disk when it is yielded; what it predicted, image by image, goes to the file of
     `--predictions` after that. Raises `OutputError` where one cannot be written, and the
@@ -60,26 +63,26 @@ def measure_row(
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # without which there is no row at all
-        yield FailedRow(name, loader, error), None
+        yield FailedRow(name, loader, error)
         return
     if workbench.device.type == "cpu":
         tell.note("No GPU is used: DALI and the model run on the CPU.")
     try:
         bench = prepare_model(workbench, name)
     except FastbenchError as error:
-        yield FailedRow(name, EVERY_LOADER, error), None
+        yield FailedRow(name, EVERY_LOADER, error)
         return
     try:
         record, scores = measure_prepared(workbench, bench, loader)
     except FastbenchError as error:
-        yield FailedRow(name, loader, error), None
+        yield FailedRow(name, loader, error)
         return
     try:
-        path = write_record(record, folder)
+        write_record(record, folder)
     except RecordError as error:
-        yield FailedRow(name, loader, error), None
+        yield FailedRow(name, loader, error)
         return
-    yield record, path
+    yield record
     if config.predictions and record.reads_images:
         file = PredictionsFile(Path(config.predictions).expanduser())
         file.add(record, workbench.manifest, bench.labels, bench.model, scores)
@@ -159,6 +162,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             watch=watch,
             evict=evict,
         )
+        _log("end to end", throughput)
         telemetry = watch.read()
         settings = dict(opened.settings)
         reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
@@ -166,6 +170,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             loader_ceiling = loader_alone(
                 opened, clock, durations, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
             )
+            _log("loader alone", loader_ceiling)
     scores = tally.read()
     check_each_once(scores, throughput.num_epochs, workbench.manifest.names, loader)
     latencies = []
@@ -173,6 +178,8 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
         with open_loader(loader, factory, one_by_one) as opened:
             latencies.append(probe_latency(opened, classifier, durations))
+        seconds = sum(latencies[-1].samples_s)
+        _LOG.debug("latency of batches of %d: %.3f s", classifier.batch_size, seconds)
     return Passes(
         timed={
             "warm_up": msgspec.structs.replace(
@@ -192,6 +199,10 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         reads_images=reads_images,
         repeatable=repeatable,
     )
+
+
+def _log(name: str, timed: Throughput | Ceiling) -> None:
+    _LOG.debug("%s: %d images in %.3f s", name, timed.num_images, timed.wall_s)
 
 
 def _score(

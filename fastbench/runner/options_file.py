@@ -65,7 +65,7 @@ def read_options(path: Path) -> dict[str, Any]:
             found[option.name] = option.read(several, several=option.is_repeatable)
         except UsageError as error:
             hint = " Write several as a list." if option.is_repeatable else ""
-            raise UsageError(f"{path}: {error}{hint}") from None
+            raise UsageError(f"{path}: {error}{hint}") from error
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Bench", "Workbench", "open_loader", "prepare_model"]
 
 MOSTLY_COLD = 0.05
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -62,12 +65,21 @@ class Bench:
     cost: Cost = field(default_factory=Cost)
 
 
-def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> contextlib.closing[CheckedLoader]:
+@contextlib.contextmanager
+def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[CheckedLoader]:
     """A loader whose batches are held to the contract, and that is closed whatever happens.
 
     Raises `LoaderError`, also while it is iterated, where it fails or breaks the contract.
     """
-    return contextlib.closing(CheckedLoader(name, factory, spec))
+    start = time.perf_counter()
+    loader = CheckedLoader(name, factory, spec)
+    seconds = time.perf_counter() - start
+    _LOG.debug("%s started in %.3f s: %s", name, seconds, dict(loader.settings))
+    try:
+        yield loader
+    finally:
+        loader.close()
+        _LOG.debug("%s closed", name)
 
 
 class Workbench:
@@ -181,6 +193,7 @@ class Workbench:
         with open_loader(name, self.factories[name], spec) as loader:
             scores = score(loader, classifier, tally)
         check_each_once(scores, 1, self.manifest.names, name)
+        _LOG.debug("%s scored", name)
         return scores
 
 
@@ -193,6 +206,7 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
     start = time.perf_counter()
     model, labels = workbench.load(name)
     load_s = time.perf_counter() - start
+    _LOG.debug("%s loaded in %.3f s with %s, %s", name, load_s, model.weights, labels.how)
     if config.compile:
         forget_compiled()
     with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
@@ -202,6 +216,7 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
             if size != workbench.batch_size
         ]
         classifier, compile_s = _warmed_up(workbench, model)
+        _LOG.debug("%s ready for %s, %.3f s to compile", name, workbench.dtype, compile_s)
         alone = _model_ceiling(workbench, classifier, model) if config.passes == "all" else None
     num_graphs, num_graph_breaks = classifier.num_graphs()
     return Bench(
@@ -231,7 +246,9 @@ def _model_ceiling(workbench: Workbench, classifier: Classifier, model: LoadedMo
     with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), spec) as loader:
         images_NCHW = next(iter(loader)).images_NCHW
         clock = make_clock(workbench.device)
-        return model_alone(classifier, images_NCHW, clock, workbench.durations)
+        alone = model_alone(classifier, images_NCHW, clock, workbench.durations)
+        _LOG.debug("%s alone: %d images in %.3f s", model.name, alone.num_images, alone.wall_s)
+        return alone
 
 
 def _prepare_page_cache(

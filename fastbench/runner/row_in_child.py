@@ -1,78 +1,67 @@
-"""A row in a process of its own: a crash, a full memory or a fault of a driver ends that row alone.
+"""Rows in a process of their own: a crash, a full memory or a fault of a driver ends them alone.
 
-What the child printed becomes a log beside the records if it crashes.
-
-What it does not know: whether a child that was killed was killed for its memory. The kernel does
-not say so; it is what mostly happens.
+What the child printed becomes a log beside the records if it crashes. That the child was killed for
+its memory is a guess: the kernel does not say so.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import faulthandler
 import math
 import os
 import signal
-import sys
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.child_process import Channel, ChildProcess, pack_error, serve, unpack_error
-from fastbench.core.config import RunConfig
+from fastbench.core.child_process import Channel, ChildProcess, portable
+from fastbench.core.debugging import is_debugging
 from fastbench.core.errors import CrashError
-from fastbench.records.record import FailedRow, Record
-from fastbench.records.store import read_record
+from fastbench.records.record import FailedRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
+    from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
+    from fastbench.records.record import AbRecord, ParityRecord, Record
 
-__all__ = ["find_missing", "run_row"]
+    AnyRow = Record | ParityRecord | AbRecord | FailedRow
 
-MODULE: Final = "fastbench.runner.row_in_child"
-"""What the child runs."""
+__all__ = ["ab", "find_missing", "measure", "parity", "run_rows"]
+
 GRACE_S: Final = 5.0
 """How long a child may take to end after Ctrl-C."""
 EXIT_S: Final = 30.0
-"""How long a child may take to end after its row is measured."""
+"""How long a child may take to end after its rows are measured."""
 NUM_TAIL: Final = 6
 
 
-def run_row(
-    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
-) -> Iterator[Record | FailedRow]:
-    """Measure one row as `measure_row.measure_row` does, in a child; a crash is a failed row."""
-    job = {
-        "config": dataclasses.asdict(config),
-        "folder": str(folder),
-        "models": list(models),
-        "argv": sys.argv[1:],
-    }
-    answers: dict[str, Any] = {}
-    with _interruptible(job, tell) as child:
-        try:
-            is_late = _listen(child, tell, answers)
-        except KeyboardInterrupt:
-            if "record" in answers:  # it had only to end
-                yield read_record(Path(answers["record"]))
-            raise
-        if "record" in answers:
-            if is_late:
-                tell.note(f"The row's process did not end within {EXIT_S:g} s, and was killed.")
-            elif child.status:
-                tell.note(f"The row's process {child.ending} after it was measured.")
-            yield read_record(Path(answers["record"]))
-        elif "failed" in answers:
-            failed = answers["failed"]
-            yield FailedRow(failed["model"], failed["loader"], unpack_error(failed["error"]))
-        elif "ends" not in answers:
-            yield FailedRow(
-                config.model[0], config.timed_loader, _crash(child, config, folder, tell)
-            )
-        if "ends" in answers:
-            raise unpack_error(answers["ends"])
+def run_rows(
+    make_rows: Callable[..., Iterator[AnyRow]],
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    names: Sequence[tuple[str, str]],
+    *more: Any,
+) -> Iterator[Any]:
+    """The rows of `make_rows(config, folder, tell, *more)`, which is called in a child.
+
+    `names` are the model and the loader of each row. A crash is a failed row, and the last. Raises
+    the `FastbenchError` that `make_rows` raises.
+    """
+    num_rows = 0
+    with _interruptible(_send_rows, (make_rows, config, folder, *more), tell) as child:
+        for row in _answers(child, tell, len(names)):
+            num_rows += 1
+            yield row
+        if num_rows < len(names):
+            model, loader = names[num_rows]
+            yield FailedRow(model, loader, _crash(child, model, loader, folder, tell))
+        elif child.status:
+            tell.note(f"The row's process {child.ending} after it was measured.")
 
 
 def find_missing(names: Sequence[str], tell: Progress) -> dict[str, str]:
@@ -80,17 +69,16 @@ def find_missing(names: Sequence[str], tell: Progress) -> dict[str, str]:
 
     A child that crashes over it says nothing: the rows will.
     """
-    answers: dict[str, Any] = {}
-    with _interruptible({"loaders": list(names)}, tell) as child:
-        _listen(child, tell, answers)
-    found: dict[str, str] = answers.get("missing", {})
-    return found
+    with _interruptible(_send_missing, names, tell) as child:
+        return next(_answers(child, tell, 1), {})
 
 
 @contextlib.contextmanager
-def _interruptible(job: dict[str, Any], tell: Progress) -> Iterator[ChildProcess]:
+def _interruptible(
+    work: Callable[[Any, Channel], None], job: Any, tell: Progress
+) -> Iterator[ChildProcess]:
     """A child that has some time to stop its workers when Ctrl-C ends this process's wait."""
-    with ChildProcess(MODULE, job, flags=("-X", "faulthandler")) as child:
+    with ChildProcess(work, job) as child:
         try:
             yield child
         except KeyboardInterrupt:
@@ -100,47 +88,52 @@ def _interruptible(job: dict[str, Any], tell: Progress) -> Iterator[ChildProcess
             raise
 
 
-def _listen(child: ChildProcess, tell: Progress, answers: dict[str, Any]) -> bool:
-    """Pass on what the child says until it has ended; whether it had answered and would not end."""
+def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
+    """The child's answers, so many, until it has ended; what it is doing is passed on.
+
+    Raises its `FastbenchError`.
+    """
     counts: dict[tuple[str, str], Callable[[int, int], None]] = {}
     deadline = math.inf
-    is_late = False
     try:
         while (message := child.next_message(deadline - time.monotonic())) is not None:
-            ((kind, what),) = message.items()
-            if kind == "say":
-                tell.say(what)
-            elif kind == "note":
-                tell.note(what)
-            elif kind == "count":
-                doing, done, now, total = what
-                if (doing, done) not in counts:
-                    counts[doing, done] = tell.count(doing, done)
-                counts[doing, done](now, total)
-            else:
-                answers[kind] = what
-                deadline = min(deadline, time.monotonic() + EXIT_S)
-            if time.monotonic() > deadline:  # it goes on talking
-                is_late = not child.has_ended()
-                break
+            match message:
+                case ("say", text):
+                    tell.say(text)
+                case ("note", text):
+                    tell.note(text)
+                case ("count", doing, done, now, total):
+                    if (doing, done) not in counts:
+                        counts[doing, done] = tell.count(doing, done)
+                    counts[doing, done](now, total)
+                case ("ends", error):
+                    raise error
+                case ("answer", what):
+                    yield what
+                    num -= 1
+                    if num == 0:
+                        deadline = time.monotonic() + EXIT_S
     except TimeoutError:
-        is_late = True
+        tell.note(f"The row's process did not end within {EXIT_S:g} s, and was killed.")
+        return
     child.end()
-    return is_late
 
 
-def _crash(child: ChildProcess, config: RunConfig, folder: Path, tell: Progress) -> CrashError:
+def _crash(
+    child: ChildProcess, model: str, loader: str, folder: Path, tell: Progress
+) -> CrashError:
     """What became of a child that left no answer; its output is kept, and its end shown."""
     output, lines = child.read_output()
     where = ""
     if lines:
-        stem = f"crash-{config.model[0]}-{config.timed_loader}".replace("/", "_")
+        stem = f"crash-{model}-{loader}".replace("/", "_")
         path = folder / f"{stem}-{os.getpid()}-{time.time_ns() // 10**6}.log"
         with contextlib.suppress(OSError):  # the row has failed in any case
             path.write_bytes(output)
             where = f" Its output is in {path}."
-        title = f"{config.model[0]} · {config.timed_loader} crashed, and wrote last:"
-        tell.note("\n".join((title, *(f"  | {line}" for line in lines[-NUM_TAIL:]))))
+        shown = lines if is_debugging() else lines[-NUM_TAIL:]
+        title = f"{model} · {loader} crashed, and wrote last:"
+        tell.note("\n".join((title, *(f"  | {line}" for line in shown))))
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
@@ -150,34 +143,47 @@ def _crash(child: ChildProcess, config: RunConfig, folder: Path, tell: Progress)
     return CrashError(f"The row's process {child.ending}. {advice}{where}")
 
 
-def work(job: dict[str, Any], channel: Channel) -> None:
-    """What the child does."""
-    if "loaders" in job:
-        channel.send(missing=_missing(job["loaders"]))
-    else:
-        _measure(job, channel)
+# ------------------------------------------------------------------------------------ the child
 
 
-def _measure(job: dict[str, Any], channel: Channel) -> None:
-    config = RunConfig.from_json(job["config"])
-    sys.argv[1:] = job["argv"]  # the record has the command that was given
-    channel.say(f"{config.model[0]} · {config.timed_loader}: loading torch")
-    from fastbench.runner.measure_row import measure_row
-
-    for row, path in measure_row(config, Path(job["folder"]), channel, job["models"]):
+def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
+    make_rows, config, folder, *more = job
+    faulthandler.enable()
+    for row in make_rows(config, folder, channel, *more):
         if isinstance(row, FailedRow):
-            error = pack_error(row.error)
-            channel.send(failed={"model": row.model, "loader": row.loader, "error": error})
-        else:
-            channel.send(record=str(path))
+            row = replace(row, error=portable(row.error))
+        channel.send("answer", row)
 
 
-def _missing(names: list[str]) -> dict[str, str]:
+def _send_missing(names: Sequence[str], channel: Channel) -> None:
     from fastbench.loaders.registry import why_not
 
+    faulthandler.enable()
     found = {name: why_not(name) for name in names}
-    return {name: why for name, why in found.items() if why is not None}
+    channel.send("answer", {name: why for name, why in found.items() if why is not None})
 
 
-if __name__ == "__main__":
-    sys.exit(serve(work))
+def measure(
+    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
+) -> Iterator[Record | FailedRow]:
+    """The row of `fastbench run`; the names of all `models` are looked at first."""
+    from fastbench.runner.measure_row import measure_row
+
+    yield from measure_row(config, folder, tell, models)
+
+
+def parity(config: RunConfig, folder: Path, tell: Progress) -> Iterator[ParityRecord | FailedRow]:
+    """The rows of `fastbench parity`."""
+    from fastbench.runner.parity import parity_rows
+    from fastbench.runner.prepare import Workbench
+
+    yield from parity_rows(Workbench(config, folder, tell))
+
+
+def ab(config: RunConfig, folder: Path, tell: Progress) -> Iterator[AbRecord | FailedRow]:
+    """The rows of `fastbench run --ab`."""
+    from fastbench.runner.ab import ab_rows
+    from fastbench.runner.prepare import Workbench
+
+    a, b = (Workbench(side, folder, tell) for side in (config, config.other_side()))
+    yield from ab_rows(a, b)

@@ -9,23 +9,27 @@ import sys
 import time
 from typing import Any
 
-from fastbench.core.child_process import Channel, serve
+from fastbench.core.child_process import Channel
 from fastbench.core.errors import LoaderError
 
 
 def work(job: dict[str, Any], channel: Channel) -> None:
     """Answer, and then what `then` says."""
-    channel.send(
-        pid=os.getpid(),
-        got=job.get("value"),
-        stdin=sys.stdin.read(),
-        folder=os.environ.get("A_FOLDER"),
-    )
+    facts = {
+        "pid": os.getpid(),
+        "got": job.get("value"),
+        "stdin": sys.stdin.read(),
+        "folder": os.environ.get("A_FOLDER"),
+        "working folder": os.getcwd(),
+        "path": sys.path,
+        "main module": getattr(sys.modules["__mp_main__"], "__file__", None),
+    }
+    channel.send("facts", facts)
     os.write(1, b"printed by a library\n")
-    os.set_inheritable(channel.pipe, True)  # a worker has it, as one that is forked does
-    worker = subprocess.Popen(["sleep", "60"], close_fds=False) if job.get("worker") else None
-    if worker is not None:
-        channel.send(worker=worker.pid)
+    worker = None
+    if job.get("worker"):  # which holds the pipe, as one that is forked does
+        worker = subprocess.Popen(["sleep", "60"], pass_fds=(channel.messages.fileno(),))
+        channel.send("worker", worker.pid)
     then = job.get("then")
     if then == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -36,9 +40,5 @@ def work(job: dict[str, Any], channel: Channel) -> None:
     elif then in ("hang", "stubborn"):
         if then == "stubborn":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        channel.send(hangs=True)
+        channel.send("hangs")
         time.sleep(60)
-
-
-if __name__ == "__main__":
-    sys.exit(serve(work))

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
+
+import pytest
 
 from fastbench.cli.main import main
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
-from fastbench.runner import execute, row_in_child
+from fastbench.runner import execute
 
 MODEL = "shufflenet_v2_x0_5"
-
-
-def main_here(argv: list[str]) -> int:
-    """`main`, with the rows of `fastbench run` in this process, however many there are."""
-    with mock.patch.object(row_in_child, "run_row", execute.run_row_here):
-        return main(argv)
 
 
 def sentence(text: str) -> str:
@@ -26,6 +21,19 @@ def sentence(text: str) -> str:
     assert len(lines) == 1, text
     assert "Traceback" not in text
     return lines[0]
+
+
+def main_here(argv: list[str]) -> int:
+    """`main` with the rows in this process: they have what a test has patched in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            execute,
+            "run_rows",
+            lambda make_rows, config, folder, tell, _, *more: make_rows(
+                config, folder, tell, *more
+            ),
+        )
+        return main(argv)
 
 
 def run_on(

@@ -1,21 +1,23 @@
 """What `runner/test_row_in_child.py` runs in place of a row, without torch.
 
-The loader's name says what becomes of it. `python -m builders.stub_child` is the child of a row
-with another `_measure`. Its records are those in the file STUB_RECORD, with the row's own names.
+The loader's name says what becomes of it. Its records are those in the file STUB_RECORD, with the
+row's own names.
 """
 
 import dataclasses
 import faulthandler
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastbench.core.child_process import pack_error, serve
+from fastbench.core.child_process import Channel
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import (
     CorruptImageError,
@@ -23,14 +25,17 @@ from fastbench.core.errors import (
     LoaderMissingError,
     WeightsError,
 )
-from fastbench.runner import row_in_child
+from fastbench.records.record import FailedRow, Record
+from fastbench.records.store import read_record
 
 
-def measure(job: dict[str, Any], channel: Any) -> None:
-    config = RunConfig.from_json(job["config"])
-    name, folder = config.timed_loader, Path(job["folder"])
+def measure(
+    config: RunConfig, folder: Path, channel: Any, models: Sequence[str]
+) -> Iterator[Record | FailedRow]:
+    name = config.timed_loader
     with open(folder / "started.txt", "a") as file:
-        print(*job["models"], "|", config.model[0], name, config.dtype, file=file)
+        print(*models, "|", config.model[0], name, config.dtype, file=file)
+    logging.getLogger("fastbench.stub").debug("%s is logged", name)
     channel.say(f"{name} is at work")
     channel.note("said by every row")
     fail = {
@@ -47,7 +52,7 @@ def measure(job: dict[str, Any], channel: Any) -> None:
     elif name == "buggy":
         raise RuntimeError("a bug")
     elif name == "silent":
-        return
+        sys.exit(0)
     elif name in ("slow", "stubborn"):
         if name == "stubborn":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -58,21 +63,18 @@ def measure(job: dict[str, Any], channel: Any) -> None:
             (folder / "ended.txt").write_text("interrupted")
             raise
     elif name in fail:
-        error = pack_error(fail[name])
-        channel.send(failed={"model": config.model[0], "loader": name, "error": error})
+        yield FailedRow(config.model[0], name, fail[name])
         return
     elif config.model[0] == "unloadable":
-        error = pack_error(WeightsError("There are no weights."))
-        channel.send(failed={"model": "unloadable", "loader": "every loader", "error": error})
+        yield FailedRow("unloadable", "every loader", WeightsError("There are no weights."))
         return
     elif name == "hopeless":
-        channel.send(ends=pack_error(DataNotFoundError("There are no images.")))
-        return
+        raise DataNotFoundError("There are no images.")
     record = json.loads(Path(os.environ["STUB_RECORD"]).read_text())
     record |= {"model": config.model[0], "loader": name, "config": dataclasses.asdict(config)}
     path = folder / f"{name}-{config.dtype}-{config.batch_size}.json"
     path.write_text(json.dumps(record))
-    channel.send(record=str(path))
+    yield read_record(path)
     if name == "lingering":
         (folder / "child.pid").write_text(str(os.getpid()))
         time.sleep(60)
@@ -80,7 +82,11 @@ def measure(job: dict[str, Any], channel: Any) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
-if __name__ == "__main__":
-    row_in_child._measure = measure
-    row_in_child._missing = lambda names: {n: "it is not installed" for n in names if n == "opencv"}
-    sys.exit(serve(row_in_child.work))
+def half(config: RunConfig, folder: Path, channel: Any) -> Iterator[FailedRow]:
+    """A row that failed, and a crash over the next."""
+    yield FailedRow(config.model[0], config.loader[0], DataNotFoundError("There are no images."))
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def send_missing(names: Sequence[str], channel: Channel) -> None:
+    channel.send("answer", {n: "it is not installed" for n in names if n == "opencv"})

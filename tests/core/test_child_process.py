@@ -5,28 +5,64 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from builders.child import work
 from builders.paths import TESTS
 
-from fastbench.core.child_process import ChildProcess, pack_error, unpack_error
+from fastbench.core.child_process import ChildProcess, portable
 from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderError
 
+PARENT = """\
+import os, psutil, sys, time
+from multiprocessing import util
+sys.path.insert(0, sys.argv[1])
+from builders.child import work
+from fastbench.core import child_process
+from fastbench.core.child_process import ChildProcess
+del child_process.PRELOADED[1:]  # torch is not needed here
+"""
+TO_BE_KILLED = """\
+with ChildProcess(work, {"then": "hang", "worker": True}) as child:
+    (_, facts), (_, worker) = child.next_message(), child.next_message()
+    print(facts["pid"], worker, util.get_temp_dir(), flush=True)
+    time.sleep(60)
+"""
+SERVER_IS_KILLED = """\
+for _ in range(2):
+    with ChildProcess(work, {"then": "hang"}) as child:
+        _, facts = child.next_message()
+        print(facts["pid"])
+        psutil.Process(facts["pid"]).parent().kill()
+        child.interrupt()
+"""
+TORCH_KILLS_ITS_PROCESS = """\
+child_process.PRELOADED.append("builders.deadly")
+with ChildProcess(work, {}) as child:
+    print(child.next_message()[1]["pid"])
+"""
 
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child imports what this process can."""
-    monkeypatch.syspath_prepend(str(TESTS))
+
+def start_parent(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", PARENT + code, str(TESTS)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def child(**job: Any) -> ChildProcess:
-    return ChildProcess("builders.child", job, environment={"A_FOLDER": "/a"})
+    return ChildProcess(work, job)
 
 
-def heard(process: ChildProcess) -> list[dict[str, Any]]:
+def heard(process: ChildProcess) -> list[Any]:
     """All messages; the last is None's place."""
     return list(iter(lambda: process.next_message(60), None))
 
@@ -45,14 +81,30 @@ def is_gone(pid: int) -> bool:
 
 def test_a_job_is_done_and_its_output_kept() -> None:
     with child(value=[1, "ä"]) as process:
-        (message,) = heard(process)
-        assert message["got"] == [1, "ä"]
-        assert message["folder"] == "/a"
-        assert message["stdin"] == ""
+        ((_, facts),) = heard(process)
+        assert facts["got"] == [1, "ä"]
+        assert facts["stdin"] == ""
         process.end()
         assert process.status == 0
         assert process.read_output()[1] == ["printed by a library"]
         assert process.next_message() is None
+
+
+def test_a_child_has_what_its_parent_has_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is older: it was started with another environment and in another folder."""
+    with child() as process:
+        heard(process)
+    monkeypatch.setenv("A_FOLDER", "/a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("/a/folder")
+    with child() as process:
+        ((_, facts),) = heard(process)
+    assert facts["folder"] == "/a"
+    assert facts["working folder"] == str(tmp_path)
+    assert facts["path"] == [path or os.getcwd() for path in sys.path]
+    assert facts["main module"] is None
 
 
 @pytest.mark.parametrize(
@@ -68,35 +120,32 @@ def test_how_it_ended(then: str, ending: str) -> None:
 
 def test_an_error_is_sent() -> None:
     with child(then="fail") as process:
-        *_, last = heard(process)
-    error = unpack_error(last["ends"])
-    assert (type(error), str(error)) == (LoaderError, "It failed.")
+        *_, (name, error) = heard(process)
+    assert (name, type(error), str(error)) == ("ends", LoaderError, "It failed.")
 
 
 def test_a_child_that_hangs_is_ended_with_its_workers() -> None:
     with child(then="hang", worker=True) as process:
-        pid, worker = process.next_message(60), process.next_message(60)
-        assert process.next_message(60) == {"hangs": True}
+        (_, facts), (_, worker) = process.next_message(60), process.next_message(60)
+        assert process.next_message(60) == ("hangs",)
         start = time.monotonic()
         with pytest.raises(TimeoutError):
             process.next_message(0.1)
         assert time.monotonic() - start < 30
         assert not process.has_ended()
-    assert pid is not None
-    assert worker is not None
-    assert is_gone(pid["pid"])
-    assert is_gone(worker["worker"])
+    assert is_gone(facts["pid"])
+    assert is_gone(worker)
 
 
 def test_messages_of_a_crashed_child_are_heard_though_its_worker_holds_the_pipe() -> None:
     with child(then="crash", worker=True) as process:
-        assert [*heard(process)[1]] == ["worker"]
+        assert [name for name, _ in heard(process)] == ["facts", "worker"]
 
 
 @pytest.mark.parametrize(("then", "ends"), [("hang", True), ("stubborn", False)])
 def test_ctrl_c(then: str, ends: bool) -> None:
     with child(then=then) as process:
-        while "hangs" not in (process.next_message(60) or {"hangs": None}):
+        while process.next_message(60) != ("hangs",):
             pass
         process.interrupt()
         assert process.ends_within(20 if ends else 0.3) is ends
@@ -106,18 +155,36 @@ def test_ctrl_c(then: str, ends: bool) -> None:
 
 def test_ctrl_c_for_a_child_that_has_ended_ends_its_workers() -> None:
     with child(worker=True) as process:
-        worker = heard(process)[1]["worker"]
+        worker = heard(process)[1][1]
         process.interrupt()
     assert is_gone(worker)
 
 
-def test_a_child_ends_with_its_parent() -> None:
-    with child(then="hang") as process:
-        message = process.next_message(60)
-        assert message is not None
-        process._stdin.close()  # as the kernel does when the parent is gone
-        assert process.ends_within(20)
-        assert os.getpid() != message["pid"]
+def test_a_server_that_was_killed_is_started_again() -> None:
+    with start_parent(SERVER_IS_KILLED) as parent:
+        out, err = parent.communicate(timeout=60)
+    assert err == ""
+    assert len(out.split()) == 2
+    assert all(is_gone(int(pid)) for pid in out.split())
+
+
+def test_an_import_that_kills_the_server_is_left_to_the_child() -> None:
+    with start_parent(TORCH_KILLS_ITS_PROCESS) as parent:
+        out, err = parent.communicate(timeout=60)
+    assert (len(out.split()), err) == (1, "")
+
+
+def test_nothing_outlives_a_parent_that_is_killed() -> None:
+    """Nor the server, or the folder of its socket."""
+    with start_parent(TO_BE_KILLED) as parent:
+        assert parent.stdout is not None
+        *pids, folder = parent.stdout.readline().split()
+        server = psutil.Process(int(pids[0])).ppid()
+        assert Path(folder).exists()
+        parent.kill()
+        assert parent.communicate(timeout=60) == ("", "")  # nothing holds its output
+    assert all(is_gone(int(pid)) for pid in (*pids, server))
+    assert not Path(folder).exists()
 
 
 class PlugInError(LoaderError):
@@ -142,6 +209,6 @@ class DeviceError(LoaderError):
     ],
 )
 def test_errors_go_through(error: FastbenchError, kind: type[FastbenchError]) -> None:
-    back = unpack_error(pack_error(error))
+    back = portable(error)
     assert type(back) is kind
     assert str(back) == str(error)

@@ -16,7 +16,6 @@ from rich.console import Console
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from fastbench.cli.main import main
 from fastbench.core.errors import LoaderError, ModelError
 from fastbench.loaders import registry
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -108,7 +107,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
 
 def compare(data: Path, output: Path, *argv: str) -> int:
-    return main(
+    return main_here(
         ["parity", "--data", str(data), "--model", "sample", "--device", "cpu",
          "--batch-size", "8", "--output", str(output), *argv]
     )  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from builders.command_line import main_here
 from rich.console import Console
 
-from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.base import Batch, LoaderSpec
@@ -206,7 +206,7 @@ def test_every_batch_that_waits_is_run_off() -> None:
 def test_two_sides_that_are_the_same(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(
+    code = main_here(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--ab",
          "dtype=auto", "--output", str(tmp_path / "out")]
     )  # fmt: skip
@@ -215,7 +215,7 @@ def test_two_sides_that_are_the_same(
 
 
 def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(
+    code = main_here(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
          "--batch-size", "4", "--loader", "synthetic", "--ab", "loader=dali", "--output",
          str(tmp_path / "out")]

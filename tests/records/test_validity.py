@@ -37,49 +37,74 @@ def agreeing(num: int) -> dict[str, object]:
     return {"parity": msgspec.structs.replace(parity, num_samples=3, num_agreeing=num)}
 
 
-NO_STEPS = "there are no step times"
 OTHER_RUN = "throughput and step times are not of the same run"
-NO_CEILING = "ceiling has no images or no time"
 CASES = {
-    "no step times": (timed(step_times_s=[]), NO_STEPS),
-    "no wall time": (timed(wall_s=0.0), "the windows took no time"),
+    "no step times": (timed(step_times_s=[]), "there are no step times"),
+    "no wall time": (timed(wall_s=0.0), "the windows have a wall time of 0 s"),
     "steps of a slower run": (timed(step_times_s=[2 * s for s in STEPS_S]), OTHER_RUN),
     "steps of a faster run": (timed(step_times_s=[0.97 * s for s in STEPS_S]), OTHER_RUN),
     "half the wall time": (timed(wall_s=0.3, windows=[]), OTHER_RUN),
-    "a window left out": (timed(windows=[WINDOW] * 2), "the windows' times do not add up"),
+    "a window left out": (
+        timed(windows=[WINDOW] * 2),
+        "the windows' times add up to 0.400 s, and not to 0.600 s",
+    ),
     "a longer window": (
         timed(windows=windows({"wall_s": 0.21})),
-        "the windows' times do not add up",
+        "the windows' times add up to 0.610 s, and not to 0.600 s",
     ),
     "a window's images": (
         timed(windows=windows({"num_images": 90})),
-        "the windows' images do not add up",
+        "the windows' images add up to 290, and not to 300",
     ),
     "a window's steps": (
         timed(windows=windows({"num_steps": 11})),
-        "there is not one step time a step",
+        "the windows have 31 steps, and 30 step times",
     ),
-    "a wait too long": (timed(windows=windows({"wait_s": 0.21})), "waited longer than it took"),
-    "a negative wait": (timed(windows=windows({"wait_s": -0.01})), "waited longer than it took"),
-    "a wait of NaN": (timed(windows=windows({"wait_s": math.nan})), "waited longer than it took"),
+    "a wait too long": (
+        timed(windows=windows({}, {"wait_s": 0.21})),
+        "window 2 waited 0.210 s of its 0.200 s",
+    ),
+    "a negative wait": (
+        timed(windows=windows({"wait_s": -0.01})),
+        "window 1 waited -0.010 s of its 0.200 s",
+    ),
+    "a wait of NaN": (
+        timed(windows=windows({"wait_s": math.nan})),
+        "window 1 waited nan s of its 0.200 s",
+    ),
     "a negative window": (
         timed(windows=windows({"wall_s": -0.1}, {"wall_s": 0.5})),
-        "waited longer than it took",
+        "window 1 waited 0.010 s of its -0.100 s",
     ),
     "half an epoch": (
         timed(num_images=250, windows=windows({"num_images": 50})),
         "250 images are not 3 epochs of 100",
     ),
     "an epoch too many": (timed(num_epochs=4), "300 images are not 4 epochs of 100"),
-    "a loader in no time": ({"loader_ceiling": Ceiling(num_images=1, wall_s=0.0)}, NO_CEILING),
-    "a model of no images": ({"model_ceiling": Ceiling(num_images=0, wall_s=1.0)}, NO_CEILING),
+    "a loader in no time": (
+        {"loader_ceiling": Ceiling(num_images=1, wall_s=0.0)},
+        "the loader's ceiling has a wall time of 0 s, its number of images is 1",
+    ),
+    "a model of no images": (
+        {"model_ceiling": Ceiling(num_images=0, wall_s=1.0)},
+        "the model's ceiling has a wall time of 1 s, its number of images is 0",
+    ),
     "more hits than samples": (scored(top1_correct=101, top5_correct=101), "101 hits of top-1"),
     "more top-1 than top-5": (scored(top5_correct=89), "90 hits of top-1 and 89 of top-5"),
     "negative hits": (scored(top1_correct=-1), "-1 hits of top-1"),
     "a sample not scored": (scored(num_samples=99), "99 samples are scored of 100"),
-    "a class's samples": (by_class(num_samples=[50, 49]), "the hits of the classes do not add up"),
-    "a class's top-1": (by_class(top1_correct=[44, 45]), "the hits of the classes do not add up"),
-    "a class's top-5": (by_class(top5_correct=[47, 49]), "the hits of the classes do not add up"),
+    "a class's samples": (
+        by_class(num_samples=[50, 49]),
+        "the classes' samples add up to 99, and not to 100",
+    ),
+    "a class's top-1": (
+        by_class(top1_correct=[44, 45]),
+        "the classes' hits of top-1 add up to 89, and not to 90",
+    ),
+    "a class's top-5": (
+        by_class(top5_correct=[47, 49]),
+        "the classes' hits of top-5 add up to 96, and not to 95",
+    ),
     "images doubled": (
         {
             **timed(
@@ -92,15 +117,19 @@ CASES = {
     ),
     "images of another window": (
         timed(windows=windows({"num_images": 150}, {"num_images": 50})),
-        "a window's images are not whole epochs",
+        "window 2 has 50 images, which are no whole epochs of 100",
     ),
     "time of another window": (
         timed(windows=windows({"wall_s": 0.25}, {"wall_s": 0.15})),
-        "a window took another time than its steps",
+        "window 2 has a wall time of 0.150 s, and its steps take 0.200 s",
+    ),
+    "a window in no time": (
+        timed(windows=windows({"wall_s": 0.4}, {"wall_s": 0.0, "wait_s": 0.0})),
+        "window 2 has a wall time of 0.000 s, and its steps take 0.200 s",
     ),
     "a class of too many hits": (
         by_class(top1_correct=[52, 38], top5_correct=[52, 43]),
-        "a class has more hits than samples",
+        "the class a has 52 hits of top-1 and 52 of top-5 among 50 samples",
     ),
     "more agree than are": (agreeing(4), "4 of 3 predictions agree"),
     "fewer than none agree": (agreeing(-1), "-1 of 3 predictions agree"),
@@ -138,5 +167,5 @@ def test_a_sound_record_has_none(changes: dict[str, object]) -> None:
 def test_several_contradictions_are_all_told() -> None:
     changes = {**timed(num_epochs=4, windows=[WINDOW] * 2), **scored(num_samples=99)}
     found = find_contradictions(sound(**changes))
-    for said in ("times do not add up", "images do not add up", "step time a step", "4 epochs"):
+    for said in ("times add up to", "images add up to", "20 steps", "4 epochs"):
         assert any(said in text for text in found), said

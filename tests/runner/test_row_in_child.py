@@ -6,8 +6,8 @@ Most children here are `builders.stub_child`, which needs no torch; the last tes
 import csv
 import io
 import itertools
-import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from builders import stub_child
 from builders.consistent_record import sound
 from builders.paths import TESTS
 from rich.console import Console
@@ -26,13 +27,13 @@ from fastbench.cli.console import ConsoleProgress
 from fastbench.cli.main import main
 from fastbench.cli.run import render
 from fastbench.core import errors
-from fastbench.core.child_process import pack_error, unpack_error
+from fastbench.core.child_process import portable
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.records.store import read_record, write_record
-from fastbench.runner import options_file, row_in_child
+from fastbench.runner import execute, options_file, row_in_child
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import Plan, expand
 
@@ -41,8 +42,11 @@ STUBBED = (
     "import sys\n"
     "from fastbench.cli.main import main\n"
     "from fastbench.loaders import registry\n"
-    "from fastbench.runner import row_in_child\n"
-    "row_in_child.MODULE, row_in_child.GRACE_S = 'builders.stub_child', 1.0\n"
+    "from builders import stub_child\n"
+    "from fastbench.core import child_process\n"
+    "from fastbench.runner import execute, row_in_child\n"
+    "del child_process.PRELOADED[1:]\n"
+    "execute.measure, row_in_child.GRACE_S = stub_child.measure, 1.0\n"
     "registry.check_name = lambda _: None\n"
     "code = main(sys.argv[1:])\n"
     "sys.exit('it imported torch' if 'torch' in sys.modules else code)\n"
@@ -62,7 +66,8 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`fastbench run` without a reference and with stubs for children; gives its exit code."""
-    monkeypatch.setattr(row_in_child, "MODULE", "builders.stub_child")
+    monkeypatch.setattr(execute, "measure", stub_child.measure)
+    monkeypatch.setattr(row_in_child, "_send_missing", stub_child.send_missing)
     monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
         "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"digest": "of the images"})
@@ -131,12 +136,61 @@ def test_a_crash_is_one_failed_row(
     assert not is_running(int((tmp_path / "out/worker.pid").read_text()))
 
 
+@pytest.mark.parametrize("loader", ["segfault", "silent"])
+def test_a_row_alone_is_as_safe_as_a_row_among_others(
+    loader: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(loaders=(loader,)) == 1
+    (said,) = complaints(capsys.readouterr().err)
+    assert said.startswith(f"fastbench: sample · {loader}: The row's process ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["parity", "--model", "sample", "--loader", "dali", "--loader", "opencv"],
+        ["run", "--ab", "dtype=float16", "--loader", "dali", "--model", "sample", "--model", "b"],
+    ],
+)
+def test_what_shares_a_process_is_as_safe(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(execute, "parity", stub_child.half)
+    monkeypatch.setattr(execute, "ab", stub_child.half)
+    assert main([*command, "--output", str(tmp_path / "out")]) == 1
+    first, second = complaints(capsys.readouterr().err)
+    assert first == "fastbench: sample · dali: There are no images."
+    row = "sample · opencv" if command[0] == "parity" else "b · dali"
+    assert second.startswith(f"fastbench: {row}: The row's process was killed by SIGSEGV. ")
+
+
 def test_our_own_errors_keep_their_class_and_their_words(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(loaders=("damaged", "dali")) == 1
     (said,) = complaints(capsys.readouterr().err)
     assert said.startswith("fastbench: sample · damaged: a.jpg is damaged. Replace or remove")
+
+
+def test_debugging_reaches_the_children(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--debug", loaders=("damaged", "hopeless")) == 1
+    err = capsys.readouterr().err
+    started = re.search(r"fastbench.core.child_process: process (\d+) started", err)
+    assert started is not None
+    assert re.search(rf" {started[1]} fastbench.stub: damaged is logged", err)
+    assert f"process {started[1]} ended with exit code 0" in err
+    # A row that failed, and an error that ended the run: each with the child's frames above it.
+    row, end = err.split("fastbench: sample · damaged: a.jpg is damaged")
+    assert f"In process {started[1]}:" in row
+    assert "CorruptImageError: a.jpg is damaged" in row
+    assert re.search(r"In process \d+:\nTraceback", end)
+    assert 'raise DataNotFoundError("There are no images.")' in end
+    assert end.endswith("\nfastbench: There are no images.\n")
+    assert run(loaders=("damaged",)) == 1
+    assert "logged" not in capsys.readouterr().err
 
 
 def test_a_study_that_cannot_be_written_hides_no_failed_row(
@@ -424,14 +478,14 @@ def test_every_error_comes_through() -> None:
     assert errors.CrashError in kinds
     for kind in kinds:
         error = kind("a", "b", "c") if kind is CorruptImageError else kind("What. Next.")
-        back = unpack_error(json.loads(json.dumps(pack_error(error))))
+        back = pickle.loads(pickle.dumps(portable(error)))
         assert (type(back), str(back), back.exit_code) == (kind, str(error), error.exit_code)
 
     for image in (
         CorruptImageError(Path("a") / "b.jpg", "is damaged", "Mend it."),
         type("PlugInError", (CorruptImageError,), {})("a/b.jpg", "is damaged", "Mend it."),
     ):
-        back = unpack_error(json.loads(json.dumps(pack_error(image))))
+        back = pickle.loads(pickle.dumps(portable(image)))
         assert (type(back), str(back)) == (CorruptImageError, "a/b.jpg is damaged. Mend it.")
 
     class PlugInError(UnknownNameError):
@@ -441,7 +495,7 @@ def test_every_error_comes_through() -> None:
         def __str__(self) -> str:
             return "Its own words."
 
-    back = unpack_error(pack_error(PlugInError(3)))
+    back = portable(PlugInError(3))
     assert (type(back), str(back)) == (UnknownNameError, "Its own words.")
 
 

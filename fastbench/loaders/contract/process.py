@@ -1,24 +1,22 @@
 """Every rule of the contract, tried on a loader in a process of its own.
 
-A loader on trial may hang, crash, or never give the interpreter back. So another process
-(`python -m fastbench.loaders.contract.process`) is told on its stdin what to try, and
-writes a line of JSON to a pipe as it begins a rule and as it has a finding; what the loader prints
-goes to a file, and temporary files to a folder of its own. Where a rule takes longer than it may
-(one or two minutes), or the process dies, that is the finding: the process and all that it started
-are ended, and another one goes on with the next rule.
+A loader on trial may hang, crash, or never give the interpreter back. So another process tries it,
+and says when it begins a rule and when it has a finding; what the loader prints goes to a file, and
+temporary files to a folder of its own. Where a rule takes longer than it may (one or two minutes),
+or the process dies, that is the finding: the process and all that it started are ended, and another
+one goes on with the next rule.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import sys
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from fastbench.core.child_process import Channel, ChildProcess, serve, unpack_error
+from fastbench.core.child_process import Channel, ChildProcess
 from fastbench.core.errors import LoaderError, LoaderMissingError
 from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.loaders.contract.finding import RuleFinding
@@ -31,12 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "try_rules"]
 
-MODULE: Final = "fastbench.loaders.contract.process"
 START_SECONDS: Final = 120.0
 MOST_THREADS: Final = 4
 END_SECONDS: Final = 15.0
 MOST_PROCESSES: Final = 4
 """A loader that hangs in one rule is likely to hang in the next."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A rule that is being tried: how long it may take, and whether all others need it."""
+
+    name: str
+    seconds: float
+    vital: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,54 +68,49 @@ def try_rules(request: Request, patience: float = 1.0) -> Iterator[RuleFinding]:
         lost = yield from _try_rules(request, after, patience)
         if lost is None:
             return
-        if lost["vital"]:
-            yield RuleFinding.of_the_rest(f'nothing can be told while "{lost["begin"]}" fails')
+        if lost.vital:
+            yield RuleFinding.of_the_rest(f'nothing can be told while "{lost.name}" fails')
             return
-        after = lost["begin"]
+        after = lost.name
     yield RuleFinding.of_the_rest(f"{MOST_PROCESSES} processes were lost to this loader")
 
 
 def _try_rules(
     request: Request, after: str | None, patience: float
-) -> Generator[RuleFinding, None, dict[str, Any] | None]:
+) -> Generator[RuleFinding, None, _Begun | None]:
     """Try rules in one process; returns the rule that the process was lost to, None at the end."""
-    begun: dict[str, Any] | None = None
+    begun: _Begun | None = None
     with (
         tempfile.TemporaryDirectory(prefix="fastbench-", ignore_cleanup_errors=True) as folder,
-        ChildProcess(
-            MODULE,
-            {"after": after, **dataclasses.asdict(request)},
-            environment={"TMPDIR": folder},
-        ) as child,
+        ChildProcess(_work, (request, after, folder)) as child,
     ):
         while True:
-            seconds = patience * begun["seconds"] if begun else START_SECONDS
+            seconds = patience * begun.seconds if begun else START_SECONDS
             try:
                 message = child.next_message(seconds)
             except TimeoutError:
                 lost = f"not done after {seconds:g} s; its process was ended"
             else:
                 lost = "" if message is not None else f"the process {_last_words(child)}"
+            if lost and begun is None:
+                raise LoaderError(
+                    f"{title(request.name)} cannot be tried: {lost}, before the first rule. "
+                    f"See whether its package imports: fastbench loaders"
+                )
             if lost:
-                if begun is None:
-                    raise LoaderError(
-                        f"{title(request.name)} cannot be tried: {lost}, before the first rule. "
-                        f"See whether its package imports: fastbench loaders"
-                    )
-                if begun["begin"] is not None:
-                    yield RuleFinding(rule=begun["begin"], outcome="FAIL", text=lost)
-                    return begun
-                return None
-            assert message is not None
-            if "ends" in message:
-                raise unpack_error(message["ends"])
-            if "begin" in message:
-                begun = message
-            elif "rule" in message:
-                yield RuleFinding(**message)
-            else:
-                child.ends_within(END_SECONDS)  # and clean up behind it
-                return None
+                assert begun is not None
+                yield RuleFinding(rule=begun.name, outcome="FAIL", text=lost)
+                return begun
+            match message:
+                case ("ends", error):
+                    raise error
+                case ("begin", begun):
+                    pass
+                case ("finding", finding):
+                    yield finding
+                case ("done",):
+                    child.ends_within(END_SECONDS)  # and clean up behind it
+                    return None
 
 
 def _last_words(child: ChildProcess) -> str:
@@ -120,8 +121,10 @@ def _last_words(child: ChildProcess) -> str:
     return f"{child.ending}{said}"
 
 
-def work(job: dict[str, Any], channel: Channel) -> None:
+def _work(job: tuple[Request, str | None, str], channel: Channel) -> None:
     """What the child does: try the rules after one, and say what is found."""
+    request, after, folder = job
+    os.environ["TMPDIR"] = folder
     from fastbench.core.device import choose_device, num_cores
     from fastbench.data.dataset import scan
     from fastbench.loaders.base import IMAGENET, LoaderSpec
@@ -129,8 +132,6 @@ def work(job: dict[str, Any], channel: Channel) -> None:
     from fastbench.loaders.contract.trial import Subject
     from fastbench.loaders.registry import resolve, why_not
 
-    after = job.pop("after")
-    request = Request(**job)
     device = choose_device(request.device)
     factory = resolve(request.name)
     if (reason := why_not(request.name)) is not None:
@@ -154,16 +155,10 @@ def work(job: dict[str, Any], channel: Channel) -> None:
     )
 
     def begin(rule: rules.Rule) -> None:
-        channel.send(begin=rule.name, seconds=rule.seconds, vital=rule.vital)
+        channel.send("begin", _Begun(rule.name, rule.seconds, rule.vital))
 
     for finding in rules.hold(subject, after=after, begin=begin):
-        channel.send(**dataclasses.asdict(finding))
-    # The rules about closing have been judged; that it is closed now must not hang either.
-    channel.send(begin=None, seconds=END_SECONDS, vital=False)
+        channel.send("finding", finding)
+    channel.send("done")
     with contextlib.suppress(Exception):
         subject.close()
-    channel.send(done=True)
-
-
-if __name__ == "__main__":
-    sys.exit(serve(work))

@@ -14,6 +14,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.debugging import LOGGER
 from fastbench.records import naming
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice, choose
@@ -160,6 +161,7 @@ def _undamaged(
                 hash(cell_of(row, column).value)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             complaints.append(f"{row.path} is a damaged record ({error}). Measure again.")
+            LOGGER.debug("%s", row.path, exc_info=True)
         else:
             undamaged.append(row)
     return undamaged, complaints
