@@ -11,8 +11,6 @@ from fastbench.cli.parser import add_command
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add"]
-
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Task
 
-__all__ = ["ConsoleProgress"]
-
 REFRESHES_PER_S = 4
 """Few: on a small machine each takes from what is measured."""
 

@@ -13,8 +13,6 @@ from fastbench.core.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add"]
-
 
 def add(commands: Any) -> None:
     """Add the command and its sub-commands to the parser's commands."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.contract.finding import RuleFinding
 
-__all__ = ["add"]
-
 NUM_IMAGES: Final = 53
 """A prime number: no batch size divides it, so the last batch is partial."""
 BATCH_SIZE: Final = 8

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from fastbench.loaders.contract.finding import RuleFinding
     from fastbench.loaders.registry import Listed
 
-__all__ = ["render_finding", "render_head", "render_list", "render_verdict"]
-
 _RULE_WIDTH: Final = 27
 _STYLES: Final = {"ok": "green", "FAIL": "bold red", "skipped": "dim", "told": "cyan"}
 

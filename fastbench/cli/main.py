@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-__all__ = ["main", "make_parser"]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     AnyRecord = Record | ParityRecord | AbRecord
     Rows = Callable[[Path, RowProgress], Iterator[AnyRecord | FailedRow]]
 
-__all__ = ["measure", "show"]
-
 
 def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> int:
     """Run row by row, keep what was measured whatever happens, and show it; the exit code.

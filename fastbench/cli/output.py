@@ -8,8 +8,6 @@ from fastbench.core.debugging import is_debugging, traceback_of
 from fastbench.core.errors import FastbenchError
 from fastbench.records.record import FailedRow
 
-__all__ = ["complain", "say"]
-
 
 def say(text: str) -> None:
     """A line of result, on stdout."""

@@ -14,8 +14,6 @@ from fastbench.runner.execute import parity_rows
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add"]
-
 OPTIONS: Final = (
     *("data", "model", "weights", "loader", "loader_option", "reference", "resize", "device"),
     *("batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed", "output"),

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fastbench.core.options import Option
 
-__all__ = ["Parser", "add_command", "add_debug", "add_options", "from_options", "given_options"]
-
 T = TypeVar("T")
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fastbench.report.sheet.sheet import Sheet
     from fastbench.report.sheet.view import View
 
-__all__ = ["add"]
-
 FORMATS: Final = ("table", "markdown", "csv", "jsonl", "latex", "html")
 ENDINGS: Final = {
     ".md": "markdown",

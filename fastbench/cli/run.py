@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from fastbench.runner.plan import Plan
 
-__all__ = ["add", "render"]
-
 _COLUMNS: Final = ("model", "loader", "dtype", "compile", "batch")
 """The facts of a planned row that are shown whether or not rows differ in them."""
 

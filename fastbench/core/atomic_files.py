@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = [
-    "json_or_none",
-    "locked",
-    "meant_for",
-    "remove",
-    "temporary_name",
-    "whole",
-    "write_new",
-    "write_whole",
-    "writing",
-]
-
 
 def remove(path: Path) -> None:
     """Delete a file that may be gone already."""

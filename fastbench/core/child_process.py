@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.process import BaseProcess
 
-__all__ = ["Channel", "ChildProcess", "portable"]
-
 PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
 """What the server imports. That takes seconds of CPU time, initialises no CUDA, and starts no
 threads but OpenBLAS's, which that library ends before a fork."""

@@ -20,18 +20,6 @@ from fastbench.core.options import declared, field_of, option, parse_loader_opti
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "DEFAULT_BATCH_SIZE",
-    "MLPERF",
-    "NOT_COMPARED",
-    "OPTIONS",
-    "PUBLISHED_TOLERANCE",
-    "SWEPT",
-    "PlanOptions",
-    "Preset",
-    "RunConfig",
-]
-
 PUBLISHED_TOLERANCE: Final = "0.3"
 MLPERF: Final = "mlperf"
 DEFAULT_BATCH_SIZE: Final = {"cuda": 256, "cpu": 32}

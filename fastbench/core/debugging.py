@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LOGGER", "debugging", "is_debugging", "traceback_of"]
-
 VARIABLE: Final = "FASTBENCH_DEBUG"
 """Set, it is as `--debug` is, in this process and in those that it starts."""
 LOGGER: Final = logging.getLogger("fastbench")

@@ -13,8 +13,6 @@ from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["as_ours", "choose_device", "is_of_device", "mapped_errors", "num_cores", "why_no_gpu"]
-
 
 def choose_device(asked: str) -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `cuda:N`, always with its index.

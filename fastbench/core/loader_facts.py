@@ -12,19 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "BUILT_IN",
-    "CEILING_LOADER",
-    "DEFAULT_LOADER",
-    "FASTEST_ON",
-    "NO_DECODER",
-    "REFERENCE_LOADER",
-    "SLOWER_ON",
-    "VERSION_SETTINGS",
-    "BuiltInLoader",
-    "decodes",
-]
-
 NO_DECODER: Final = "none"
 """How the setting `decoder` begins where no JPEG is decoded while the loader is timed."""
 

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JpegEngines", "jpeg_engines", "nvml_handle"]
-
 _BACKENDS: Final = (3, 0)
 """nvJPEG's backends to ask: the hardware's own, which not every chip can open, and the default."""
 

@@ -18,16 +18,6 @@ import msgspec
 
 from fastbench.core.errors import UsageError
 
-__all__ = [
-    "Option",
-    "declared",
-    "field_of",
-    "flag",
-    "option",
-    "parse_loader_option",
-    "spelt",
-]
-
 T = TypeVar("T")
 
 

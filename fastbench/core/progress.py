@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Count", "Progress", "RowProgress"]
-
 
 class Count(Protocol):
     """Starts to show a count; returns the function that is called with (how many, of how many)."""

@@ -17,19 +17,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "MIN_SAMPLES",
-    "geometric_mean_interval",
-    "hodges_lehmann_interval",
-    "log_ratio_interval",
-    "mcnemar_p",
-    "mcnemar_p_at_most",
-    "paired_difference_interval",
-    "percentile",
-    "supported_percentile",
-    "wilson_interval",
-]
-
 Z_95: Final = 1.959963984540054
 """The 0.975 quantile of the standard normal distribution."""
 

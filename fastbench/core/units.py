@@ -8,22 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "NOT_AVAILABLE",
-    "SPELT_OUT",
-    "and_more",
-    "counted",
-    "format_about",
-    "format_bytes",
-    "format_milliseconds",
-    "format_percent",
-    "format_points",
-    "format_quantity",
-    "format_rate",
-    "format_seconds",
-    "format_value",
-]
-
 NOT_AVAILABLE = "–"
 SPELT_OUT: Final = "backslashreplace"
 """How to write what an encoding lacks: a file's name need not be text, and is as JSON has it."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count
 
-__all__ = ["Manifest", "Skipped", "check_all", "find_images", "scan", "varied"]
-
 NUM_SAMPLE_IMAGES: Final = 1000
 _LOG = logging.getLogger(__name__)
 

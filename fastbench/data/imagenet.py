@@ -10,8 +10,6 @@ import importlib.resources
 import re
 from typing import Final
 
-__all__ = ["WNID", "class_names", "wnid_index", "wnids"]
-
 WNID: Final = re.compile(r"n\d{8}")
 
 

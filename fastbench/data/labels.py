@@ -18,8 +18,6 @@ from fastbench.data.imagenet import WNID, class_names, wnid_index, wnids
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BY_WNID", "ClassSpace", "Labels", "WordSets", "among_present", "map_labels"]
-
 BY_WNID: Final = "mapped by ImageNet wnid"
 
 

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["forget", "read_all", "share_in_memory"]
-
 _CHUNK: Final = 1 << 20
 _NUM_PROBED: Final = 256
 _NUM_THREADS: Final = 16

@@ -38,15 +38,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Factory, Loader, LoaderSpec, Setting
 
-__all__ = [
-    "BrokenContractError",
-    "CheckedLoader",
-    "Expected",
-    "explained",
-    "in_words",
-    "make_loader",
-]
-
 _PACKAGE: Final = Path(fastbench.__file__).parent
 _BUILT_IN: Final = Path(builtin.__file__).parent
 _MOST_CHARACTERS: Final = 200

@@ -31,17 +31,6 @@ from fastbench.loaders.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "Listed",
-    "check_name",
-    "check_options",
-    "installed",
-    "listing",
-    "resolve",
-    "title",
-    "why_not",
-]
-
 GROUP: Final = "fastbench.loaders"
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch, Preprocess
 
-__all__ = ["Comparison", "compare_in_step", "compare_predictions"]
-
 NUM_WORST: Final = 8
 """Images that are kept to find out what is wrong with them."""
 

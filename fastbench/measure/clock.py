@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import torch
 
-__all__ = ["Clock", "CudaClock", "make_clock"]
-
 MAX_IN_FLIGHT: Final = 4
 """Batches submitted and not finished; enough to keep a GPU busy, few enough to bound memory."""
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Preprocess
 
-__all__ = ["name_cause"]
-
 _NOTICEABLE: Final = 0.3
 """Mean levels below which an image is not looked at: rounding and decoders differ by as much."""
 _EXPLAINED: Final = 0.5

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["draw_difference"]
-
 _GAP = 8
 _CAPTION = 18
 

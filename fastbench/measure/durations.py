@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from fastbench.core.stats import MIN_SAMPLES
 
-__all__ = ["Durations"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:

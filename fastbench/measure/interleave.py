@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fastbench.measure.clock import Clock
     from fastbench.measure.pipeline import BatchModel
 
-__all__ = ["NUM_PAIRS", "NUM_PAIRS_QUICK", "Side", "interleave"]
-
 NUM_PAIRS: Final = 120
 """Where they scatter by s, the interval's half width is about 1.96 s / sqrt(120): for a difference
 of 5 % to be found nine times in ten, s has to be below 0.17 (benchmarks/ab_power.py)."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Loader, LoaderSpec, Setting
     from fastbench.measure.clock import Clock
 
-__all__ = ["search"]
-
 
 def search(
     open_loader: Callable[[LoaderSpec], AbstractContextManager[Loader]],

@@ -14,8 +14,6 @@ from typing import Any, Final
 from fastbench.core.device import num_cores
 from fastbench.core.nvidia import jpeg_engines
 
-__all__ = ["describe"]
-
 _PACKAGES: Final = (
     "fastbench",
     "torch",

@@ -39,15 +39,6 @@ if TYPE_CHECKING:
     from fastbench.measure.tally import Scores, Tally
     from fastbench.measure.telemetry import Watch
 
-__all__ = [
-    "end_to_end",
-    "loader_alone",
-    "model_alone",
-    "probe_latency",
-    "sample_loader",
-    "score",
-]
-
 
 def end_to_end(
     loader: Loader,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from fastbench.data.labels import ClassSpace
 
-__all__ = ["count_classes", "count_confusions", "running_values"]
-
 MOST_CONFUSIONS: Final = 20
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch, Loader
 
-__all__ = ["BatchModel", "Stream", "endless"]
-
 
 class BatchModel(Protocol):
     """What the passes need of a `Classifier`."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch
 
-__all__ = ["Scores", "Tally", "check_each_once"]
-
 NUM_BEST: Final = 5
 """Top-5 is the field's second figure."""
 

@@ -37,8 +37,6 @@ from fastbench.records.speed import GpuTelemetry, Telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Watch", "foreign_cpu_s"]
-
 THROTTLING: Final = {
     0x04: "power cap",
     0x08: "hardware slowdown",

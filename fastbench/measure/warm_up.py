@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from fastbench.measure.durations import Durations
     from fastbench.measure.pipeline import BatchModel, Stream
 
-__all__ = ["has_settled", "warm_up", "warm_up_loader"]
-
 NUM_SETTLED: Final = 3
 SETTLED: Final = 0.1
 

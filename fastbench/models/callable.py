@@ -40,8 +40,6 @@ from fastbench.models.registry import GROUP, installed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_name", "load_model"]
-
 OWN: Final = "its own"
 """What the record calls the weights that the callable gave its model."""
 

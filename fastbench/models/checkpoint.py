@@ -22,8 +22,6 @@ from fastbench.core.errors import WeightsError, first_line
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import INTERPOLATIONS, triple
 
-__all__ = ["Checkpoint", "is_file_name", "load_into", "read_checkpoint"]
-
 _WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "model_ema", "module")
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
 _NUM_AVERAGED: Final = "n_averaged"

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["Among", "Classifier", "check_logits", "forget_compiled", "is_torchscript"]
-
-
 class Classifier:
     """A module that turns (N, 3, H, W) images into (N, classes) logits, N always the batch size.
 

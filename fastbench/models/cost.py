@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from fastbench.models.base import LoadedModel
 
-__all__ = ["Cost", "count_cost"]
-
 _RAISED = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 

@@ -45,8 +45,6 @@ from fastbench.models.checkpoint import read_checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["ExportedModule", "check_name", "load_model"]
-
 TORCHSCRIPT: Final = "TorchScript"
 EXPORTED: Final = "torch.export"
 

@@ -21,17 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
 
-__all__ = [
-    "HINT",
-    "SAMPLE",
-    "TIMM",
-    "check_name",
-    "installed",
-    "known_names",
-    "load_model",
-    "torchvision_names",
-]
-
 SAMPLE: Final = "sample"
 """The model in the package, trained on the embedded data set."""
 

@@ -32,8 +32,6 @@ from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, trip
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 from fastbench.models.registry import TIMM
 
-__all__ = ["check_name", "load_model", "preprocess_of"]
-
 _MOST_TAGS: Final = 8
 
 

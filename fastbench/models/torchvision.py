@@ -27,8 +27,6 @@ from fastbench.models.base import LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 from fastbench.models.registry import SAMPLE, known_names, torchvision_names
 
-__all__ = ["check_name", "load_model", "preprocess_of"]
-
 SAMPLE_FILE: Final = Path(__file__).with_name("sample.safetensors")
 
 

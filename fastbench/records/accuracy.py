@@ -10,8 +10,6 @@ import msgspec
 from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
 from fastbench.records.fields import Amount, Count, Share, Stored
 
-__all__ = ["Accuracy", "Confusion", "Parity", "PerClass", "Pixels", "Published", "Running"]
-
 
 class PerClass(Stored, frozen=True, kw_only=True):
     """Samples and hits of each class that has samples, in columns; by the model's outputs.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["NAMES", "Advice", "advise", "advise_all"]
-
 NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 BOUND: Final = 1.25

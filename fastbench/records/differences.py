@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from fastbench.records.facts import Fact
     from fastbench.records.record import Record
 
-__all__ = [
-    "MUST_BE_ALIKE",
-    "Difference",
-    "environment_differences",
-    "facts_of_environment",
-    "setting_differences",
-    "split_unlike",
-]
-
 MUST_BE_ALIKE: Final = (
     *("batch", "dtype", "images", "digest", "page-cache"),
     *(*PREPROCESS, "reference"),

@@ -23,21 +23,6 @@ if TYPE_CHECKING:
     from fastbench.core.options import Option
     from fastbench.records.record import Record
 
-__all__ = [
-    "FACTS",
-    "FILE",
-    "MACHINE",
-    "OF_OPTIONS",
-    "PACKAGES",
-    "PREPROCESS",
-    "RUN",
-    "Fact",
-    "compilation",
-    "device_name",
-    "folder_of",
-    "images_of",
-]
-
 RUN: Final = "what was run"
 MACHINE: Final = "machine and software"
 FILE: Final = "record"

@@ -11,8 +11,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-__all__ = ["Amount", "Count", "Finite", "Share", "Stored"]
-
 _MOST: Final = sys.float_info.max
 
 Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
     from fastbench.records.record import ParityRecord
 
-__all__ = [
-    "EXACT_LEVELS",
-    "FULL_SET",
-    "compare_pixels",
-    "failures_of",
-    "gate_in_words",
-    "judge_parity",
-    "judge_pixels",
-    "judge_published",
-]
-
 EXACT_LEVELS: Final = 1.01
 """One level, and room for float32 to say so."""
 MEAN_LEVELS: Final = 0.5

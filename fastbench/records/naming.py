@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 
     Rows = Sequence[Record] | Sequence[RunConfig]
 
-__all__ = [
-    "CALLED",
-    "CONFIGURATION",
-    "FIRST_LOOK",
-    "configuration_key",
-    "differs",
-    "full_name",
-    "names",
-    "parts",
-    "shared",
-    "varying",
-]
-
 _OFTEN: Final = ("model", "weights", "loader", "device", "dtype", "compile", "batch")
 _SELDOM: Final = ("digest", "page-cache", *(fact.name for fact in OF_OPTIONS))
 """Nearly all rows may be alike in one of these: then it is no part of their names, and a footnote

@@ -33,17 +33,6 @@ if TYPE_CHECKING:
 
     from fastbench.core.errors import FastbenchError
 
-__all__ = [
-    "EVERY_LOADER",
-    "UNREAD",
-    "AbRecord",
-    "Described",
-    "FailedRow",
-    "ParityRecord",
-    "Record",
-    "ratio_of_pairs",
-]
-
 EVERY_LOADER: Final = "every loader"
 """The loader of a failed row that fails for its model, dtype, compilation or batch size."""
 UNREAD: Final = "no labels: the images are not read"

@@ -13,18 +13,6 @@ import msgspec
 from fastbench.core.stats import percentile, supported_percentile
 from fastbench.records.fields import Amount, Count, Finite, Stored
 
-__all__ = [
-    "Ceiling",
-    "Compilation",
-    "GpuTelemetry",
-    "Latency",
-    "Telemetry",
-    "Throughput",
-    "Trial",
-    "WarmUp",
-    "Window",
-]
-
 
 class WarmUp(Stored, frozen=True, kw_only=True):
     """What was run before the window and not counted.

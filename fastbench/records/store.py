@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "build_record",
-    "other_kind",
-    "read_json",
-    "read_record",
-    "write_ab_record",
-    "write_parity_record",
-    "write_record",
-]
-
 SCHEMA_VERSION: Final = 4
 MOST_BYTES: Final = 200
 """Of a record's name, where the system takes 255: a model may be named after a file of as many."""

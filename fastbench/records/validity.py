@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.records.speed import Throughput
 
-__all__ = ["find_contradictions"]
-
 TOLERANCE: Final = 0.02
 """How far the steps' sum may be from the wall time: the last synchronisation, the first request."""
 

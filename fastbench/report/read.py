@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-__all__ = ["Found", "read_rows"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """The rows in the order in which they were measured, argument by argument.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Loader, LoaderSpec
 
-__all__ = ["ab_rows", "num_queued"]
-
 
 def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
     """A row a model. A record is on disk when it is yielded.

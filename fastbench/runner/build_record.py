@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fastbench.measure.tally import Scores
     from fastbench.runner.prepare import Bench, Workbench
 
-__all__ = ["Passes", "describe_run", "make_record"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Passes:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fastbench.core.progress import RowProgress
     from fastbench.runner.plan import Plan, PlannedRow
 
-__all__ = ["ab_rows", "parity_rows", "plan_rows"]
-
 
 def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:
     """The rows of `fastbench run`, each in a process of its own."""

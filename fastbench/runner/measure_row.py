@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from fastbench.measure.tally import Scores
     from fastbench.records.speed import Ceiling, Throughput, Trial
 
-__all__ = ["measure_prepared", "measure_row", "run_passes"]
-
 _LOG = logging.getLogger(__name__)
 
 

@@ -26,8 +26,6 @@ from fastbench.core.options import spelt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["read_options", "read_preset", "write_options"]
-
 PRESETS: Final = Path(__file__).with_name("presets")
 SPELT: Final = "surrogateescape"
 """A path need not be text."""

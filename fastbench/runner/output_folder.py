@@ -11,8 +11,6 @@ from typing import Final
 from fastbench.core.atomic_files import temporary_name
 from fastbench.core.errors import OutputError, os_errors_as
 
-__all__ = ["RESULTS", "open_output"]
-
 RESULTS: Final = Path("fastbench-results")
 """Where the records go if nobody says otherwise: a folder a run."""
 

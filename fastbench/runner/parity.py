@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import LoaderSpec, Setting
     from fastbench.records.accuracy import Parity, Pixels
 
-__all__ = ["compare_with_reference", "parity_rows"]
-
 NUM_COMPARED = 128
 NUM_COMPARED_QUICK = 32
 

@@ -41,18 +41,6 @@ if TYPE_CHECKING:
     from fastbench.core.config import PlanOptions
     from fastbench.records.record import Record
 
-__all__ = [
-    "PLAN_FILE",
-    "Plan",
-    "PlannedRow",
-    "digest_of",
-    "expand",
-    "make_plan",
-    "merge",
-    "seconds_left",
-    "single",
-]
-
 ALL: Final = "all"
 PLAN_FILE: Final = "plan.toml"
 """In a run's folder: its options, as a --config file has them."""

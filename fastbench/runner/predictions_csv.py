@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
     from fastbench.records.record import Record
 
-__all__ = ["PredictionsFile"]
-
 NUM_BEST: Final = 5
 SPELT: Final = "surrogateescape"
 COLUMNS: Final = (

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from fastbench.data.dataset import Manifest
     from fastbench.records.speed import Ceiling
 
-__all__ = ["Bench", "Workbench", "open_loader", "prepare_model"]
-
 MOSTLY_COLD = 0.05
 _LOG = logging.getLogger(__name__)
 

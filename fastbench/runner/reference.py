@@ -22,8 +22,6 @@ from fastbench.core.atomic_files import write_whole
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FOLDER", "find", "keep", "stamp"]
-
 FOLDER: Final = ".reference"
 """Below the folder of the records. Its files have no suffix: they are no records."""
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     AnyRow = Record | ParityRecord | AbRecord | FailedRow
 
-__all__ = ["ab", "find_missing", "measure", "parity", "run_rows"]
-
 GRACE_S: Final = 5.0
 """How long a child may take to end after Ctrl-C."""
 EXIT_S: Final = 30.0

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["verify"]
-
 _VERSION: Final = 1
 
 Stamp = tuple[int, int]

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ["END_OF_IMAGE", "START_OF_IMAGE", "JpegHeader", "read_header"]
-
 START_OF_IMAGE: Final = b"\xff\xd8\xff"
 """The marker, and the first byte of the next one."""
 END_OF_IMAGE: Final = b"\xff\xd9"

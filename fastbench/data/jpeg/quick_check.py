@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["Frame", "check_frame", "corrupt", "decoding_error", "find_corrupt"]
-
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG"),
     (b"GIF8", "a GIF"),

@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "Box",
-    "Canvas",
-    "Plane",
-    "background",
-    "clouds",
-    "grain",
-    "muted",
-    "noise_window",
-    "rgb",
-]
-
 Plane: TypeAlias = "NDArray[np.float32]"
 
 _RESIZE: Final = 256.0

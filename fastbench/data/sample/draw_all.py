@@ -39,8 +39,6 @@ from fastbench.data.sample.drawing import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ensure_sample"]
-
 _MARKER: Final = "fastbench-sample.json"
 _MOST_THREADS: Final = 8
 """More help little: Python's lock is held for about a fifth of the drawing."""

@@ -38,8 +38,6 @@ from PIL import Image
 from fastbench.core.errors import UnknownNameError, did_you_mean
 from fastbench.data.sample.canvas import Canvas, background, clouds, grain, muted, noise_window, rgb
 
-__all__ = ["CLASS_NAMES", "SAMPLE_VERSION", "SPLITS", "check_split", "class_of", "draw_image"]
-
 SAMPLE_VERSION: int = 2
 """Goes up whenever a drawn byte changes, so that no cache mixes two drawings."""
 

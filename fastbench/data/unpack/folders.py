@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["Entry", "fill", "list_members", "open_tar", "read_member", "reading"]
-
 _MARKER_VERSION: Final = 1
 _TAR_BLOCK: Final = 512
 _COPY_AGAIN: Final = "Copy or download it again."

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["MARKER", "unpack_imagenet"]
-
 MARKER: Final = "fastbench-imagenet.json"
 
 _IMAGE: Final = re.compile(r"ILSVRC2012_val_([0-9]{8})\.JPEG")

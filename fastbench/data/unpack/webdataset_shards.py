@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["MARKER", "unpack_shards"]
-
 MARKER: Final = "fastbench-shards.json"
 
 _IMAGES: Final = ("jpg", "jpeg")

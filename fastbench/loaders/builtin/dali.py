@@ -43,8 +43,6 @@ from fastbench.loaders.shared.epochs import EpochLoader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DaliCpuLoader", "DaliLoader"]
-
 _BUFFER_SHARE = 0.25
 """Of the GPU's free memory, at most so much goes into decoding buffers made beforehand."""
 

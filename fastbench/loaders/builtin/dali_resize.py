@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import LoaderSpec, Preprocess
 
-__all__ = ["INTERPOLATIONS", "resize_and_crop"]
-
 INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 """How far a filter reaches, in pixels of the coarser grid."""

@@ -25,8 +25,6 @@ from fastbench.loaders.builtin.torchvision_tensor import make_levels_of
 from fastbench.loaders.shared.pixels import copy_levels
 from fastbench.loaders.shared.threads import ThreadedLoader
 
-__all__ = ["MemoryLoader"]
-
 _MOST = 0.8
 """Of the machine's available memory."""
 

@@ -21,8 +21,6 @@ from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OpencvLoader"]
-
 _FILTERS = {
     "area": cv2.INTER_AREA,
     "cubic": cv2.INTER_CUBIC,

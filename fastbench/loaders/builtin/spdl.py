@@ -46,8 +46,6 @@ from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.epochs import EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer
 
-__all__ = ["FILTERS", "SpdlLoader", "filter_graph"]
-
 FILTERS = (
     *("fast_bilinear", "bilinear", "bicubic", "neighbor", "area", "bicublin", "gauss", "sinc"),
     *("lanczos", "spline", "accurate_rnd", "full_chroma_int", "full_chroma_inp", "bitexact"),

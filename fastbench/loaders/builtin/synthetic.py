@@ -11,8 +11,6 @@ import torch
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.shared.epochs import EpochLoader
 
-__all__ = ["SyntheticLoader"]
-
 
 class SyntheticLoader(EpochLoader):
     """The loader `synthetic`."""

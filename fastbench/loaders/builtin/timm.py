@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-__all__ = ["TimmLoader", "crop_pct"]
-
 _SPENT = 1 << 30
 """More consecutive errors than timm's dataset puts up with; before 1.0.20 or so it counts them."""
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import LoaderSpec, Preprocess
 
-__all__ = ["TorchvisionLoader", "make_transform"]
-
 
 def make_transform(preprocess: Preprocess) -> Callable[[Image.Image], torch.Tensor]:
     """The transforms of torchvision's weights, rebuilt from the preprocessing read off them."""

@@ -45,8 +45,6 @@ from fastbench.loaders.shared.pixels import decode_by_pillow
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["TorchvisionGpuLoader", "prepare"]
-
 
 class TorchvisionGpuLoader(EpochLoader):
     """The loader `torchvision-gpu`."""

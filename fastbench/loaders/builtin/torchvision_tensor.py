@@ -31,8 +31,6 @@ from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TensorLoader", "make_levels_of"]
-
 _RESAMPLE = {
     "bilinear": torch.ops.aten._upsample_bilinear2d_aa.default,
     "bicubic": torch.ops.aten._upsample_bicubic2d_aa.default,

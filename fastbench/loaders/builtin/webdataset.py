@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["WebdatasetLoader"]
-
 
 class WebdatasetLoader(WorkerLoader):
     """The loader `webdataset`."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Setting
 
-__all__ = ["Request", "try_rules"]
-
 START_SECONDS: Final = 120.0
 MOST_THREADS: Final = 4
 END_SECONDS: Final = 15.0

@@ -17,8 +17,6 @@ from fastbench.loaders.guard import BrokenContractError, in_words
 if TYPE_CHECKING:
     from fastbench.loaders.contract.trial import Subject
 
-__all__ = ["belong", "broken_file", "dtypes", "no_prefetch", "one_thread"]
-
 CUT_OFF: Final = "cut-off.jpg"
 
 

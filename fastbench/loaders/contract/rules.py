@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Batch
     from fastbench.loaders.contract.trial import Subject
 
-__all__ = ["RULES", "Rule", "hold"]
-
-
 CLOSE_SECONDS: Final = 10.0
 MEMORY_BYTES: Final = 64_000_000
 """What the process may grow by in all rounds; an epoch of the check's images has 32 MB."""

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch, Factory, Loader, LoaderSpec
 
-__all__ = ["NUM_ROUNDS", "Epoch", "Round", "SkippedError", "Subject"]
-
 SAME_LEVELS: Final = 0.01
 """Images are the same up to here: float32 sums may come in another order in another batch."""
 SETTLE_SECONDS: Final = 5.0

@@ -17,8 +17,6 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["InFlight"]
-
 
 def _record_event(device: torch.device) -> Any:
     event = torch.cuda.Event()

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Batch, LoaderSpec, Setting
 
-__all__ = ["EpochLoader"]
-
 
 class EpochLoader:
     """A loader whose batches come one after the other, epoch after epoch.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Preprocess
 
-__all__ = ["Normalizer", "copy_levels", "decode_by_pillow", "levels_of"]
-
 
 class Normalizer:
     """Normalises uint8 RGB levels into the model's dtype, on its device.

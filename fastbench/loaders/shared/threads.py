@@ -25,8 +25,6 @@ from fastbench.loaders.shared.pixels import Normalizer, copy_levels
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["ThreadedLoader", "read_file"]
-
 _HELD = 2
 """Batches that the consumer may still read: the one it has, and the one before."""
 

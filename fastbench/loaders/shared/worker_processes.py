@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import LoaderSpec, Setting
 
-__all__ = ["WorkerLoader", "interrupt_deferred"]
-
 
 class WorkerLoader(EpochLoader):
     """A loader over a DataLoader, which has worker processes where it prefetches.

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from fastbench.report.columns.column import Row
 
-__all__ = ["SCORES"]
-
 
 def _of_accuracy(name: str) -> Callable[[Row], Any]:
     return lambda row: getattr(row.record.accuracy, name) if row.record.accuracy else None

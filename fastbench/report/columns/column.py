@@ -31,23 +31,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = [
-    "COST",
-    "DIFFERENT",
-    "FAIL",
-    "FILE",
-    "INVALID",
-    "MACHINE",
-    "OK",
-    "PREDICTIONS",
-    "RUN",
-    "SPEED",
-    "Bounds",
-    "Column",
-    "Row",
-    "Value",
-]
-
 OK: Final = "ok"
 INVALID: Final = "INVALID"
 DIFFERENT: Final = "different"

@@ -14,8 +14,6 @@ from fastbench.report.columns.column import Column, Row, Value
 if TYPE_CHECKING:
     from fastbench.records.facts import Fact
 
-__all__ = ["MACHINE_LABELS", "RUN_LABELS"]
-
 
 def _column(fact: Fact) -> Column:
     def read(row: Row) -> Value:

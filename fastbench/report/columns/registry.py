@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from fastbench.report.columns.column import Column
 
-__all__ = ["COLUMNS", "SETS", "Choice", "choose", "find", "list_all"]
-
 COLUMNS: Final[dict[str, Column]] = {
     column.name: column for column in (*RUN_LABELS, *FIGURES, *SCORES, *MACHINE_LABELS)
 }

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fastbench.records.speed import GpuTelemetry, Telemetry
     from fastbench.report.columns.column import Row
 
-__all__ = ["FIGURES"]
-
 
 def _gpu(row: Row) -> GpuTelemetry | None:
     return row.record.telemetry.gpu if row.record.telemetry else None

@@ -32,8 +32,6 @@ from fastbench.report.compare.worsening import find_worsening, is_scored
 if TYPE_CHECKING:
     from fastbench.report.compare.set_comparison import SetComparison
 
-__all__ = ["EXIT_SLOWER", "Gates", "Judgement", "judge", "slowdown"]
-
 EXIT_SLOWER: Final = 1
 EXIT_UNJUDGED: Final = UsageError.exit_code
 

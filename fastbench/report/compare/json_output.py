@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fastbench.report.compare.pairing import Lone, Run
     from fastbench.report.compare.set_comparison import ComparedPair, SetComparison
 
-__all__ = ["render"]
-
 
 def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> str:
     """All that is known of the comparison, with the command's exit code."""

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from fastbench.report.compare.ci_gate import Judgement
     from fastbench.report.compare.set_comparison import ComparedPair, SetComparison
 
-__all__ = ["render"]
-
 LIMIT: Final = 65_536
 """Characters of a comment on GitHub."""
 

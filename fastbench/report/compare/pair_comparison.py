@@ -39,19 +39,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Column
 
-__all__ = [
-    "EQUAL",
-    "FASTER",
-    "INVALID_PAIR",
-    "SLOWER",
-    "UNLIKE",
-    "UNSURE",
-    "Figure",
-    "PairComparison",
-    "compare_runs",
-    "format_ratio",
-]
-
 SLOWER: Final = "slower"
 FASTER: Final = "faster"
 EQUAL: Final = "equal"

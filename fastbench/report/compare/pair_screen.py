@@ -29,15 +29,6 @@ if TYPE_CHECKING:
     from fastbench.records.differences import Difference
     from fastbench.records.record import Record
 
-__all__ = [
-    "figure_cells",
-    "pair_notes",
-    "render",
-    "shown_figures",
-    "table_of_differences",
-]
-
-
 _WIDTH: Final = 80
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["Lone", "Pair", "PairedSets", "Run", "configuration", "pair_up"]
-
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
 _CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", _KIND)

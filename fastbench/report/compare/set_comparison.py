@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.compare.pairing import Lone, Pair, PairedSets
 
-__all__ = ["ComparedPair", "SetComparison", "SharedDifference", "compare_sets"]
-
 _MANY_VALUES: Final = 3
 
 

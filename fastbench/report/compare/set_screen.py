@@ -44,19 +44,6 @@ if TYPE_CHECKING:
         SharedDifference,
     )
 
-__all__ = [
-    "COLUMNS",
-    "alarms",
-    "cells_of",
-    "lone_in_words",
-    "named_differences",
-    "only_on_one_side",
-    "render",
-    "set_notes",
-    "span_of",
-    "used_columns",
-]
-
 WIDE: Final = 100
 """From here on there is room for the throughputs and the number of runs."""
 

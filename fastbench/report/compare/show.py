@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from fastbench.report.compare.pairing import Run
 
-__all__ = ["compare_files"]
-
 _FILE_WIDTH: Final = 120
 
 

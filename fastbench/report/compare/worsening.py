@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.compare.pair_comparison import PairComparison
 
-__all__ = ["find_worsening", "is_scored", "median_hits"]
-
 _OF_IMAGES: Final = tuple(FACTS[name].heading for name in ("images", "digest"))
 
 

@@ -18,8 +18,6 @@ from fastbench.report.columns.registry import COLUMNS
 if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
 
-__all__ = ["render"]
-
 UNLIKE_OPTIONS: Final = (
     "batch",
     "classes",

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from fastbench.records.accuracy import Accuracy
     from fastbench.records.record import Record
 
-__all__ = ["summary", "write_study"]
-
 _WIDTH: Final = 80
 _INDENT: Final = 12
 _NUM_CLASSES: Final = 5

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fastbench.report.columns.column import Column, Value
 
-__all__ = ["to_csv", "to_jsonl", "to_latex", "to_markdown"]
-
 
 def to_markdown(sheet: Sheet) -> str:
     """GitHub's Markdown: a table a group, then what is to be said of them."""

@@ -16,8 +16,6 @@ from fastbench.report.columns.registry import COLUMNS
 if TYPE_CHECKING:
     from fastbench.records.record import ParityRecord
 
-__all__ = ["render"]
-
 
 def render(record: ParityRecord) -> RenderableType:
     """One loader against the reference; fits 80 columns."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Row
     from fastbench.report.sheet.sheet import Sheet
 
-__all__ = ["print_run"]
-
 MOST_ADVICE: Final = 3
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column
     from fastbench.report.sheet.sheet import Line, Sheet
 
-__all__ = ["hanging", "paragraphs", "print_sheet", "render", "wrap"]
-
 _WIDEST: Final = 30
 """Columns of words wrap beyond."""
 _NARROWEST: Final = 12

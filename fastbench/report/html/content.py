@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column, Row
     from fastbench.report.sheet.sheet import Cell, Line, Sheet
 
-__all__ = ["PIPELINE", "describe"]
-
 PIPELINE: Final = "pipeline"
 """The column of pictures: loader alone, model alone, both together."""
 

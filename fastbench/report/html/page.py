@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from fastbench.report.sheet.sheet import Sheet
 
-__all__ = ["embed", "render"]
-
 TITLE: Final = "fastbench report"
 _SCRIPT: Final = ("data.js", "table.js", "axes.js", "tip.js", "chart.js", "page.js")
 _LEVEL: Final = 1

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
 
-__all__ = ["panel_of"]
-
 _HARDWARE: Final = ("cpu", "cores", "memory", "os", "power-limit")
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["figure"]
-
 _MAX_GROUPS: Final = 12  # in one row of the chart; more go into further rows
 _MOST_GROUPS: Final = 120
 _MIN_GROUPS: Final = 4  # the width of so many, at least: fewer stand in the middle

@@ -15,15 +15,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = [
-    "FAILS_MEANING",
-    "FAILS_NAME",
-    "any_fails",
-    "draw_bar",
-    "legend_entries",
-    "meaning",
-]
-
 _BAR: Final[dict[str, Any]] = {"facecolor": style.PALETTE[0], "edgecolor": "black"}
 FAILS_NAME: Final = "hollow: fails a gate"
 FAILS_MEANING: Final = "Hollow: fails a gate of parity or accuracy."

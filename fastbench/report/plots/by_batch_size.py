@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     Samples = dict[int, list[float]]
 
-__all__ = ["figure"]
-
 _PANEL: Final = (4.9, 3.6)  # inches
 _MOST_SERIES: Final = 14
 _TICK_SIZE: Final = 9.0

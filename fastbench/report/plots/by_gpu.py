@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["figure"]
-
 _WIDTH: Final = 8.5
 _HEIGHT: Final = 0.24
 

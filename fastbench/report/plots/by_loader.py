@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["figure"]
-
 _WIDTH: Final = 8.5
 _HALF: Final = 0.15  # inches: half of the height of what lies behind
 _FRONT: Final = 0.13

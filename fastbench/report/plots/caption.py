@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["Caption", "brief_names", "caption_of", "list_names", "valid_records"]
-
 _MOST_NAMED: Final = 3
 _NAME_CHARS: Final = 60
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Box = tuple[float, float, float, float]
 
-__all__ = ["Place", "place_labels"]
-
 _NUM_ANGLES: Final = 16
 _RINGS: Final = (0.0, 0.5, 1.2, 2.0, 3.0, 4.2, 5.6, 7.2, 9.0, 12.0, 15.0, 19.0, 24.0)
 """Distances from the marker's edge, in heights of a line."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Column
 
-__all__ = ["figure"]
-
 _WIDTH: Final = 11.0
 _MOST_DOTS: Final = 400
 _JITTER: Final = 0.1  # inches, to both sides

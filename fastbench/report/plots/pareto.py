@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["figure", "pareto_front"]
-
 _SIZE: Final = (8.5, 5.2)  # inches
 _MARKER: Final = 7.0  # points
 _LABEL_SIZE: Final = 7.5

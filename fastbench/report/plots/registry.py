@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = ["KINDS", "PLOTS", "NothingToShowError", "Plot", "draw", "write_plots"]
-
 KINDS: Final = ("png", "svg")
 
 

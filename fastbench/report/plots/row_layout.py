@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Column
 
-__all__ = ["MOST_ROWS", "RowChart", "RowGroups", "add_columns", "figures", "group_rows", "lay_out"]
-
 MOST_ROWS: Final = 60
 """More do not fit a page: further rows are left out, and the caption says so."""
 

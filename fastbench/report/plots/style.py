@@ -28,25 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
 
-__all__ = [
-    "LINES",
-    "MARKERS",
-    "MUTED",
-    "PALETTE",
-    "TEXT",
-    "NothingToShowError",
-    "add_legend",
-    "applied",
-    "encode",
-    "finish",
-    "fold",
-    "line_handle",
-    "new_figure",
-    "scale_axis",
-    "text_width",
-    "wrap",
-]
-
 PALETTE: Final = (
     "#0072B2",  # blue
     "#E69F00",  # orange

@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-__all__ = [
-    "SUPERSCRIPTS",
-    "Footnote",
-    "days_of",
-    "facts",
-    "make_footnotes",
-    "usual",
-    "what_is_common",
-    "why_not_comparable",
-]
-
 COMPARABLE: Final = ("images", "digest", "reads-images", "among", "page-cache", "quick")
 MOST_VALUES: Final = 3
 MOST_NAMED: Final = 6

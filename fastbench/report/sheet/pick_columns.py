@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column
     from fastbench.report.sheet.view import View
 
-__all__ = ["grouping_of", "pick"]
-
 
 def grouping_of(view: View) -> list[Column]:
     """The columns that make up a group's heading."""

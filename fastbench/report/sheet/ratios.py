@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Column, Row, Value
 
-__all__ = ["CONFIGURATION", "configuration", "parse_price", "sides", "with_prices", "with_ratios"]
-
 CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
 """The columns that make up what was run, apart from the images."""
 

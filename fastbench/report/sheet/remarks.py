@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
 
-__all__ = ["remarks_on"]
-
 MOST: Final = 10
 _MOST_NAMED: Final = 3
 

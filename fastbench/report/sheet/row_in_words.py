@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
 
-__all__ = ["how_it_ran", "predictions", "size_of_model"]
-
 
 def how_it_ran(row: Row) -> str:
     """What limited a row, how far its windows differ, and what it took."""

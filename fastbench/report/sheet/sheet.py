@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Bounds, Column, Value
     from fastbench.report.sheet.view import View
 
-__all__ = ["BEST", "Cell", "Group", "Line", "Sheet", "cell_of", "make_sheet"]
-
 BEST: Final = (
     "Bold: the best of the rows that can be ranked, whether or not the difference is beyond chance."
 )

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from fastbench.report.columns.column import Column
 
-__all__ = ["View"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class View:
