@@ -11,8 +11,6 @@ import time
 
 from fastbench.core.child_process import FOLDER_VARIABLE
 
-__all__: list[str] = []
-
 
 def _keep_to_itself(folder: str) -> None:
     # What a terminal or `timeout` sends to the parent's group would end the children's parent.

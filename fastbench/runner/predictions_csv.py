@@ -75,16 +75,14 @@ class PredictionsFile:
         self._write(lines if self._path.exists() else itertools.chain([COLUMNS], lines))
 
     def _write(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
-        remedy = "Name another file with --predictions."
-        try:
-            with (
-                writing("The predictions", self._path, remedy),
-                # A file's name need not be text.
-                open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file,
-            ):
-                csv.writer(file, lineterminator="\n").writerows(lines)
-        except FileExistsError as error:
+        if mode == "x" and self._path.exists():
             raise OutputError(
                 f"The file {self._path} is there already, and nothing is overwritten. "
                 f"Name another with --predictions."
-            ) from error
+            )
+        with (
+            writing("The predictions", self._path, "Name another file with --predictions."),
+            # A file's name need not be text.
+            open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows(lines)

@@ -8,7 +8,7 @@ import torch
 from builders.command_line import run_on, sentence
 
 from fastbench.core import nvidia
-from fastbench.core.config import COMPILE_MODES
+from fastbench.core.config import OPTIONS
 from fastbench.core.errors import EXIT_WRONG
 from fastbench.records.gates import judge_parity
 from fastbench.records.record import Record
@@ -47,7 +47,7 @@ def test_other_dtypes(dtype: str, run: Run, images: Path) -> None:
     assert {record.dtype for record in records} == {dtype}
 
 
-@pytest.mark.parametrize("mode", COMPILE_MODES)
+@pytest.mark.parametrize("mode", OPTIONS["compile_mode"].choices)
 def test_every_compile_mode_makes_one_graph(mode: str, run: Run, images: Path) -> None:
     code, records = run(
         images, "--loader", "dali", "--reference", "none", "--compile", "--compile-mode", mode
@@ -73,7 +73,7 @@ def test_no_loader_makes_the_model_compile_again(loader: str, run: Run, images: 
     assert (record.compilation.num_graphs, record.compilation.num_recompiles) == (1, 0)
 
 
-@pytest.mark.parametrize("mode", COMPILE_MODES)
+@pytest.mark.parametrize("mode", OPTIONS["compile_mode"].choices)
 def test_compiled_logits_are_the_eager_ones(mode: str) -> None:
     """From inputs at changing addresses, as a decoder's rotating buffers are."""
     import torchvision
