@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import RecordError
 from fastbench.core.stats import geometric_mean_interval
 from fastbench.core.units import counted
 from fastbench.records import naming
@@ -33,6 +32,7 @@ from fastbench.report.compare.pair_comparison import (
     format_ratio,
 )
 from fastbench.report.compare.worsening import find_worsening
+from fastbench.report.read import refusing_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -205,15 +205,10 @@ def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
 
 
 def _compare(pair: Pair) -> PairComparison:
-    try:
+    paths = f"{pair.a[0].path} and {pair.b[0].path}"
+    with refusing_damage(f"{paths} cannot be compared: one of them is damaged"):
         comparison = compare_runs([run.record for run in pair.a], [run.record for run in pair.b])
-        # Looked at now: it fails on the same damage.
-        _ = comparison.invalid
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(
-            f"{pair.a[0].path} and {pair.b[0].path} cannot be compared: one of them is damaged "
-            f"({error}). Measure again."
-        ) from error
+        _ = comparison.invalid  # it fails on the same damage
     return comparison
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
+from rich.segment import Segments
 from rich.text import Text
 
 from fastbench.report.columns.column import INVALID, OK
@@ -54,8 +55,14 @@ class _Stack:
 
 
 def print_sheet(sheet: Sheet, console: Console) -> None:
-    """Print a sheet; a line that is wider than the console is the console's, and is not cut."""
-    console.print(Text("\n").join(render(sheet, console.width)), soft_wrap=True)
+    """Print a sheet, as wide as the console."""
+    print_lines(render(sheet, console.width), console)
+
+
+def print_lines(lines: Iterable[Text], console: Console) -> None:
+    """Print lines as they are: one that is wider than the console is not cut."""
+    parts = (part for line in lines for part in line.render(console, end="\n"))
+    console.print(Segments(parts), end="", soft_wrap=True)
 
 
 def render(sheet: Sheet, width: int) -> list[Text]:
@@ -225,18 +232,14 @@ def _table(sheet: Sheet, stacks: list[_Stack], width: int) -> Iterator[Text]:
 
 
 def _side_by_side(stacks: list[_Stack], parts: list[_Part], gap: int) -> Text:
-    line = Text()
-    for number, (stack, (text, style)) in enumerate(zip(stacks, parts, strict=True)):
+    tokens: list[_Part] = []
+    for stack, (text, style) in zip(stacks, parts, strict=True):
         padding = " " * (stack.width - cell_len(text))
-        if number:
-            line.append(" " * gap)
-        if stack.align == "right":
-            line.append(padding)
-        line.append(text, style=style)
-        if stack.align == "left":
-            line.append(padding)
-    line.rstrip()
-    return line
+        before, after = (padding, "") if stack.align == "right" else ("", padding)
+        tokens += [(before, ""), (text, style), (after + " " * gap, "")]
+    while tokens and not tokens[-1][0].strip():
+        tokens.pop()
+    return Text().append_tokens(tokens)
 
 
 def wrap(text: str, width: int) -> list[str]:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import RecordError
 from fastbench.records import naming
 from fastbench.records.advice import NAMES, advise, advise_all
 from fastbench.records.facts import OF_OPTIONS
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
-from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
+from fastbench.report.read import refusing_damage
+from fastbench.report.sheet.footnotes import usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
 from fastbench.report.sheet.sheet import cell_of
 
@@ -64,9 +64,8 @@ def describe(sheet: Sheet) -> dict[str, Any]:
     rows = [line.row for line in sheet.lines]
     parts = [_read(row) for row in rows]
     cells = [its_cells for its_cells, _ in parts]
-    every = [facts(row.record, row.version) for row in rows]
     called = naming.names([row.record for row in rows], always=("model", "loader"))
-    common = usual(every)
+    common = usual([line.facts for line in sheet.lines])
     return {
         "columns": _columns(rows, cells),
         "shown": _shown(sheet, rows),
@@ -75,11 +74,11 @@ def describe(sheet: Sheet) -> dict[str, Any]:
             {
                 "title": " · ".join(name),
                 **about,
-                "isRanked": line.row.status == OK and not why_not_comparable(its, common),
-                "unranked": _why_unranked(line, its, common),
+                "isRanked": line.row.status == OK and not why_not_comparable(line.facts, common),
+                "unranked": _why_unranked(line, common),
                 "marks": [note.mark for note in line.footnotes],
             }
-            for name, (_, about), line, its in zip(called, parts, sheet.lines, every, strict=True)
+            for name, (_, about), line in zip(called, parts, sheet.lines, strict=True)
         ],
         "advice": [{"row": number, **_doubt(advice)} for number, advice in _first_doubts(rows)],
         "footnotes": [{"mark": note.mark, "text": note.text} for note in sheet.footnotes],
@@ -90,7 +89,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
 
 def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
     """A row's cells by column, and what else is said of it."""
-    try:
+    with refusing_damage(f"{row.path} is a damaged record"):
         return {name: cell_of(row, column) for name, column in COLUMNS.items()}, {
             "file": row.path.name,
             "status": row.status,
@@ -98,18 +97,12 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
             "doubts": [] if row.invalid else [_doubt(advice) for advice in advise(row.record)],
             "facts": panel_of(row),
         }
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(f"{row.path} is a damaged record ({error}). Measure again.") from error
 
 
-def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
-    return line.row.status == OK and not why_not_comparable(its, common)
-
-
-def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> list[str]:
+def _why_unranked(line: Line, common: dict[str, Any]) -> list[str]:
     """Why a row is not ranked, where a column in sight stands in place of the footnote."""
     noted = {note.text for note in line.footnotes}
-    return [why for why in why_not_comparable(its, common) if why not in noted]
+    return [why for why in why_not_comparable(line.facts, common) if why not in noted]
 
 
 def _num_values(name: str, rows: Sequence[Row]) -> int:

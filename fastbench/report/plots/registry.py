@@ -15,13 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import write_whole, writing
-from fastbench.core.errors import (
-    RecordError,
-    UnknownNameError,
-    UsageError,
-    did_you_mean,
-)
+from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.report.plots.style import NothingToShowError, encode
+from fastbench.report.read import refusing_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,13 +86,8 @@ def draw(name: str, records: Sequence[Record]) -> Figure:
     if not records:
         raise NothingToShowError("There is no record. Name some.")
     module = importlib.import_module(f"{__package__}.{PLOTS[name].module}")
-    try:
+    with refusing_damage(f"The plot {name!r} cannot be drawn: one of the records is damaged"):
         figure: Figure = module.figure(records)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(
-            f"The plot {name!r} cannot be drawn: one of the records is damaged ({error!r}). "
-            f"Measure again."
-        ) from error
     return figure
 
 

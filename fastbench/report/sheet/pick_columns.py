@@ -79,11 +79,13 @@ def _labels(
         names.add(view.across.name)
     if not names:
         names.add("model" if "loader" in grouped else "loader")
-    for name in (column.name for column in COLUMNS.values() if column.is_label):
-        seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
-        if len(set(seen)) == len(seen):
+    seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
+    for column in [column for column in COLUMNS.values() if column.is_label]:
+        num = len(set(seen))
+        if num == len(rows):
             break
-        with_it = {(its, row.value(COLUMNS[name])) for its, row in zip(seen, rows, strict=True)}
-        if len(with_it) > len(set(seen)):
-            names.add(name)
+        with_it = [(*its, row.value(column)) for its, row in zip(seen, rows, strict=True)]
+        if len(set(with_it)) > num:
+            names.add(column.name)
+            seen = with_it
     return [column for column in COLUMNS.values() if column.name in names]
