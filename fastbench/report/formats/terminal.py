@@ -1,14 +1,19 @@
-"""A sheet on a terminal: as many columns side by side as fit, and no word broken.
+"""Prints a sheet on a terminal: as many columns side by side as fit.
 
-What is too wide is folded in steps. First the headings wrap, and the gaps narrow; then the labels
-go into one cell, below each other; then the table is cut into several, one below the other, each
-with the labels in front, and where it can be between two topics. Nothing is dropped. Only a name
-that is wider than its cell is broken, at its own punctuation.
+A table that is too wide is folded in steps, and nothing is dropped:
+
+1. headings wrap and gaps narrow;
+2. the labels go into one cell, below each other;
+3. the parts of a detail go below each other;
+4. the table is cut into several, each with the labels in front; between two topics if possible.
+
+Only a name that is wider than its cell is broken, at its own punctuation.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -114,45 +119,43 @@ def paragraphs(mark: str, texts: Iterable[str], style: str, width: int) -> Itera
 
 def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
     """The table, or the tables that it is cut into, as what stands side by side in each."""
-    labels = [i for i, column in enumerate(sheet.columns) if column.is_label]
-    figures = [i for i, column in enumerate(sheet.columns) if not column.is_label]
-    flat = [_column(sheet, i, width) for i in range(len(sheet.columns))]
-    wide = [_widened(column.title, each) for column, each in zip(sheet.columns, flat, strict=True)]
+    columns = sheet.columns
+    flat = [_column(sheet, i, width) for i in range(len(columns))]
+    wide = [_widened(column.title, each) for column, each in zip(columns, flat, strict=True)]
     for stacks, gap in ((wide, _GAPS[0]), (flat, _GAPS[-1])):
         if _fits(stacks, width, gap):
             return [stacks]
-    left = width - sum(flat[i].width + _GAPS[-1] for i in figures)
+    labels = [i for i, column in enumerate(columns) if column.is_label]
+    figures = [i for i, column in enumerate(columns) if not column.is_label]
+    folded = [
+        _column(sheet, i, width, folds=True) if column.detail else flat[i]
+        for i, column in enumerate(columns)
+    ]
     # One table with names that break is read more easily than two.
-    most = left if left >= _NARROWEST else max(16, width // 3)
+    most, stacks = max(16, width // 3), flat
+    for each in (folded, flat):
+        left = width - sum(each[i].width + _GAPS[-1] for i in figures)
+        if left >= _NARROWEST:
+            most, stacks = left, each
     front = [_labels(sheet, labels, min(_WIDEST, most))] if labels else []
-    made = {i: flat[i] for i in figures}
-    blocks: list[list[int]] = [[]]
-    for i in figures:
-        if blocks[-1] and not _fits([*front, *(made[j] for j in (*blocks[-1], i))], width):
-            blocks.append(_carried(sheet, blocks[-1], i))
-        blocks[-1].append(i)
-    return [[*front, *(made[i] for i in block)] for block in blocks]
-
-
-def _carried(sheet: Sheet, block: list[int], first: int) -> list[int]:
-    """What goes from a full block into the next, so that its topic is not cut; taken out of it."""
-    topic = sheet.columns[first].topic
-    start = len(block)
-    while start and sheet.columns[block[start - 1]].topic == topic:
-        start -= 1
-    if start == 0:
-        return []
-    carried = block[start:]
-    del block[start:]
-    return carried
+    blocks = [front]
+    for _, indexes in itertools.groupby(figures, lambda i: columns[i].topic):
+        topic = [stacks[i] for i in indexes]
+        # Only a topic that is wider than the screen is cut.
+        for part in [topic] if _fits([*front, *topic], width) else [[each] for each in topic]:
+            if blocks[-1] == front or _fits([*blocks[-1], *part], width):
+                blocks[-1] = [*blocks[-1], *part]
+            else:
+                blocks.append([*front, *part])
+    return blocks
 
 
 def _fits(stacks: Sequence[_Stack], width: int, gap: int = _GAPS[-1]) -> bool:
     return sum(stack.width for stack in stacks) + gap * (len(stacks) - 1) <= width
 
 
-def _column(sheet: Sheet, index: int, width: int) -> _Stack:
-    """One column of the sheet by itself."""
+def _column(sheet: Sheet, index: int, width: int, *, folds: bool = False) -> _Stack:
+    """One column of the sheet; where it folds, a detail's parts stand below each other."""
     column = sheet.columns[index]
     is_first = index == 0
     most = min(_WIDEST, width // 2) if column.align == "left" else width
@@ -162,7 +165,8 @@ def _column(sheet: Sheet, index: int, width: int) -> _Stack:
         style = _style(line, column, is_best=cell.is_best)
         text = cell.text + (_marks(line) if is_first else "")
         parts = [(part, style) for part in wrap(text, most)]
-        cells.append(parts + ([(cell.detail, "dim")] if cell.detail else []))
+        details = cell.detail.split(", ") if folds else [cell.detail]
+        cells.append(parts + [(part, "dim") for part in details if part])
     return _stack(column.title, column.align, cells)
 
 
