@@ -37,6 +37,7 @@ def _verdict(row: Row) -> str:
 def _share(**given: Any) -> Column:
     """A share of the predictions, in percent; the more the better, unless it is said otherwise."""
     common: dict[str, Any] = {
+        "heading": given["name"],
         "topic": PREDICTIONS,
         "unit": "share",
         "shown_unit": "%",
@@ -81,14 +82,12 @@ def _word(name: str, meaning: str) -> Column:
 SCORES: Final = (
     _share(
         name="top-1",
-        heading="top-1",
         meaning="share of right predictions, with 95 % interval",
         read=_of_accuracy("top1"),
         bounds=_of_accuracy("top1_interval"),
     ),
     _share(
         name="top-5",
-        heading="top-5",
         meaning="share with the right class among the first five, with 95 % interval",
         read=_of_accuracy("top5"),
         bounds=_of_accuracy("top5_interval"),

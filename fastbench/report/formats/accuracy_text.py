@@ -1,10 +1,7 @@
-"""How right is each model, and is that what its weights promise? A text of records, and a picture.
+"""The files that an accuracy study leaves beside its records: `accuracy.txt` and `accuracy.png`.
 
-The two files that an accuracy study leaves beside its records: `accuracy.txt`, a block a row, which
-is written here, and `accuracy.png`, the plot `accuracy`. Nothing is measured here.
-
-What it does not know: whether the published figures are of the same images. The record says what
-was scored, and the reader compares.
+The text has a block a row; the picture is the plot `accuracy`. Published figures may be of other
+images: the record says what was scored, and the reader compares.
 """
 
 from __future__ import annotations
@@ -73,7 +70,7 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def _facts(record: Record) -> dict[str, str]:
-    """The conditions of a record that its neighbours may share, in words."""
+    """The conditions that records may share, in words."""
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
     conditions = [FACTS[name].text(record) for name in ("dtype", "batch", "compile")]
     return {
@@ -85,7 +82,6 @@ def _facts(record: Record) -> dict[str, str]:
 
 
 def _dates(records: Sequence[Record]) -> str:
-    """The first and the last row's; every row has its own."""
     dates = sorted(record.created.replace("T", " ") for record in records)
     return " to ".join(dict.fromkeys((dates[0], dates[-1]))).replace("+00:00", " UTC")
 

@@ -1,14 +1,12 @@
-"""What does the page of a report show? A sheet's rows and columns as plain data for a script.
+"""A sheet's rows and columns as plain data for the script of the page.
 
-The page's script sorts, filters and draws; every word and every rounded figure is made here, by the
-same registry as the other formats. All columns that any row has a value for go along, so that the
-reader can show or plot what the command did not ask for. Columns lie column by column:
+The script sorts, filters and draws; every word and every rounded figure is made here. All columns
+that any row has a value of go along, so that a reader can show what the command did not ask for.
+Data lie column by column:
 
     values   raw numbers in the column's unit, or text; None where there is none
     texts    as people read them; `details` stands below, `bounds` is the value's range
     factor   from the raw unit to the one that is shown: 1000 for s -> ms
-
-What it does not know: how wide a screen is, and which rows a reader filters away.
 """
 
 from __future__ import annotations
@@ -39,18 +37,8 @@ PIPELINE: Final = "pipeline"
 _SPEED: Final = "images/s"
 _FACETS: Final = (
     *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
-    *(
-        "images",
-        "page-cache",
-        *(fact.name for fact in OF_OPTIONS),
-        "bound",
-        "parity",
-        "status",
-        "cpu",
-        "torch",
-        "dali",
-        "driver",
-    ),
+    *("images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
+    *("bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
 _CHOICES: Final = range(2, 61)
 """How many values a facet may have to choose from."""
@@ -100,7 +88,7 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
 
 
 def _why_unranked(line: Line, common: dict[str, Any]) -> list[str]:
-    """Why a row is not ranked, where a column in sight stands in place of the footnote."""
+    """Why a row is not ranked, without what its footnotes say."""
     noted = {note.text for note in line.footnotes}
     return [why for why in why_not_comparable(line.facts, common) if why not in noted]
 

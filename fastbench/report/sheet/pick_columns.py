@@ -1,9 +1,8 @@
-"""Which columns does a sheet get? Those that were asked for, and of a set those that say something.
+"""Picks the columns of a sheet.
 
-Sets of columns adapt: a column with one value over all rows goes into the lines above the table,
-one without any value is left out, and before the measured ones stand those that tell the rows
-apart. Columns that were named one by one are shown as they were asked for. For programs nothing
-adapts.
+Columns that were named one by one are shown as they were asked for. Of a set of columns, one that
+has the same value in all rows goes into the lines above the table, and one without any value is
+left out; the columns that tell the rows apart come first. For programs nothing is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def grouping_of(view: View) -> list[Column]:
 def pick(
     rows: Sequence[Row], choices: list[Choice], grouping: list[Column], view: View
 ) -> list[Column]:
-    """What the choices come to for these rows."""
+    """The columns of these rows."""
     chosen = [
         choice.column
         for choice in choices
@@ -61,7 +60,7 @@ def _in_front(labels: list[Column], columns: list[Column]) -> list[Column]:
 
 
 def _is_worth_it(rows: Sequence[Row], column: Column) -> bool:
-    """Whether a column of a set says something: labels where they differ, figures where known."""
+    """Whether a column of a set is shown: labels where rows differ, figures where known."""
     values = {row.value(column) for row in rows}
     return len(values) > 1 if column.is_label else values != {None}
 

@@ -1,13 +1,12 @@
-"""How many times is one GPU (loader, dtype, ...) another? Ratios of the same configuration; prices.
+"""Ratios of throughputs of the same configuration between GPUs (loaders, dtypes, ...); prices.
 
 A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
 of the geometric means of the windows' throughputs, over all windows of the same configuration in
 the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
 model, weights, loader, dtype, batch size, compilation, images, `--quick` and every option of the
-pipeline are equal but for the contrast itself; there is no ratio where the page cache or the
-preprocessing is unlike, or a record is INVALID.
-
-What it does not know: how far a machine drifts between two runs, which is in no interval.
+pipeline are equal but for the contrast itself. There is no ratio where the page cache or the
+preprocessing is unlike, or a record is INVALID. A machine's drift between two runs is in no
+interval.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[V
 
 
 def with_ratios(rows: Sequence[Row], contrast: Column, baseline: Value) -> list[Row]:
-    """The rows, with the ratios of those that have a counterpart in the baseline."""
+    """The rows, each with its ratio where the baseline has the same configuration."""
     partners: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row.value(contrast) == baseline and not row.invalid:
@@ -139,7 +138,7 @@ def with_prices(rows: Sequence[Row], prices: Mapping[str, float]) -> list[Row]:
 
 
 def match(name: str, known: Sequence[str], what: str, *, in_part: bool = True) -> list[str]:
-    """What a name stands for: the known name itself, else those that hold it; in any case."""
+    """The known name that equals `name`, else those that contain it; upper case is the same."""
     asked = name.casefold()
     found = [each for each in known if each.casefold() == asked]
     if in_part:

@@ -1,7 +1,4 @@
-"""What must be said of the rows of a table below it: why some are not ranked, and doubts.
-
-A report may have a thousand rows: what is alike is said once, and no more than `MOST` in all.
-"""
+"""Remarks below a table: why rows are not ranked, and doubts; each once, at most `MOST`."""
 
 from __future__ import annotations
 
@@ -35,7 +32,6 @@ def remarks_on(named: Sequence[tuple[str, Row]]) -> list[str]:
 
 
 def _on_the_data(record: Record) -> Iterator[str]:
-    """What the images or the weights do to every row that has them."""
     if skipped := record.data.get("skipped"):
         files = [f"{file['name']} {file['why']}" for file in skipped]
         yield f"Skipped by every loader: {_in_short(files)}."

@@ -1,4 +1,4 @@
-"""How a row ran, what it predicted and with how large a model: for a run's screen and the page."""
+"""How a row ran and what it predicted, in words: for a run's screen and the page."""
 
 from __future__ import annotations
 
