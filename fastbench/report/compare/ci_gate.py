@@ -1,22 +1,11 @@
-"""Is a change good enough for CI? Slower beyond doubt, predictions worse beyond chance, rows gone.
+"""The gates of `fastbench compare` for CI, and its exit code. The highest counts:
 
-    0  nothing that was asked for is wrong
-    1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
-       interval is below (without an interval the ratio itself); or a file cannot be read
-    2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
-       same images' hits, or, with `--require-all`, a row has no partner
-    3  `--fail-accuracy`: predictions of a row got worse beyond chance
-
-The highest counts.
-
-Whether predictions got worse is McNemar's question, for A and B saw the same images; but a record
-has counts and not each image's prediction. Of the images on which A and B differ in being right,
-only the difference of both sides is known, and a most: they cannot be more than the wrong ones of
-both together, class by class where the records have classes; and where both were held against the
-same reference, not more than those on which A or B differs from it. p is at most that of so many.
-What is found so is certain; a small change may be missed. Agreement with the reference is held in
-the same way, images or not: A and B cannot differ in agreeing on more images than one of them
-disagrees on. And a gate (`gates.py`) that B fails and A passes is a change for the worse.
+0  nothing that was asked for is wrong
+1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
+   interval is below (without an interval the ratio itself); or a file cannot be read
+2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
+   same images' hits, or, with `--require-all`, a row has no partner
+3  `--fail-accuracy`: predictions of a row got worse beyond chance (see `worsening.py`)
 """
 
 from __future__ import annotations
