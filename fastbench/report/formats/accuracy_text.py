@@ -15,8 +15,6 @@ from fastbench.records import naming
 from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
-from fastbench.report.columns.column import Row
-from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.formats.terminal import hanging
 from fastbench.report.plots.registry import draw
 from fastbench.report.plots.style import encode
@@ -108,24 +106,18 @@ def _block(record: Record) -> list[str]:
     return lines
 
 
-def _table(record: Record, accuracy: Accuracy) -> list[str]:
-    row, published = Row(record=record), record.published
-    above = ("published %", "Δ points") if published else ("", "")
+def _table(record: Record, found: Accuracy) -> list[str]:
+    above = ("published %", "Δ points") if record.published else ("", "")
     rows = [("", "%", "95 % interval", "hits", *above)]
-    for name, hits, stated in (
-        ("top-1", accuracy.top1_correct, published.top1 if published else None),
-        ("top-5", accuracy.top5_correct, published.top5 if published else None),
-    ):
-        column = COLUMNS[name]
-        share, interval = row.value(column), row.bounds(column)
-        assert isinstance(share, float)
-        assert interval is not None
-        beside = (
-            ("", "") if stated is None else (column.text(stated), format_points(share - stated))
-        )
-        rows.append(
-            (name, column.text(share), "–".join(map(column.text, interval)), f"{hits:,}", *beside)
-        )
+    for name in ("top-1", "top-5"):
+        field = name.replace("-", "")
+        share, hits = getattr(found, field), getattr(found, f"{field}_correct")
+        stated = getattr(record.published, field, None)
+        beside = ("", "")
+        if stated is not None:
+            beside = format_percent(stated), format_points(share - stated)
+        interval = "–".join(map(format_percent, getattr(found, f"{field}_interval")))
+        rows.append((name, format_percent(share), interval, f"{hits:,}", *beside))
     return [
         f"{name:<{_INDENT}}{share:>6}{interval:>16}{hits:>12}{stated:>15}{points:>12}".rstrip()
         for name, share, interval, hits, stated, points in rows
@@ -158,12 +150,9 @@ def _details(accuracy: Accuracy) -> list[str]:
 
 
 def _column(name: str, entries: list[str]) -> list[str]:
-    """A name, then its entries below each other; an empty line before."""
-    if not entries:
-        return []
-    first, *rest = entries
-    lines = _entry(name, first) + [line for entry in rest for line in _entry("", entry)]
-    return ["", *lines]
+    """An empty line, a name, and its entries below each other; nothing without entries."""
+    lines = [line for i, entry in enumerate(entries) for line in _entry("" if i else name, entry)]
+    return ["", *lines] if lines else []
 
 
 def _footnotes(records: Sequence[Record]) -> list[str]:

@@ -64,6 +64,11 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
     print_lines(render(sheet, console.width), console)
 
 
+def to_text(sheet: Sheet) -> str:
+    """The sheet for a file, 120 columns wide."""
+    return "".join(f"{line.plain}\n" for line in render(sheet, 120))
+
+
 def print_lines(lines: Iterable[Text], console: Console) -> None:
     """Print lines as they are: one that is wider than the console is not cut."""
     parts = (part for line in lines for part in line.render(console, end="\n"))

@@ -1,7 +1,7 @@
-"""What does a larger batch buy, and what does it cost? Throughput and latency against batch size.
+"""Throughput and latency against batch size: a line for each configuration.
 
-A line is one configuration but for its batch size. Throughput is of records of several batch
-sizes; batch latency also of one record that probed other sizes (`--latency-batch-size`).
+Throughput is of records of several batch sizes; batch latency also of one record that probed other
+sizes (`--latency-batch-size`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def figure(records: Sequence[Record]) -> Figure:
         made,
         f"{' and '.join(panel.name for panel in panels).capitalize()} against batch size",
         [
-            *(said.shared, *said.footnotes),
+            *said.paragraphs,
             " ".join([*(panel.meaning for panel in panels), *invalid, *notes]),
         ],
     )
@@ -92,7 +92,7 @@ def figure(records: Sequence[Record]) -> Figure:
 
 
 def _have_own_threads(records: Sequence[Record]) -> bool:
-    """Whether the lines are told apart by their threads too: a sweep of each number is a line."""
+    """Whether each number of threads has a line of its own."""
     return len({record.num_threads for record in records}) > 1
 
 

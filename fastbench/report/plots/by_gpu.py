@@ -1,9 +1,6 @@
-"""Which GPU is how much faster, and at what energy? Bars by GPU for the same configuration.
+"""Throughput and energy by GPU, as bars for each configuration that several GPUs ran.
 
-Only rows that are alike in model, loader, dtype, batch size, images and all else that rows are
-told apart by stand side by side; a configuration that only one GPU ran is left out, and said.
-
-A loader that decodes on the CPU depends on the rest of the machine too. The CPU's name is in the
+A loader that decodes on the CPU depends on the rest of the machine too: the CPU's name is in the
 caption or in a footnote.
 """
 

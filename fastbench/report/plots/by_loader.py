@@ -1,9 +1,7 @@
-"""What does each loader make of the pipeline, and what holds it back? A bar a loader.
+"""End-to-end throughput by loader, before the throughput of loader alone and model alone.
 
-End-to-end throughput in front; behind it what the loader alone and the model alone reach, so that
-one sees which of the two is the ceiling and how much of it is kept. CPU seconds for 1,000 images
-stand beside, the figure that a busy machine disturbs least, and the agreement with the reference:
-speed that is bought with other pixels is no speed.
+Beside the bars stand CPU seconds for 1,000 images, which other work on the machine disturbs least,
+and the agreement with the reference.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""How long does a batch take, and how much does that vary? Every sample, and its quantiles.
+"""Every sample of batch latency and of step time, in a panel each, with their percentiles.
 
-Two panels: batch latency (nothing else in flight) and step time (the pipeline full), which are
-different things and never in one panel. Each dot is a sample; of more than 400, as many order
-statistics, evenly spaced and with both ends. Quantiles are drawn where the samples are enough to
-support them (`stats.MIN_SAMPLES`), and refused elsewhere.
+Each dot is a sample; of more than 400 samples, 400 order statistics, evenly spaced and with both
+ends. Percentiles are drawn where there are enough samples for them (`stats.MIN_SAMPLES`).
 """
 
 from __future__ import annotations
@@ -109,18 +107,12 @@ def _scatter(i: int) -> float:
 
 
 def _columns(samples: Sequence[list[float]], column: Column) -> list[tuple[str, list[str]]]:
+    def text(of_row: list[float], pct: int) -> str:
+        return column.text(supported_percentile(of_row, pct) if of_row else None)
+
     return [
         ("n", [f"{len(of_row):,}" for of_row in samples]),
-        *(
-            (
-                f"p{pct}",
-                [
-                    column.text(supported_percentile(of_row, pct) if of_row else None)
-                    for of_row in samples
-                ],
-            )
-            for pct in _MARKS
-        ),
+        *((f"p{pct}", [text(of_row, pct) for of_row in samples]) for pct in _MARKS),
     ]
 
 

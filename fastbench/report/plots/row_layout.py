@@ -1,8 +1,7 @@
 """Plots whose rows lie below each other: names on the left, figures in columns on the right.
 
-A horizontal bar or a strip has room for a long name, and for its numbers beside it. Rows that are
-alike but for one thing stand together under a heading that says in what. The y axis is in inches
-from the top, so that a row has the height that its name's lines need.
+Rows that differ in one thing only stand together under a heading. The y axis is in inches from the
+top, so that a row has the height that its name's lines need.
 """
 
 from __future__ import annotations
@@ -95,9 +94,7 @@ def group_rows(
     notes = []
     if len(ordered) < len(records):
         notes = [f"The first {len(ordered)} of {len(records):,} rows; name fewer for the others."]
-    return RowGroups(
-        records=ordered, groups=groups, caption=[said.shared, *said.footnotes], notes=notes
-    )
+    return RowGroups(records=ordered, groups=groups, caption=said.paragraphs, notes=notes)
 
 
 def _group(records: Sequence[Record], by: str | None) -> list[list[Record]]:

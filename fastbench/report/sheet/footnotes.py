@@ -101,7 +101,7 @@ def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]
     return [
         _say(name, [its[name]], common[name])
         for name in COMPARABLE
-        if _stands_apart(its[name], common[name])
+        if stands_apart(its[name], common[name])
     ]
 
 
@@ -134,7 +134,7 @@ def _apart(
     every: Sequence[dict[str, Any]], group: Sequence[int], name: str
 ) -> Iterator[tuple[int, str]]:
     main = _usual([every[number] for number in group], name)
-    apart = {n: value for n in group if _stands_apart(value := every[n][name], main)}
+    apart = {n: value for n in group if stands_apart(value := every[n][name], main)}
     values = list(dict.fromkeys(apart.values()))
     for number, value in apart.items():
         # Many values share a footnote.
@@ -169,8 +169,8 @@ def days_of(records: Iterable[Record]) -> str:
     return " to ".join(dict.fromkeys((days[0], days[-1])))
 
 
-def _stands_apart(value: Any, main: Any) -> bool:
-    # What a record does not know, as one of an old version, is not known to be unlike.
+def stands_apart(value: Any, main: Any) -> bool:
+    """Whether two values are known and differ: a record of an old version may not know its own."""
     return value is not None and main is not None and value != main
 
 

@@ -18,12 +18,11 @@ from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS
+from fastbench.report.sheet.footnotes import stands_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fastbench.records.facts import Fact
-    from fastbench.records.record import Record
     from fastbench.report.columns.column import Column, Row, Value
 
 CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
@@ -96,12 +95,8 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
 
 def _is_like(a: Row, b: Row, contrast: Column) -> bool:
     """Whether page cache and preprocessing are the same, as far as both records know them."""
-    alike = [name for name in ("page-cache", *PREPROCESS) if name != contrast.name]
-    return not any(_differ(FACTS[name], a.record, b.record) for name in alike)
-
-
-def _differ(fact: Fact, a: Record, b: Record) -> bool:
-    return None not in (fact.of(a), fact.of(b)) and fact.of(a) != fact.of(b)
+    facts = [FACTS[name] for name in ("page-cache", *PREPROCESS) if name != contrast.name]
+    return not any(stands_apart(fact.of(a.record), fact.of(b.record)) for fact in facts)
 
 
 def parse_price(text: str) -> tuple[str, float]:

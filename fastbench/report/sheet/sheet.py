@@ -251,22 +251,15 @@ def _best(column: Column, cells: list[Cell]) -> str | None:
 
 
 def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: bool) -> list[Line]:
-    """By a column, the best first; what is not ranked comes after the others, the unknown last."""
-    descending = (column.best == "max") != reverse
-
-    def is_known(line: Line) -> bool:
-        return line.row.value(column) is not None
-
-    def is_in_order(line: Line) -> bool:
-        return column.is_label or id(line) in is_ranked
-
-    known = sorted(
-        filter(is_known, lines),
+    """By a column, the best first; then what is not ranked, and what is not known."""
+    known = [line for line in lines if line.row.value(column) is not None]
+    known.sort(
         key=lambda line: line.row.value(column),  # type: ignore[arg-type,return-value]
-        reverse=descending,
+        reverse=(column.best == "max") != reverse,
     )
-    known.sort(key=lambda line: not is_in_order(line))
-    return [*known, *(line for line in lines if not is_known(line))]
+    if not column.is_label:
+        known.sort(key=lambda line: id(line) not in is_ranked)
+    return [*known, *(line for line in lines if line.row.value(column) is None)]
 
 
 def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: View) -> list[str]:
