@@ -211,11 +211,14 @@ def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
 
 
 def _text(sheet: Sheet, format_: str) -> str:
-    from fastbench.report.formats import export, terminal
+    if format_ == "table":
+        from fastbench.report.formats.terminal import to_text
+
+        return to_text(sheet)
+    from fastbench.report.formats import export
     from fastbench.report.html.page import render
 
     make = {
-        "table": terminal.to_text,
         "markdown": export.to_markdown,
         "csv": export.to_csv,
         "jsonl": export.to_jsonl,
