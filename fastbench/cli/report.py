@@ -139,7 +139,10 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     found = read_rows(Path(path).expanduser() for path in arguments.paths)
     sheet, damaged = make_sheet(found.rows, view)
     complaints = [*found.complaints, *damaged]
-    remarks = [_passed_over(found.passed_over)] if found.passed_over else []
+    remarks = []
+    if found.passed_over:
+        named = and_more(list(map(str, found.passed_over)), 3)
+        remarks.append(f"Passed over, for they are no rows of `fastbench run`: {named}.")
     if sheet is not None:
         if arguments.html:
             _write(sheet, "html", arguments.html)
@@ -226,8 +229,3 @@ def _text(sheet: Sheet, format_: str) -> str:
         "html": render,
     }[format_]
     return make(sheet)
-
-
-def _passed_over(paths: list[Path]) -> str:
-    named = and_more([str(path) for path in paths], 3)
-    return f"Passed over, for they are no rows of `fastbench run`: {named}."

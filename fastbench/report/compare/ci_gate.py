@@ -29,10 +29,9 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What a comparison has to pass; nothing of it by default.
+    """What a comparison has to pass; `allow_unlike` judges unlike rows too.
 
-    `allow_unlike` judges rows that are unlike all the same. Raises `UsageError` for a `fail_below`
-    that cannot be.
+    Raises `UsageError` for a `fail_below` that is no ratio.
     """
 
     fail_below: float | None = None
@@ -41,7 +40,7 @@ class Gates:
     allow_unlike: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no ratio."""
+        """Check the ratio."""
         if self.fail_below is not None and not 0 < self.fail_below < float("inf"):
             raise UsageError(
                 f"--fail-below is {self.fail_below}. Give a ratio above 0, such as 0.95."

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.core.units import NOT_AVAILABLE, counted, format_points, format_quantity
+from fastbench.core.units import NOT_AVAILABLE, counted, format_points, format_quantity, span
 from fastbench.records.naming import full_name
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
@@ -89,8 +89,8 @@ def only_on_one_side(found: SetComparison, width: int) -> Iterator[Text]:
 def span_of(found: SetComparison, side: str) -> str:
     """How many runs a side has, and when they were made."""
     records = found.records(side)
-    dates = sorted(record.created[:16].replace("T", " ") for record in records)
-    return f"{counted(len(records), 'run')} · {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+    dates = span([record.created[:16].replace("T", " ") for record in records])
+    return f"{counted(len(records), 'run')} · {dates}"
 
 
 def named_differences(found: SetComparison) -> list[tuple[str, object, object]]:

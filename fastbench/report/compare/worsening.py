@@ -22,7 +22,7 @@ from fastbench.records.gates import MCNEMAR_P, failures_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.records.accuracy import Accuracy, Parity, PerClass
+    from fastbench.records.accuracy import Accuracy, Parity
     from fastbench.records.record import Record
     from fastbench.report.compare.pair_comparison import PairComparison
 
@@ -124,15 +124,10 @@ def _less_agreement(a: Parity, b: Parity) -> list[str]:
 def _most_by_class(a: Accuracy, b: Accuracy) -> int:
     """The most images on which A and B can differ in being right, by their hits alone."""
     of_a, of_b = a.per_class, b.per_class
-    # Of two models, the same output may be another class.
-    if of_a is None or of_b is None or _classes(of_a) != _classes(of_b):
-        return _most(a.num_samples, a.top1_correct, b.top1_correct)
-    return sum(map(_most, of_a.num_samples, of_a.top1_correct, of_b.top1_correct))
-
-
-def _classes(found: PerClass) -> list[tuple[str, int]]:
-    """Each class's name and how many samples it has."""
-    return list(zip(found.names, found.num_samples, strict=True))
+    # The same output of two models may be another class.
+    if of_a and of_b and (of_a.names, of_a.num_samples) == (of_b.names, of_b.num_samples):
+        return sum(map(_most, of_a.num_samples, of_a.top1_correct, of_b.top1_correct))
+    return _most(a.num_samples, a.top1_correct, b.top1_correct)
 
 
 def _most(num: int, hits_a: int, hits_b: int) -> int:

@@ -10,7 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import write_new, writing
-from fastbench.core.units import format_percent, format_points, format_rate
+from fastbench.core.units import format_percent, format_points, format_rate, span
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
@@ -80,8 +80,8 @@ def _facts(record: Record) -> dict[str, str]:
 
 
 def _dates(records: Sequence[Record]) -> str:
-    dates = sorted(record.created.replace("T", " ") for record in records)
-    return " to ".join(dict.fromkeys((dates[0], dates[-1]))).replace("+00:00", " UTC")
+    dates = span([record.created.replace("T", " ") for record in records])
+    return dates.replace("+00:00", " UTC")
 
 
 def _entry(name: str, text: str) -> list[str]:

@@ -73,7 +73,9 @@ def figure(records: Sequence[Record]) -> Figure:
     own_threads = ("threads",) if _have_own_threads(valid) else ()
     drawn = [r for s in shown for r in s.records]
     said = caption_of(drawn, without=("batch", *own_threads))
-    made = _draw(panels, _marked_names(shown, said.marks))
+    marks = iter(said.marks)
+    names = [s.name + "".join(dict.fromkeys(next(marks) for _ in s.records)) for s in shown]
+    made = _draw(panels, names)
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),
         (len(several) - len(shown), "further configurations"),
@@ -124,25 +126,14 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
 
 
 def _panels(shown: Sequence[_Series]) -> list[_Panel]:
+    spread = "Throughput: the median of the windows, and their spread."
+    ends = "Latency: the median, and the smallest and the largest sample."
     return [
+        _Panel("throughput", COLUMNS["images/s"].title, spread, [s.rates for s in shown]),
         _Panel(
-            "throughput",
-            COLUMNS["images/s"].title,
-            "Throughput: the median of the windows, and their spread.",
-            [s.rates for s in shown],
-        ),
-        _Panel(
-            "batch latency",
-            COLUMNS["batch-latency"].title,
-            "Latency: the median, and the smallest and the largest sample.",
-            [s.latencies_ms for s in shown],
+            "batch latency", COLUMNS["batch-latency"].title, ends, [s.latencies_ms for s in shown]
         ),
     ]
-
-
-def _marked_names(shown: Sequence[_Series], marks: Sequence[str]) -> list[str]:
-    left = iter(marks)
-    return [s.name + "".join(dict.fromkeys(next(left) for _ in s.records)) for s in shown]
 
 
 def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:

@@ -42,7 +42,7 @@ def figure(records: Sequence[Record]) -> Figure:
             "No configuration was measured on two GPUs. Run the same command on another one."
         )
     grouped = group_rows(shared, "device", lambda record: record.throughput.images_per_s)
-    rows = lay_out(grouped.groups, width=_WIDTH, row_height=0.36)
+    rows = lay_out(grouped, width=_WIDTH, row_height=0.36)
     (axes,) = rows.panels
     for y, record in zip(rows.ys, grouped.records, strict=True):
         bars.draw_bar(axes, y, record, _HEIGHT)
@@ -55,11 +55,8 @@ def figure(records: Sequence[Record]) -> Figure:
         style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
     alone = len(on_gpu) - len(shared)
     notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
-    rows.finish(
-        "Throughput by GPU, the same configuration on each",
-        [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *notes, *grouped.notes])],
-    )
-    return rows.figure
+    said = [_meaning(grouped.records), *invalid, *notes]
+    return rows.finish("Throughput by GPU, the same configuration on each", said)
 
 
 def _key(record: Record) -> tuple[object, ...]:

@@ -41,7 +41,7 @@ def figure(records: Sequence[Record]) -> Figure:
     if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
     grouped = group_rows(valid, "loader", lambda record: record.throughput.images_per_s)
-    rows = lay_out(grouped.groups, width=_WIDTH)
+    rows = lay_out(grouped, width=_WIDTH)
     (axes,) = rows.panels
     highest = max(max(record.throughput.rates) for record in grouped.records)
     ceilings = [rate for record in grouped.records for rate in record.ceilings.values()]
@@ -61,11 +61,8 @@ def figure(records: Sequence[Record]) -> Figure:
     }
     entries = bars.legend_entries(grouped.records, behind)
     style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
-    rows.finish(
-        "End-to-end throughput by loader, and its ceilings",
-        [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *grouped.notes])],
-    )
-    return rows.figure
+    said = [_meaning(grouped.records), *invalid]
+    return rows.finish("End-to-end throughput by loader, and its ceilings", said)
 
 
 def _draw_ceilings(axes: Axes, y: float, record: Record, limit: float) -> None:

@@ -51,7 +51,7 @@ def figure(records: Sequence[Record]) -> Figure:
         (COLUMNS["step"], lambda record: record.throughput.step_times_s),
     ]
     panels = [panel for panel in panels if any(panel[1](record) for record in grouped.records)]
-    rows = lay_out(grouped.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
+    rows = lay_out(grouped, width=_WIDTH, num_panels=len(panels), row_height=0.42)
     taken = 0.0
     for axes, (column, samples_of) in zip(rows.panels, panels, strict=True):
         samples = [samples_of(record) for record in grouped.records]
@@ -68,11 +68,7 @@ def figure(records: Sequence[Record]) -> Figure:
         "flight. Step time: completed batch to completed batch, the pipeline full. "
         f"{NOT_AVAILABLE} too few samples for a percentile ({needs})."
     )
-    rows.finish(
-        "Batch latency and step time",
-        [*grouped.caption, " ".join([meaning, *invalid, *grouped.notes])],
-    )
-    return rows.figure
+    return rows.finish("Batch latency and step time", [meaning, *invalid])
 
 
 def _draw_strip(axes: Axes, y: float, samples_s: list[float]) -> None:

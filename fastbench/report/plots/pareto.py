@@ -50,7 +50,7 @@ _FRONT_NAME: Final = "Pareto front"
 
 @dataclass(frozen=True, kw_only=True)
 class _Points:
-    """The rows to draw, side by side: values, what each is called, and of which series it is."""
+    """The rows to draw: values, labels, series (what the markers say), and which are the front."""
 
     records: list[Record]
     x: list[float]
@@ -119,7 +119,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 
 
 def _is_ranked(records: Sequence[Record]) -> list[bool]:
-    """Which rows a table of them would rank with the others, were their predictions right."""
+    """Which rows a table would rank with the others if their predictions are right."""
     every = [facts(record) for record in records]
     common = usual(every)
     return [not why_not_comparable(its, common) for its in every]

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import and_more
+from fastbench.core.units import and_more, span
 from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
 from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
@@ -149,9 +149,10 @@ def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str
         machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
     images = {", ".join(images_of(record)) for record in records}
     sizes = {size_of_model(Row(record=record)) for record in records} - {""}
+    days = span([record.created[:10] for record in records])
     lines = [
         " · ".join([*_the_only(images), *run, *_the_only(sizes)]),
-        " · ".join([*machine, *([] if "date" in told else [days_of(records)])]),
+        " · ".join([*machine, *([] if "date" in told else [days])]),
     ]
     for name, sentence in _SENTENCES.items():
         if name not in told and shared(records, [name]):
@@ -161,12 +162,6 @@ def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str
 
 def _the_only(values: Collection[str]) -> Collection[str]:
     return values if len(values) == 1 else []
-
-
-def days_of(records: Iterable[Record]) -> str:
-    """The first and the last day on which rows were measured."""
-    days = sorted({record.created[:10] for record in records})
-    return " to ".join(dict.fromkeys((days[0], days[-1])))
 
 
 def stands_apart(value: Any, main: Any) -> bool:

@@ -118,7 +118,9 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         rows = with_prices(rows, view.prices)
     grouping = grouping_of(view)
     columns = pick(rows, choices, grouping, view)
-    headings = [column for column in grouping if view.by or _varies(rows, column)]
+    headings = [
+        column for column in grouping if view.by or len({row.value(column) for row in rows}) > 1
+    ]
     shown = {column.name for column in (*columns, *headings)}
     notes, of_rows = make_footnotes(every, shown)
     records = [row.record for row in rows]
@@ -183,10 +185,6 @@ def cell_of(row: Row, column: Column) -> Cell:
         detail=detail if text else "",
         bounds=row.bounds(column),
     )
-
-
-def _varies(rows: Sequence[Row], column: Column) -> bool:
-    return len({row.value(column) for row in rows}) > 1
 
 
 def _groups(
