@@ -136,16 +136,18 @@ def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
         _column(sheet, i, width, folds=True) if column.detail else flat[i]
         for i, column in enumerate(columns)
     ]
-    # One table with names that break is read more easily than two.
-    most, stacks = max(16, width // 3), flat
-    for each in (folded, flat):
-        left = width - sum(each[i].width + _GAPS[-1] for i in figures)
-        if left >= _NARROWEST:
-            most, stacks = left, each
-    front = [_labels(sheet, labels, min(_WIDEST, most))] if labels else []
+    cut = max(16, width // 3)
+    for stacks in (flat, folded):
+        left = width - sum(stacks[i].width + _GAPS[-1] for i in figures)
+        if left > 0:
+            # One table with names that break is read more easily than two.
+            front = _labels(sheet, labels, left if left >= _NARROWEST else cut)
+            if _fits(block := [*front, *(stacks[i] for i in figures)], width):
+                return [block]
+    front = _labels(sheet, labels, cut)
     blocks = [front]
     for _, indexes in itertools.groupby(figures, lambda i: columns[i].topic):
-        topic = [stacks[i] for i in indexes]
+        topic = [flat[i] for i in indexes]
         # Only a topic that is wider than the screen is cut.
         for part in [topic] if _fits([*front, *topic], width) else [[each] for each in topic]:
             if blocks[-1] == front or _fits([*blocks[-1], *part], width):
@@ -175,9 +177,11 @@ def _column(sheet: Sheet, index: int, width: int, *, folds: bool = False) -> _St
     return _stack(column.title, column.align, cells)
 
 
-def _labels(sheet: Sheet, indexes: list[int], most: int) -> _Stack:
+def _labels(sheet: Sheet, indexes: list[int], most: int) -> list[_Stack]:
     """All labels in one cell of so many characters: the first, and below it the others in words."""
-    cells = []
+    if not indexes:
+        return []
+    most, cells = min(_WIDEST, most), []
     for line in sheet.lines:
         first, *others = (line.cells[i] for i in indexes)
         style = _style(line, sheet.columns[indexes[0]], is_best=False)
@@ -188,7 +192,7 @@ def _labels(sheet: Sheet, indexes: list[int], most: int) -> _Stack:
         ]
         parts = [(part, style) for part in wrap(first.text + _marks(line), most)]
         cells.append(parts + [(part, "dim") for part in wrap(" · ".join(words), most)])
-    return _stack(sheet.columns[indexes[0]].title, "left", cells)
+    return [_stack(sheet.columns[indexes[0]].title, "left", cells)]
 
 
 def _stack(title: str, align: str, cells: list[list[_Part]]) -> _Stack:
