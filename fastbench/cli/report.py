@@ -1,4 +1,4 @@
-"""`fastbench report`: options -> records -> a sheet -> one of the formats, and pictures."""
+"""`fastbench report`: records as a table in one of several formats, and as pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command
-from fastbench.core.atomic_files import writing
+from fastbench.core.atomic_files import write_text
 from fastbench.core.errors import UsageError
-from fastbench.core.units import SPELT_OUT, and_more
+from fastbench.core.units import and_more
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,6 @@ ENDINGS: Final = {
     ".html": "html",
 }
 DATA: Final = ("csv", "jsonl")
-WIDTH_OF_FILES: Final = 120
 
 
 def add(commands: Any) -> None:
@@ -140,7 +139,10 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     found = read_rows(Path(path).expanduser() for path in arguments.paths)
     sheet, damaged = make_sheet(found.rows, view)
     complaints = [*found.complaints, *damaged]
-    remarks = [_passed_over(found.passed_over)] if found.passed_over else []
+    remarks = []
+    if found.passed_over:
+        named = and_more(list(map(str, found.passed_over)), 3)
+        remarks.append(f"Passed over, for they are no rows of `fastbench run`: {named}.")
     if sheet is not None:
         if arguments.html:
             _write(sheet, "html", arguments.html)
@@ -183,15 +185,16 @@ def _view(arguments: argparse.Namespace, format_: str) -> View:
 
 
 def _write(sheet: Sheet, format_: str, output: str | None) -> None:
-    if output is None:
-        _print(sheet, format_, sys.stdout, None)
-        return
-    path = Path(output).expanduser()
-    with (
-        writing("The report", path, "Name another file."),
-        open(path, "w", encoding="utf-8", errors=SPELT_OUT, newline="\n") as file,
-    ):
-        _print(sheet, format_, file, WIDTH_OF_FILES)
+    if output is not None:
+        write_text("The report", Path(output).expanduser(), _text(sheet, format_))
+    elif format_ == "table":
+        from rich.console import Console
+
+        from fastbench.report.formats.terminal import print_sheet
+
+        print_sheet(sheet, Console(highlight=False))
+    else:
+        sys.stdout.write(_text(sheet, format_))
 
 
 def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
@@ -210,27 +213,19 @@ def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
     return skipped
 
 
-def _print(sheet: Sheet, format_: str, file: Any, width: int | None) -> None:
+def _text(sheet: Sheet, format_: str) -> str:
     if format_ == "table":
-        from rich.console import Console
+        from fastbench.report.formats.terminal import to_text
 
-        from fastbench.report.formats.terminal import print_sheet
-
-        print_sheet(sheet, Console(file=file, width=width, highlight=False))
-        return
+        return to_text(sheet)
     from fastbench.report.formats import export
     from fastbench.report.html.page import render
 
-    write = {
+    make = {
         "markdown": export.to_markdown,
         "csv": export.to_csv,
         "jsonl": export.to_jsonl,
         "latex": export.to_latex,
         "html": render,
     }[format_]
-    file.write(write(sheet))
-
-
-def _passed_over(paths: list[Path]) -> str:
-    named = and_more([str(path) for path in paths], 3)
-    return f"Passed over, for they are no rows of `fastbench run`: {named}."
+    return make(sheet)

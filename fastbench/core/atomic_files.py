@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fastbench.core.errors import OutputError, os_errors_as
+from fastbench.core.units import SPELT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,12 @@ def writing(
 ) -> contextlib.AbstractContextManager[None]:
     """Raise an `OSError` as `OutputError`: `what` cannot be written to a path, and what to do."""
     return os_errors_as(OutputError, f"{what} cannot be written to {path}", remedy)
+
+
+def write_text(what: str, path: Path, text: str) -> None:
+    """Write a file that somebody named, whatever the text has. Raises `OutputError`."""
+    with writing(what, path, "Name another file."):
+        path.write_text(text, "utf-8", SPELT_OUT, newline="\n")
 
 
 def json_or_none(path: Path) -> Any:

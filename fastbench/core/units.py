@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 NOT_AVAILABLE = "–"
 SPELT_OUT: Final = "backslashreplace"
@@ -101,3 +101,8 @@ def and_more(texts: Sequence[str], most: int, joint: str = ", ") -> str:
     """The first few of several texts, and how many are left out: `a, b, c and 4 more`."""
     rest = len(texts) - most
     return joint.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def span(texts: Collection[str]) -> str:
+    """The first and the last in order: `2026-01-02 to 2026-01-05`; one text if they are equal."""
+    return " to ".join(dict.fromkeys((min(texts), max(texts))))

@@ -1,16 +1,17 @@
-"""Records in files and folders -> the rows of a report, and what is wrong with the rest.
+"""Reads records from files and folders.
 
-A folder is searched to its bottom. JSON that is something else, such as a record of `fastbench
-parity`, is passed over where it lies in a folder, and said so; what is damaged is complained of,
-and the good ones are reported all the same.
+A folder is searched to its bottom. JSON that is no record of a row, such as a record of `fastbench
+parity`, is passed over where it lies in a folder. A damaged record is complained of; the others are
+read all the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The rows in the order in which they were measured, argument by argument.
-
-    `complaints` say what is damaged or missing; `passed_over` are JSON files that are no rows.
+    """Rows in the order in which they were measured, path by path; `complaints` say what is
+    damaged or missing, `passed_over` are JSON files of other things.
     """
 
     rows: list[Row]
@@ -34,7 +34,7 @@ class Found:
 
 
 def read_rows(paths: Iterable[Path]) -> Found:
-    """Read what the paths stand for; each file once, however often it was named."""
+    """Read files and folders; a file that is named twice is read once."""
     rows: list[Row] = []
     complaints: list[str] = []
     passed_over: list[Path] = []
@@ -83,8 +83,24 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
 def _read(path: Path, *, is_named: bool) -> Row | None:
     """A row; None for what is something else, where nobody named it as a record."""
     stored = read_json(path)
-    is_record = isinstance(stored, dict) and "schema_version" in stored
-    if not is_named and (not is_record or other_kind(stored) is not None):
+    if not is_named and not _is_of_a_row(stored):
         return None
     record = build_record(stored, path)
     return Row(record=record, path=path, version=stored["schema_version"])
+
+
+def _is_of_a_row(stored: Any) -> bool:
+    return (
+        isinstance(stored, dict)
+        and {"schema_version", "throughput"} <= stored.keys()
+        and other_kind(stored) is None
+    )
+
+
+@contextlib.contextmanager
+def refusing_damage(what: str) -> Iterator[None]:
+    """Raise what a damaged record's figures raise as a `RecordError`; `what` is damaged."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{what} ({error}). Measure again.") from error

@@ -140,7 +140,7 @@ def test_what_stands_below_a_figure() -> None:
     record = run(100, parity=parity(pixels()))
     cells = {name: cell_of(Row(record=record), COLUMNS[name]) for name in ("step", "agreement")}
     assert [cells["step"].text, cells["step"].detail] == ["312", "– / –"]
-    assert [cells["agreement"].text, cells["agreement"].detail] == ["99.80", "+0.10"]
+    assert [cells["agreement"].text, cells["agreement"].detail] == ["99.80", "exact, +0.10"]
     reference = Row(record=run(100, parity=parity(is_reference=True)))
     cell = cell_of(reference, COLUMNS["agreement"])
     assert (cell.value, cell.text, cell.detail) == (None, "reference", "")

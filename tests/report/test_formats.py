@@ -169,6 +169,14 @@ def test_the_table_is_whole(width: int, view: dict[str, object]) -> None:
             assert {*heading.split()} <= words, heading
 
 
+def test_details_fold_before_a_table_is_cut() -> None:
+    sheet = sheet_of(run(100, parity=parity(pixels())), run(99, loader="good"))
+    for width, below in ((70, ["+0.10"]), (66, ["exact", "+0.10"]), (60, ["+0.10"])):
+        last = [line.split()[-1] for line in text_of(sheet, width).splitlines() if line.strip()]
+        start = last.index("99.80") + 1
+        assert last[start : start + len(below)] == below, width
+
+
 def test_the_table_at_80_columns() -> None:
     text = text_of(sheet_of(*some(), columns="loader,images/s,top-1,parity"), 80)
     assert text.splitlines()[:18] == [

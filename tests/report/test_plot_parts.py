@@ -69,16 +69,17 @@ def test_what_differs_beside_the_names_is_a_footnote_at_the_few() -> None:
     older = {**real().environment, "packages": {**packages, "torch": "2.6.0"}}
     said = caption_of([row(), row(), row(environment=older, num_threads=1)])
     assert said.marks == ["", "", "ᵃᵇ"]
-    assert said.footnotes == ["ᵃ threads 1 (others: 2).", "ᵇ torch 2.6.0 (others: 2.15.0)."]
-    assert "torch 2" not in said.shared
-    assert said.shared.startswith("sample-v2/val-1000 · 1,000 JPEGs, 110.7 kB each, 24 classes · ")
-    assert "torchvision 0.29.2 · DALI 2.4.0" in said.shared
+    shared, *footnotes = said.paragraphs
+    assert footnotes == ["ᵃ threads 1 (others: 2).", "ᵇ torch 2.6.0 (others: 2.15.0)."]
+    assert "torch 2" not in shared
+    assert shared.startswith("sample-v2/val-1000 · 1,000 JPEGs, 110.7 kB each, 24 classes · ")
+    assert "torchvision 0.29.2 · DALI 2.4.0" in shared
 
 
 def test_the_host_of_a_gpu_is_not_said_of_rows_on_a_cpu() -> None:
     beside = row(gpu="G", environment={"cpu": "HOST", "num_cores": 16, "gpus": [{"name": "G"}]})
     said = caption_of([beside, row()])
-    assert " · HOST · " in said.shared
+    assert " · HOST · " in said.paragraphs[0]
     assert names([beside, row()]) == [["G"], ["AMD EPYC"]]
 
 
@@ -91,14 +92,14 @@ def test_rare_conditions_are_footnotes_and_do_not_lengthen_all_names() -> None:
     assert names([cold, *warm]) == [["cold"], ["m0"], ["m1"], ["m2"], ["m3"]]
     said = caption_of([cold, *warm])
     assert said.marks == ["ᵃ", "", "", "", ""]
-    assert said.footnotes == ["ᵃ page cache cold (others: warm); not ranked with the others."]
+    assert said.paragraphs[1:] == ["ᵃ page cache cold (others: warm); not ranked with the others."]
     assert names([cold, *warm[:2]])[0] == ["cold", "cold page cache"]
 
 
 def test_many_ways_of_being_unlike_are_one_footnote() -> None:
     said = caption_of([row(num_threads=n) for n in range(1, 13)])
     assert said.marks == ["", *["ᵃ"] * 11]
-    assert said.footnotes == ["ᵃ threads 2, 3, 4, 5, 6, 7 and 5 more (others: 1)."]
+    assert said.paragraphs[1:] == ["ᵃ threads 2, 3, 4, 5, 6, 7 and 5 more (others: 1)."]
 
 
 def test_labels_are_placed_beside_their_points_where_all_is_free() -> None:

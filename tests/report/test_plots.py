@@ -405,7 +405,6 @@ def test_all_plots_are_registered_and_explained() -> None:
     for plot in registry.PLOTS.values():
         assert (folder / f"{plot.module}.py").exists()
         assert plot.meaning
-        assert plot.needs
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Columns of the predictions: are they right, are they the reference's, and is the row ranked?"""
+"""Columns of the predictions: accuracy, agreement with the reference, and the row's status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _of_accuracy(name: str) -> Callable[[Row], Any]:
 
 
 def _of_parity(name: str) -> Callable[[Row], Any]:
-    """A figure of the parity with the reference, which the reference has none of."""
+    """A figure of the parity with the reference; the reference itself has none."""
 
     def read(row: Row) -> Any:
         parity = row.record.parity
@@ -27,45 +27,67 @@ def _of_parity(name: str) -> Callable[[Row], Any]:
     return read
 
 
-def _beside_the_reference(row: Row) -> str | None:
-    """Δ top-1, where it is known; of the reference itself, that it is that."""
-    parity = row.record.parity
-    if parity is None or parity.is_reference:
-        return row.parity
-    difference = parity.accuracy_difference
-    return None if difference is None else format_points(difference)
-
-
-def _of_pixels(name: str) -> Callable[[Row], Any]:
-    def read(row: Row) -> Any:
-        pixels = _of_parity("pixels")(row)
-        return getattr(pixels, name) if pixels else None
-
-    return read
-
-
-def _share_bounds(low: float, high: float) -> str:
-    return f"{100 * low:.1f}–{100 * high:.1f}"
+def _verdict(row: Row) -> str:
+    """The verdict on the pixels, or `reference`; then Δ top-1. Each as far as it is known."""
+    difference = _of_parity("accuracy_difference")(row)
+    points = None if difference is None else format_points(difference)
+    return ", ".join(filter(None, (row.parity, points)))
 
 
 def _share(**given: Any) -> Column:
     """A share of the predictions, in percent; the more the better, unless it is said otherwise."""
-    common: dict[str, Any] = {"topic": PREDICTIONS, "unit": "share", "shown_unit": "%"}
-    common |= {"show": format_percent, "show_bounds": _share_bounds, "best": "max"}
+    common: dict[str, Any] = {
+        "heading": given["name"],
+        "topic": PREDICTIONS,
+        "unit": "share",
+        "shown_unit": "%",
+        "show": format_percent,
+        "show_bounds": lambda low, high: f"{100 * low:.1f}–{100 * high:.1f}",
+        "best": "max",
+    }
     return Column(**{**common, **given})
+
+
+def _pixels(name: str, heading: str, meaning: str, field: str) -> Column:
+    """How far pixels are from the reference's, in levels."""
+
+    def read(row: Row) -> Any:
+        pixels = _of_parity("pixels")(row)
+        return getattr(pixels, field) if pixels else None
+
+    return Column(
+        name=name,
+        heading=heading,
+        meaning=f"{meaning} from the reference's, in levels of 0..255",
+        topic=PREDICTIONS,
+        unit="levels",
+        shown_unit="",
+        read=read,
+        best="min",
+    )
+
+
+def _word(name: str, meaning: str) -> Column:
+    """A verdict on the row, in a word."""
+    return Column(
+        name=name,
+        heading=name,
+        meaning=meaning,
+        topic=PREDICTIONS,
+        read=lambda row: getattr(row, name),
+        align="left",
+    )
 
 
 SCORES: Final = (
     _share(
         name="top-1",
-        heading="top-1",
         meaning="share of right predictions, with 95 % interval",
         read=_of_accuracy("top1"),
         bounds=_of_accuracy("top1_interval"),
     ),
     _share(
         name="top-5",
-        heading="top-5",
         meaning="share with the right class among the first five, with 95 % interval",
         read=_of_accuracy("top5"),
         bounds=_of_accuracy("top5_interval"),
@@ -92,47 +114,21 @@ SCORES: Final = (
     _share(
         name="agreement",
         heading="agree",
-        meaning="share of top-1 predictions equal to the reference's in float32; below it Δ top-1 "
-        "in points",
+        meaning="share of top-1 predictions equal to the reference's in float32; below it how "
+        "its images compare (exact, equivalent, different), and Δ top-1 in points",
         read=_of_parity("agreement"),
-        detail=_beside_the_reference,
+        detail=_verdict,
     ),
-    Column(
-        name="parity-max",
-        heading="max level",
-        meaning="largest difference of a pixel from the reference's, in levels of 0..255",
-        topic=PREDICTIONS,
-        unit="levels",
-        shown_unit="",
-        read=_of_pixels("max_levels"),
-        best="min",
-    ),
-    Column(
-        name="parity-mean",
-        heading="mean level",
-        meaning="mean difference of the pixels from the reference's, in levels of 0..255",
-        topic=PREDICTIONS,
-        unit="levels",
-        shown_unit="",
-        read=_of_pixels("mean_levels"),
-        best="min",
-    ),
-    Column(
-        name="parity",
-        heading="parity",
-        meaning="exact (no pixel off by more than 1 level), equivalent (less than 0.5 in the mean, "
+    _pixels("parity-max", "max level", "largest difference of a pixel", "max_levels"),
+    _pixels("parity-mean", "mean level", "mean difference of the pixels", "mean_levels"),
+    _word(
+        "parity",
+        "exact (no pixel off by more than 1 level), equivalent (less than 0.5 in the mean, "
         "and 98.5 % agree but for chance), or different: not ranked",
-        topic=PREDICTIONS,
-        read=lambda row: row.parity,
-        align="left",
     ),
-    Column(
-        name="status",
-        heading="status",
-        meaning="ok, INVALID (its numbers contradict each other), FAIL (a gate of parity or "
+    _word(
+        "status",
+        "ok, INVALID (its numbers contradict each other), FAIL (a gate of parity or "
         "accuracy) or different; only ok is ranked",
-        topic=PREDICTIONS,
-        read=lambda row: row.status,
-        align="left",
     ),
 )

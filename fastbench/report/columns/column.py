@@ -1,15 +1,6 @@
-"""What is a column of a report? All that a table, a plot or a page has to know of one figure.
+"""Column and Row: what a table, a plot or a page has to know of one figure, and of one record.
 
-Its heading and what it means, how it is read from a row and in which unit, how it is written for
-people, which direction is better. It knows nothing of formats, and rounds only in its text:
-
-    read    Row -> the raw value in the unit `unit` (SI, shares of 0..1), None where there is none
-    factor  from the raw unit to the one that is shown: 1000 for s -> ms
-    bounds  Row -> the range of that value: a 95 % interval, or the windows' extremes
-    text    the value as people read it; `detail` is a second, smaller text below it
-    words   the value in a sentence: `batch 32`, where a column's one value stands above the table
-
-What it does not know: whether two rows may be compared (see `footnotes.py`).
+Values are raw (SI, shares of 0..1); only texts are rounded.
 """
 
 from __future__ import annotations
@@ -57,11 +48,14 @@ _FACTORS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column; see the module.
+    """One column of a report.
 
-    `unit` is that of the raw value, `shown_unit` that of the text where it is another. `show`
-    writes the raw value; without it a number has three significant digits. `best` is the better
-    direction, empty where there is none. `topic` is what a table keeps together.
+    `read` has a row's raw value in `unit`, None where there is none. `shown_unit` is the unit of
+    the text where it is another. `show` writes the raw value; without it a number has three
+    significant digits. `bounds` are the value's range: a 95 % interval, or the windows' extremes.
+    `detail` is a smaller text below the value, by default that range; it may have parts with `, `
+    between. `words` is the value in a sentence: `batch 32`. `best` is the better direction, empty
+    where there is none. `topic` is what a table keeps together.
     """
 
     name: str
@@ -115,13 +109,13 @@ class Column:
         return value if isinstance(value, str) else format_quantity(self.factor * value)
 
     def in_words(self, value: Value) -> str:
-        """A value in a heading or a sentence: `batch 32`; never empty."""
+        """A value in a heading or a sentence; never empty."""
         if value is None:
             return f"{self.heading} unknown"
         return self.words(value) or self.text(value)
 
     def detail_of(self, row: Row) -> str:
-        """What stands below the value: its range, or a word; empty where there is nothing."""
+        """What stands below the value; may be empty."""
         if self.detail is not None:
             return self.detail(row) or ""
         if self.show_bounds is None or (bounds := row.bounds(self)) is None:
@@ -171,7 +165,7 @@ class Row:
 
     @functools.cached_property
     def invalid(self) -> list[str]:
-        """What contradicts itself in the record, in words."""
+        """Why the record is INVALID, in words."""
         return find_contradictions(self.record)
 
     @functools.cached_property
@@ -217,5 +211,5 @@ class Row:
 
     @property
     def device(self) -> str | None:
-        """The name of the GPU that the model ran on, or of the CPU where it ran there."""
+        """The name of the GPU or CPU that the model ran on."""
         return device_name(self.record)

@@ -1,7 +1,4 @@
-"""Columns that say which row this is: what was run, on what machine, and which file says so.
-
-Each is a fact (`records/facts.py`) under the same name; only the file is no fact of a record.
-"""
+"""Columns that say which row this is: the facts of `records/facts.py`, and the record's file."""
 
 from __future__ import annotations
 
@@ -33,17 +30,15 @@ def _column(fact: Fact) -> Column:
     )
 
 
-_FILE: Final = Column(
-    name="file",
-    heading="file",
-    meaning="the record's file",
-    topic=FILE,
-    read=lambda row: str(row.path),
-    align="left",
-)
-
 RUN_LABELS: Final = tuple(_column(fact) for fact in FACTS.values() if fact.topic == RUN)
 MACHINE_LABELS: Final = (
     *(_column(fact) for fact in FACTS.values() if fact.topic != RUN),
-    _FILE,
+    Column(
+        name="file",
+        heading="file",
+        meaning="the record's file",
+        topic=FILE,
+        read=lambda row: str(row.path),
+        align="left",
+    ),
 )

@@ -1,8 +1,8 @@
-"""What can a report show of a record? The registry of columns, by name; and named sets of them.
+"""All columns by name, and named sets of them.
 
-`column.py` says what a column is. To add one, write one entry in `speed.py` (speed and what it
-took) or `accuracy.py` (predictions), or a fact in `records/facts.py` (what was run, and where): the
-help, the legend, every format, `--sort` and `--by` have it then.
+To add a column, write an entry in `speed.py` (speed and what it took) or `accuracy.py`
+(predictions), or a fact in `records/facts.py` (what was run, and where). The help, the legend,
+every format, `--sort` and `--by` have it then.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def find(name: str, others: Iterable[str] = ()) -> Column:
 
 
 def choose(text: str) -> list[Choice]:
-    """`loader,images/s` or `loaders,cost` -> columns, each once; names of sets stand for theirs.
+    """The columns of `loader,images/s` or, with the name of a set, `loaders,cost`; each once.
 
     Raises `UnknownNameError` for a name that is neither, and where there is none.
     """
@@ -114,7 +114,6 @@ def list_all(width: int = 100) -> str:
 
 
 def _entry(name: str, text: str, width: int) -> list[str]:
-    """A name and its meaning, whose further lines are indented."""
     indent = max(map(len, COLUMNS)) + 4
     return textwrap.wrap(
         text,

@@ -16,16 +16,11 @@ from fastbench.report.columns.column import COST, SPEED, Bounds, Column
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastbench.records.speed import GpuTelemetry, Telemetry
     from fastbench.report.columns.column import Row
 
 
-def _gpu(row: Row) -> GpuTelemetry | None:
-    return row.record.telemetry.gpu if row.record.telemetry else None
-
-
-def _telemetry(row: Row, read: Callable[[Telemetry], float | None]) -> float | None:
-    return read(row.record.telemetry) if row.record.telemetry else None
+def _of_telemetry(name: str) -> Callable[[Row], Any]:
+    return lambda row: getattr(row.record.telemetry, name) if row.record.telemetry else None
 
 
 def _windows(row: Row) -> Bounds:
@@ -59,8 +54,13 @@ def _jpeg_bytes(row: Row) -> float | None:
     return num_bytes / record.data["num_samples"] * record.throughput.images_per_s
 
 
-def _peak(readings: list[int] | None) -> int | None:
-    return max(readings, default=None) if readings else None
+def _gpu_memory(row: Row) -> int | None:
+    gpu = row.record.telemetry.gpu if row.record.telemetry else None
+    return max(gpu.memory_used_bytes, default=None) if gpu else None
+
+
+def _rss(row: Row) -> int | None:
+    return max(_of_telemetry("rss_bytes")(row) or [], default=None)
 
 
 def _cost(row: Row) -> float | None:
@@ -70,51 +70,46 @@ def _cost(row: Row) -> float | None:
     return row.price_per_h / 3600 * 1e6 / images_per_s
 
 
-def _rates(low: float, high: float) -> str:
-    return f"{format_rate(low)}–{format_rate(high)}"
+def _speed(**given: Any) -> Column:
+    return Column(**{"topic": SPEED, "heading": given["name"], **given})
+
+
+def _rate(**given: Any) -> Column:
+    """A throughput; the more the better."""
+    return _speed(**given, unit="images/s", show=format_rate, best="max")
 
 
 def _time(**given: Any) -> Column:
     """A time of a batch, in milliseconds."""
-    common: dict[str, Any] = {"topic": SPEED, "unit": "s", "shown_unit": "ms", "best": "min"}
-    return Column(**common, show=format_milliseconds, **given)
+    return _speed(**given, unit="s", shown_unit="ms", show=format_milliseconds, best="min")
 
 
 def _taken(**given: Any) -> Column:
     """What a run took; the less the better, unless it is said otherwise."""
-    return Column(**{"topic": COST, "best": "min", **given})
+    return Column(**{"topic": COST, "heading": given["name"], "best": "min", **given})
 
 
 FIGURES: Final = (
-    Column(
+    _rate(
         name="images/s",
-        heading="images/s",
         meaning="throughput from files to predictions, median of the windows, and their range",
-        topic=SPEED,
-        unit="images/s",
         read=lambda row: row.record.throughput.images_per_s,
-        show=format_rate,
-        best="max",
         bounds=_windows,
-        show_bounds=_rates,
+        show_bounds=lambda low, high: f"{format_rate(low)}–{format_rate(high)}",
         aliases=("throughput",),
     ),
-    Column(
+    _speed(
         name="ratio",
-        heading="ratio",
         meaning="images/s over that of the same configuration in the baseline, with 95 % interval",
-        topic=SPEED,
         read=lambda row: row.ratio,
         show="{:.2f}x".format,
         best="max",
         bounds=lambda row: row.ratio_interval,
         show_bounds="{:.2f}–{:.2f}".format,
     ),
-    Column(
+    _speed(
         name="spread",
-        heading="spread",
         meaning="the largest of the windows' throughputs less the smallest, of their median",
-        topic=SPEED,
         unit="share",
         shown_unit="%",
         read=lambda row: (
@@ -122,31 +117,22 @@ FIGURES: Final = (
         ),
         best="min",
     ),
-    Column(
+    _rate(
         name="loader-ceiling",
         heading="loader alone",
         meaning="throughput of the loader alone",
-        topic=SPEED,
-        unit="images/s",
         read=lambda row: row.record.ceilings.get("loader"),
-        show=format_rate,
-        best="max",
     ),
-    Column(
+    _rate(
         name="model-ceiling",
         heading="model alone",
         meaning="throughput of the model alone on a resident batch, less the last batch's padding",
-        topic=SPEED,
-        unit="images/s",
         read=lambda row: row.record.ceilings.get("model"),
-        show=format_rate,
-        best="max",
     ),
-    Column(
+    _speed(
         name="of-ceiling",
         heading="of ceiling",
         meaning="images/s over the loader alone or the model alone, whichever is slower",
-        topic=SPEED,
         unit="share",
         shown_unit="%",
         read=lambda row: row.record.overlap_efficiency,
@@ -154,27 +140,22 @@ FIGURES: Final = (
         best="max",
         detail=lambda row: row.record.bound,
     ),
-    Column(
+    _speed(
         name="bound",
-        heading="bound",
         meaning="what is slower alone: loader or model",
-        topic=SPEED,
         read=lambda row: row.record.bound,
         align="left",
     ),
-    Column(
+    _speed(
         name="verdict",
-        heading="verdict",
         meaning="what limits the pipeline, in words",
-        topic=SPEED,
         read=lambda row: row.record.bound_in_words,
         align="left",
     ),
-    Column(
+    _speed(
         name="stall",
         heading="stalled",
         meaning="share of the time in which the host waited for the loader",
-        topic=SPEED,
         unit="share",
         shown_unit="%",
         read=lambda row: row.record.throughput.stall_share,
@@ -184,7 +165,6 @@ FIGURES: Final = (
     ),
     _time(
         name="step",
-        heading="step",
         meaning="from one completed batch to the next, pipeline full: median; below it p90 / p99, "
         "from 64 and 662 steps on (--min-seconds)",
         read=_step(50),
@@ -212,10 +192,9 @@ FIGURES: Final = (
     ),
     _taken(
         name="images/J",
-        heading="images/J",
         meaning="images for each joule that the GPU took",
         unit="images/J",
-        read=lambda row: _telemetry(row, lambda telemetry: telemetry.images_per_joule),
+        read=_of_telemetry("images_per_joule"),
         show=format_rate,
         best="max",
         aliases=("images/joule",),
@@ -234,7 +213,7 @@ FIGURES: Final = (
         heading="power",
         meaning="mean power of the GPU while the windows ran",
         unit="W",
-        read=lambda row: _telemetry(row, lambda telemetry: telemetry.watts),
+        read=_of_telemetry("watts"),
         show=lambda value: f"{value:.0f}",
         words="{:.0f} W".format,
         best="",
@@ -245,7 +224,7 @@ FIGURES: Final = (
         meaning="CPU seconds for 1,000 images end to end, all processes of the run together",
         unit="s/1,000 images",
         shown_unit="",
-        read=lambda row: _telemetry(row, lambda telemetry: telemetry.cpu_s_per_1000_images),
+        read=_of_telemetry("cpu_s_per_1000_images"),
         words=lambda value: f"{format_quantity(value)} CPU seconds for 1,000 images",
     ),
     _taken(
@@ -262,7 +241,7 @@ FIGURES: Final = (
         meaning="the most memory in use on the GPU, by all its processes",
         unit="bytes",
         shown_unit="GB",
-        read=lambda row: _peak(gpu.memory_used_bytes if (gpu := _gpu(row)) else None),
+        read=_gpu_memory,
     ),
     _taken(
         name="rss",
@@ -270,7 +249,7 @@ FIGURES: Final = (
         meaning="the most resident memory of all processes of the run together",
         unit="bytes",
         shown_unit="GB",
-        read=lambda row: _peak(row.record.telemetry.rss_bytes if row.record.telemetry else None),
+        read=_rss,
     ),
     _taken(
         name="jpeg",
@@ -291,11 +270,10 @@ FIGURES: Final = (
     ),
     _taken(
         name="parameters",
-        heading="parameters",
         meaning="the model's parameters",
         unit="parameters",
         shown_unit="M",
-        read=lambda row: getattr(row.record, "num_parameters", None),
+        read=lambda row: row.record.num_parameters,
         words=lambda value: f"{format_quantity(value / 1e6)} M parameters",
         best="",
     ),
@@ -305,7 +283,7 @@ FIGURES: Final = (
         meaning="multiply-accumulates of the model for one image, in thousands of millions",
         unit="MACs",
         shown_unit="",
-        read=lambda row: getattr(row.record, "num_macs", None),
+        read=lambda row: row.record.num_macs,
         words=lambda value: f"{format_quantity(value / 1e9)} GMACs an image",
         best="",
     ),

@@ -1,22 +1,11 @@
-"""Is a change good enough for CI? Slower beyond doubt, predictions worse beyond chance, rows gone.
+"""The gates of `fastbench compare` for CI, and its exit code. The highest counts:
 
-    0  nothing that was asked for is wrong
-    1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
-       interval is below (without an interval the ratio itself); or a file cannot be read
-    2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
-       same images' hits, or, with `--require-all`, a row has no partner
-    3  `--fail-accuracy`: predictions of a row got worse beyond chance
-
-The highest counts.
-
-Whether predictions got worse is McNemar's question, for A and B saw the same images; but a record
-has counts and not each image's prediction. Of the images on which A and B differ in being right,
-only the difference of both sides is known, and a most: they cannot be more than the wrong ones of
-both together, class by class where the records have classes; and where both were held against the
-same reference, not more than those on which A or B differs from it. p is at most that of so many.
-What is found so is certain; a small change may be missed. Agreement with the reference is held in
-the same way, images or not: A and B cannot differ in agreeing on more images than one of them
-disagrees on. And a gate (`gates.py`) that B fails and A passes is a change for the worse.
+0  nothing that was asked for is wrong
+1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
+   interval is below (without an interval the ratio itself); or a file cannot be read
+2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
+   same images' hits, or, with `--require-all`, a row has no partner
+3  `--fail-accuracy`: predictions of a row got worse beyond chance (see `worsening.py`)
 """
 
 from __future__ import annotations
@@ -40,10 +29,9 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What a comparison has to pass; nothing of it by default.
+    """What a comparison has to pass; `allow_unlike` judges unlike rows too.
 
-    `allow_unlike` judges rows that are unlike all the same. Raises `UsageError` for a `fail_below`
-    that cannot be.
+    Raises `UsageError` for a `fail_below` that is no ratio.
     """
 
     fail_below: float | None = None
@@ -52,7 +40,7 @@ class Gates:
     allow_unlike: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no ratio."""
+        """Check the ratio."""
         if self.fail_below is not None and not 0 < self.fail_below < float("inf"):
             raise UsageError(
                 f"--fail-below is {self.fail_below}. Give a ratio above 0, such as 0.95."

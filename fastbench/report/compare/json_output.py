@@ -1,7 +1,7 @@
 """`fastbench compare --format json`: the comparison for other programs; SI, nothing rounded.
 
-`format` is the version of this form: 2, in which figures have the names of the report's columns;
-1 had names of its own. It has no NaN; what is not known is null.
+`format` is the version of this form. In 2 figures have the names of the report's columns; 1 had
+names of its own. What is not known is null.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`fastbench compare --format markdown`: a summary fit for a comment under a pull request.
+"""`fastbench compare --format markdown`: a summary for a comment under a pull request.
 
-The title has the verdict; what needs eyes (rows that are slower, faster, unlike, INVALID) stands in
-a short table, everything else is folded. It fits GitHub's limit of 65,536 characters.
+The title has the verdict. Rows that are slower, faster, unlike or INVALID stand in a short table;
+everything else is folded.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.units import counted, format_value
 from fastbench.report.compare.pair_comparison import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.pair_screen import (
+    NOTHING_DIFFERS,
     figure_cells,
     pair_notes,
     shown_figures,
@@ -41,7 +42,7 @@ LIMIT: Final = 65_536
 
 @dataclass(frozen=True)
 class Most:
-    """How much is listed; what is more is counted: rows in front, folded rows, lines of a list."""
+    """How many rows in front, folded rows and lines of a list are written; the rest is counted."""
 
     shown: int = 12
     folded: int = 150
@@ -49,7 +50,7 @@ class Most:
 
     @property
     def half(self) -> Most:
-        """Half as much, but something of each."""
+        """Half as much, but at least one of each."""
         return Most(*(-(-number // 2) for number in (self.shown, self.folded, self.named)))
 
 
@@ -130,7 +131,7 @@ def _figures(row: ComparedPair) -> str:
 def _differences(found: SetComparison, most: Most) -> str:
     differences = named_differences(found)
     if not differences:
-        return "Nothing differs in configuration and environment."
+        return NOTHING_DIFFERS
     body = [
         [_text(name), _text(format_value(a)), _text(format_value(b))]
         for name, a, b in differences[: most.named]
@@ -173,7 +174,7 @@ def _folded(title: str, body: str) -> str:
 
 
 def _text(text: str) -> str:
-    """As it is: what a record holds is no HTML and no Markdown."""
+    """Text in which nothing is HTML or Markdown."""
     for mark in ("\\", "`", "*", "_", "[", "]", "|", "#", "~"):
         text = text.replace(mark, f"\\{mark}")
     return _one_line(html.escape(text, quote=False))
@@ -182,8 +183,8 @@ def _text(text: str) -> str:
 def _code(text: str) -> str:
     """A path, in a code span that no backquote in it can end."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    room = " " if len(fence) > 1 else ""  # which the span takes off again
-    return _one_line(f"{fence}{room}{text}{room}{fence}")
+    space = " " if len(fence) > 1 else ""  # which the span takes off again
+    return _one_line(f"{fence}{space}{text}{space}{fence}")
 
 
 def _one_line(text: str) -> str:

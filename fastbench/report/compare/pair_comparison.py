@@ -1,17 +1,15 @@
-"""A and B, a record or the runs of one configuration each: is B faster, and by how much?
+"""Compares the runs of two configurations: is B faster than A, and by how much?
 
-The ratio is of the throughputs, B over A, with a 95 % interval. What scatters decides its width:
+The ratio is of the throughputs, B over A, with a 95 % interval:
 
-- One run a side: the windows within the two runs. What differs from run to run (memory placement,
-  clocks, neighbours) and what drifted in between is in the ratio and not in the interval.
-- Repeats: each run counts once, by the geometric mean of its windows, so the interval has what
-  differs from run to run as well as the windows' scatter. To pool the windows of all runs would
-  count each of them as a run, and be too sure: T. Kalibera and R. Jones, "Rigorous Benchmarking in
-  Reasonable Time", ISMM 2013. A side with a single run is taken to scatter as the repeats of the
-  other one do.
+- One run a side: the interval has the scatter of the windows within the two runs. What differs from
+  run to run (memory placement, clocks, neighbours) is not in it.
+- Repeats: each run counts once, by the geometric mean of its windows, so the interval also has what
+  differs from run to run. To pool the windows of all runs would count each of them as a run, and
+  the interval would be too narrow: T. Kalibera and R. Jones, "Rigorous Benchmarking in Reasonable
+  Time", ISMM 2013. A side with a single run is taken to scatter as the repeats of the other do.
 
-No scatter between runs is made up where there are no repeats. And even with repeats: a drift that
-all runs of B share, measured after all of A, is in no interval.
+A drift that all runs of B share, measured after all of A, is in no interval.
 """
 
 from __future__ import annotations
@@ -45,7 +43,6 @@ EQUAL: Final = "equal"
 UNSURE: Final = "unsure"
 UNLIKE: Final = "unlike"
 INVALID_PAIR: Final = "invalid"
-
 
 COMPARED: Final = (
     *("images/s", "step-p50", "step-p90", "step-p99", "batch-latency"),
@@ -126,20 +123,14 @@ class PairComparison:
 
     @property
     def word(self) -> str:
-        """The verdict in one word: `invalid`, `unlike`, `unsure`, `slower`, `faster` or `equal`.
+        """The verdict: `invalid`, `unlike`, `unsure` (no interval), `slower`, `faster` or `equal`.
 
-        `unsure` is without an interval. `equal` means that no difference was found; the interval
-        says how large a one there may be.
+        `equal` means that no difference was found; the interval says how large one may be.
         """
         if self.invalid:
             return INVALID_PAIR
         if self.unlike:
             return UNLIKE
-        return self.pace
-
-    @property
-    def pace(self) -> str:
-        """`word`, whether the records are valid and alike or not."""
         if self.interval is None:
             return UNSURE
         if not self.is_certain:
@@ -152,8 +143,7 @@ class PairComparison:
         ratio = format_ratio(self.ratio, self.interval)
         if self.interval is None:
             return f"B is {ratio} A; {self._windows()}: no interval"
-        low, high = (format_ratio(bound, self.interval)[:-1] for bound in self.interval)
-        scope = f"95 %: {low} to {high}"
+        scope = f"95 %: {format_interval(self.interval)}"
         if self.has_repeats:
             scope += f"; {len(self.runs_a)} and {len(self.runs_b)} runs"
         if self.is_certain:
@@ -192,9 +182,7 @@ def compare_runs(a: Sequence[Record], b: Sequence[Record]) -> PairComparison:
 
 
 def format_ratio(ratio: float, interval: tuple[float, float] | None = None) -> str:
-    """`1.25x`, `12.5x`; a third decimal where the interval is too narrow to be seen without, or
-    begins or ends so near 1 that two do not tell on which side.
-    """
+    """`1.25x`, `12.5x`; with a third decimal where the interval is very narrow or ends near 1."""
     if ratio >= 10:
         return f"{ratio:,.1f}x"
     low, high = interval or (0, math.inf)
@@ -202,8 +190,12 @@ def format_ratio(ratio: float, interval: tuple[float, float] | None = None) -> s
     return f"{ratio:.3f}x" if fine else f"{ratio:.2f}x"
 
 
+def format_interval(interval: tuple[float, float]) -> str:
+    """`0.94 to 1.02`, with the decimals of `format_ratio`."""
+    return " to ".join(format_ratio(bound, interval)[:-1] for bound in interval)
+
+
 def _ratio(a: Sequence[Record], b: Sequence[Record]) -> tuple[float, tuple[float, float] | None]:
-    """B's throughput over A's, and its interval (see the module)."""
     if len(a) == len(b) == 1:
         return log_ratio_interval(a[0].throughput.rates, b[0].throughput.rates)
     of_a, of_b = (

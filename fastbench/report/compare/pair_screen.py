@@ -1,4 +1,4 @@
-"""One pair of `fastbench compare` as a screen: what differs before what was measured."""
+"""One pair of `fastbench compare` as a screen: what differs, then what was measured."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.stats import MIN_SAMPLES
-from fastbench.core.units import (
-    NOT_AVAILABLE,
-    format_percent,
-    format_points,
-    format_value,
-)
+from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points, format_value
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.naming import FIRST_LOOK, full_name
@@ -30,6 +25,7 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 _WIDTH: Final = 80
+NOTHING_DIFFERS: Final = "Nothing differs in configuration and environment."
 
 
 def render(
@@ -46,7 +42,7 @@ def render(
     if comparison.changed:
         parts += ["", _differences("what changed", comparison.changed)]
     elif not comparison.unlike:
-        parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
+        parts += ["", Text(NOTHING_DIFFERS, style="dim")]
     parts += ["", _figures(comparison, width), ""]
     parts += paragraphs("·", pair_notes(comparison), "dim", width)
     worse = [] if comparison.invalid or comparison.unlike else find_worsening(comparison)
@@ -106,12 +102,12 @@ def _figures(comparison: PairComparison, width: int) -> Table:
 
 
 def shown_figures(comparison: PairComparison) -> list[Figure]:
-    """The figures that a side has; a step time is shown all the same, for it says why."""
+    """The figures that a side has, and step times in any case: a note says why one is missing."""
     return [figure for figure in comparison.figures if not _is_missing(figure)]
 
 
 def figure_cells(comparison: PairComparison, figure: Figure) -> tuple[str, str, str, str]:
-    """What it is with its unit, A, B, and B against A."""
+    """The figure's title, A, B, and B against A."""
     column, change = figure.column, _change(figure)
     if column.name == "images/s":  # the one with an interval, as in the verdict
         change = format_ratio(comparison.ratio, comparison.interval)
@@ -129,7 +125,7 @@ def _change(figure: Figure) -> str:
 
 
 def pair_notes(comparison: PairComparison) -> list[str]:
-    """What the figures mean, what is not in them, and the records' own doubts."""
+    """What the figures mean, what is missing in them, and the records' own doubts."""
     a, b = comparison.a, comparison.b
     notes = [*_about_the_ratio(comparison)]
     # A figure is of the runs that have it: of repeats, one with enough steps will do.
@@ -167,7 +163,7 @@ def pair_notes(comparison: PairComparison) -> list[str]:
 
 
 def _about_the_ratio(comparison: PairComparison) -> list[str]:
-    """What the ratio is of, and what its interval has and has not."""
+    """What the ratio is of, and what its interval does not have."""
     if comparison.has_repeats:
         num = [len(runs) for runs in (comparison.runs_a, comparison.runs_b)]
         single = "" if min(num) > 1 else " A single run is taken to scatter as the other side's do."
@@ -193,7 +189,7 @@ def _about_the_ratio(comparison: PairComparison) -> list[str]:
 
 
 def _doubts(comparison: PairComparison) -> list[str]:
-    """What the records say against themselves; the same doubt of several runs once."""
+    """Failed gates and notes of the records, each once."""
     notes: dict[str, None] = {}
     for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):
         for record in runs:

@@ -1,18 +1,16 @@
-"""Which runs are held against which? Those of the same configuration, wherever their files lie.
+"""Pairs the runs of A and B that have the same configuration.
 
-A side is a file, or a folder with all records in it and in its sub-folders; other JSON files, such
-as the records of `fastbench parity`, are passed over. Two single records are held against each
-other whatever they are. Else the configurations find each other, in three steps, and a step pairs
-only what is left and is unique on both sides:
+A side is a file, or a folder with all records in it and in its sub-folders. Two single records are
+a pair whatever they are. Otherwise configurations are paired in three steps; each step pairs only
+what is left and is unique on both sides:
 
-1. everything that was set, and the machine;
-2. everything that was set: the same rows on two machines;
-3. what people call a row (model, weights, loader, dtype, batch size, compile, kind of device): rows
-   that differ in images or page cache, say, are paired too, and come out as unlike.
+1. the same settings on the same machine;
+2. the same settings: rows on two machines;
+3. the same model, weights, loader, dtype, batch size, compile and kind of device: rows that differ
+   in images or page cache, say, are paired too, and come out as unlike.
 
-Records of a side that agree in all of step 1 are repeats, one configuration run again; a copy of a
-record is no repeat, and counts once. Names of files mean nothing: `fastbench run` numbers them as
-they come.
+Records of a side that agree in all of step 1 are repeats. A copy of a record is no repeat and
+counts once. Names of files mean nothing: `fastbench run` numbers them as they come.
 """
 
 from __future__ import annotations
@@ -24,13 +22,14 @@ from fastbench.core.errors import RecordError
 from fastbench.core.units import and_more, counted
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.naming import CONFIGURATION
-from fastbench.records.store import build_record, other_kind, read_json
+from fastbench.report.read import read_rows, refusing_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.records.record import Record
+    from fastbench.report.columns.column import Row
 
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
@@ -60,7 +59,7 @@ class Pair:
 class Lone:
     """The runs of a configuration that the other side does not have.
 
-    `differs_in` names in what the nearest one there is another.
+    `differs_in` names what differs in the nearest one there.
     """
 
     runs: Sequence[Run]
@@ -135,16 +134,15 @@ def configuration(record: Record) -> dict[str, Any]:
 
 
 def _read(path: Path) -> list[Run]:
-    """The records that a path stands for, in the order in which they were made."""
-    if not path.is_dir():
-        return [_run(read_json(path), path)]
-    stored = ((read_json(each), each) for each in sorted(path.rglob("*.json")))
-    found = [_run(record, each) for record, each in stored if _is_record(record)]
-    if not found:
+    """The runs of a side, in the order in which they were made."""
+    found = read_rows([path])
+    if found.complaints:
+        raise RecordError(found.complaints[0])
+    if not found.rows:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
         )
-    return list(_without_copies(sorted(found, key=lambda run: str(run.record.created))))
+    return list(_without_copies(map(_run, found.rows)))
 
 
 def _without_copies(runs: Iterable[Run]) -> Iterator[Run]:
@@ -157,22 +155,9 @@ def _without_copies(runs: Iterable[Run]) -> Iterator[Run]:
             yield run
 
 
-def _is_record(stored: Any) -> bool:
-    """Whether it is a record of a row; one that is damaged is for `build_record` to refuse."""
-    return (
-        isinstance(stored, dict)
-        and "schema_version" in stored
-        and "throughput" in stored
-        and other_kind(stored) is None
-    )
-
-
-def _run(stored: Any, path: Path) -> Run:
-    record = build_record(stored, path)
-    try:
-        return Run(path, record, configuration(record))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+def _run(row: Row) -> Run:
+    with refusing_damage(f"{row.path} is a damaged record"):
+        return Run(row.path, row.record, configuration(row.record))
 
 
 def _key(run: Run, names: Iterable[str]) -> str:
@@ -180,7 +165,6 @@ def _key(run: Run, names: Iterable[str]) -> str:
 
 
 def _groups(runs: Iterable[Run], names: Sequence[str]) -> list[list[Run]]:
-    """The runs of each configuration, together."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(_key(run, names), []).append(run)
@@ -188,7 +172,7 @@ def _groups(runs: Iterable[Run], names: Sequence[str]) -> list[list[Run]]:
 
 
 def _unique(groups: Iterable[list[Run]], names: Sequence[str]) -> dict[str, list[Run]]:
-    """The groups that no other one is like in these things."""
+    """The groups that are alone in these values."""
     found: dict[str, list[list[Run]]] = {}
     for group in groups:
         found.setdefault(_key(group[0], names), []).append(group)
@@ -196,7 +180,7 @@ def _unique(groups: Iterable[list[Run]], names: Sequence[str]) -> dict[str, list
 
 
 def _nearest(group: Sequence[Run], others: Iterable[Sequence[Run]]) -> list[str]:
-    """In what the configuration of `others` that differs in the fewest things is another."""
+    """What differs in the nearest configuration of `others`."""
     own = group[0].configuration
     ways = (
         [name for name, value in own.items() if other[0].configuration[name] != value]

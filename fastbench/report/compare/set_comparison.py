@@ -1,12 +1,12 @@
-"""Two sets of runs, before and after: what changed, how many rows are slower, and by how much?
+"""Compares two sets of runs: what changed, how many rows are slower, and by how much?
 
-A row is a pair of configurations (see `pairing.py`), compared by itself (see `pair_comparison.py`).
-Over all rows that are valid and alike stands the geometric mean of their ratios, with Student's
-interval of the logarithms: its unit is the row, so it has the scatter from run to run as well as
-what the change does to one row and not to another. It is an answer for rows like these.
+A row is a pair of configurations (`pairing.py`), compared by itself (`pair_comparison.py`). The
+mean is the geometric one of the ratios of all rows that are valid and alike, with Student's
+interval of the logarithms. Its unit is the row: it has the scatter from run to run, and what a
+change does to one row and not to another. It is an answer for rows like these.
 
-What it does not know: a drift that all of B shares, measured after all of A, looks like a change.
-And of equal rows one in twenty looks faster or slower at 95 %, by chance alone.
+A drift that all of B shares, measured after all of A, looks like a change. Of equal rows one in
+twenty looks faster or slower at 95 % by chance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import RecordError
 from fastbench.core.stats import geometric_mean_interval
 from fastbench.core.units import counted
 from fastbench.records import naming
@@ -30,9 +29,11 @@ from fastbench.report.compare.pair_comparison import (
     UNSURE,
     PairComparison,
     compare_runs,
+    format_interval,
     format_ratio,
 )
 from fastbench.report.compare.worsening import find_worsening
+from fastbench.report.read import refusing_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,9 +46,7 @@ _MANY_VALUES: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedPair:
-    """One pair, compared; `label` says in what its configuration is not that of the other rows,
-    and where that goes without saying what it is.
-    """
+    """One pair, compared; `label` is what its configuration is called among the other rows."""
 
     pair: Pair
     comparison: PairComparison
@@ -60,7 +59,7 @@ class ComparedPair:
 
     @functools.cached_property
     def worse(self) -> list[str]:
-        """In what predictions got worse beyond chance, in words; of valid and alike runs only."""
+        """How predictions got worse beyond chance, in words; of valid and alike runs only."""
         if self.comparison.word in (INVALID_PAIR, UNLIKE):
             return []
         return find_worsening(self.comparison)
@@ -119,7 +118,7 @@ class SetComparison:
 
     @property
     def mixed(self) -> list[str]:
-        """In what a set is not one state of machine and software, in words."""
+        """In what a set is not of one machine and software, in words."""
         return [
             f"{letter} is of several: {name} {', '.join(map(str, values))}"
             for letter, runs in (("A", self.records("a")), ("B", self.records("b")))
@@ -161,8 +160,7 @@ class SetComparison:
         ratio, interval = self.mean
         text += f"; geometric mean of B / A {format_ratio(ratio, interval)}"
         if interval is not None:
-            low, high = (format_ratio(bound, interval)[:-1] for bound in interval)
-            text += f" (95 %: {low} to {high})"
+            text += f" (95 %: {format_interval(interval)})"
         left_out = num - len(self.comparable)
         return f"{text}, {counted(len(self.comparable), 'row')} of it" if left_out else text
 
@@ -181,21 +179,14 @@ class SetComparison:
 
 
 def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
-    """Compare every pair.
-
-    Raises `RecordError` for a record whose figures cannot be.
-    """
+    """Compare every pair. Raises `RecordError` for a damaged record."""
     labels = naming.names([pair.a[0].record for pair in found.pairs])
     every = [side[0].record for pair in found.pairs for side in (pair.a, pair.b)]
     return SetComparison(
         name_a=name_a,
         name_b=name_b,
         rows=[
-            ComparedPair(
-                pair=pair,
-                comparison=_compare(pair),
-                label=" · ".join(label),
-            )
+            ComparedPair(pair=pair, comparison=_compare(pair), label=" · ".join(label))
             for pair, label in zip(found.pairs, labels, strict=True)
         ],
         only_a=found.only_a,
@@ -205,15 +196,10 @@ def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
 
 
 def _compare(pair: Pair) -> PairComparison:
-    try:
+    paths = f"{pair.a[0].path} and {pair.b[0].path}"
+    with refusing_damage(f"{paths} cannot be compared: one of them is damaged"):
         comparison = compare_runs([run.record for run in pair.a], [run.record for run in pair.b])
-        # Looked at now: it fails on the same damage.
-        _ = comparison.invalid
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(
-            f"{pair.a[0].path} and {pair.b[0].path} cannot be compared: one of them is damaged "
-            f"({error}). Measure again."
-        ) from error
+        _ = comparison.invalid  # it fails on the same damage
     return comparison
 
 
@@ -241,7 +227,7 @@ def _shared(differences: Iterable[Difference]) -> Iterable[SharedDifference]:
 
 
 def _several(records: Sequence[Record]) -> Iterable[tuple[str, list[Any]]]:
-    """What these records were measured on, where that is not one thing."""
+    """In what machine or software these records are not alike, and the values of each."""
     facts = [facts_of_environment(record) for record in records]
     for name in dict.fromkeys(name for each in facts for name in each):
         known = dict.fromkeys(value for each in facts if (value := each.get(name)) is not None)

@@ -1,7 +1,6 @@
-"""Two sets of `fastbench compare` as a screen: what differs, then a row a pair.
+"""Two sets of `fastbench compare` as a screen: what differs, then a line a pair.
 
-A row is one line, in 80 columns too; wider screens have the throughputs as well, and narrower ones
-fewer figures: no name and no figure is cut.
+Wide screens have the throughputs as well, narrow ones fewer figures.
 """
 
 from __future__ import annotations
@@ -13,12 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.core.units import (
-    NOT_AVAILABLE,
-    counted,
-    format_points,
-    format_quantity,
-)
+from fastbench.core.units import NOT_AVAILABLE, counted, format_points, format_quantity, span
 from fastbench.records.naming import full_name
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
@@ -30,8 +24,7 @@ from fastbench.report.compare.pair_comparison import (
     PairComparison,
     format_ratio,
 )
-from fastbench.report.compare.pair_screen import head, table_of_differences
-from fastbench.report.compare.set_comparison import SetComparison, SharedDifference
+from fastbench.report.compare.pair_screen import NOTHING_DIFFERS, head, table_of_differences
 from fastbench.report.formats.terminal import paragraphs
 
 if TYPE_CHECKING:
@@ -73,11 +66,11 @@ def render(found: SetComparison, width: int, sort: str = "ratio") -> RenderableT
     """The comparison of two sets; fits 80 columns, and uses more."""
     spans = [span_of(found, side) for side in "ab"]
     parts: list[RenderableType] = [head([found.name_a, found.name_b], spans, "  ")]
-    parts += ["", Text(f"{found.summary}.", style="bold")]
+    parts += ["", Text(f"{found.summary}.", style="bold"), ""]
     if differences := named_differences(found):
-        parts += ["", table_of_differences("what differs", differences)]
+        parts.append(table_of_differences("what differs", differences))
     else:
-        parts += ["", Text("Nothing differs in configuration and environment.", style="dim")]
+        parts.append(Text(NOTHING_DIFFERS, style="dim"))
     rows = found.sorted_rows(sort)
     columns = _fitting(rows, used_columns(rows, COLUMNS if width >= WIDE else _NARROW), width)
     parts += ["", Text(" · ".join(found.shared), style="bold"), _table(rows, columns), ""]
@@ -96,12 +89,12 @@ def only_on_one_side(found: SetComparison, width: int) -> Iterator[Text]:
 def span_of(found: SetComparison, side: str) -> str:
     """How many runs a side has, and when they were made."""
     records = found.records(side)
-    dates = sorted(record.created[:16].replace("T", " ") for record in records)
-    return f"{counted(len(records), 'run')} · {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+    dates = span([record.created[:16].replace("T", " ") for record in records])
+    return f"{counted(len(records), 'run')} · {dates}"
 
 
 def named_differences(found: SetComparison) -> list[tuple[str, object, object]]:
-    """What is not the same: name, A's value and B's; with how many rows it is of, if not all."""
+    """What is not the same: its name, with the number of rows if not all; A's value and B's."""
 
     def name(difference: SharedDifference) -> str:
         num = len(found.rows)
@@ -145,7 +138,7 @@ def used_columns(rows: Sequence[ComparedPair], columns: Sequence[str]) -> list[s
 
 
 def _fitting(rows: Sequence[ComparedPair], columns: list[str], width: int) -> list[str]:
-    """The columns for which there is room beside the labels, which may be folded."""
+    """The columns that fit beside the labels, which may be folded."""
     cells = [cells_of(row) for row in rows]
     wide = {name: max(len(name), *(len(each[name]) for each in cells)) for name in columns}
     for name in _DROPPED:
@@ -191,7 +184,7 @@ def _agreement(comparison: PairComparison) -> str:
 
 
 def alarms(rows: Sequence[ComparedPair]) -> list[str]:
-    """What no row should have, in words: predictions that got worse, contradictions, unlikeness."""
+    """What is wrong with rows, in words: INVALID, unlike, or worse predictions."""
     found = []
     for row in rows:
         comparison = row.comparison
@@ -206,7 +199,7 @@ def alarms(rows: Sequence[ComparedPair]) -> list[str]:
 
 
 def lone_in_words(lone: Lone) -> str:
-    """A configuration without a partner: what it is, its files, and how far the nearest is."""
+    """A configuration without a partner, its files, and what differs in the nearest one."""
     return f"{full_name(lone.runs[0].record)} ({lone.files}); {lone.nearest}."
 
 

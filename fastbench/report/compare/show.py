@@ -1,6 +1,6 @@
 """A comparison as a screen, Markdown or JSON, on stdout or in a file.
 
-A pair is a screen of its own, with every figure; more of them are a table, a line each.
+A single pair has a screen with every figure; several pairs are a table, a line each.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group, RenderableType
 
-from fastbench.core.atomic_files import writing
-from fastbench.core.units import SPELT_OUT
+from fastbench.core.atomic_files import write_text
 from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
 from fastbench.report.compare.pairing import pair_up
@@ -39,24 +38,20 @@ def compare_files(
     """Show the comparison of two files or folders; the exit code, and what to complain of.
 
     The codes are those of `ci_gate.py`. With `output` the comparison goes to that file, and its
-    summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a record
-    whose figures cannot be; `OutputError` where the file cannot be written.
+    summary and the file's name to stdout. Raises `RecordError` as `pair_up` does, and for a damaged
+    record; `OutputError` where the file cannot be written.
     """
     found = compare_sets(pair_up(a, b), str(a), str(b))
     judgement = judge(found, gates)
-    code, complaints = judgement.code, judgement.complaints
-    if form == "table" and output is None:
+    if output is not None:
+        write_text("The comparison", output, _text(found, form, sort, judgement))
+        sys.stdout.write(f"{found.summary}.\n{output}\n")
+    elif form == "table":
         console = Console()
         console.print(_screen(found, console.width, sort))
-        return code, complaints
-    text = _text(found, form, sort, judgement)
-    if output is None:
-        sys.stdout.write(text)
     else:
-        with writing("The comparison", output, "Name another file with --output."):
-            output.write_text(text, "utf-8", SPELT_OUT)
-        sys.stdout.write(f"{found.summary}.\n{output}\n")
-    return code, complaints
+        sys.stdout.write(_text(found, form, sort, judgement))
+    return judgement.code, judgement.complaints
 
 
 def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> str:

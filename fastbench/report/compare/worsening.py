@@ -1,6 +1,13 @@
-"""In what are the predictions of B worse than those of A? Hits, agreement and gates, beyond chance.
+"""Are the predictions of B worse than those of A beyond chance? Hits, agreement and gates.
 
-`ci_gate.py` says what can be told from counts alone.
+A and B saw the same images, so McNemar's test applies; but a record has counts, not each image's
+prediction. It gives the difference in hits, and at most how many images A and B differ on: not
+more than are wrong in both together, class by class where the records have classes; and where both
+were held against the same reference, not more than those on which A or B differs from it. p is at
+most that of so many. What is found is certain; a small change may be missed.
+
+Agreement is tested in the same way: A and B cannot differ in agreeing on more images than one of
+them disagrees on. A gate (`gates.py`) that B fails and A passes is worse too.
 """
 
 from __future__ import annotations
@@ -15,25 +22,23 @@ from fastbench.records.gates import MCNEMAR_P, failures_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastbench.records.accuracy import Accuracy, Parity, PerClass
+    from fastbench.records.accuracy import Accuracy, Parity
     from fastbench.records.record import Record
     from fastbench.report.compare.pair_comparison import PairComparison
+
+    _Hits = tuple[Accuracy, Parity | None]
 
 _OF_IMAGES: Final = tuple(FACTS[name].heading for name in ("images", "digest"))
 
 
 def find_worsening(comparison: PairComparison) -> list[str]:
-    """In what the predictions of B are worse than those of A, beyond chance; in sentences.
+    """How the predictions of B are worse than those of A beyond chance, in sentences.
 
     Of several runs a side, those with the median of hits and of agreement count.
     """
-    found = []
-    a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
-    if a and b and _same_images(comparison, a[0].num_samples, b[0].num_samples):
-        found += _fewer_hits(a, b)
-    of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
-    if of_a and of_b and _same_images(comparison, of_a.num_samples, of_b.num_samples):
-        found += _less_agreement(of_a, of_b)
+    hits, agreement = _on_the_same_images(comparison)
+    found = [*(_fewer_hits(*hits) if hits else ())]
+    found += _less_agreement(*agreement) if agreement else ()
     failed = {_gate(failure) for run in comparison.runs_a for failure in failures_of(run)}
     failing = [
         failure
@@ -51,21 +56,25 @@ def _gate(failure: str) -> str:
 
 
 def is_scored(comparison: PairComparison) -> bool:
-    """Whether the records hold what `find_worsening` looks at."""
+    """Whether the records hold hits or agreement on the same images."""
+    return any(_on_the_same_images(comparison))
+
+
+def _on_the_same_images(
+    comparison: PairComparison,
+) -> tuple[tuple[_Hits, _Hits] | None, tuple[Parity, Parity] | None]:
+    """Hits, and agreement, of A and B; None where they are not of the same images."""
+    if any(x.name in _OF_IMAGES for x in comparison.unlike):
+        return None, None
     a, b = median_hits(comparison.runs_a), median_hits(comparison.runs_b)
     of_a, of_b = _agreement(comparison.runs_a), _agreement(comparison.runs_b)
-    return bool(
-        (a and b and _same_images(comparison, a[0].num_samples, b[0].num_samples))
-        or (of_a and of_b and _same_images(comparison, of_a.num_samples, of_b.num_samples))
+    return (
+        (a, b) if a and b and a[0].num_samples == b[0].num_samples else None,
+        (of_a, of_b) if of_a and of_b and of_a.num_samples == of_b.num_samples else None,
     )
 
 
-def _same_images(comparison: PairComparison, num_a: int, num_b: int) -> bool:
-    differ = any(x.name in _OF_IMAGES for x in comparison.unlike)
-    return num_a == num_b and not differ
-
-
-def median_hits(runs: Sequence[Record]) -> tuple[Accuracy, Parity | None] | None:
+def median_hits(runs: Sequence[Record]) -> _Hits | None:
     """Accuracy and parity of the run with the median of hits; None where no run is scored."""
     scored = [(run.accuracy, run.parity) for run in runs if run.accuracy is not None]
     if not scored:
@@ -83,7 +92,7 @@ def _agreement(runs: Sequence[Record]) -> Parity | None:
     return next(parity for parity in held if parity.num_agreeing == median)
 
 
-def _fewer_hits(a: tuple[Accuracy, Parity | None], b: tuple[Accuracy, Parity | None]) -> list[str]:
+def _fewer_hits(a: _Hits, b: _Hits) -> list[str]:
     (of_a, parity_a), (of_b, parity_b) = a, b
     lost = of_a.top1_correct - of_b.top1_correct
     if lost <= 0:
@@ -115,15 +124,10 @@ def _less_agreement(a: Parity, b: Parity) -> list[str]:
 def _most_by_class(a: Accuracy, b: Accuracy) -> int:
     """The most images on which A and B can differ in being right, by their hits alone."""
     of_a, of_b = a.per_class, b.per_class
-    # Of two models, the same output may be another class.
-    if of_a is None or of_b is None or _classes(of_a) != _classes(of_b):
-        return _most(a.num_samples, a.top1_correct, b.top1_correct)
-    return sum(map(_most, of_a.num_samples, of_a.top1_correct, of_b.top1_correct))
-
-
-def _classes(found: PerClass) -> list[tuple[str, int]]:
-    """Each class's name and how many samples it has."""
-    return list(zip(found.names, found.num_samples, strict=True))
+    # The same output of two models may be another class.
+    if of_a and of_b and (of_a.names, of_a.num_samples) == (of_b.names, of_b.num_samples):
+        return sum(map(_most, of_a.num_samples, of_a.top1_correct, of_b.top1_correct))
+    return _most(a.num_samples, a.top1_correct, b.top1_correct)
 
 
 def _most(num: int, hits_a: int, hits_b: int) -> int:

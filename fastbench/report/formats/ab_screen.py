@@ -19,15 +19,8 @@ if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
 
 UNLIKE_OPTIONS: Final = (
-    "batch",
-    "classes",
-    "data",
-    "dtype",
-    "limit",
-    "model",
-    "page",
-    "resize",
-    "weights",
+    *("batch", "classes", "data", "dtype", "limit"),
+    *("model", "page", "resize", "weights"),
 )
 """How the names of options begin that make two rows unlike."""
 
@@ -45,16 +38,8 @@ def render(record: AbRecord) -> RenderableType:
     unlike = [change for change in record.changes if field_of(change).startswith(UNLIKE_OPTIONS)]
     flags = []
     if unlike:
-        flags.append(
-            Padding(
-                Text(
-                    f"Unlike: {', '.join(unlike)} changes what is computed, not only how fast.",
-                    style="red",
-                ),
-                (0, 0, 0, 2),
-            )
-        )
-    quick = record.config.get("quick", False)
+        said = f"Unlike: {', '.join(unlike)} changes what is computed, not only how fast."
+        flags.append(Padding(Text(said, style="red"), (0, 0, 0, 2)))
     verdict = record.verdict[:1].upper() + record.verdict[1:]
     return Group(
         Text(
@@ -66,5 +51,5 @@ def render(record: AbRecord) -> RenderableType:
         Padding(sides, (0, 0, 0, 2)),
         *flags,
         Padding(Text(f"{verdict}.", style="bold"), (0, 0, 0, 2)),
-        *([Text(FIRST_LOOK)] if quick else []),
+        *([Text(FIRST_LOOK)] if record.config.get("quick") else []),
     )

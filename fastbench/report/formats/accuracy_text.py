@@ -1,10 +1,7 @@
-"""How right is each model, and is that what its weights promise? A text of records, and a picture.
+"""The files that an accuracy study leaves beside its records: `accuracy.txt` and `accuracy.png`.
 
-The two files that an accuracy study leaves beside its records: `accuracy.txt`, a block a row, which
-is written here, and `accuracy.png`, the plot `accuracy`. Nothing is measured here.
-
-What it does not know: whether the published figures are of the same images. The record says what
-was scored, and the reader compares.
+The text has a block a row; the picture is the plot `accuracy`. Published figures may be of other
+images: the record says what was scored, and the reader compares.
 """
 
 from __future__ import annotations
@@ -13,13 +10,11 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import write_new, writing
-from fastbench.core.units import format_percent, format_points, format_rate
+from fastbench.core.units import format_percent, format_points, format_rate, span
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
-from fastbench.report.columns.column import Row
-from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.formats.terminal import hanging
 from fastbench.report.plots.registry import draw
 from fastbench.report.plots.style import encode
@@ -73,7 +68,7 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def _facts(record: Record) -> dict[str, str]:
-    """The conditions of a record that its neighbours may share, in words."""
+    """The conditions that records may share, in words."""
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
     conditions = [FACTS[name].text(record) for name in ("dtype", "batch", "compile")]
     return {
@@ -85,9 +80,8 @@ def _facts(record: Record) -> dict[str, str]:
 
 
 def _dates(records: Sequence[Record]) -> str:
-    """The first and the last row's; every row has its own."""
-    dates = sorted(record.created.replace("T", " ") for record in records)
-    return " to ".join(dict.fromkeys((dates[0], dates[-1]))).replace("+00:00", " UTC")
+    dates = span([record.created.replace("T", " ") for record in records])
+    return dates.replace("+00:00", " UTC")
 
 
 def _entry(name: str, text: str) -> list[str]:
@@ -112,24 +106,18 @@ def _block(record: Record) -> list[str]:
     return lines
 
 
-def _table(record: Record, accuracy: Accuracy) -> list[str]:
-    row, published = Row(record=record), record.published
-    above = ("published %", "Δ points") if published else ("", "")
+def _table(record: Record, found: Accuracy) -> list[str]:
+    above = ("published %", "Δ points") if record.published else ("", "")
     rows = [("", "%", "95 % interval", "hits", *above)]
-    for name, hits, stated in (
-        ("top-1", accuracy.top1_correct, published.top1 if published else None),
-        ("top-5", accuracy.top5_correct, published.top5 if published else None),
-    ):
-        column = COLUMNS[name]
-        share, interval = row.value(column), row.bounds(column)
-        assert isinstance(share, float)
-        assert interval is not None
-        beside = (
-            ("", "") if stated is None else (column.text(stated), format_points(share - stated))
-        )
-        rows.append(
-            (name, column.text(share), "–".join(map(column.text, interval)), f"{hits:,}", *beside)
-        )
+    for name in ("top-1", "top-5"):
+        field = name.replace("-", "")
+        share, hits = getattr(found, field), getattr(found, f"{field}_correct")
+        stated = getattr(record.published, field, None)
+        beside = ("", "")
+        if stated is not None:
+            beside = format_percent(stated), format_points(share - stated)
+        interval = "–".join(map(format_percent, getattr(found, f"{field}_interval")))
+        rows.append((name, format_percent(share), interval, f"{hits:,}", *beside))
     return [
         f"{name:<{_INDENT}}{share:>6}{interval:>16}{hits:>12}{stated:>15}{points:>12}".rstrip()
         for name, share, interval, hits, stated, points in rows
@@ -162,12 +150,9 @@ def _details(accuracy: Accuracy) -> list[str]:
 
 
 def _column(name: str, entries: list[str]) -> list[str]:
-    """A name, then its entries below each other; an empty line before."""
-    if not entries:
-        return []
-    first, *rest = entries
-    lines = _entry(name, first) + [line for entry in rest for line in _entry("", entry)]
-    return ["", *lines]
+    """An empty line, a name, and its entries below each other; nothing without entries."""
+    lines = [line for i, entry in enumerate(entries) for line in _entry("" if i else name, entry)]
+    return ["", *lines] if lines else []
 
 
 def _footnotes(records: Sequence[Record]) -> list[str]:

@@ -1,8 +1,7 @@
-"""A sheet as text for reports and for programs: Markdown, LaTeX, CSV, JSON lines.
+"""A sheet as Markdown, LaTeX, CSV or JSON lines.
 
-Markdown and LaTeX have the rounded texts, with the range of a value in brackets behind it, the best
-values in bold and footnotes below. CSV and JSON lines have raw values without rounding or marks,
-one line a record, and for each the words that a table has below it.
+Markdown and LaTeX have rounded texts, a value's detail in brackets, the best values in bold and
+footnotes below. CSV and JSON lines have raw values, a line a record, each with its notes.
 """
 
 from __future__ import annotations

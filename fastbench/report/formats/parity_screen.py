@@ -9,9 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fastbench.core.units import format_points
+from fastbench.core.units import format_percent, format_points
 from fastbench.records.gates import compare_pixels, judge_parity
-from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
     from fastbench.records.record import ParityRecord
@@ -20,13 +19,10 @@ if TYPE_CHECKING:
 def render(record: ParityRecord) -> RenderableType:
     """One loader against the reference; fits 80 columns."""
     parity, pixels = record.parity, record.parity.pixels
+    agreeing = f"{parity.num_agreeing:,} of {parity.num_samples:,}"
     lines = [
         ("images", f"{parity.num_samples:,}, {record.labels}"),
-        (
-            "top-1 agreement",
-            f"{COLUMNS['agreement'].text(parity.agreement)} % "
-            f"({parity.num_agreeing:,} of {parity.num_samples:,})",
-        ),
+        ("top-1 agreement", f"{format_percent(parity.agreement)} % ({agreeing})"),
     ]
     if pixels:
         lines += [
@@ -38,13 +34,9 @@ def render(record: ParityRecord) -> RenderableType:
             ("worst image", f"{pixels.worst_sample}, mean {pixels.worst_mean_levels:.2f} levels"),
             ("logits", f"max {pixels.max_logits:.3g}, mean {pixels.mean_logits:.3g} apart"),
         ]
-    interval, difference, p = (
-        parity.difference_interval,
-        parity.accuracy_difference,
-        parity.mcnemar_p,
-    )
-    if interval is not None and difference is not None and p is not None:
-        low, high = map(format_points, interval)
+    difference, p = parity.accuracy_difference, parity.mcnemar_p
+    if parity.difference_interval is not None and difference is not None and p is not None:
+        low, high = map(format_points, parity.difference_interval)
         lines += [
             (
                 "discordant pairs",

@@ -1,8 +1,4 @@
-"""What `fastbench run` prints: the table of `fastbench report`, then each row in words, and advice.
-
-The table has what can be held against other rows. Below it stand what each row took, and what to
-try next, which only somebody who has just measured wants to read.
-"""
+"""What `fastbench run` prints: the table of `fastbench report`, each row in words, and advice."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from fastbench.records.advice import advise_all
-from fastbench.report.formats.terminal import hanging, paragraphs, print_sheet, wrap
+from fastbench.report.formats.terminal import hanging, paragraphs, print_lines, print_sheet, wrap
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 from fastbench.report.sheet.sheet import make_sheet
 from fastbench.report.sheet.view import View
@@ -36,14 +32,14 @@ def print_run(rows: Iterable[Row], console: Console) -> None:
     below = [Text(), *_rows(sheet, console.width)]
     if advice := [*_advice(sheet, console.width)]:
         below += [Text(), *advice]
-    console.print(Text("\n").join(below), soft_wrap=True)
+    print_lines(below, console)
 
 
 def _rows(sheet: Sheet, width: int) -> Iterator[Text]:
     """A paragraph a row; the figures of an INVALID one say nothing."""
     sizes = [size_of_model(line.row) for line in sheet.lines]
-    for (name, line), size in zip(sheet.named_lines, sizes, strict=True):
-        title = f"{name}: {size}" if size and len(set(sizes)) > 1 else name
+    for line, size in zip(sheet.lines, sizes, strict=True):
+        title = f"{line.name}: {size}" if size and len(set(sizes)) > 1 else line.name
         yield from map(Text, wrap(title, width))
         if not line.row.invalid:
             said = [f"{how_it_ran(line.row)}.", f"{predictions(line.row)}."]
@@ -52,7 +48,7 @@ def _rows(sheet: Sheet, width: int) -> Iterator[Text]:
 
 def _advice(sheet: Sheet, width: int) -> Iterator[Text]:
     """The gravest doubts of the valid rows."""
-    name_of = {id(line.row.record): name for name, line in sheet.named_lines}
+    name_of = {id(line.row.record): line.name for line in sheet.lines}
     valid = [line.row.record for line in sheet.lines if not line.row.invalid]
     for record, advice in advise_all(valid, MOST_ADVICE):
         yield from hanging("→", f"{name_of[id(record)]}: {advice}.", "", width)

@@ -1,19 +1,25 @@
-"""A sheet on a terminal: as many columns side by side as fit, and no word broken.
+"""Prints a sheet on a terminal: as many columns side by side as fit.
 
-What is too wide is folded in steps. First the headings wrap, and the gaps narrow; then the labels
-go into one cell, below each other; then the table is cut into several, one below the other, each
-with the labels in front, and where it can be between two topics. Nothing is dropped. Only a name
-that is wider than its cell is broken, at its own punctuation.
+A table that is too wide is folded in steps, and nothing is dropped:
+
+1. headings wrap and gaps narrow;
+2. the labels go into one cell, below each other;
+3. the parts of a detail go below each other;
+4. the table is cut into several, each with the labels in front; between two topics if possible.
+
+Only a name that is wider than its cell is broken, at its own punctuation.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
+from rich.segment import Segments
 from rich.text import Text
 
 from fastbench.report.columns.column import INVALID, OK
@@ -54,8 +60,19 @@ class _Stack:
 
 
 def print_sheet(sheet: Sheet, console: Console) -> None:
-    """Print a sheet; a line that is wider than the console is the console's, and is not cut."""
-    console.print(Text("\n").join(render(sheet, console.width)), soft_wrap=True)
+    """Print a sheet, as wide as the console."""
+    print_lines(render(sheet, console.width), console)
+
+
+def to_text(sheet: Sheet) -> str:
+    """The sheet for a file, 120 columns wide."""
+    return "".join(f"{line.plain}\n" for line in render(sheet, 120))
+
+
+def print_lines(lines: Iterable[Text], console: Console) -> None:
+    """Print lines as they are: one that is wider than the console is not cut."""
+    parts = (part for line in lines for part in line.render(console, end="\n"))
+    console.print(Segments(parts), end="", soft_wrap=True)
 
 
 def render(sheet: Sheet, width: int) -> list[Text]:
@@ -107,45 +124,45 @@ def paragraphs(mark: str, texts: Iterable[str], style: str, width: int) -> Itera
 
 def _blocks(sheet: Sheet, width: int) -> list[list[_Stack]]:
     """The table, or the tables that it is cut into, as what stands side by side in each."""
-    labels = [i for i, column in enumerate(sheet.columns) if column.is_label]
-    figures = [i for i, column in enumerate(sheet.columns) if not column.is_label]
-    flat = [_column(sheet, i, width) for i in range(len(sheet.columns))]
-    wide = [_widened(column.title, each) for column, each in zip(sheet.columns, flat, strict=True)]
+    columns = sheet.columns
+    flat = [_column(sheet, i, width) for i in range(len(columns))]
+    wide = [_widened(column.title, each) for column, each in zip(columns, flat, strict=True)]
     for stacks, gap in ((wide, _GAPS[0]), (flat, _GAPS[-1])):
         if _fits(stacks, width, gap):
             return [stacks]
-    left = width - sum(flat[i].width + _GAPS[-1] for i in figures)
-    # One table with names that break is read more easily than two.
-    most = left if left >= _NARROWEST else max(16, width // 3)
-    front = [_labels(sheet, labels, min(_WIDEST, most))] if labels else []
-    made = {i: flat[i] for i in figures}
-    blocks: list[list[int]] = [[]]
-    for i in figures:
-        if blocks[-1] and not _fits([*front, *(made[j] for j in (*blocks[-1], i))], width):
-            blocks.append(_carried(sheet, blocks[-1], i))
-        blocks[-1].append(i)
-    return [[*front, *(made[i] for i in block)] for block in blocks]
-
-
-def _carried(sheet: Sheet, block: list[int], first: int) -> list[int]:
-    """What goes from a full block into the next, so that its topic is not cut; taken out of it."""
-    topic = sheet.columns[first].topic
-    start = len(block)
-    while start and sheet.columns[block[start - 1]].topic == topic:
-        start -= 1
-    if start == 0:
-        return []
-    carried = block[start:]
-    del block[start:]
-    return carried
+    labels = [i for i, column in enumerate(columns) if column.is_label]
+    figures = [i for i, column in enumerate(columns) if not column.is_label]
+    folded = [
+        _column(sheet, i, width, folds=True) if column.detail else flat[i]
+        for i, column in enumerate(columns)
+    ]
+    cut = max(16, width // 3)
+    for stacks in (flat, folded):
+        left = width - sum(stacks[i].width + _GAPS[-1] for i in figures)
+        if left > 0:
+            # One table with names that break is read more easily than two.
+            front = _labels(sheet, labels, left if left >= _NARROWEST else cut)
+            if _fits(block := [*front, *(stacks[i] for i in figures)], width):
+                return [block]
+    front = _labels(sheet, labels, cut)
+    blocks = [front]
+    for _, indexes in itertools.groupby(figures, lambda i: columns[i].topic):
+        topic = [flat[i] for i in indexes]
+        # Only a topic that is wider than the screen is cut.
+        for part in [topic] if _fits([*front, *topic], width) else [[each] for each in topic]:
+            if blocks[-1] == front or _fits([*blocks[-1], *part], width):
+                blocks[-1] = [*blocks[-1], *part]
+            else:
+                blocks.append([*front, *part])
+    return blocks
 
 
 def _fits(stacks: Sequence[_Stack], width: int, gap: int = _GAPS[-1]) -> bool:
     return sum(stack.width for stack in stacks) + gap * (len(stacks) - 1) <= width
 
 
-def _column(sheet: Sheet, index: int, width: int) -> _Stack:
-    """One column of the sheet by itself."""
+def _column(sheet: Sheet, index: int, width: int, *, folds: bool = False) -> _Stack:
+    """One column of the sheet; where it folds, a detail's parts stand below each other."""
     column = sheet.columns[index]
     is_first = index == 0
     most = min(_WIDEST, width // 2) if column.align == "left" else width
@@ -155,13 +172,16 @@ def _column(sheet: Sheet, index: int, width: int) -> _Stack:
         style = _style(line, column, is_best=cell.is_best)
         text = cell.text + (_marks(line) if is_first else "")
         parts = [(part, style) for part in wrap(text, most)]
-        cells.append(parts + ([(cell.detail, "dim")] if cell.detail else []))
+        details = cell.detail.split(", ") if folds else [cell.detail]
+        cells.append(parts + [(part, "dim") for part in details if part])
     return _stack(column.title, column.align, cells)
 
 
-def _labels(sheet: Sheet, indexes: list[int], most: int) -> _Stack:
+def _labels(sheet: Sheet, indexes: list[int], most: int) -> list[_Stack]:
     """All labels in one cell of so many characters: the first, and below it the others in words."""
-    cells = []
+    if not indexes:
+        return []
+    most, cells = min(_WIDEST, most), []
     for line in sheet.lines:
         first, *others = (line.cells[i] for i in indexes)
         style = _style(line, sheet.columns[indexes[0]], is_best=False)
@@ -172,7 +192,7 @@ def _labels(sheet: Sheet, indexes: list[int], most: int) -> _Stack:
         ]
         parts = [(part, style) for part in wrap(first.text + _marks(line), most)]
         cells.append(parts + [(part, "dim") for part in wrap(" · ".join(words), most)])
-    return _stack(sheet.columns[indexes[0]].title, "left", cells)
+    return [_stack(sheet.columns[indexes[0]].title, "left", cells)]
 
 
 def _stack(title: str, align: str, cells: list[list[_Part]]) -> _Stack:
@@ -225,18 +245,14 @@ def _table(sheet: Sheet, stacks: list[_Stack], width: int) -> Iterator[Text]:
 
 
 def _side_by_side(stacks: list[_Stack], parts: list[_Part], gap: int) -> Text:
-    line = Text()
-    for number, (stack, (text, style)) in enumerate(zip(stacks, parts, strict=True)):
+    tokens: list[_Part] = []
+    for stack, (text, style) in zip(stacks, parts, strict=True):
         padding = " " * (stack.width - cell_len(text))
-        if number:
-            line.append(" " * gap)
-        if stack.align == "right":
-            line.append(padding)
-        line.append(text, style=style)
-        if stack.align == "left":
-            line.append(padding)
-    line.rstrip()
-    return line
+        before, after = (padding, "") if stack.align == "right" else ("", padding)
+        tokens += [(before, ""), (text, style), (after + " " * gap, "")]
+    while tokens and not tokens[-1][0].strip():
+        tokens.pop()
+    return Text().append_tokens(tokens)
 
 
 def wrap(text: str, width: int) -> list[str]:

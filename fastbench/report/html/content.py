@@ -1,28 +1,26 @@
-"""What does the page of a report show? A sheet's rows and columns as plain data for a script.
+"""A sheet's rows and columns as plain data for the script of the page.
 
-The page's script sorts, filters and draws; every word and every rounded figure is made here, by the
-same registry as the other formats. All columns that any row has a value for go along, so that the
-reader can show or plot what the command did not ask for. Columns lie column by column:
+The script sorts, filters and draws; every word and every rounded figure is made here. All columns
+that any row has a value of go along, so that a reader can show what the command did not ask for.
+Data lie column by column:
 
     values   raw numbers in the column's unit, or text; None where there is none
     texts    as people read them; `details` stands below, `bounds` is the value's range
     factor   from the raw unit to the one that is shown: 1000 for s -> ms
-
-What it does not know: how wide a screen is, and which rows a reader filters away.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import RecordError
 from fastbench.records import naming
 from fastbench.records.advice import NAMES, advise, advise_all
 from fastbench.records.facts import OF_OPTIONS
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
-from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
+from fastbench.report.read import refusing_damage
+from fastbench.report.sheet.footnotes import usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
 from fastbench.report.sheet.sheet import cell_of
 
@@ -39,18 +37,8 @@ PIPELINE: Final = "pipeline"
 _SPEED: Final = "images/s"
 _FACETS: Final = (
     *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
-    *(
-        "images",
-        "page-cache",
-        *(fact.name for fact in OF_OPTIONS),
-        "bound",
-        "parity",
-        "status",
-        "cpu",
-        "torch",
-        "dali",
-        "driver",
-    ),
+    *("images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
+    *("bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
 _CHOICES: Final = range(2, 61)
 """How many values a facet may have to choose from."""
@@ -64,9 +52,8 @@ def describe(sheet: Sheet) -> dict[str, Any]:
     rows = [line.row for line in sheet.lines]
     parts = [_read(row) for row in rows]
     cells = [its_cells for its_cells, _ in parts]
-    every = [facts(row.record, row.version) for row in rows]
     called = naming.names([row.record for row in rows], always=("model", "loader"))
-    common = usual(every)
+    common = usual([line.facts for line in sheet.lines])
     return {
         "columns": _columns(rows, cells),
         "shown": _shown(sheet, rows),
@@ -75,11 +62,11 @@ def describe(sheet: Sheet) -> dict[str, Any]:
             {
                 "title": " · ".join(name),
                 **about,
-                "isRanked": line.row.status == OK and not why_not_comparable(its, common),
-                "unranked": _why_unranked(line, its, common),
+                "isRanked": line.row.status == OK and not why_not_comparable(line.facts, common),
+                "unranked": _why_unranked(line, common),
                 "marks": [note.mark for note in line.footnotes],
             }
-            for name, (_, about), line, its in zip(called, parts, sheet.lines, every, strict=True)
+            for name, (_, about), line in zip(called, parts, sheet.lines, strict=True)
         ],
         "advice": [{"row": number, **_doubt(advice)} for number, advice in _first_doubts(rows)],
         "footnotes": [{"mark": note.mark, "text": note.text} for note in sheet.footnotes],
@@ -90,7 +77,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
 
 def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
     """A row's cells by column, and what else is said of it."""
-    try:
+    with refusing_damage(f"{row.path} is a damaged record"):
         return {name: cell_of(row, column) for name, column in COLUMNS.items()}, {
             "file": row.path.name,
             "status": row.status,
@@ -98,18 +85,12 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
             "doubts": [] if row.invalid else [_doubt(advice) for advice in advise(row.record)],
             "facts": panel_of(row),
         }
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(f"{row.path} is a damaged record ({error}). Measure again.") from error
 
 
-def _is_ranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> bool:
-    return line.row.status == OK and not why_not_comparable(its, common)
-
-
-def _why_unranked(line: Line, its: dict[str, Any], common: dict[str, Any]) -> list[str]:
-    """Why a row is not ranked, where a column in sight stands in place of the footnote."""
+def _why_unranked(line: Line, common: dict[str, Any]) -> list[str]:
+    """Why a row is not ranked, without what its footnotes say."""
     noted = {note.text for note in line.footnotes}
-    return [why for why in why_not_comparable(its, common) if why not in noted]
+    return [why for why in why_not_comparable(line.facts, common) if why not in noted]
 
 
 def _num_values(name: str, rows: Sequence[Row]) -> int:

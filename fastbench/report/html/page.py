@@ -1,13 +1,13 @@
 """A sheet as one HTML file that opens without a network: table, chart, pictures, the raw records.
 
-`template.html`, `page.css` and the parts of the script are hand-written and go into the page as
-they are. Two blocks of data go with them: what the page shows (see `content.py`) as JSON, and every
-record's own file, byte for byte, as a line of gzip in base64, unpacked only when somebody saves it.
+`template.html`, `page.css` and the parts of the script go into the page as they are. So do two
+blocks of data: what the page shows (see `content.py`) as JSON, and every record's file, byte for
+byte, as a line of gzip in base64, unpacked only when somebody saves it.
 
 Folder names and notes may hold anything. Within a <script> only `<` can end the block or open a
-comment, and JSON may have it as an escape; all that is not ASCII is escaped too, lone surrogates of
-undecodable names among it. The script makes elements and text of it and never markup, and the
-page's content security policy lets no other script run, and nothing be fetched.
+comment, so JSON has it as an escape; all that is not ASCII is escaped too. The script makes text of
+it and never markup, and the page's content security policy lets no other script run, and nothing be
+fetched.
 """
 
 from __future__ import annotations

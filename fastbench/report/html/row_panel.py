@@ -1,13 +1,10 @@
-"""All that a row's panel on the page says: how it ran, on what, with which settings, in words."""
+"""What a row's panel on the page says: how it ran, on what, with which settings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from fastbench.core.units import (
-    counted,
-    format_value,
-)
+from fastbench.core.units import counted, format_value
 from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS, images_of
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 
@@ -50,7 +47,8 @@ def _in_words(record: Record, *names: str) -> str:
 
 def _settings(record: Record) -> str:
     tried = f"; {counted(len(record.tuning), 'setting')} tried" if record.tuning else ""
-    return ", ".join(filter(None, (record.loader, _listed(record.loader_settings)))) + tried
+    settings = format_value(record.loader_settings) if record.loader_settings else ""
+    return ", ".join(filter(None, (record.loader, settings))) + tried
 
 
 def _images(record: Record) -> str:
@@ -75,7 +73,3 @@ def _software(record: Record) -> str:
             *(f"{name} {version}" for name, version in others if version and name not in PACKAGES),
         ]
     )
-
-
-def _listed(settings: dict[str, Any]) -> str:
-    return format_value(settings) if settings else ""

@@ -243,7 +243,9 @@ function buildCell(column, row, position) {
     cell.append(String(textOf(column, row)));
   }
   if (valueOf(column, row) === null && column.kind !== "pipeline") cell.classList.add("missing");
-  if (column.details?.[row]) cell.append(make("span", { class: "below" }, column.details[row]));
+  for (const part of column.details?.[row]?.split(", ") ?? []) {
+    if (part) cell.append(make("span", { class: "below" }, part));
+  }
   return cell;
 }
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.units import format_percent
 from fastbench.records import naming
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
-from fastbench.report.columns.column import Row
-from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
 from fastbench.report.plots.caption import brief_names, caption_of, list_names
 
@@ -71,8 +70,8 @@ def figure(records: Sequence[Record]) -> Figure:
     entries = {label: handles[label] for label in _LEGEND if label in handles}
     style.add_legend(rows[0], entries, width - 1, pad=1.9)
     notes = [
-        said.shared + _num_scored(scored),
-        *said.footnotes,
+        said.paragraphs[0] + _num_scored(scored),
+        *said.paragraphs[1:],
         " ".join(_left_out(records, scored)),
     ]
     style.finish(made, "Top-1 and top-5 accuracy", notes)
@@ -94,16 +93,12 @@ def _draw_axes(axes: Axes, names: list[list[str]], marks: list[str]) -> None:
 
 def _draw_group(axes: Axes, position: int, record: Record) -> None:
     """Two bars with their intervals and figures, and what was published, left of the interval."""
-    row, published = Row(record=record), record.published
-    for name, stated, x in (
-        ("top-1", published.top1 if published else None, position - _BAR / 2),
-        ("top-5", published.top5 if published else None, position + _BAR / 2),
-    ):
-        column = COLUMNS[name]
-        share, interval = row.value(column), row.bounds(column)
-        assert isinstance(share, float)
-        assert interval is not None
-        height, low, high = (column.factor * value for value in (share, *interval))
+    for name, x in (("top-1", position - _BAR / 2), ("top-5", position + _BAR / 2)):
+        field = name.replace("-", "")
+        share = getattr(record.accuracy, field)
+        interval = getattr(record.accuracy, f"{field}_interval")
+        stated = getattr(record.published, field, None)
+        height, low, high = (100 * value for value in (share, *interval))
         axes.bar(x, height, _BAR, label=name, edgecolor="black", linewidth=0.8, **_STYLES[name])
         axes.errorbar(
             x,
@@ -131,7 +126,7 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
             # The figure stands above the marker where the two would meet.
             figure_y = 100 * stated if high < 100 * stated < high + 10 else high
         axes.annotate(
-            column.text(share),
+            format_percent(share),
             (x, figure_y),
             xytext=(0, 5),
             textcoords="offset points",
@@ -155,18 +150,21 @@ def _num_scored(scored: Sequence[Record]) -> str:
 
 
 def _left_out(records: Sequence[Record], scored: Sequence[Record]) -> list[str]:
-    """Who has no bars, and whose do not count."""
+    """Which rows have no bars, and whose bars do not count."""
     pairs = list(zip(brief_names(records), records, strict=True))
-    notes = []
-    if missing := [name for name, record in pairs if record.accuracy is None]:
-        notes.append(f"Without accuracy: {list_names(missing)}.")
-    if invalid := [
-        name for name, record in pairs if record.accuracy and find_contradictions(record)
-    ]:
-        notes.append(f"INVALID: {list_names(invalid)}.")
-    if failing := [name for name, record in pairs if record.accuracy and failures_of(record)]:
-        notes.append(f"Fails a gate of parity or accuracy: {list_names(failing)}.")
-    num_scored = sum(record.accuracy is not None for record in records)
-    if num_scored > len(scored):
-        notes.append(f"The first {len(scored):,} of {num_scored:,} rows.")
+    of_scored = [(name, record) for name, record in pairs if record.accuracy]
+    missing = [name for name, record in pairs if not record.accuracy]
+    invalid = [name for name, record in of_scored if find_contradictions(record)]
+    failing = [name for name, record in of_scored if failures_of(record)]
+    notes = [
+        f"{what}: {list_names(names)}."
+        for what, names in (
+            ("Without accuracy", missing),
+            ("INVALID", invalid),
+            ("Fails a gate of parity or accuracy", failing),
+        )
+        if names
+    ]
+    if len(of_scored) > len(scored):
+        notes.append(f"The first {len(scored):,} of {len(of_scored):,} rows.")
     return notes

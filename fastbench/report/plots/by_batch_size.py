@@ -1,7 +1,7 @@
-"""What does a larger batch buy, and what does it cost? Throughput and latency against batch size.
+"""Throughput and latency against batch size: a line for each configuration.
 
-A line is one configuration but for its batch size. Throughput is of records of several batch
-sizes; batch latency also of one record that probed other sizes (`--latency-batch-size`).
+Throughput is of records of several batch sizes; batch latency also of one record that probed other
+sizes (`--latency-batch-size`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def figure(records: Sequence[Record]) -> Figure:
     own_threads = ("threads",) if _have_own_threads(valid) else ()
     drawn = [r for s in shown for r in s.records]
     said = caption_of(drawn, without=("batch", *own_threads))
-    made = _draw(panels, _marked_names(shown, said.marks))
+    marks = iter(said.marks)
+    names = [s.name + "".join(dict.fromkeys(next(marks) for _ in s.records)) for s in shown]
+    made = _draw(panels, names)
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),
         (len(several) - len(shown), "further configurations"),
@@ -84,7 +86,7 @@ def figure(records: Sequence[Record]) -> Figure:
         made,
         f"{' and '.join(panel.name for panel in panels).capitalize()} against batch size",
         [
-            *(said.shared, *said.footnotes),
+            *said.paragraphs,
             " ".join([*(panel.meaning for panel in panels), *invalid, *notes]),
         ],
     )
@@ -92,7 +94,7 @@ def figure(records: Sequence[Record]) -> Figure:
 
 
 def _have_own_threads(records: Sequence[Record]) -> bool:
-    """Whether the lines are told apart by their threads too: a sweep of each number is a line."""
+    """Whether each number of threads has a line of its own."""
     return len({record.num_threads for record in records}) > 1
 
 
@@ -124,25 +126,14 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
 
 
 def _panels(shown: Sequence[_Series]) -> list[_Panel]:
+    spread = "Throughput: the median of the windows, and their spread."
+    ends = "Latency: the median, and the smallest and the largest sample."
     return [
+        _Panel("throughput", COLUMNS["images/s"].title, spread, [s.rates for s in shown]),
         _Panel(
-            "throughput",
-            COLUMNS["images/s"].title,
-            "Throughput: the median of the windows, and their spread.",
-            [s.rates for s in shown],
-        ),
-        _Panel(
-            "batch latency",
-            COLUMNS["batch-latency"].title,
-            "Latency: the median, and the smallest and the largest sample.",
-            [s.latencies_ms for s in shown],
+            "batch latency", COLUMNS["batch-latency"].title, ends, [s.latencies_ms for s in shown]
         ),
     ]
-
-
-def _marked_names(shown: Sequence[_Series], marks: Sequence[str]) -> list[str]:
-    left = iter(marks)
-    return [s.name + "".join(dict.fromkeys(next(left) for _ in s.records)) for s in shown]
 
 
 def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:

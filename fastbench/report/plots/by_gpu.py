@@ -1,9 +1,6 @@
-"""Which GPU is how much faster, and at what energy? Bars by GPU for the same configuration.
+"""Throughput and energy by GPU, as bars for each configuration that several GPUs ran.
 
-Only rows that are alike in model, loader, dtype, batch size, images and all else that rows are
-told apart by stand side by side; a configuration that only one GPU ran is left out, and said.
-
-A loader that decodes on the CPU depends on the rest of the machine too. The CPU's name is in the
+A loader that decodes on the CPU depends on the rest of the machine too: the CPU's name is in the
 caption or in a footnote.
 """
 
@@ -45,7 +42,7 @@ def figure(records: Sequence[Record]) -> Figure:
             "No configuration was measured on two GPUs. Run the same command on another one."
         )
     grouped = group_rows(shared, "device", lambda record: record.throughput.images_per_s)
-    rows = lay_out(grouped.groups, width=_WIDTH, row_height=0.36)
+    rows = lay_out(grouped, width=_WIDTH, row_height=0.36)
     (axes,) = rows.panels
     for y, record in zip(rows.ys, grouped.records, strict=True):
         bars.draw_bar(axes, y, record, _HEIGHT)
@@ -58,11 +55,8 @@ def figure(records: Sequence[Record]) -> Figure:
         style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
     alone = len(on_gpu) - len(shared)
     notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
-    rows.finish(
-        "Throughput by GPU, the same configuration on each",
-        [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *notes, *grouped.notes])],
-    )
-    return rows.figure
+    said = [_meaning(grouped.records), *invalid, *notes]
+    return rows.finish("Throughput by GPU, the same configuration on each", said)
 
 
 def _key(record: Record) -> tuple[object, ...]:

@@ -1,9 +1,7 @@
-"""What does each loader make of the pipeline, and what holds it back? A bar a loader.
+"""End-to-end throughput by loader, before the throughput of loader alone and model alone.
 
-End-to-end throughput in front; behind it what the loader alone and the model alone reach, so that
-one sees which of the two is the ceiling and how much of it is kept. CPU seconds for 1,000 images
-stand beside, the figure that a busy machine disturbs least, and the agreement with the reference:
-speed that is bought with other pixels is no speed.
+Beside the bars stand CPU seconds for 1,000 images, which other work on the machine disturbs least,
+and the agreement with the reference.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ def figure(records: Sequence[Record]) -> Figure:
     if not valid:
         raise style.NothingToShowError("No row is valid. Measure again.")
     grouped = group_rows(valid, "loader", lambda record: record.throughput.images_per_s)
-    rows = lay_out(grouped.groups, width=_WIDTH)
+    rows = lay_out(grouped, width=_WIDTH)
     (axes,) = rows.panels
     highest = max(max(record.throughput.rates) for record in grouped.records)
     ceilings = [rate for record in grouped.records for rate in record.ceilings.values()]
@@ -63,11 +61,8 @@ def figure(records: Sequence[Record]) -> Figure:
     }
     entries = bars.legend_entries(grouped.records, behind)
     style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
-    rows.finish(
-        "End-to-end throughput by loader, and its ceilings",
-        [*grouped.caption, " ".join([_meaning(grouped.records), *invalid, *grouped.notes])],
-    )
-    return rows.figure
+    said = [_meaning(grouped.records), *invalid]
+    return rows.finish("End-to-end throughput by loader, and its ceilings", said)
 
 
 def _draw_ceilings(axes: Axes, y: float, record: Record, limit: float) -> None:

@@ -1,7 +1,6 @@
-"""What do the rows of a plot share, which row stands apart, which are left out? Words below it.
+"""The words below a plot: what its rows have in common, footnotes, and what is left out.
 
-As below a table (see `sheet/footnotes.py`): what differs and is not in the rows' names is a
-footnote, marked at the row.
+As below a table (`sheet/footnotes.py`), what differs and is not in the rows' names is a footnote.
 """
 
 from __future__ import annotations
@@ -28,18 +27,14 @@ _SHOWN_OF_INPUT: Final = ("preprocess-resize", "preprocess-crop", "preprocess-in
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """The caption's first paragraph, its footnotes, and each row's mark (empty for most)."""
+    """What the rows share, then a paragraph a footnote; and each row's mark (empty for most)."""
 
-    shared: str
-    footnotes: list[str]
+    paragraphs: list[str]
     marks: list[str]
 
 
 def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> Caption:
-    """What all rows share, and what the few do not that rows are not told apart by.
-
-    `without` are facts that stand elsewhere in the plot.
-    """
+    """The caption of these rows; `without` are facts that stand elsewhere in the plot."""
     told = {*naming.varying(records), *without}
     notes, of_rows = make_footnotes([facts(record) for record in records], told)
     folders = list(dict.fromkeys(filter(None, map(folder_of, records))))
@@ -48,9 +43,9 @@ def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> C
         *what_is_common(records, told),
         ", ".join(_input(records)),
     ]
+    footnotes = [f"{note.mark.translate(SUPERSCRIPTS)} {note.text}." for note in notes]
     return Caption(
-        shared=" · ".join(filter(None, texts)),
-        footnotes=[f"{note.mark.translate(SUPERSCRIPTS)} {note.text}." for note in notes],
+        paragraphs=[" · ".join(filter(None, texts)), *footnotes],
         marks=["".join(n.mark.translate(SUPERSCRIPTS) for n in its) for its in of_rows],
     )
 
@@ -72,12 +67,12 @@ def brief_names(records: Sequence[Record]) -> list[str]:
 
 def valid_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The records that are measurements, and a sentence on those that are INVALID, if any."""
-    found = [record for record in records if not find_contradictions(record)]
-    invalid = [
-        name
-        for name, record in zip(brief_names(records), records, strict=True)
-        if find_contradictions(record)
-    ]
+    found, invalid = [], []
+    for name, record in zip(brief_names(records), records, strict=True):
+        if find_contradictions(record):
+            invalid.append(name)
+        else:
+            found.append(record)
     return found, [f"Left out as INVALID: {list_names(invalid)}."] if invalid else []
 
 

@@ -1,14 +1,11 @@
-"""Where does each point's label go, so that no label hides another, or a point?
+"""Places the labels of points so that no label hides another, or a point.
 
-Boxes around every point, on rings further and further out, are tried for each label; what a box
-covers costs (another label or a point so much that it is taken only if there is no other, lines
-less), and so does its distance, and a leader line that crosses something. The labels are placed in
-turn, then each again with all others in place, until nothing moves; that in several orders, of
-which the cheapest outcome counts. A label that then still hides something is left out: the last
-first. It is the usual greedy search of cartography (J. Christensen,
-J. Marks, S. Shieber, "An Empirical Study of Algorithms for Point-Feature Label Placement", 1995).
-
-The outcome need not be the best one, and is the same for the same input: nothing is random.
+It is the usual greedy search of cartography (J. Christensen, J. Marks, S. Shieber, "An Empirical
+Study of Algorithms for Point-Feature Label Placement", 1995). Each label may go into boxes on rings
+around its point. A box costs what it covers (labels and points much, lines less), its distance, and
+what its leader line crosses. Labels are placed in turn, then each again with all others in place,
+until nothing moves. The cheapest of several orders counts. A label that still hides something is
+left out. Nothing is random: the same input has the same outcome.
 
 Boxes are rows (x0, y0, x1, y1), y upwards, in pixels. Nothing is drawn here.
 """

@@ -1,9 +1,7 @@
-"""How long does a batch take, and how much does that vary? Every sample, and its quantiles.
+"""Every sample of batch latency and of step time, in a panel each, with their percentiles.
 
-Two panels: batch latency (nothing else in flight) and step time (the pipeline full), which are
-different things and never in one panel. Each dot is a sample; of more than 400, as many order
-statistics, evenly spaced and with both ends. Quantiles are drawn where the samples are enough to
-support them (`stats.MIN_SAMPLES`), and refused elsewhere.
+Each dot is a sample; of more than 400 samples, 400 order statistics, evenly spaced and with both
+ends. Percentiles are drawn where there are enough samples for them (`stats.MIN_SAMPLES`).
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ def figure(records: Sequence[Record]) -> Figure:
         (COLUMNS["step"], lambda record: record.throughput.step_times_s),
     ]
     panels = [panel for panel in panels if any(panel[1](record) for record in grouped.records)]
-    rows = lay_out(grouped.groups, width=_WIDTH, num_panels=len(panels), row_height=0.42)
+    rows = lay_out(grouped, width=_WIDTH, num_panels=len(panels), row_height=0.42)
     taken = 0.0
     for axes, (column, samples_of) in zip(rows.panels, panels, strict=True):
         samples = [samples_of(record) for record in grouped.records]
@@ -70,11 +68,7 @@ def figure(records: Sequence[Record]) -> Figure:
         "flight. Step time: completed batch to completed batch, the pipeline full. "
         f"{NOT_AVAILABLE} too few samples for a percentile ({needs})."
     )
-    rows.finish(
-        "Batch latency and step time",
-        [*grouped.caption, " ".join([meaning, *invalid, *grouped.notes])],
-    )
-    return rows.figure
+    return rows.finish("Batch latency and step time", [meaning, *invalid])
 
 
 def _draw_strip(axes: Axes, y: float, samples_s: list[float]) -> None:
@@ -109,18 +103,12 @@ def _scatter(i: int) -> float:
 
 
 def _columns(samples: Sequence[list[float]], column: Column) -> list[tuple[str, list[str]]]:
+    def text(of_row: list[float], pct: int) -> str:
+        return column.text(supported_percentile(of_row, pct) if of_row else None)
+
     return [
         ("n", [f"{len(of_row):,}" for of_row in samples]),
-        *(
-            (
-                f"p{pct}",
-                [
-                    column.text(supported_percentile(of_row, pct) if of_row else None)
-                    for of_row in samples
-                ],
-            )
-            for pct in _MARKS
-        ),
+        *((f"p{pct}", [text(of_row, pct) for of_row in samples]) for pct in _MARKS),
     ]
 
 

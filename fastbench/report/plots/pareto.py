@@ -1,11 +1,11 @@
-"""Which model and loader give the most of both? Top-1 against images/s, and the Pareto front.
+"""Top-1 against images/s, and the Pareto front: the rows that no other beats in one without losing
+in the other.
 
-On the front are the rows that no other beats in one without losing in the other. It joins measured
-values: where intervals overlap, another measurement may order the rows otherwise. A row that fails
-a gate of parity or accuracy is hollow and on no front; nor is one that a table would not rank with
-the others, for its page cache or `--quick`. Rows of other images than most, or predicted among
-other classes (`--among`), have another top-1, and INVALID rows have none: they are left out, and
-the caption says so.
+The front joins measured values: where intervals overlap, another measurement may order the rows
+otherwise. A row that fails a gate of parity or accuracy is hollow and not on the front; nor is one
+that a table would not rank with the others, for its page cache or `--quick`. Rows of other images
+than most, rows predicted among other classes (`--among`) and INVALID rows are left out, and the
+caption says so.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FRONT_NAME: Final = "Pareto front"
 
 @dataclass(frozen=True, kw_only=True)
 class _Points:
-    """The rows to draw, side by side: values, what each is called, and of which series it is."""
+    """The rows to draw: values, labels, series (what the markers say), and which are the front."""
 
     records: list[Record]
     x: list[float]
@@ -87,12 +87,12 @@ def figure(records: Sequence[Record]) -> Figure:
     if bars.any_fails(comparable):
         meaning += f" {bars.FAILS_MEANING}"
     notes = [meaning, *left_out]
-    made, num_bare = _draw(points, [said.shared, *said.footnotes, " ".join(notes)])
+    made, num_bare = _draw(points, [*said.paragraphs, " ".join(notes)])
     if num_bare:
         notes.append(
             f"Without a label, for want of room: {num_bare:,} of {len(points.x):,} points."
         )
-        made, _ = _draw(points, [said.shared, *said.footnotes, " ".join(notes)])
+        made, _ = _draw(points, [*said.paragraphs, " ".join(notes)])
     return made
 
 
@@ -119,7 +119,7 @@ def _comparable(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 
 
 def _is_ranked(records: Sequence[Record]) -> list[bool]:
-    """Which rows a table of them would rank with the others, were their predictions right."""
+    """Which rows a table would rank with the others if their predictions are right."""
     every = [facts(record) for record in records]
     common = usual(every)
     return [not why_not_comparable(its, common) for its in every]

@@ -1,11 +1,11 @@
-"""Pictures of records: each plot by name, what it needs and what it shows.
+"""All plots by name.
 
     from fastbench.report.plots.registry import write_plots
     write_plots(records, Path("pictures"), kinds=("png", "svg"), on_skip=print)
 
 Every plot is a module with one function, `figure(records) -> Figure`. Where the records do not have
 what it shows, it raises `NothingToShowError`, whose text says what is missing. matplotlib is
-imported when something is drawn, not before.
+imported when something is drawn.
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import write_whole, writing
-from fastbench.core.errors import (
-    RecordError,
-    UnknownNameError,
-    UsageError,
-    did_you_mean,
-)
+from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.report.plots.style import NothingToShowError, encode
+from fastbench.report.read import refusing_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,43 +32,24 @@ KINDS: Final = ("png", "svg")
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot's module in this package, what it shows in one line, what the records must have."""
+    """A plot's module in this package, and what it shows in one line."""
 
     module: str
     meaning: str
-    needs: str
 
 
 PLOTS: Final = {
-    "accuracy-throughput": Plot(
-        "pareto",
-        "top-1 against images/s, with the Pareto front",
-        "labelled images",
-    ),
+    "accuracy-throughput": Plot("pareto", "top-1 against images/s, with the Pareto front"),
     "loaders": Plot(
-        "by_loader",
-        "end-to-end throughput by loader before its two ceilings, with CPU seconds",
-        "any valid row",
+        "by_loader", "end-to-end throughput by loader before its two ceilings, with CPU seconds"
     ),
     "latency": Plot(
-        "latency",
-        "every batch latency and step time, with the percentiles that they support",
-        "any valid row",
+        "latency", "every batch latency and step time, with the percentiles that they support"
     ),
-    "batches": Plot(
-        "by_batch_size",
-        "throughput and latency against batch size",
-        "several batch sizes of one configuration",
-    ),
-    "gpus": Plot(
-        "by_gpu",
-        "throughput by GPU for the same configuration, with images a joule",
-        "one configuration on two GPUs",
-    ),
+    "batches": Plot("by_batch_size", "throughput and latency against batch size"),
+    "gpus": Plot("by_gpu", "throughput by GPU for the same configuration, with images a joule"),
     "accuracy": Plot(
-        "accuracy",
-        "top-1 and top-5 of each row, with intervals and published values",
-        "labelled images",
+        "accuracy", "top-1 and top-5 of each row, with intervals and published values"
     ),
 }
 
@@ -90,13 +67,8 @@ def draw(name: str, records: Sequence[Record]) -> Figure:
     if not records:
         raise NothingToShowError("There is no record. Name some.")
     module = importlib.import_module(f"{__package__}.{PLOTS[name].module}")
-    try:
+    with refusing_damage(f"The plot {name!r} cannot be drawn: one of the records is damaged"):
         figure: Figure = module.figure(records)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RecordError(
-            f"The plot {name!r} cannot be drawn: one of the records is damaged ({error!r}). "
-            f"Measure again."
-        ) from error
     return figure
 
 

@@ -1,8 +1,7 @@
 """Plots whose rows lie below each other: names on the left, figures in columns on the right.
 
-A horizontal bar or a strip has room for a long name, and for its numbers beside it. Rows that are
-alike but for one thing stand together under a heading that says in what. The y axis is in inches
-from the top, so that a row has the height that its name's lines need.
+Rows that differ in one thing only stand together under a heading. The y axis is in inches from the
+top, so that a row has the height that its name's lines need.
 """
 
 from __future__ import annotations
@@ -57,15 +56,18 @@ class RowChart:
     `height` is that of all rows, `left` how many inches the names take.
     """
 
+    rows: RowGroups
     figure: Figure
     panels: list[Axes]
     ys: list[float]
     height: float
     left: float
 
-    def finish(self, title: str, caption: Sequence[str]) -> None:
-        """As `style.finish`, the rows being as high as their names need."""
+    def finish(self, title: str, said: Sequence[str]) -> Figure:
+        """Write the title, and a caption that ends with what is `said` (see `style.finish`)."""
+        caption = [*self.rows.caption, " ".join([*said, *self.rows.notes])]
         style.finish(self.figure, title, caption, (self.panels[0], self.height))
+        return self.figure
 
 
 def group_rows(
@@ -95,9 +97,7 @@ def group_rows(
     notes = []
     if len(ordered) < len(records):
         notes = [f"The first {len(ordered)} of {len(records):,} rows; name fewer for the others."]
-    return RowGroups(
-        records=ordered, groups=groups, caption=[said.shared, *said.footnotes], notes=notes
-    )
+    return RowGroups(records=ordered, groups=groups, caption=said.paragraphs, notes=notes)
 
 
 def _group(records: Sequence[Record], by: str | None) -> list[list[Record]]:
@@ -109,15 +109,11 @@ def _group(records: Sequence[Record], by: str | None) -> list[list[Record]]:
 
 
 def lay_out(
-    groups: Sequence[tuple[str, Sequence[str]]],
-    *,
-    width: float,
-    num_panels: int = 1,
-    row_height: float = 0.4,
+    rows: RowGroups, *, width: float, num_panels: int = 1, row_height: float = 0.4
 ) -> RowChart:
-    """Rows by the titles of their groups and their names; so many panels side by side."""
+    """An empty plot of rows below each other, with so many panels side by side."""
     stacked: list[tuple[float, list[str], bool]] = []  # height, lines, whether a heading
-    for title, names in groups:
+    for title, names in rows.groups:
         if title:
             lines = style.wrap(title, width - 0.3, 9, "bold")
             stacked.append((_HEADING_LINE * len(lines) + 0.14, lines, True))
@@ -144,7 +140,7 @@ def lay_out(
         axes.grid(axis="x")
     panels[0].set_yticks(ys, labels, fontsize=_NAME_SIZE)
     widths = [style.text_width(x, _NAME_SIZE) for text in labels for x in text.split("\n")]
-    return RowChart(figure, panels, ys, total, max(widths) + 0.25)
+    return RowChart(rows, figure, panels, ys, total, max(widths) + 0.25)
 
 
 def _add_heading(figure: Figure, axes: Axes, bottom: float, lines: list[str]) -> None:

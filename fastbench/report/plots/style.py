@@ -1,11 +1,10 @@
-"""The one look of all plots: colours, markers and hatches, title and caption, and the file.
+"""The look of all plots: colours, markers, title and caption, and the file.
 
 The colours are Okabe and Ito's, which the colour-blind tell apart; what a colour says, a marker, a
-hatch or a line says too, for print in black and white. A figure is laid out once, at its final
-size, and then frozen: what was measured of its texts holds in the file, PNG and SVG alike. A user's
-own style of matplotlib has no say, and the same records give the same bytes.
-
-Characters that the font lacks (DejaVu Sans has no Chinese) are drawn as boxes.
+hatch or a line says too. A figure is laid out once, at its final size, and then frozen, so that
+measured widths of texts hold in PNG and SVG. A user's own style of matplotlib is ignored, and the
+same records give the same bytes. Characters that the font lacks (DejaVu Sans has no Chinese) are
+drawn as boxes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What do the rows of a table or a plot have in common, and which row stands apart? Footnotes.
+"""What the rows of a table or a plot have in common, and footnotes at rows that stand apart.
 
-What differs between rows and is neither a column, nor a heading, nor a part of their names is
-flagged on the rows that stand apart from the others: nothing is mixed silently.
+A row has a footnote where it differs from the others in something that is neither a column, nor a
+heading, nor a part of the rows' names.
 
 Rows are ranked against each other only on the same images, which their loaders read, among the same
 classes, with the same page cache, and not a first look against a result.
@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.units import and_more
+from fastbench.core.units import and_more, span
 from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
 from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
@@ -76,9 +76,8 @@ def facts(record: Record, version: int = SCHEMA_VERSION) -> dict[str, Any]:
 def usual(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What most rows have, by the fact's name; the first of what is equally frequent.
 
-    `--quick` is unusual wherever a row was measured without, and so is all else of such rows: they
-    have no say. So is a loader that reads no images where another reads them. The newest schema is
-    the usual one.
+    Where a row was measured without `--quick`, that is usual, and rows with it are not counted.
+    Where a loader reads the images, that is usual. The newest schema is the usual one.
     """
     return {name: _usual(every, name) for name in every[0]}
 
@@ -98,18 +97,18 @@ def _usual(every: Sequence[dict[str, Any]], name: str) -> Any:
 
 
 def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]:
-    """In what a row may not be ranked among those that `common` is usual of, in words."""
+    """Why a row may not be ranked with those that `common` is usual of, in words."""
     return [
         _say(name, [its[name]], common[name])
         for name in COMPARABLE
-        if _stands_apart(its[name], common[name])
+        if stands_apart(its[name], common[name])
     ]
 
 
 def make_footnotes(
     every: Sequence[dict[str, Any]], shown: Collection[str]
 ) -> tuple[list[Footnote], list[list[Footnote]]]:
-    """All footnotes, and those of each row; `shown` are the names of the facts in sight."""
+    """All footnotes, and those of each row; `shown` are the facts in sight, which need none."""
     notes: dict[str, Footnote] = {}
     of_rows: list[list[Footnote]] = [[] for _ in every]
     for name in every[0]:
@@ -123,7 +122,7 @@ def make_footnotes(
 
 
 def _groups(every: Sequence[dict[str, Any]], name: str) -> Iterable[list[int]]:
-    """The rows that are held against each other in a fact: all, or those alike in others."""
+    """The rows among which a fact should be the same: all, or those alike in others."""
     within = FACTS[name].within if name in FACTS else ()
     found: dict[tuple[Any, ...], list[int]] = {}
     for number, its in enumerate(every):
@@ -134,9 +133,8 @@ def _groups(every: Sequence[dict[str, Any]], name: str) -> Iterable[list[int]]:
 def _apart(
     every: Sequence[dict[str, Any]], group: Sequence[int], name: str
 ) -> Iterator[tuple[int, str]]:
-    """The rows of a group that stand apart in a fact, and what is said of each."""
     main = _usual([every[number] for number in group], name)
-    apart = {n: value for n in group if _stands_apart(value := every[n][name], main)}
+    apart = {n: value for n in group if stands_apart(value := every[n][name], main)}
     values = list(dict.fromkeys(apart.values()))
     for number, value in apart.items():
         # Many values share a footnote.
@@ -144,16 +142,17 @@ def _apart(
 
 
 def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str]:
-    """Lines above a table: the facts that its rows have in common, but those that are told."""
+    """Lines above a table: the facts in which its rows are alike, without those in `told`."""
     hidden = {*told, *_SENTENCES}
     run, machine = (shared(records, (x for x in line if x not in hidden)) for line in _LINES)
     if "cpu" not in told:  # a CPU that is the device was named as such
         machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
     images = {", ".join(images_of(record)) for record in records}
     sizes = {size_of_model(Row(record=record)) for record in records} - {""}
+    days = span([record.created[:10] for record in records])
     lines = [
         " · ".join([*_the_only(images), *run, *_the_only(sizes)]),
-        " · ".join([*machine, *([] if "date" in told else [days_of(records)])]),
+        " · ".join([*machine, *([] if "date" in told else [days])]),
     ]
     for name, sentence in _SENTENCES.items():
         if name not in told and shared(records, [name]):
@@ -165,14 +164,8 @@ def _the_only(values: Collection[str]) -> Collection[str]:
     return values if len(values) == 1 else []
 
 
-def days_of(records: Iterable[Record]) -> str:
-    """From the first to the last day on which rows were measured."""
-    days = sorted({record.created[:10] for record in records})
-    return " to ".join(dict.fromkeys((days[0], days[-1])))
-
-
-def _stands_apart(value: Any, main: Any) -> bool:
-    # What a record does not know, as one of an old version, is not known to be unlike.
+def stands_apart(value: Any, main: Any) -> bool:
+    """Whether two values are known and differ: a record of an old version may not know its own."""
     return value is not None and main is not None and value != main
 
 

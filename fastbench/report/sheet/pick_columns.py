@@ -1,9 +1,8 @@
-"""Which columns does a sheet get? Those that were asked for, and of a set those that say something.
+"""Picks the columns of a sheet.
 
-Sets of columns adapt: a column with one value over all rows goes into the lines above the table,
-one without any value is left out, and before the measured ones stand those that tell the rows
-apart. Columns that were named one by one are shown as they were asked for. For programs nothing
-adapts.
+Columns that were named one by one are shown as they were asked for. Of a set of columns, one that
+has the same value in all rows goes into the lines above the table, and one without any value is
+left out; the columns that tell the rows apart come first. For programs nothing is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def grouping_of(view: View) -> list[Column]:
 def pick(
     rows: Sequence[Row], choices: list[Choice], grouping: list[Column], view: View
 ) -> list[Column]:
-    """What the choices come to for these rows."""
+    """The columns of these rows."""
     chosen = [
         choice.column
         for choice in choices
@@ -61,7 +60,7 @@ def _in_front(labels: list[Column], columns: list[Column]) -> list[Column]:
 
 
 def _is_worth_it(rows: Sequence[Row], column: Column) -> bool:
-    """Whether a column of a set says something: labels where they differ, figures where known."""
+    """Whether a column of a set is shown: labels where rows differ, figures where known."""
     values = {row.value(column) for row in rows}
     return len(values) > 1 if column.is_label else values != {None}
 
@@ -79,11 +78,13 @@ def _labels(
         names.add(view.across.name)
     if not names:
         names.add("model" if "loader" in grouped else "loader")
-    for name in (column.name for column in COLUMNS.values() if column.is_label):
-        seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
-        if len(set(seen)) == len(seen):
+    seen = [tuple(row.value(COLUMNS[each]) for each in (*grouped, *names)) for row in rows]
+    for column in [column for column in COLUMNS.values() if column.is_label]:
+        num = len(set(seen))
+        if num == len(rows):
             break
-        with_it = {(its, row.value(COLUMNS[name])) for its, row in zip(seen, rows, strict=True)}
-        if len(with_it) > len(set(seen)):
-            names.add(name)
+        with_it = [(*its, row.value(column)) for its, row in zip(seen, rows, strict=True)]
+        if len(set(with_it)) > num:
+            names.add(column.name)
+            seen = with_it
     return [column for column in COLUMNS.values() if column.name in names]

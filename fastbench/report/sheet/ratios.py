@@ -1,13 +1,12 @@
-"""How many times is one GPU (loader, dtype, ...) another? Ratios of the same configuration; prices.
+"""Ratios of throughputs of the same configuration between GPUs (loaders, dtypes, ...); prices.
 
 A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
 of the geometric means of the windows' throughputs, over all windows of the same configuration in
 the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
 model, weights, loader, dtype, batch size, compilation, images, `--quick` and every option of the
-pipeline are equal but for the contrast itself; there is no ratio where the page cache or the
-preprocessing is unlike, or a record is INVALID.
-
-What it does not know: how far a machine drifts between two runs, which is in no interval.
+pipeline are equal but for the contrast itself. There is no ratio where the page cache or the
+preprocessing is unlike, or a record is INVALID. A machine's drift between two runs is in no
+interval.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS
+from fastbench.report.sheet.footnotes import stands_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fastbench.records.facts import Fact
-    from fastbench.records.record import Record
     from fastbench.report.columns.column import Column, Row, Value
 
 CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
@@ -70,7 +68,7 @@ def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[V
 
 
 def with_ratios(rows: Sequence[Row], contrast: Column, baseline: Value) -> list[Row]:
-    """The rows, with the ratios of those that have a counterpart in the baseline."""
+    """The rows, each with its ratio where the baseline has the same configuration."""
     partners: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row.value(contrast) == baseline and not row.invalid:
@@ -97,12 +95,8 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
 
 def _is_like(a: Row, b: Row, contrast: Column) -> bool:
     """Whether page cache and preprocessing are the same, as far as both records know them."""
-    alike = [name for name in ("page-cache", *PREPROCESS) if name != contrast.name]
-    return not any(_differ(FACTS[name], a.record, b.record) for name in alike)
-
-
-def _differ(fact: Fact, a: Record, b: Record) -> bool:
-    return None not in (fact.of(a), fact.of(b)) and fact.of(a) != fact.of(b)
+    facts = [FACTS[name] for name in ("page-cache", *PREPROCESS) if name != contrast.name]
+    return not any(stands_apart(fact.of(a.record), fact.of(b.record)) for fact in facts)
 
 
 def parse_price(text: str) -> tuple[str, float]:
@@ -139,7 +133,7 @@ def with_prices(rows: Sequence[Row], prices: Mapping[str, float]) -> list[Row]:
 
 
 def match(name: str, known: Sequence[str], what: str, *, in_part: bool = True) -> list[str]:
-    """What a name stands for: the known name itself, else those that hold it; in any case."""
+    """The known name that equals `name`, else those that contain it; upper case is the same."""
     asked = name.casefold()
     found = [each for each in known if each.casefold() == asked]
     if in_part:

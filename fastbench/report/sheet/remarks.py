@@ -1,11 +1,10 @@
-"""What must be said of the rows of a table below it: why some are not ranked, and doubts.
-
-A report may have a thousand rows: what is alike is said once, and no more than `MOST` in all.
-"""
+"""Remarks below a table: why rows are not ranked, and doubts; each once, at most `MOST`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from fastbench.core.units import and_more
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,23 +27,19 @@ def remarks_on(named: Sequence[tuple[str, Row]]) -> list[str]:
     for name, row in named:
         for note in row.record.notes:
             names_of.setdefault(note, []).append(name or str(row.path))
-    said |= dict.fromkeys(f"{_in_short(names)}: {note}." for note, names in names_of.items())
+    said |= dict.fromkeys(
+        f"{and_more(names, _MOST_NAMED)}: {note}." for note, names in names_of.items()
+    )
     more = len(said) - MOST
     rest = [f"And {more:,} more reasons; CSV and JSON lines have all."] if more > 0 else []
     return [*said][:MOST] + rest
 
 
 def _on_the_data(record: Record) -> Iterator[str]:
-    """What the images or the weights do to every row that has them."""
     if skipped := record.data.get("skipped"):
         files = [f"{file['name']} {file['why']}" for file in skipped]
-        yield f"Skipped by every loader: {_in_short(files)}."
+        yield f"Skipped by every loader: {and_more(files, _MOST_NAMED)}."
     if record.accuracy is None:
         yield f"No accuracy: {record.labels.removeprefix('no labels: ')}."
     elif record.weights == "none":
         yield f"{record.model}: its weights are random, so its accuracy is chance."
-
-
-def _in_short(texts: Sequence[str]) -> str:
-    more = len(texts) - _MOST_NAMED
-    return ", ".join(texts[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""How a row ran, what it predicted and with how large a model: for a run's screen and the page."""
+"""How a row ran and what it predicted, in words: for a run's screen and the page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from fastbench.records.gates import FULL_SET, compare_pixels, gate_in_words
 from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
 
@@ -61,18 +63,17 @@ def _windows(record: Record) -> list[str]:
     ]
 
 
-def _warm_up(record: Record) -> list[str]:
+def _warm_up(record: Record) -> Iterator[str]:
     warm_up, made = record.warm_up, record.compilation
-    parts = [
+    yield (
         f"warm-up of {warm_up.num_batches:,} batches in {format_seconds(warm_up.wall_s)}, "
         f"first batch after {format_seconds(warm_up.first_batch_s)}"
-    ]
+    )
     if made:
-        parts.append(
+        yield (
             f"compiled in {format_seconds(warm_up.compile_s)}: graphs {made.num_graphs}, graph "
             f"breaks {made.num_graph_breaks}, recompilations {made.num_recompiles}"
         )
-    return parts
 
 
 def predictions(row: Row) -> str:

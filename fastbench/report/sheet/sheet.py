@@ -1,11 +1,8 @@
-"""Rows of a report -> a sheet: columns, groups, cells, what is best, and what must be said of it.
+"""Makes the sheet that every format prints: columns, groups, cells, best values, footnotes.
 
-A sheet is what every format prints (`export.py`, `terminal.py`, the page). It holds texts and raw
-values side by side, and decides all that a format must not: which columns it gets
-(`pick_columns.py`), which rows may be ranked against each other, which value is the best, which row
-needs a footnote (`footnotes.py`).
-
-What it does not know: whether the best is better than the next beyond chance.
+It decides all that a format must not: which columns there are (`pick_columns.py`), which rows may
+be ranked against each other, which value is the best, and which row needs a footnote
+(`footnotes.py`). The best value need not be better than the next beyond chance.
 """
 
 from __future__ import annotations
@@ -15,9 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.debugging import LOGGER
+from fastbench.core.errors import RecordError
 from fastbench.records import naming
+from fastbench.records.facts import images_of
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice, choose
+from fastbench.report.read import refusing_damage
 from fastbench.report.sheet.footnotes import (
     Footnote,
     facts,
@@ -54,9 +54,14 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A row's cells, one a column of the sheet; `footnotes` say how it stands apart."""
+    """A row's cells, one a column of the sheet; `footnotes` say how it stands apart.
+
+    `name` is what it is called among the others, `facts` are those of `footnotes.facts`.
+    """
 
     row: Row
+    name: str
+    facts: dict[str, Any]
     cells: list[Cell]
     footnotes: list[Footnote]
 
@@ -85,13 +90,6 @@ class Sheet:
         return [line for group in self.groups for line in group.lines]
 
     @property
-    def named_lines(self) -> list[tuple[str, Line]]:
-        """The lines, each with what it is called among the others."""
-        records = [line.row.record for line in self.lines]
-        called = naming.names(records, always=("loader",))
-        return [(" · ".join(name), line) for name, line in zip(called, self.lines, strict=True)]
-
-    @property
     def legend(self) -> list[tuple[str, str]]:
         """What the measured columns mean: (title, meaning)."""
         return [(column.title, column.meaning) for column in self.columns if not column.is_label]
@@ -103,12 +101,12 @@ class Sheet:
 
 
 def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]]:
-    """The sheet, and what is said of records that are damaged; None where no row is left.
+    """The sheet, None where no row is left, and complaints of damaged records.
 
     Raises `UsageError` for columns, sides or devices that are not there.
     """
     choices = choose(view.columns)
-    rows, complaints = _undamaged(rows, [choice.column for choice in choices], view)
+    rows, every, complaints = _undamaged(rows, [choice.column for choice in choices], view)
     if not rows:
         return None, complaints
     values = sides(rows, view.contrast, view.baseline) if view.contrast else []
@@ -120,21 +118,29 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         rows = with_prices(rows, view.prices)
     grouping = grouping_of(view)
     columns = pick(rows, choices, grouping, view)
-    headings = [column for column in grouping if view.by or _varies(rows, column)]
-    shown = {column.name for column in (*columns, *headings)}
-    every = [facts(row.record, row.version) for row in rows]
-    notes, of_rows = make_footnotes(every, shown)
-    lines = [
-        Line(row=row, cells=[cell_of(row, column) for column in columns], footnotes=its_notes)
-        for row, its_notes in zip(rows, of_rows, strict=True)
+    headings = [
+        column for column in grouping if view.by or len({row.value(column) for row in rows}) > 1
     ]
-    known = {id(line): its for line, its in zip(lines, every, strict=True)}
+    shown = {column.name for column in (*columns, *headings)}
+    notes, of_rows = make_footnotes(every, shown)
+    records = [row.record for row in rows]
+    names = naming.names(records, always=("loader",))
+    lines = [
+        Line(
+            row=row,
+            name=" · ".join(name),
+            facts=its_facts,
+            cells=[cell_of(row, column) for column in columns],
+            footnotes=its_notes,
+        )
+        for row, name, its_facts, its_notes in zip(rows, names, every, of_rows, strict=True)
+    ]
     groups = [
-        Group(heading=heading, lines=_ranked(its_lines, known, columns, view, values))
+        Group(heading=heading, lines=_ranked(its_lines, columns, view, values))
         for heading, its_lines in _groups(lines, headings, view, values)
     ]
     sheet = Sheet(
-        common=what_is_common([row.record for row in rows], shown),
+        common=what_is_common(records, shown),
         columns=columns,
         groups=groups,
         footnotes=notes,
@@ -145,24 +151,27 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
 
 def _undamaged(
     rows: Sequence[Row], columns: Iterable[Column], view: View
-) -> tuple[list[Row], list[str]]:
-    """The rows whose figures can be: what is needed of each is read here for the first time."""
+) -> tuple[list[Row], list[dict[str, Any]], list[str]]:
+    """The rows whose figures can be read, their facts, and complaints of the others."""
     labels = [column for column in COLUMNS.values() if column.is_label]
     needed = {column.name: column for column in (*labels, COLUMNS["images/s"], *columns)}
     needed |= {column.name: column for column in (view.sort, view.contrast) if column}
-    undamaged, complaints = [], []
+    undamaged, every, complaints = [], [], []
     for row in rows:
         try:
-            hash(tuple(facts(row.record, row.version).values()))
-            _ = row.status, remarks_on([("", row)]), what_is_common([row.record], ())
-            for column in needed.values():
-                hash(cell_of(row, column).value)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            complaints.append(f"{row.path} is a damaged record ({error}). Measure again.")
+            with refusing_damage(f"{row.path} is a damaged record"):
+                its_facts = facts(row.record, row.version)
+                hash(tuple(its_facts.values()))
+                _ = row.status, remarks_on([("", row)]), images_of(row.record)
+                for column in needed.values():
+                    hash(cell_of(row, column).value)
+        except RecordError as error:
+            complaints.append(str(error))
             LOGGER.debug("%s", row.path, exc_info=True)
         else:
             undamaged.append(row)
-    return undamaged, complaints
+            every.append(its_facts)
+    return undamaged, every, complaints
 
 
 def cell_of(row: Row, column: Column) -> Cell:
@@ -176,10 +185,6 @@ def cell_of(row: Row, column: Column) -> Cell:
         detail=detail if text else "",
         bounds=row.bounds(column),
     )
-
-
-def _varies(rows: Sequence[Row], column: Column) -> bool:
-    return len({row.value(column) for row in rows}) > 1
 
 
 def _groups(
@@ -202,18 +207,14 @@ def _groups(
 
 
 def _ranked(
-    lines: list[Line],
-    known: dict[int, dict[str, Any]],
-    columns: list[Column],
-    view: View,
-    values: list[Value],
+    lines: list[Line], columns: list[Column], view: View, values: list[Value]
 ) -> list[Line]:
     """A group's lines in order, the best values marked."""
-    common = usual([known[id(line)] for line in lines])
+    common = usual([line.facts for line in lines])
     ranked = [
         line
         for line in lines
-        if line.row.status == OK and not why_not_comparable(known[id(line)], common)
+        if line.row.status == OK and not why_not_comparable(line.facts, common)
     ]
     is_ranked = {id(line) for line in ranked}
     best = [_best(column, [line.cells[i] for line in ranked]) for i, column in enumerate(columns)]
@@ -248,22 +249,15 @@ def _best(column: Column, cells: list[Cell]) -> str | None:
 
 
 def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: bool) -> list[Line]:
-    """By a column, the best first; what is not ranked comes after the others, the unknown last."""
-    descending = (column.best == "max") != reverse
-
-    def is_known(line: Line) -> bool:
-        return line.row.value(column) is not None
-
-    def is_in_order(line: Line) -> bool:
-        return column.is_label or id(line) in is_ranked
-
-    known = sorted(
-        filter(is_known, lines),
+    """By a column, the best first; then what is not ranked, and what is not known."""
+    known = [line for line in lines if line.row.value(column) is not None]
+    known.sort(
         key=lambda line: line.row.value(column),  # type: ignore[arg-type,return-value]
-        reverse=descending,
+        reverse=(column.best == "max") != reverse,
     )
-    known.sort(key=lambda line: not is_in_order(line))
-    return [*known, *(line for line in lines if not is_known(line))]
+    if not column.is_label:
+        known.sort(key=lambda line: id(line) not in is_ranked)
+    return [*known, *(line for line in lines if line.row.value(column) is None)]
 
 
 def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: View) -> list[str]:
@@ -295,4 +289,4 @@ def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: Vie
         ]
         if missing:
             remarks.append(f"In no record: {', '.join(missing)}.")
-    return [*remarks, *remarks_on([(name, line.row) for name, line in sheet.named_lines])]
+    return [*remarks, *remarks_on([(line.name, line.row) for line in sheet.lines])]

@@ -33,7 +33,7 @@ class View:
     is_data: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Refuse options that do not go together."""
         if self.by and self.across:
             raise UsageError("--by and --across are two ways to group. Give one of them.")
         if self.baseline is not None and not self.contrast:
