@@ -86,7 +86,7 @@ def verify_images(arguments: argparse.Namespace) -> int:
 
 
 def unpack_archive(arguments: argparse.Namespace) -> int:
-    """Unpack ImageNet's archive, or sort its images, and print what is in the folder."""
+    """Unpack ImageNet's archive, or sort its images, and print what the folder has."""
     from fastbench.cli.console import ConsoleProgress
     from fastbench.data.unpack.imagenet_archive import MARKER, unpack_imagenet
 
@@ -102,7 +102,7 @@ def unpack_archive(arguments: argparse.Namespace) -> int:
 
 
 def unpack_webdataset(arguments: argparse.Namespace) -> int:
-    """Unpack shards, and print what is in the folder."""
+    """Unpack shards, and print what the folder has."""
     from fastbench.cli.console import ConsoleProgress
     from fastbench.data.unpack.webdataset_shards import MARKER, unpack_shards
 
@@ -119,7 +119,6 @@ def _say_content(output: Path, marker: str) -> int:
     there, expected, classes = (
         content[key] for key in ("num_images", "num_expected", "num_classes")
     )
-    of = "" if there == expected else f" of {expected:,}"
-    part = "" if there == expected else " (a partial copy)"
+    of, part = ("", "") if there == expected else (f" of {expected:,}", " (a partial copy)")
     say(f"{there:,}{of} images in {classes:,} class folders{part}.\n{output}")
     return 0

@@ -1,4 +1,4 @@
-"""`fastbench loaders` and `fastbench loaders check`: options -> findings -> lines and exit code."""
+"""`fastbench loaders` and `fastbench loaders check`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def list_loaders(_: argparse.Namespace) -> int:
 
 
 def check_loader(arguments: argparse.Namespace) -> int:
-    """Try one loader; print a line a rule. The exit code is 1 where one fails."""
+    """Try every rule on one loader. The exit code is 1 where one fails."""
     config = from_options(RunConfig, arguments)
     (name,) = config.loader
     check_name(name)

@@ -1,7 +1,8 @@
-"""The loaders as a table, and what became of each rule that one was held to; from 80 columns up."""
+"""The table of loaders, and the lines of `loaders check`; from 80 columns up."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -23,7 +24,7 @@ _STYLES: Final = {"ok": "green", "FAIL": "bold red", "skipped": "dim", "told": "
 
 
 def render_list(loaders: Sequence[Listed]) -> RenderableType:
-    """Name, whether it runs here, and in words what it does and what it lacks."""
+    """Each loader's name, whether it runs here, and in words what it does and what it lacks."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("loader", no_wrap=True)
     table.add_column("here", no_wrap=True)
@@ -44,13 +45,13 @@ def render_list(loaders: Sequence[Listed]) -> RenderableType:
 
 
 def render_head(name: str, num_images: int, batch_size: int) -> RenderableType:
-    """What is about to be tried."""
+    """Which loader is tried, and on what."""
     text = f"{name} held to the contract, on {num_images} images in batches of {batch_size}"
     return Text(text, style="bold")
 
 
 def render_finding(finding: RuleFinding) -> RenderableType:
-    """One line a rule; what was seen is wrapped in a column of its own."""
+    """A rule's line; what was seen is wrapped in its column."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=max(map(len, _STYLES)))
     grid.add_column(width=_RULE_WIDTH)
@@ -66,9 +67,7 @@ def render_finding(finding: RuleFinding) -> RenderableType:
 
 def render_verdict(name: str, findings: Sequence[RuleFinding], seconds: float) -> RenderableType:
     """How many rules held, in one sentence."""
-    counts = {
-        outcome: sum(finding.outcome == outcome for finding in findings) for outcome in _STYLES
-    }
+    counts: Counter[str] = Counter(finding.outcome for finding in findings)
     rest = "".join(f", {counts[key]} {key}" for key in ("skipped", "told") if counts[key])
     if counts["FAIL"]:
         text = f"{name} breaks the contract: {counts['FAIL']} FAIL, {counts['ok']} ok{rest}"

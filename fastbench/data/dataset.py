@@ -1,13 +1,12 @@
-"""Which images are measured? One ordered list of files, made once and shared by every loader.
+"""The images of a run: one ordered list of files, made once and shared by every loader.
 
 No loader scans folders itself: two that disagree on order or on a hidden file would be scored
 on different data. A sample's id is its index in this list.
 
-A file that is no sound JPEG ends the run, with its name, or is left out of the list for every
-loader alike and named in the record (`skip`). No loader is trusted to leave out a file by itself:
-some put another in its place, some go on one short, and DALI cannot. So whoever wants files skipped
-has all of them decoded once before the run, or has had them (see `jpeg/decode_all.py`); the run
-itself is the same one.
+A file that is no sound JPEG ends the run, with its name, or is left out for every loader alike and
+named in the record (`skip`). No loader can be trusted to leave one out: some put another in its
+place, some go on one short, and DALI cannot. So with `skip` every file is decoded once before the
+run, unless it was before (see `jpeg/decode_all.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
 from fastbench.data.jpeg.decode_all import verify
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count
 
-NUM_SAMPLE_IMAGES: Final = 1000
 _LOG = logging.getLogger(__name__)
 
 
@@ -49,9 +47,9 @@ class Manifest:
 
     `names[i]` is the path of sample i below `root` with forward slashes, `words[i]` what it is
     labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
-    size, `sizes[i]` its (width, height) in pixels. `skipped` has the files that are left out for
-    being no sound JPEGs. `digest` is the SHA-256 over names and file sizes, in hex. `word_sets`
-    has all words of the data set, whether or not the run has a sample of each.
+    size, `sizes[i]` its (width, height) in pixels. `skipped` has the files left out as unsound.
+    `digest` is the SHA-256 over names and file sizes, in hex. `word_sets` has all words of the data
+    set, also those without a sample in this run.
     """
 
     root: Path
@@ -101,10 +99,9 @@ def scan(
 
     Args:
         source: The folder or the list.
-        limit: So many samples, evenly spread: the first ones would all be of the first classes.
+        limit: At most so many samples, evenly spread: the first are all of the first classes.
         only: The class folders, or a list's words, that are used.
-        skip: Leave out files that are no sound JPEGs, which takes decoding all that were not
-            decoded before.
+        skip: Leave out files that are no sound JPEGs; those not decoded before are decoded.
         on_progress: Called with (files decoded, files to decode) where any are.
 
     Raises:
@@ -144,7 +141,7 @@ def scan(
 def check_all(
     source: Path, on_progress: Callable[[int, int], None]
 ) -> tuple[int, tuple[Skipped, ...]]:
-    """Decode every file of a folder or a list file, whatever is remembered of it.
+    """Decode every file of a folder or a list file, also those that were decoded before.
 
     Returns the number of files, and those that are no sound JPEGs. Raises `DataNotFoundError` where
     there is none, `DataError` as `scan` does.
@@ -163,10 +160,9 @@ def spread(num_samples: int, limit: int | None) -> list[int]:
 
 
 def varied(sizes: Sequence[tuple[int, int]], limit: int) -> list[int]:
-    """Indices of at most `limit` samples in order: half of them evenly spread, then one of each
-    other size as far as they go.
+    """Indices of at most `limit` samples: half of them evenly spread, then one of each other size.
 
-    For faults of geometry, which show at certain sizes alone: most photographs have a common one.
+    Faults of geometry show at certain sizes alone, and most photographs have a common size.
     """
     chosen = set(spread(len(sizes), limit // 2))
     seen = {sizes[i] for i in chosen}
@@ -220,16 +216,16 @@ def _sorted_words(words: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def find_images(config: RunConfig, count: Count) -> Manifest:
-    """List the images that the options name; the sample data are drawn where they are not there.
+    """List the images that the options name; the sample data are drawn where they are missing.
 
-    Raises what `scan` raises, and `UsageError` for a list of classes that is none.
+    Raises what `scan` raises, and `UsageError` for a list of classes that cannot be read.
     """
     only = _read_classes(Path(config.classes).expanduser()) if config.classes else None
     if config.data == "sample":
         from fastbench.data.sample.draw_all import ensure_sample
 
         source = ensure_sample(
-            max(NUM_SAMPLE_IMAGES, config.limit or 0),
+            max(1000, config.limit or 0),
             on_progress=count(
                 "drawing the sample images",
                 "Drew {total:,} sample images in {seconds:.0f} s; they are kept for next time.",

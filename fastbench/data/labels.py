@@ -1,8 +1,8 @@
-"""Which output of the model is each sample's class? Mapped by name, never by counting folders.
+"""Which output of the model is each sample's class: mapped by name, never by counting folders.
 
 A folder tree with 250 of ImageNet's 1,000 wnids, numbered 0 to 249, would score near zero with
-nothing to show why. Where the names cannot be mapped the run goes on without labels, and says
-so: throughput and agreement with the reference need none.
+nothing to show why. Where no name can be mapped the run goes on without labels and says so:
+throughput and agreement with the reference need none.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ BY_WNID: Final = "mapped by ImageNet wnid"
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSpace:
-    """What is known of a model's outputs: how many, their names, whether they are ImageNet's.
+    """A model's outputs: how many, their names, whether they are ImageNet's.
 
-    `outputs[i]` is the model's own output that class i is, where only some of them are kept.
+    `outputs[i]` is the model's own output of class i, where only some of them are kept.
     """
 
     num_classes: int
@@ -34,7 +34,7 @@ class ClassSpace:
     outputs: tuple[int, ...] | None = None
 
     def output(self, i: int) -> int:
-        """The model's own output that class i is."""
+        """The model's own output of class i."""
         return self.outputs[i] if self.outputs else i
 
     def wnid(self, i: int) -> str | None:
@@ -60,10 +60,7 @@ class ClassSpace:
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The class index of each sample, and in words how it was found.
-
-    `indices` is None where the samples have no labels that this model knows.
-    """
+    """The class index of each sample, None without labels of this model, and how it was found."""
 
     indices: tuple[int, ...] | None
     how: str
@@ -73,7 +70,7 @@ class Labels:
 class WordSets:
     """All words that a data set labels with, and those that were asked for, each sorted.
 
-    How classes are numbered follows from them: a limit may leave some without a sample.
+    Classes are numbered by these: a limit may leave some without a sample.
     """
 
     every: tuple[str, ...]
@@ -88,8 +85,8 @@ def map_labels(
 
     `sets` says what else the data set labels with; None where `words` are all of it.
 
-    Raises `DataError` where some are classes of the model and others are not: scoring the rest in
-    silence would change the denominator.
+    Raises `DataError` where only some are classes of the model: to score those alone in silence
+    would change the denominator.
     """
     present = sorted({word for word in words if word is not None})
     if not present:
@@ -105,7 +102,7 @@ def map_labels(
             f"leave it out: --classes FILE names those to use."
         )
     if unknown:
-        # Of numbers, the one that shows that they are not this model's.
+        # Among numbers, one that is too large for this model's classes.
         shown = next((word for word in sets.asked if not _is_index(word, classes)), present[0])
         return Labels(
             indices=None,
@@ -115,7 +112,7 @@ def map_labels(
 
 
 def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpace]:
-    """The same samples in a space of the classes that they have, of which one is predicted.
+    """The samples' labels among the classes that occur, and these classes.
 
     Raises `UsageError` without labels.
     """
@@ -149,7 +146,7 @@ def _known(present: list[str], classes: ClassSpace, sets: WordSets) -> tuple[dic
     if classes.names is None and not classes.is_imagenet and is_numbered:
         for folders in (sets.every, sets.asked):
             if len(folders) == classes.num_classes:
-                # How ImageFolder numbered them when this checkpoint was trained.
+                # As ImageFolder numbered them when this checkpoint was trained.
                 return {word: i for i, word in enumerate(folders)}, "mapped by sorted folder order"
     return {}, "unknown"
 

@@ -1,10 +1,10 @@
-"""Which files, in which order, and what is each labelled with? A folder's tree, or a list.
+"""The files of a data set in their order, and their labels: from a folder's tree, or from a list.
 
 A *folder* has one sub-folder a class, whose name is the label, or is flat and has no labels; its
 files are sorted by name. A *list* is a text file with a line a file, `path label`, kept in its
-order: paths are relative to the list's own folder, and the label (a class index, a wnid, or a class
-name) is what follows the last tab, or the last blank where there is no tab. Lines of paths alone
-are a list without labels. Empty lines and lines that begin with `#` count for nothing.
+order. Paths are relative to the list's own folder. The label (a class index, a wnid, or a class
+name) is what follows the last tab, or the last blank where there is no tab. A list of paths alone
+has no labels. Empty lines and lines that begin with `#` are left out.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Listing:
 def list_images(source: Path) -> Listing:
     """List the files of a folder, or those that a text file names.
 
-    Raises `DataNotFoundError` where there is nothing, or nothing in it, `DataError` for a folder
-    with images both beside and inside its class folders, and for a list that says something twice.
+    Raises `DataNotFoundError` where there are none, `DataError` for a folder with images beside and
+    inside its class folders, and for a list that names a file twice or labels only some.
     """
     if not source.exists():
         raise DataNotFoundError(
@@ -54,7 +54,7 @@ def list_images(source: Path) -> Listing:
 
 
 def digest_of(files: Iterable[tuple[str, int]]) -> str:
-    """The SHA-256, in hex, over the names and the sizes in bytes of files, in their order."""
+    """The SHA-256, in hex, over files' names and sizes in bytes, in their order."""
     digest = hashlib.sha256()
     for name, num_bytes in files:
         digest.update(f"{name}\0{num_bytes}\n".encode("utf-8", "surrogateescape"))
@@ -62,9 +62,7 @@ def digest_of(files: Iterable[tuple[str, int]]) -> str:
 
 
 def walk(root: Path, folders: Collection[str]) -> Iterator[tuple[str, int | None]]:
-    """The names in a folder and in these folders in it; sizes of the plain files in those, None
-    for all else.
-    """
+    """The names in a folder and in its `folders`, with the sizes of plain files in the latter."""
     with os.scandir(root) as entries:
         for entry in entries:
             # A link in a class folder's place could lead anywhere.
@@ -106,7 +104,7 @@ def _jpegs_below(root: Path) -> Iterable[str]:
 
 
 def _leads_back(folder: str) -> bool:
-    """Whether a folder is a link to one that it lies in, which would be walked without an end."""
+    """Whether a folder is a link to one that it lies in, which would be walked endlessly."""
     return os.path.islink(folder) and f"{os.path.realpath(os.path.dirname(folder))}/".startswith(
         os.path.join(os.path.realpath(folder), "")
     )
@@ -170,13 +168,13 @@ def _lines_of(path: Path) -> list[str]:
             f"{path} is neither a folder nor a list of files. "
             f"Give --data the folder that holds the images."
         )
-    # At these alone: names may hold what else Unicode calls the end of a line.
+    # Not splitlines(): names may hold Unicode's other ends of lines.
     lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def _split(line: str) -> tuple[str, str | None]:
-    """A line's path and label; a path may hold blanks, and a label too where a tab precedes it."""
+    """A line's path and label. A path may hold blanks; a label may too, after a tab."""
     if "\t" in line:
         name, _, word = line.rpartition("\t")
     elif _has_jpegs_name(line):

@@ -1,11 +1,10 @@
-"""Are the files in memory already? Read beforehand (warm), or put out of the cache (cold).
+"""The state of the kernel's page cache: files are read beforehand (warm), or put out of it (cold).
 
 A second run over the same files is faster than the first, because the kernel keeps what was read.
-So the state is a condition of a measurement, and made, not found: *warm* reads every file once
-before anything is timed, *cold* asks the kernel to forget them (posix_fadvise, DONTNEED), and looks
-whether it did.
+So the state is made before a measurement: *warm* reads every file once, *cold* asks the kernel to
+forget them (posix_fadvise, DONTNEED), and then looks whether it did.
 
-The caches below the kernel's, of a disk, a hypervisor or a network server, are left as they are.
+Caches below the kernel's (of a disk, a hypervisor or a network server) are left as they are.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_CHUNK: Final = 1 << 20
 _NUM_PROBED: Final = 256
 _NUM_THREADS: Final = 16
 """Reading waits for the disk, not for a core."""
@@ -35,7 +35,7 @@ def read_all(
     Files that take more than half of the memory that is available are not read. `on_progress` is
     called with (files read, files).
     """
-    if num_bytes > _available_bytes() / 2:
+    if num_bytes > psutil.virtual_memory().available / 2:
         return False
     with ThreadPoolExecutor(_NUM_THREADS, "fastbench-read") as readers:
         for done, _ in enumerate(readers.map(_read, paths), start=1):
@@ -56,9 +56,9 @@ def forget(paths: Sequence[str]) -> None:
 
 
 def share_in_memory(paths: Sequence[str]) -> float | None:
-    """Share of some files' pages, the files evenly spread, that are in memory; None if unknown.
+    """The share of the pages of some files, evenly spread, in memory; None where it is unknown.
 
-    It asks with mincore(2): a read that does not wait would make the kernel read ahead.
+    mincore(2) tells. Trying to read without waiting would make the kernel read ahead.
     """
     num = min(_NUM_PROBED, len(paths))
     resident = total = 0
@@ -73,13 +73,13 @@ def share_in_memory(paths: Sequence[str]) -> float | None:
 
 def _read(path: str) -> None:
     with open(path, "rb", buffering=0) as file:
-        while file.read(_CHUNK):
+        while file.read(1 << 20):
             pass
 
 
 def _pages(path: str) -> tuple[int, int] | None:
-    """How many of a file's pages are in memory, of how many."""
-    # Of a file that is neither its own nor writable the kernel tells a process nothing.
+    """A file's pages in memory, and all of its pages; None where the kernel does not tell."""
+    # It tells only of files that this process owns or may write.
     if not (os.access(path, os.W_OK) or os.stat(path).st_uid == os.geteuid()):
         return None
     with open(path, "rb") as file:
@@ -95,13 +95,3 @@ def _pages(path: str) -> tuple[int, int] | None:
             )
             del start  # or the mapping could not be closed
     return None if failed else (sum(byte & 1 for byte in vector), len(vector))
-
-
-def _available_bytes() -> float:
-    """Memory that programs and the cache can still take, by the kernel's own estimate."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return 1024 * float(fields["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return float("inf")

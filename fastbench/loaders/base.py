@@ -1,14 +1,13 @@
-"""The seam between fastbench and everything that turns files into tensors.
+"""The interface of a loader: what turns files into tensors, whoever made it.
 
-A loader is one factory, `(LoaderSpec) -> Loader`. It gets an ordered list of files and hands back
-batches that carry their samples' ids; labels stay with the harness, which looks them up by id,
-so no loader can mislabel a sample. The harness also holds the ids of every epoch against the
-list: a sample lost, repeated or replaced fails the run.
+A loader is one factory, `(LoaderSpec) -> Loader`. It gets an ordered list of files and yields
+batches with their samples' ids. Labels are looked up by id outside of it, so no loader can mislabel
+a sample. The ids of every epoch are checked: a sample lost, repeated or replaced fails the run.
 
-A plug-in registers its factory under the entry-point group `fastbench.loaders`; the package in
-`tests/example_plugin` is a complete one. `fastbench loaders check NAME` holds any loader to all
-that is said here. What else a factory and its loader may say of themselves is in `FactoryTraits`
-and `LoaderTraits`: each trait is an attribute of that name, and has a default.
+A plug-in registers its factory under the entry points `fastbench.loaders`; the package in
+`tests/example_plugin` is a complete one. `fastbench loaders check NAME` tries every rule. What else
+a factory and its loader may say of themselves is in `FactoryTraits` and `LoaderTraits`: each trait
+is an attribute of that name, and has a default.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -43,7 +42,7 @@ __all__ = [
 ]
 
 GENERAL_OPTIONS: Final = {"prefetch": 0, "num_threads": 1}
-"""Settings that every loader has, as fields of its spec, and the least that each may be."""
+"""Options that every loader has, as fields of its spec, and the least value of each."""
 
 Setting = str | int | float | bool | None
 """A value that a loader may put into the record."""
@@ -51,10 +50,10 @@ Setting = str | int | float | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """How an image becomes the model's input; read from the weights, one truth for every loader.
+    """How an image becomes the model's input: read from the weights, the same for every loader.
 
     The short side is resized to `resize` pixels (the long side truncated), the middle
-    `crop` x `crop` pixels are cut out, and `(value / 255 - mean) / std` is taken a channel (RGB).
+    `crop` x `crop` pixels are cut out, and each channel (RGB) becomes `(value / 255 - mean) / std`.
     EXIF orientation is ignored, as torchvision does.
     """
 
@@ -88,15 +87,14 @@ IMAGENET: Final = Preprocess(
 class LoaderSpec:
     """All that a loader is told.
 
-    The id of a sample is its index in `paths`. `prefetch` counts batches made ahead of the one
-    asked for (a loader with workers: for each worker); 0 means that nothing is done before a
-    batch is asked for, and only in that mode is a batch's latency measured. `device` and `dtype`
-    are torch's names of what the images must arrive as. `largest` is the largest width and the
-    largest height among the images, for buffers made once. With `repeatable` a sample's pixels may
-    not depend on its place in a batch; where a faster way does not grant that, it is asked for
-    when predictions are scored apart. `resize` is `fast`, or `exact` where a loader can follow the
-    reference's rounding more closely at the cost of time. `options` are the loader's own
-    (`--loader-option`).
+    The id of a sample is its index in `paths`. `prefetch` is the number of batches made ahead (of
+    each worker, where there are workers). With 0 nothing is done before a batch is asked for; batch
+    latency is measured in that mode alone. `device` and `dtype` are torch's names of what the
+    images must arrive as. `largest` is the largest width and the largest height among the images,
+    for buffers made once. With `repeatable` a sample's pixels may not depend on its place in a
+    batch: it is set when predictions are scored in a pass of their own. `resize` is `fast`, or
+    `exact` for the reference's rounding where a loader can follow it at the cost of time.
+    `options` are the loader's own (`--loader-option`).
     """
 
     paths: Sequence[str]
@@ -158,8 +156,8 @@ class Loader(Protocol):
     its batch, an error that names it; `CorruptImageError` is made for that. Iterating a
     closed loader raises.
 
-    `reads_images` is False where the images do not come from the files (their predictions mean
-    nothing). `settings` is what was really used, for the record. Two of them have a meaning here:
+    `reads_images` is False where the images do not come from the files, so that their predictions
+    mean nothing. `settings` is what was really used, for the record. Two of them are read:
     `decoder`, which begins with "none" where no JPEG is decoded while the loader is timed
     (`core/loader_facts.py`), and `num_workers` (see `LoaderTraits`).
     """
@@ -182,13 +180,12 @@ Factory = Callable[[LoaderSpec], Loader]
 
 @dataclass(frozen=True, kw_only=True)
 class FactoryTraits:
-    """What a factory may say of its loaders before one is opened, and what holds where it does not.
+    """What a factory may say of its loaders before one is opened, and the defaults.
 
-    `decoder` and `device` are a few words on what turns the JPEG into pixels and where the images
-    are made, `options` the names of the loader's own; all three for `fastbench loaders`.
-    `why_not()` says in words what is missing here for it to run, beyond its package.
-    `search_space(spec)` has the settings that are worth trying, by name, the first of each being
-    where the search begins.
+    `decoder` (what turns the JPEG into pixels), `device` (where the images are made) and `options`
+    (the names of the loader's own) are shown by `fastbench loaders`. `why_not()` says what is
+    missing here for it to run, beyond its package. `search_space(spec)` has the settings that are
+    worth trying, by name; the search begins with the first of each.
     """
 
     decoder: str | None = None
@@ -199,7 +196,7 @@ class FactoryTraits:
 
     @classmethod
     def of(cls, factory: object) -> FactoryTraits:
-        """What a factory says; a class may call other things by the first three names."""
+        """What a factory says; attributes of other types are not meant as traits."""
         kinds = {"decoder": str, "device": str, "options": tuple}
         told: dict[str, Any] = {}
         for trait in dataclasses.fields(cls):
@@ -211,11 +208,11 @@ class FactoryTraits:
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderTraits:
-    """What an opened loader may say of itself, and what holds where it does not.
+    """What an opened loader may say of itself, and the defaults.
 
-    `repeatable` is False where a sample's pixels depend on its place in a batch; a loader that was
-    told to be repeatable must be. `num_workers`, of its `settings`, counts the workers that each
-    prefetch for themselves.
+    `repeatable` is False where a sample's pixels depend on its place in a batch, unless the spec
+    asks for `repeatable`. `num_workers`, of its `settings`, counts the workers that each prefetch
+    for themselves.
     """
 
     repeatable: bool = True
@@ -244,8 +241,8 @@ def check_option_names(loader: str, given: Iterable[str], known: list[str]) -> N
 def take_options(spec: LoaderSpec, loader: str, **defaults: Setting) -> dict[str, Setting]:
     """The loader's options: `spec.options` over `defaults`, whose types they must have.
 
-    A default of None takes any number. Raises `UsageError` for an option that the loader does not
-    have, or a value of another type.
+    A default of None takes any number. Raises `UsageError` for an unknown option, or a value of
+    another type.
     """
     check_option_names(loader, spec.options, list(defaults))
     for name, value in spec.options.items():

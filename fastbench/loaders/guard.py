@@ -1,15 +1,13 @@
-"""Does a loader hand over what the contract says? Each batch is looked at as it passes.
+"""Every batch of every run is checked against the contract of `base.py` as it passes.
 
-All that is looked at lies on the host: types, shapes, strides, dtypes, devices, and how many
-batches an epoch has. Nothing waits for a device, and it takes a few microseconds a batch, so every
-batch of every run is looked at. On a CPU the ids can be read too. On a GPU they cannot without
-waiting: there the tally notes at which place each sample came, and the runner looks at that after
-the pass.
+Types, shapes, strides, dtypes, devices and the number of batches lie on the host: to check them
+takes microseconds and waits for no device. Ids are checked here on a CPU alone. Reading them from a
+GPU would wait: there the tally notes the place of each sample, and the runner checks that later.
 
-Whatever a loader raises leaves here as one sentence that names the loader, its cause kept.
+What a loader raises becomes one sentence that names the loader, its cause kept.
 
-Whether the pixels are right is not looked at here (see `agreement.py`), nor what only a hostile
-reader tries, such as closing a loader in mid-epoch (see `contract/`).
+Pixels are compared in `measure/agreement.py`. `contract/` tries what a run does not do, such as
+closing a loader in mid-epoch.
 
 Shape suffixes: N batch, C channels, H height, W width, M samples.
 """
@@ -48,7 +46,7 @@ class BrokenContractError(Exception):
 
 
 def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
-    """What a factory makes of a spec, once it has been seen to be a loader.
+    """Call a factory, and check that it returns a loader.
 
     Raises `BrokenContractError` for a factory that does not take one `LoaderSpec`, that fails, or
     that returns something else; an error of ours that it raises is passed on.
@@ -57,7 +55,8 @@ def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
         raise BrokenContractError(
             f"cannot be opened: a factory is called with a LoaderSpec, and this is {_kind(factory)}"
         )
-    if (signature := _signature(factory)) is not None:
+    with contextlib.suppress(ValueError):  # a few callables do not say what they take
+        signature = inspect.signature(factory)
         try:
             signature.bind(spec)
         except TypeError as error:
@@ -89,14 +88,15 @@ def in_words(error: BaseException) -> str:
     told = kind_and_line(error)
     if len(told) > _MOST_CHARACTERS:
         told = told[: _MOST_CHARACTERS - 3] + "..."
-    # From where the harness called it on; and of that the loader's own code, not what it calls.
+    # The frames after fastbench's own; and of those the loader's, not the libraries' it calls.
     raised = [(Path(x.filename), x.lineno) for x in traceback.extract_tb(error.__traceback__)]
-    frames = list(itertools.dropwhile(lambda frame: _is_of_the_harness(frame[0]), raised)) or raised
+    frames = list(itertools.dropwhile(lambda frame: _is_ours(frame[0]), raised)) or raised
     own = [(path, line) for path, line in frames if path.parent == frames[0][0].parent]
     return f"{told} ({own[-1][0].name}:{own[-1][1]})" if own else told
 
 
-def _is_of_the_harness(path: Path) -> bool:
+def _is_ours(path: Path) -> bool:
+    """Whether a file is fastbench's (`contextlib` runs in its name), and no built-in loader."""
     if path == Path(contextlib.__file__):
         return True
     return path.is_relative_to(_PACKAGE) and not path.is_relative_to(_BUILT_IN)
@@ -116,8 +116,8 @@ class Expected:
     def faults(self, batch: object, position: int) -> Iterator[tuple[str, str]]:
         """What is wrong with the batch at a position: (the rule that it breaks, what was seen).
 
-        The rules are `batch`, `sizes`, `shape`, `layout`, `dtype`, `device` and `ids`. Of what is
-        no batch at all nothing else can be told.
+        The rules are `batch`, `sizes`, `shape`, `layout`, `dtype`, `device` and `ids`. Nothing else
+        is checked of what is no `Batch`.
         """
         if not isinstance(batch, Batch):
             yield "batch", f"batch {position} is {_kind(batch)}, not a fastbench.loaders.base.Batch"
@@ -165,10 +165,10 @@ class Expected:
 
 
 class CheckedLoader:
-    """A loader whose batches are looked at, and whose errors name it.
+    """A loader whose batches are checked, and whose errors name it.
 
-    Iterating raises `LoaderError` where a batch is not what the spec asks for, or an epoch has
-    more or fewer than it should; what the loader raises is mapped alike.
+    Iterating raises `LoaderError` where a batch is not what the spec asks for, where an epoch has
+    more or fewer batches than it should, and for what the loader itself raises.
     """
 
     def __init__(self, name: str, factory: Factory, spec: LoaderSpec) -> None:
@@ -212,7 +212,7 @@ class CheckedLoader:
             self._loader.close()
 
     def _take(self, batches: Iterator[Batch]) -> Batch | None:
-        """The next batch, None at the epoch's end; without a `with`, for this is timed."""
+        """The next batch, None at the epoch's end. This is timed: `explained` would cost more."""
         try:
             return next(batches)
         except StopIteration:
@@ -252,17 +252,9 @@ def _named(name: str) -> Iterator[None]:
 
 
 def _explain(error: Exception, when: str, batch_size: int) -> FastbenchError | BrokenContractError:
-    """Torch's errors of memory and device as they are everywhere, any other as the loader's."""
+    """Torch's errors of memory and of the device as everywhere, any other as the loader's."""
     ours = as_ours(error, "loading", batch_size)
     return ours or BrokenContractError(f"failed {when}: {in_words(error)}")
-
-
-def _signature(factory: Any) -> inspect.Signature | None:
-    """What a factory takes; None for the few callables that do not tell."""
-    try:
-        return inspect.signature(factory)
-    except ValueError:
-        return None
 
 
 def _not_a_loader(made: Any) -> str | None:

@@ -1,7 +1,7 @@
-"""Loaders by name: the built-in ones, and others through the entry points `fastbench.loaders`.
+"""Loaders by name: the built-in ones, and plug-ins of the entry points `fastbench.loaders`.
 
-Whether one runs here is told by importing its module, and by asking its factory. Nothing is opened
-for it: a pipeline costs seconds, and a device.
+Whether one runs here is found by importing its module and asking its factory. None is opened for
+it: a pipeline costs seconds, and a device.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ GROUP: Final = "fastbench.loaders"
 class Listed:
     """A loader as `fastbench loaders` lists it.
 
-    A plug-in's summary is the first line of its factory's docstring; `decoder`, `device` and
-    `options` are what the factory says of itself. `origin` says where a plug-in comes from.
-    `why_not` is None where the loader runs here; else it says what is missing and, where that
-    helps, what installs it.
+    A plug-in's summary is the first line of its factory's docstring. `decoder`, `device` and
+    `options` are what the factory says of itself, `origin` where a plug-in comes from. `why_not` is
+    None where the loader runs here, else what is missing and what installs it.
     """
 
     name: str
@@ -88,7 +87,7 @@ def check_name(name: str) -> None:
 
 
 def listing() -> list[Listed]:
-    """Every loader, sorted by name. To know whether one runs here its module is imported."""
+    """Every loader, sorted by name; their modules are imported, which takes seconds."""
     listed = [
         Listed(
             name=name,
@@ -110,7 +109,7 @@ def listing() -> list[Listed]:
 
 
 def why_not(name: str) -> str | None:
-    """Why a loader cannot run here, or None: its package is tried, and nothing is opened."""
+    """Why a loader cannot run here, or None; it is imported and not opened."""
     try:
         factory = _load(name)
     except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
@@ -133,8 +132,8 @@ def title(name: str) -> str:
 def check_options(loader: str, options: Mapping[str, Setting]) -> None:
     """Raise `UsageError` for an option that a built-in loader does not have.
 
-    The values of those that every loader has are checked too. A plug-in checks its own, when it is
-    opened.
+    The values of the options that every loader has are checked too. A plug-in checks its own
+    options when it is opened.
     """
     for name, least in GENERAL_OPTIONS.items():
         value = options.get(name, least)
@@ -155,19 +154,19 @@ def installed() -> dict[str, Any]:
 
 
 def _load(name: str) -> Factory:
-    """Import a loader's module; whatever that raises."""
+    """Import a loader's factory. Raises whatever its module raises."""
+    factory: Factory
     if name not in BUILT_IN:
-        plugged: Factory = installed()[name].load()
-        return plugged
-    module, _, attribute = BUILT_IN[name].target.partition(":")
-    factory: Factory = getattr(importlib.import_module(module), attribute)
+        factory = installed()[name].load()
+    else:
+        module, _, attribute = BUILT_IN[name].target.partition(":")
+        factory = getattr(importlib.import_module(module), attribute)
     return factory
 
 
 def _list_plug_in(name: str, plug_in: Any) -> Listed:
-    reason = why_not(name)
     factory: Any = None
-    with contextlib.suppress(Exception):  # `why_not` has said it
+    with contextlib.suppress(Exception):  # `why_not` says it
         factory = plug_in.load()
     traits = FactoryTraits.of(factory)
     docstring = (getattr(factory, "__doc__", None) or "").strip()
@@ -178,7 +177,7 @@ def _list_plug_in(name: str, plug_in: Any) -> Listed:
         device=traits.device,
         options=traits.options,
         origin=_origin(plug_in),
-        why_not=reason,
+        why_not=why_not(name),
     )
 
 
@@ -196,5 +195,5 @@ def _origin(plug_in: Any) -> str:
 
 
 def _why_not_imported(error: Exception) -> str:
-    """The error in words: what is missing speaks for itself, anything else says what it is."""
+    """The error in words; a missing module needs no name of its error."""
     return first_line(error) if isinstance(error, ModuleNotFoundError) else kind_and_line(error)

@@ -1,9 +1,8 @@
-"""What a model is to the rest of fastbench, whoever made it.
+"""The interface of a model, whoever made it.
 
 `Model` is what a plug-in or a callable may return, `LoadedModel` what every kind becomes. A model
-without a preprocessing of its own gets the usual one for ImageNet, and the record says so.
-
-Whether a model was trained with the preprocessing that it is given cannot be checked.
+without a preprocessing of its own gets the usual one for ImageNet, and the record says so. Whether
+it was trained with that cannot be checked.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -39,7 +38,7 @@ __all__ = [
 ]
 
 INTERPOLATIONS: Final = ("bilinear", "bicubic")
-"""Those that every loader has."""
+"""The interpolations that every loader has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class Model:
 
     `module` turns normalised (N, 3, H, W) images into (N, classes) logits. `preprocess` is what it
     was trained with; None stands for the usual one for ImageNet. `classes` names its outputs, by
-    index; None with 1,000 outputs stands for ImageNet's. Raises `ModelError` for another type.
+    index; None with 1,000 outputs stands for ImageNet's. Raises `ModelError` for other types.
     """
 
     module: torch.nn.Module
@@ -74,17 +73,16 @@ class Model:
         if self.classes is not None and (
             isinstance(self.classes, str) or not all(isinstance(x, str) for x in self.classes)
         ):
-            raise ModelError("A Model's classes are no names. Give it a list of str, or None.")
+            raise ModelError("A Model's classes are not names. Give it a list of str, or None.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """A model in float32 on the CPU, ready to be made into a `Classifier`.
 
-    `weights` names what it was loaded with and `preprocess_source` where its preprocessing was
-    read, both for the record; `published` is the top-1 and top-5 share that the weights'
-    publisher states for ImageNet, where there is one. `batch_sizes` is the least and the most
-    images that a batch may have, None where any number will do.
+    `weights` names its weights and `preprocess_source` where its preprocessing was read, both for
+    the record. `published` is the top-1 and top-5 share that the weights' publisher states for
+    ImageNet. `batch_sizes` is the least and the most images that a batch may have, None for any.
     """
 
     name: str
@@ -112,7 +110,7 @@ class LoadedModel:
         )
 
     def copy_module(self) -> torch.nn.Module:
-        """The module once more, to be cast and moved; raises `ModelError` where that fails."""
+        """Copy the module, to be cast and moved; raises `ModelError` where that fails."""
         with errors_as(
             ModelError,
             f"The model {self.name} cannot be copied",
@@ -123,7 +121,7 @@ class LoadedModel:
 
 
 def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
-    """The same model with only the outputs that `classes` names; nothing is published of it."""
+    """The same model with only the outputs of `classes`, for which nothing is published."""
     assert classes.outputs is not None
     return dataclasses.replace(
         model, module=Among(model.module, classes.outputs), classes=classes, published=None
@@ -131,17 +129,13 @@ def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
 
 
 def class_space(num_classes: int, names: tuple[str, ...] | None) -> ClassSpace:
-    """The classes of a model that has so many outputs, and may name them."""
-    return ClassSpace(
-        num_classes=num_classes,
-        names=names,
-        # Without names of its own, a model with 1,000 outputs is taken for one of ImageNet.
-        is_imagenet=names is None and num_classes == 1000,
-    )
+    """A model's classes; without names, 1,000 outputs are taken for ImageNet's."""
+    is_imagenet = names is None and num_classes == 1000
+    return ClassSpace(num_classes=num_classes, names=names, is_imagenet=is_imagenet)
 
 
 def usual_preprocess(crop: int = IMAGENET.crop) -> tuple[Preprocess, str]:
-    """The usual preprocessing for ImageNet, for images of `crop` pixels; and, in words, that."""
+    """The usual preprocessing for ImageNet at a crop, and its source in words."""
     preprocess = dataclasses.replace(
         IMAGENET, crop=crop, resize=crop * IMAGENET.resize // IMAGENET.crop
     )
@@ -150,7 +144,7 @@ def usual_preprocess(crop: int = IMAGENET.crop) -> tuple[Preprocess, str]:
 
 
 def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int = 1) -> int:
-    """Run a model on blank images in float32 on the CPU, and count its classes.
+    """Count a model's classes, by running it on blank images in float32 on the CPU.
 
     Raises `ModelError` where it fails, or gives something else than logits.
     """
@@ -163,6 +157,6 @@ def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int =
 
 
 def triple(values: Iterable[float]) -> tuple[float, float, float]:
-    """A value for each of the colours."""
+    """The values of the three colours."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

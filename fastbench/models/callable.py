@@ -1,11 +1,9 @@
 """Models that a callable makes: `package.module:callable`, and plug-ins that packages register.
 
 The callable is called without arguments, after torch's seed was set, and returns a
-`torch.nn.Module` or a `Model`. Modules are looked for in the current folder first, as
-`python -m` does. What a callable returns carries its own weights; `--weights FILE` loads others,
-and the preprocessing and classes that the file states come before those of the `Model`.
-
-To count its classes, the model is run on one blank image.
+`torch.nn.Module` or a `Model`. Modules are looked for in the current folder first, as `python -m`
+does. `--weights FILE` replaces the model's own weights; the preprocessing and classes that the file
+states come before those of the `Model`. The model is run on a blank image to count its classes.
 """
 
 from __future__ import annotations
@@ -27,13 +25,7 @@ from fastbench.core.errors import (
     errors_as,
     kind_and_line,
 )
-from fastbench.models.base import (
-    LoadedModel,
-    Model,
-    class_space,
-    num_outputs,
-    usual_preprocess,
-)
+from fastbench.models.base import LoadedModel, Model, class_space, num_outputs, usual_preprocess
 from fastbench.models.checkpoint import load_into, read_checkpoint
 from fastbench.models.registry import GROUP, installed
 
@@ -47,8 +39,8 @@ OWN: Final = "its own"
 def check_name(name: str) -> None:
     """Import the callable.
 
-    Raises `UnknownNameError` where its module or itself is not there, `ModelError` where the
-    module fails to import, or what is found cannot be called without arguments.
+    Raises `UnknownNameError` where it or its module is missing, `ModelError` where the module fails
+    to import or what is found cannot be called without arguments.
     """
     _callable(name)
 
@@ -107,8 +99,8 @@ def _callable(name: str) -> Callable[[], Any]:
     found = _imported(name) if ":" in name else _plugged_in(name)
     if isinstance(found, torch.nn.Module):
         raise ModelError(
-            f"{name} is a model already, and fastbench wants what makes one: each run begins with "
-            f"a fresh model. Name a callable that returns it."
+            f"{name} is a model, and fastbench needs a callable that makes one: each run begins "
+            f"with a fresh model. Name a callable that returns it."
         )
     if not callable(found):
         raise ModelError(
@@ -124,7 +116,6 @@ def _callable(name: str) -> Callable[[], Any]:
 
 
 def _imported(name: str) -> Any:
-    """What `package.module:callable` names."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute.isidentifier():
         raise UnknownNameError(
@@ -156,7 +147,6 @@ def _imported(name: str) -> Any:
 
 
 def _plugged_in(name: str) -> Any:
-    """What the entry point `name` names."""
     entry = installed()[name]
     what = f"The plug-in model {name!r} ({GROUP}: {entry.value}) failed to import"
     with errors_as(ModelError, what, "Mend or uninstall its package."):
@@ -164,18 +154,18 @@ def _plugged_in(name: str) -> Any:
 
 
 def _is_or_holds(missing: str | None, module: str) -> bool:
-    """Whether the missing module is the wanted one or a package around it, not one it imports."""
+    """Whether the missing module is the wanted one or a package around it."""
     return missing is not None and f"{module}.".startswith(f"{missing}.")
 
 
 def _candidates(attribute: str) -> list[str]:
-    """Names that may have been meant: the modules of the current folder, and timm."""
+    """Names that may have been meant: of the modules of the current folder, and of timm."""
     here = [module.name for module in pkgutil.iter_modules([os.getcwd()])]
     return [f"{module}:{attribute}" for module in [*here, "timm"]]
 
 
 def _needed_arguments(make: Callable[..., Any]) -> list[str]:
-    """The arguments without which it cannot be called; none where that cannot be told."""
+    """The arguments without a default; none where the callable does not tell."""
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
 """Reading a local checkpoint, and loading it into a model that it may not fit.
 
-A `.safetensors` file is read with its metadata (class names and preprocessing, where it has
-them); anything else by `torch.load`, tensors only: a checkpoint must not run code here.
+A `.safetensors` file may have class names and preprocessing in its metadata. Other files are read
+by `torch.load`, tensors only: a checkpoint must not run code here.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ _NUM_AVERAGED: Final = "n_averaged"
 class Checkpoint:
     """A file's tensors by name, and its metadata.
 
-    `versions` is what torch noted of each module when it was saved, by the module's name, None
-    where the file has nothing of it: modules read by it what an older version of them called its
-    tensors.
+    `versions` is torch's note on each module, by the module's name, None where the file has none:
+    by it modules know the names of the tensors of their older versions.
     """
 
     path: Path
@@ -65,7 +64,7 @@ class Checkpoint:
     def preprocess(self) -> Preprocess | None:
         """The preprocessing that the file states.
 
-        Raises `WeightsError` where it is none, or one that the loaders do not have.
+        Raises `WeightsError` for anything that the loaders do not have.
         """
         if "preprocess" not in self.metadata:
             return None
@@ -92,9 +91,9 @@ class Checkpoint:
 
 
 def is_file_name(weights: str) -> bool:
-    """Whether what `--weights` says is a file rather than a name of weights."""
+    """Whether `--weights` names a file, not weights that have a name."""
     path = Path(weights)
-    # Others are files where they are there, such as the usual model_best.pth.tar.
+    # Other suffixes where the file exists, such as model_best.pth.tar.
     return (
         os.sep in weights
         or path.suffix in (".pth", ".pt", ".safetensors", ".bin")
@@ -113,12 +112,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return _read_safetensors(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle's protocols
+            warnings.simplefilter("ignore")  # about pickle's protocols
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own words are of its options, and in bold.
+        # torch's text is about its own options, and in bold.
         raise _unreadable(path, "it holds more than tensors, or no pickle at all") from error
-    except Exception as error:  # a damaged pickle can end in any
+    except Exception as error:  # a damaged pickle can raise any
         raise _unreadable(path, error) from error
     state = _state(loaded)
     tensors = {
@@ -140,7 +139,7 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
     Raises `WeightsError`, with the first names that do not fit, for another model's checkpoint.
     """
     wanted = module.state_dict()
-    # A model that holds another one has a prefix before each of its own names, too.
+    # A model that wraps another one has a prefix before each name, too.
     prefix = _prefix(list(wanted))
     tensors: Any = OrderedDict((prefix + key, value) for key, value in checkpoint.tensors.items())
     differing = [
@@ -215,7 +214,7 @@ def _stripped(
     metadata: Mapping[str, str] | None = None,
     versions: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
-    """Names without what DataParallel and torch.compile put before every one of them."""
+    """A checkpoint whose names lack the prefix of DataParallel or torch.compile."""
     prefix = _prefix(list(tensors))
     return Checkpoint(
         path=path,
@@ -231,7 +230,7 @@ def _stripped(
 
 
 def _prefix(names: list[str]) -> str:
-    """What stands before every one of the names."""
+    """The prefix of all names."""
     for prefix in _PREFIXES:
         if names and all(name.startswith(prefix) for name in names):
             return prefix + _prefix([name.removeprefix(prefix) for name in names])

@@ -53,7 +53,7 @@ class Classifier:
         self._counters_before = _compile_counters()
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        # Shapes are static, so one search for the fastest convolutions pays.
+        # Shapes are static, so the search for the fastest convolutions is made once.
         torch.backends.cudnn.benchmark = True
         module = module.eval().to(self.device, self.dtype)
         self._module = module.to(memory_format=torch.channels_last)
@@ -66,27 +66,26 @@ class Classifier:
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Logits of a batch; a partial one is padded with zeros first, so shapes never change."""
         if images_NCHW.shape[0] < self.batch_size:
-            # Outside of inference mode: its tensors are another kind of input, for which
-            # torch.compile would compile the model again.
+            # Not in inference mode: torch.compile would compile the model again for its tensors.
             padded_NCHW = images_NCHW.new_zeros((self.batch_size, *images_NCHW.shape[1:]))
             padded_NCHW = padded_NCHW.contiguous(memory_format=torch.channels_last)
             padded_NCHW[: images_NCHW.shape[0]] = images_NCHW
             images_NCHW = padded_NCHW
         with torch.inference_mode():
             if self._uses_cuda_graphs:
-                # The logits of the last step may be overwritten now: they were read on this stream.
+                # The last step's logits were read on this stream and may be overwritten.
                 torch.compiler.cudagraph_mark_step_begin()
             logits: torch.Tensor = self._forward(images_NCHW)
             return logits
 
     def num_graphs(self) -> tuple[int, int]:
-        """Graphs that torch.compile made since this classifier was, and graph breaks."""
+        """Graphs that torch.compile made, and graph breaks, since this classifier was made."""
         graphs, breaks = _compile_counters()
         return graphs - self._counters_before[0], breaks - self._counters_before[1]
 
     def warm_up(self, crop: int) -> float:
-        """Run twice on blank images of the measured shape; return the seconds of the first run
-        beyond the second: compilation, and the choice of kernels.
+        """Run twice on blank images of the measured shape; return how many seconds longer the first
+        run takes, which go into compilation and the choice of kernels.
 
         Raises `CompileError` where torch.compile fails, `ModelError` where the model does, or gives
         something else than logits.
@@ -131,10 +130,7 @@ class Classifier:
 
 
 def check_logits(output: Any, name: str, num_images: int) -> torch.Tensor:
-    """What a model gave for so many images, if that is (N, classes) logits.
-
-    Raises `ModelError`, naming the model and what came out, for anything else.
-    """
+    """Return a model's output for so many images; raise `ModelError` unless it is (N, classes)."""
     if isinstance(output, torch.Tensor) and output.ndim == 2 and len(output) == num_images:
         return output
     raise ModelError(
@@ -145,7 +141,7 @@ def check_logits(output: Any, name: str, num_images: int) -> torch.Tensor:
 
 
 def is_torchscript(module: torch.nn.Module) -> bool:
-    """Whether a module is TorchScript, or has some in it."""
+    """Whether a module is TorchScript, or has TorchScript in it."""
     return any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
 
 
@@ -160,10 +156,10 @@ def _described(output: Any) -> str:
 
 
 def forget_compiled() -> None:
-    """Make room for the next model: no model compiled before is used again.
+    """Drop all compiled models, to make room for the next one.
 
     A class's code has room for eight compiled versions, shared by all models of that class in this
-    process; beyond them it runs eagerly, and says nothing.
+    process; beyond them torch runs it eagerly, and says nothing.
     """
     torch.compiler.reset()
 
@@ -176,7 +172,7 @@ def _compile_counters() -> tuple[int, int]:
 
 
 class Among(torch.nn.Module):
-    """A model of which some outputs are kept: (N, C, H, W) images -> (N, K) logits."""
+    """A model with only some outputs: (N, C, H, W) images -> (N, K) logits."""
 
     def __init__(self, module: torch.nn.Module, outputs: Sequence[int]) -> None:
         super().__init__()

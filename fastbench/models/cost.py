@@ -1,14 +1,13 @@
-"""How large is a model, and how much arithmetic is one image?
+"""A model's parameters, and the multiply-accumulates (MACs) of one image.
 
-Parameters are counted once each, however often they are used. Multiply-accumulates (MACs) are half
-of what torch's own counter, `FlopCounterMode`, says of one image of the crop's size, in float32 on
-the CPU. It counts convolutions, matrix products and attention, by their shapes. It does not count
-biases, normalisation, activations, pooling, resizing and additions, which take little arithmetic
-and, on a GPU, much of the time: models of equal MACs need not be equally fast.
+Parameters are counted once each, however often they are used. MACs are half of what torch's
+`FlopCounterMode` counts for one image of the crop's size, in float32 on the CPU: convolutions,
+matrix products and attention, by their shapes. Biases, normalisation, activations, pooling,
+resizing and additions are not counted. They take little arithmetic and, on a GPU, much of the time:
+models of equal MACs need not be equally fast.
 
-Attention is counted as the matrix products that it is made of, so fused kernels are switched off
-while counting. What the counter cannot look into counts as nothing; a model of which nothing was
-counted has no figure.
+Attention is counted as its matrix products, so fused kernels are switched off meanwhile. What the
+counter cannot look into counts as nothing; a model of which nothing was counted has no figure.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Cost:
 
 
 def count_cost(model: LoadedModel) -> Cost:
-    """Count a model that is on the CPU in float32, and in evaluation mode; it is run once."""
+    """Count a model that is on the CPU in float32; it is run once."""
     notes = []
     num_parameters: int | None = sum(p.numel() for p in model.module.parameters())
     if num_parameters == 0 and is_torchscript(model.module):
@@ -54,7 +53,7 @@ def count_cost(model: LoadedModel) -> Cost:
     num_macs = None
     try:
         num_macs = _count_macs(model)
-    # What a model raises shows again, and is told, when it is warmed up: here it is only a reason.
+    # A model that fails here fails again in the warm-up, which reports it.
     except _RAISED as error:
         notes.append(f"multiply-accumulates not counted ({kind_and_line(error)})")
     else:
@@ -76,7 +75,7 @@ def _count_macs(model: LoadedModel) -> int:
 
 @contextlib.contextmanager
 def _unfused_attention() -> Iterator[None]:
-    """The fast path of `torch.nn.MultiheadAttention` is one operation, unknown to the counter."""
+    """Switch off fused attention and `MultiheadAttention`'s fast path, unknown to the counter."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

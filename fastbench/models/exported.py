@@ -1,11 +1,11 @@
-"""Models that are a file with the program in it: TorchScript, or an archive of `torch.export`.
+"""Models in a file with their program: TorchScript, or an archive of `torch.export`.
 
-The file's contents tell which. Either has its weights in it, and says nothing of a preprocessing:
-the usual one for ImageNet is taken, at the size that an exported program is fixed to. A file with
-another preprocessing goes through a callable that returns a `Model` (callable.py).
+The file's contents tell which. Its weights are in it, and no preprocessing: the usual one for
+ImageNet is taken, at the size that an exported program is fixed to. For another preprocessing use a
+callable that returns a `Model` (callable.py).
 
 A program of `torch.export` has its mode, its devices and often its shapes written into it. The
-mode must be that of inference; devices are rewritten where the module is moved; sizes are read off
+mode must be that of inference. Devices are rewritten when the module is moved. Sizes are read off
 it, and a batch that it was not exported for is refused. A dtype that it insists on shows when it is
 run.
 
@@ -34,12 +34,7 @@ from fastbench.core.errors import (
     did_you_mean,
     errors_as,
 )
-from fastbench.models.base import (
-    LoadedModel,
-    class_space,
-    num_outputs,
-    usual_preprocess,
-)
+from fastbench.models.base import LoadedModel, class_space, num_outputs, usual_preprocess
 from fastbench.models.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -49,14 +44,13 @@ TORCHSCRIPT: Final = "TorchScript"
 EXPORTED: Final = "torch.export"
 
 _MODES: Final = {"batch_norm": 5, "_native_batch_norm_legit": 5, "dropout": 2, "native_dropout": 2}
-"""Operations that training changes, and which of their arguments says whether it is on."""
+"""Operations that training changes, and the place of the argument that says whether it is on."""
 
 
 class ExportedModule(torch.nn.Module):
-    """A program of `torch.export` as a module among others.
+    """A program of `torch.export` as a usual module.
 
-    torch refuses `eval()` of it, since its mode is written into it, and leaves the devices that are
-    written into it as they were when the module is moved.
+    By itself it refuses `eval()`, and keeps the devices written into it when it is moved.
     """
 
     def __init__(self, program: torch.fx.GraphModule) -> None:
@@ -64,11 +58,11 @@ class ExportedModule(torch.nn.Module):
         self.program = program
 
     def forward(self, images_NCHW: torch.Tensor) -> Any:
-        """What the program gives."""
+        """The program's output."""
         return self.program(images_NCHW)
 
     def train(self, mode: bool = True) -> ExportedModule:
-        """Only note the mode: the program has one."""
+        """Only note the mode: the program's is fixed."""
         self.training = mode
         return self
 
@@ -89,7 +83,7 @@ def check_name(name: str) -> None:
 
 
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
-    """Load a file's program and its weights; nothing is drawn from `seed`.
+    """Load a file's program and its weights.
 
     Raises as `fastbench.models.registry.load_model` does.
     """
@@ -125,7 +119,7 @@ def _load_torchscript(path: Path) -> torch.nn.Module:
     with _loading(path, TORCHSCRIPT), _quiet():
         module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")
     for parameter in module.parameters():
-        parameter.requires_grad_(False)  # else those of a copy are no leaves, at which torch warns
+        parameter.requires_grad_(False)  # else torch warns that a copy's are no leaves
     return module
 
 
@@ -147,18 +141,22 @@ def _load_exported(path: Path) -> torch.export.ExportedProgram:
 def _input_sizes(
     program: torch.export.ExportedProgram, path: Path
 ) -> tuple[int | None, tuple[int, int] | None]:
-    """The size of the images and the sizes of batches that a program is fixed to, None for any."""
-    wanted = "fastbench gives a model one input, images of shape (N, 3, H, W)"
+    """The image size and the batch sizes that a program is fixed to, None for any."""
     names = set(program.graph_signature.user_inputs)
     inputs = [
         node for node in program.graph.nodes if node.op == "placeholder" and node.name in names
     ]
     shapes = [tuple(getattr(node.meta.get("val"), "shape", ())) for node in inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or _is_other(shapes[0][1], 3):
+    # A size that is not fixed is a SymInt.
+    if (
+        len(shapes) != 1
+        or len(shapes[0]) != 4
+        or (isinstance(shapes[0][1], int) and shapes[0][1] != 3)
+    ):
         shown = ", ".join("(" + ", ".join(map(str, shape)) + ")" for shape in shapes)
         raise ModelError(
-            f"The model {path.name} was exported for inputs of shape {shown}. {wanted}: export a "
-            f"module that takes that."
+            f"The model {path.name} was exported for inputs of shape {shown}. fastbench gives a "
+            f"model one input, images of shape (N, 3, H, W): export a module that takes that."
         )
     batch, _, height, width = shapes[0]
     fixed = {size for size in (height, width) if isinstance(size, int)}
@@ -170,13 +168,8 @@ def _input_sizes(
     return next(iter(fixed), None), _range_of(batch, program.range_constraints)
 
 
-def _is_other(size: Any, wanted: int) -> bool:
-    """Whether a dimension is fixed, and to another size; one that is not fixed is a SymInt."""
-    return isinstance(size, int) and size != wanted
-
-
 def _range_of(size: Any, constraints: Any) -> tuple[int, int] | None:
-    """The least and the most that a dimension may be; None where it is not bounded."""
+    """The least and the most of a dimension; None where it is not bounded."""
     if isinstance(size, int):
         return size, size
     bounds = constraints.get(size.node.expr)
@@ -188,7 +181,7 @@ def _range_of(size: Any, constraints: Any) -> tuple[int, int] | None:
 
 
 def _move_constants(graph_module: torch.fx.GraphModule, device: torch.device) -> None:
-    """Put a device in place of those that a graph's nodes name."""
+    """Replace the devices that a graph's nodes name."""
 
     def moved(argument: Any) -> Any:
         return device if isinstance(argument, torch.device) else argument
@@ -232,7 +225,7 @@ def _missing(path: Path, name: str) -> str:
 
 
 def _what_else(path: Path, inner: set[str]) -> str:
-    """What a file is that holds no program, and what to do with it."""
+    """The error's text for a file without a program: what it is instead, and what to do."""
     is_checkpoint = path.suffix == ".safetensors"
     if "data.pkl" in inner:
         try:
@@ -257,14 +250,13 @@ def _what_else(path: Path, inner: set[str]) -> str:
 
 
 def _loading(path: Path, kind: str) -> contextlib.AbstractContextManager[None]:
-    """What torch raises, which is of many kinds, becomes a `ModelError`."""
     what = f"The {kind} file {path} cannot be loaded by torch {torch.__version__}"
     return errors_as(ModelError, what, "Save it again with this version of torch.")
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's words on TorchScript's end, and its traceback of what an error here tells."""
+    """Silence torch's warnings that TorchScript ends, and its traceback of what is raised here."""
     log = logging.getLogger("torch.export")
     level = log.level
     log.setLevel(logging.CRITICAL)

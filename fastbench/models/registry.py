@@ -1,13 +1,13 @@
 """Models by name: what may be given as --model, and which file here makes it.
 
-    sample                      the model in the package, trained on the embedded data set
+    sample                      the model in the package, trained on the sample data
     resnet50                    torchvision's (torchvision.py)
     mine                        a plug-in's, of the entry points `fastbench.models` (callable.py)
-    package.module:callable     what a callable of one's own returns (callable.py)
+    package.module:callable     your own callable's (callable.py)
     timm:resnet50.a1_in1k       timm's, with timm's preprocessing (timm.py)
     path/to/model.pt2           TorchScript, or an archive of `torch.export` (exported.py)
 
-Each of these files has the two functions that are here, for its kind of name. Importing this module
+Each of these files has `check_name` and `load_model` for its kind of name. Importing this module
 imports no torch; the functions do.
 """
 
@@ -22,15 +22,12 @@ if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
 
 SAMPLE: Final = "sample"
-"""The model in the package, trained on the embedded data set."""
-
 TIMM: Final = "timm:"
-"""What stands before the name of a model of timm's."""
 
 HINT: Final = (
     "Also: timm:NAME, package.module:callable, or a file of TorchScript or torch.export (.pt2)."
 )
-"""The forms of --model that no list can have."""
+"""The forms of --model that `fastbench models` does not list."""
 
 GROUP: Final = "fastbench.models"
 _SUFFIXES: Final = frozenset(
@@ -47,8 +44,8 @@ def known_names() -> list[str]:
 def check_name(name: str) -> None:
     """Raise `UnknownNameError`, with the nearest name, where no model has this one.
 
-    What can be told without loading it is told here: raises `ModelError` for a package that is
-    missing or fails to import, and for a file that holds no model.
+    Raises `ModelError` for a package that is missing or fails to import, and for a file that holds
+    no model. Nothing is loaded.
     """
     _kind(name).check_name(name)
 
@@ -77,13 +74,13 @@ def torchvision_names() -> list[str]:
     """torchvision's classification models, sorted."""
     from torchvision import models
 
-    # The quantised models live in a module of their own and run on CPUs alone.
+    # Not the quantised models, which run on CPUs alone.
     names: list[Any] = models.list_models(module=models)
     return sorted(str(name) for name in names)
 
 
 def _kind(name: str) -> Any:
-    """The module that makes a model of this name; torchvision.py refuses an unknown one."""
+    """The module that makes a model of this name; torchvision.py for an unknown one."""
     if name.startswith(TIMM):
         kind = "timm"
     elif os.sep in name or Path(name).suffix in _SUFFIXES:

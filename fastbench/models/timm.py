@@ -1,13 +1,12 @@
 """Models of timm, `timm:NAME`, each with the preprocessing that timm resolves for its weights.
 
 A name is an architecture with or without a tag that says which weights: `resnet50`,
-`resnet50.a1_in1k`. The preprocessing is that of timm's own evaluation transform at the size that
-timm's model cards use, `input_size` (not `test_input_size`, which some weights have as well):
-the short side is resized to floor(size / crop_pct), the middle cut out. What `Preprocess` cannot
-express is refused, and never approximated. A file of weights may state its own.
+`resnet50.a1_in1k`. The preprocessing is that of timm's evaluation transform at the size of timm's
+model cards, `input_size` (not `test_input_size`, which some weights have as well): the short side
+is resized to floor(size / crop_pct), the middle cut out. What `Preprocess` cannot express is
+refused, never approximated. A file of weights may state its own.
 
-There is no published accuracy to hold these weights to: timm has its results in tables of its own,
-not with the weights.
+timm's weights state no accuracy, so none is published for them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -26,19 +25,17 @@ from fastbench.core.errors import (
     did_you_mean,
     errors_as,
 )
-from fastbench.core.units import counted
+from fastbench.core.units import and_more, counted
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
 from fastbench.models.registry import TIMM
 
-_MOST_TAGS: Final = 8
-
 
 def check_name(name: str) -> None:
     """Raise `UnknownNameError` for a name that timm does not know.
 
-    Raises `ModelError` without timm, and for weights with a preprocessing that is not to be had.
+    Raises `ModelError` without timm, and for weights with a preprocessing that loaders do not have.
     """
     timm = _timm(name)
     wanted = name.removeprefix(TIMM)
@@ -52,13 +49,14 @@ def check_name(name: str) -> None:
     architecture, _, tag = wanted.partition(".")
     if tag and architecture in architectures:
         tags = [known for known in tagged if known.startswith(f"{architecture}.")]
-        shown = f"It has: {', '.join(tags[:_MOST_TAGS])}" + (
-            f" and {len(tags) - _MOST_TAGS} more." if len(tags) > _MOST_TAGS else "."
-        )
         raise UnknownNameError(
             f"timm {timm.__version__} has no weights {tag!r} of {architecture}."
             f"{did_you_mean(name, [TIMM + known for known in tags])} "
-            + (shown if tags else f"It has none: --model {TIMM}{architecture} --weights none")
+            + (
+                f"It has: {and_more(tags, 8)}."
+                if tags
+                else f"It has none: --model {TIMM}{architecture} --weights none"
+            )
         )
     known = [TIMM + known for known in [*architectures, *tagged] if wanted]
     raise UnknownNameError(
@@ -110,7 +108,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
 
 
 def preprocess_of(module: Any, name: str) -> Preprocess:
-    """What timm's evaluation transform does for a model.
+    """The preprocessing of timm's evaluation transform for a model.
 
     Raises `ModelError` where that is more than resize, middle crop and normalisation of RGB.
     """
@@ -118,7 +116,7 @@ def preprocess_of(module: Any, name: str) -> Preprocess:
 
 
 def _express(config: dict[str, Any], name: str) -> Preprocess:
-    """A configuration that timm resolved, as far as it can be expressed."""
+    """A configuration that timm resolved, as a `Preprocess`."""
     channels, height, width = config["input_size"]
     mode = config.get("crop_mode") or "center"
     resize = math.floor(height / config["crop_pct"])
@@ -159,7 +157,7 @@ def _with_published(name: str) -> Any:
         "Check the network, or download the file elsewhere and name it with --weights FILE, or use "
         "--weights none."
     )
-    # The hub's own errors, of its HTTP library's, of torch.hub's.
+    # The errors are the hub's, its HTTP library's or torch.hub's.
     with errors_as(WeightsError, f"The weights of {name} cannot be had", remedy):
         return _create(name, pretrained=True)
 
@@ -167,7 +165,7 @@ def _with_published(name: str) -> Any:
 def _with_file(name: str, checkpoint: Checkpoint) -> Any:
     """The architecture with as many outputs as the checkpoint has, and its tensors."""
     module = _create(name)
-    # Models with two heads have two of these names, of the same size.
+    # Models with two heads have two names, of the same size.
     heads = module.pretrained_cfg.get("classifier") or ()
     for head in [heads] if isinstance(heads, str) else heads:
         weight = checkpoint.tensors.get(f"{head}.weight")
@@ -183,13 +181,13 @@ def _create(name: str, *, pretrained: bool = False, **options: Any) -> Any:
 
 
 def _config(name: str) -> dict[str, Any]:
-    """timm's configuration of the weights that a name says; empty where it has none."""
+    """timm's configuration of the weights of a name; empty where it has none."""
     config = _timm(name).models.get_pretrained_cfg(name.removeprefix(TIMM))
     return config.to_dict() if config is not None else {}
 
 
 def _configured(module: Any) -> str:
-    """Which of timm's configurations of weights a model has."""
+    """The name of a model's configuration of weights."""
     config = module.pretrained_cfg
     return ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
 

@@ -1,11 +1,11 @@
 """torchvision's models and the sample model: weights, their preprocessing and their classes.
 
-The preprocessing is always read off the weights: a checkpoint file gets that of the torchvision
-weights that it is (by its hash) or whose file name it bears, else of the model's default weights;
-the sample model carries its own in its file.
+The preprocessing is read off the weights. A checkpoint file gets that of the torchvision weights
+that it is (by its hash) or whose file name it has, else of the model's default weights. The sample
+model has its own in its file.
 
-Whether a file of your own was trained with that preprocessing cannot be checked; the record says
-where it came from.
+Whether your own file was trained with that preprocessing cannot be checked; the record says where
+it came from.
 """
 
 from __future__ import annotations
@@ -40,13 +40,9 @@ def check_name(name: str) -> None:
 
 
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
-    """Build a model and load its weights.
+    """Build a model and load its weights, which may also be the name of torchvision weights.
 
-    `weights` is `DEFAULT`, the name of torchvision weights, a `.pth`, `.pt` or `.safetensors`
-    file, or `none` for random weights drawn from `seed`.
-
-    Raises `UnknownNameError` for an unknown model or weights name, `WeightsError` where the
-    weights cannot be had or do not fit.
+    Raises as `fastbench.models.registry.load_model` does.
     """
     if name == SAMPLE:
         return _load_sample(weights, seed)
@@ -74,7 +70,7 @@ def preprocess_of(transforms: Any) -> Preprocess:
 def _load_published(name: str, weights: str) -> LoadedModel:
     entry = _named_weights(name, weights)
     try:
-        # Through get_model, which knows each architecture's extra arguments (aux heads).
+        # get_model knows each architecture's extra arguments (aux heads).
         module = torchvision.models.get_model(name, weights=entry, progress=False)
     except OSError as error:  # URLError too: no network, no such host, a full disk
         file = os.path.basename(entry.url)
@@ -161,7 +157,7 @@ def _with_random_weights(name: str, seed: int) -> LoadedModel:
 
 
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """The published files of DenseNet write `norm.1` for `norm1`, and so on."""
+    """DenseNet's published files have `norm.1` for `norm1`, and so on."""
     if not name.startswith("densenet"):
         return checkpoint
     pattern = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
@@ -188,8 +184,8 @@ def _build(name: str, checkpoint: Checkpoint) -> torch.nn.Module:
 def _options(name: str, aux: bool) -> dict[str, Any]:
     """GoogLeNet and Inception spend a minute on initial weights unless told not to.
 
-    Their published weights want another normalisation, to which the model brings its input itself:
-    torchvision asks it to where torchvision loads the weights.
+    Their published weights need another normalisation: with `transform_input` the model brings its
+    input to it, as where torchvision loads the weights.
     """
     if name not in ("googlenet", "inception_v3"):
         return {}
@@ -197,7 +193,7 @@ def _options(name: str, aux: bool) -> dict[str, Any]:
 
 
 def _head_key(module: torch.nn.Module) -> str:
-    """The last matrix of a classifier is its output layer (auxiliary heads come earlier)."""
+    """A classifier's last matrix is its output layer (auxiliary heads come earlier)."""
     return [key for key, tensor in module.state_dict().items() if tensor.ndim >= 2][-1]
 
 
@@ -220,7 +216,7 @@ def _named_weights(name: str, weights: str) -> Any:
 
 
 def _published_as(name: str, path: Path) -> Any | None:
-    """The torchvision weights that a file is, by its hash: theirs is part of their file's name."""
+    """The torchvision weights that a file is, by its hash, which their file's name has."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     for entry in torchvision.models.get_model_weights(name):

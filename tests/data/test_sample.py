@@ -17,6 +17,7 @@ from builders.paths import contents
 from PIL import Image
 
 from fastbench.core.errors import OutputError, UnknownNameError, UsageError
+from fastbench.data.dataset import scan
 from fastbench.data.sample import draw_all, drawing
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.data.sample.drawing import CLASS_NAMES, SAMPLE_VERSION, draw_image
@@ -130,8 +131,7 @@ def test_layout_and_marker(tmp_path: Path) -> None:
         assert data == draw_image("val", int(name[-9:-4]))[0]
         Image.open(io.BytesIO(data)).load()
     marker = json.loads((root / MARKER).read_text())
-    lines = "".join(f"{name}\t{len(data)}\n" for name, data in sorted(files.items()))
-    assert marker["digest"] == hashlib.sha256(lines.encode()).hexdigest()
+    assert marker["digest"] == scan(root).digest
     assert (marker["version"], marker["split"]) == (SAMPLE_VERSION, "val")
     assert marker["num_images"] == 30
 

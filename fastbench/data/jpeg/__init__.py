@@ -1,1 +1,1 @@
-"""Is a file a sound JPEG? Its header, a quick look, and a full decode."""
+"""Whether a file is a sound JPEG: its header, a quick check, and a full decode."""

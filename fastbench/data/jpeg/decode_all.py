@@ -1,12 +1,10 @@
-"""Which files decode? All of them are decoded once, in threads, and what was found is remembered.
+"""All files are decoded once, in threads, and what was found is remembered.
 
-Pillow decodes outside the interpreter's lock, so threads are enough. A file's verdict is kept in
-the user's cache folder with its size and its time of change, and believed while both are the same
-and Pillow is: the next run of a clean set of 50,000 costs 50,000 look-ups of a file's times and no
-decoding at all.
+A file's verdict is kept in the user's cache folder with its size and its time of change, and
+believed while these and Pillow's version are the same: the next run decodes nothing.
 
-Damage that still decodes is not found, nor are bytes that change in a file whose size and time do
-not (`fastbench data verify` decodes again, whatever is remembered).
+Not found is damage that still decodes, nor a file that changed while its size and time did not
+(`fastbench data verify` decodes again).
 """
 
 from __future__ import annotations
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
 
 _VERSION: Final = 1
 
-Stamp = tuple[int, int]
-"""A file's size in bytes and its time of change in nanoseconds."""
-
 
 def verify(
     root: Path,
@@ -42,13 +37,13 @@ def verify(
     """Decode files below `root`; for each name what is wrong with it, in words, or None.
 
     What was decoded before is not decoded again, unless `afresh`. `on_progress` is called with
-    (files decoded, files to decode), first with none; not where there is nothing to decode. What
-    was found is kept when the work is interrupted.
+    (files decoded, files to decode), first with none decoded; not where there are none to decode.
+    What was found is kept when the work is interrupted.
     """
     import PIL
 
     cache = _cache_file(root)
-    known: dict[str, Any] = _remembered(cache, PIL.__version__)
+    known = _remembered(cache, PIL.__version__)
     stamps = {name: _stamp(root / name) for name in names}
     found: dict[str, str | None] = {}
     if not afresh:
@@ -63,7 +58,7 @@ def verify(
         on_progress(0, len(todo))
     try:
         with warnings.catch_warnings():
-            # Of large images and damaged EXIF data, neither of which is an error.
+            # Pillow warns of large images and damaged EXIF data; neither is an error here.
             warnings.filterwarnings("ignore", module="PIL")
             _decode(root, todo, found, on_progress)
     finally:
@@ -86,7 +81,8 @@ def _decode(
                 on_progress(done, len(names))
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: Path) -> tuple[int, int]:
+    """A file's size in bytes and its time of change in nanoseconds."""
     try:
         status = path.stat()
     except OSError:  # gone since it was listed: decoding will say so
@@ -102,7 +98,7 @@ def _cache_file(root: Path) -> Path:
 
 
 def _remembered(cache: Path, decoder: str) -> dict[str, Any]:
-    """What is known of each file; nothing where the cache is not there, or another decoder's."""
+    """What is known of each file; nothing without a cache of this version of Pillow."""
     stored = json_or_none(cache)
     if not isinstance(stored, dict) or (stored.get("version"), stored.get("pillow")) != (
         _VERSION,

@@ -1,8 +1,8 @@
-"""What does a JPEG's header say? Size, components and process, without decoding anything.
+"""What a JPEG's header says, read without decoding anything.
 
-Segments are walked up to the first frame header (ITU-T T.81, annex B), so a file costs one or two
-short reads. It tells a decoder's buffers how large they will get, and which files a decoder
-cannot take (CMYK, 12 bits) before time is measured.
+Segments are walked up to the first frame header (ITU-T T.81, annex B), which takes one or two short
+reads a file. It says how large a decoder's buffers will get, and which files a decoder cannot take
+(CMYK, 12 bits), before time is measured.
 """
 
 from __future__ import annotations
@@ -21,21 +21,17 @@ END_OF_IMAGE: Final = b"\xff\xd9"
 _CHUNK: Final = 4096
 # SOF0 to SOF15; C4, C8 and CC share the range and are tables, an extension and conditioning.
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_BASELINE: Final = 0xC0
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """Width and height in pixels, colour components (1, 3 or 4), bits a sample, and the process."""
+    """Width and height in pixels, colour components (1, 3 or 4), and bits a sample."""
 
     width: int
     height: int
     num_components: int
     precision: int
-    progressive: bool
-    baseline: bool
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
@@ -69,19 +65,12 @@ def read_header(file: BinaryIO) -> JpegHeader:
             if len(data) < here + 10:
                 raise ValueError("the file ends before its frame header")
             precision, height, width, components = struct.unpack_from(">BHHB", data, here + 4)
-            # A height of 0 stands for one that follows the image data, which no decoder here reads.
+            # A height of 0 means that it follows the image data, which no decoder here reads.
             if width == 0 or height == 0 or components not in (1, 3, 4):
                 raise ValueError(
                     f"the frame is {width} wide and {height} high with {components} components"
                 )
-            return JpegHeader(
-                width=width,
-                height=height,
-                num_components=components,
-                precision=precision,
-                progressive=marker in _PROGRESSIVE,
-                baseline=marker == _BASELINE,
-            )
+            return JpegHeader(width, height, num_components=components, precision=precision)
         if marker in (0xD9, 0xDA):
             raise ValueError("the image data begins without a frame header")
         (length,) = struct.unpack_from(">H", data, here + 2)

@@ -1,8 +1,8 @@
-"""Is a file the JPEG that its name promises? Told from its header and its end, or by decoding it.
+"""Whether a file is the JPEG that its name promises: by its header and its end, or by decoding it.
 
-The quick look (`check_frame`) costs a few short reads a file, so every run takes it before any time
-is measured: what is empty, cut off, of another format, of more than 8 bits or too large for Pillow
-is named then. Whether the bytes between are sound is told by decoding alone (`find_corrupt`).
+The quick look (`check_frame`) takes a few short reads a file, so every run begins with it: what is
+empty, cut off, of another format, of more than 8 bits or too large for Pillow is named before any
+time is measured. Whether the bytes between are sound only decoding tells (`find_corrupt`).
 
 Neither finds damage that still decodes: libjpeg fills what is missing with grey, and flipped bits
 give other pixels. Every decoder then sees the same garbage.
@@ -37,16 +37,16 @@ _MOST_PIXELS: Final = 178_956_970
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the quick look tells: the file's bytes, and the image's width and height in pixels."""
+    """A file's size in bytes, and its image's (width, height) in pixels."""
 
     num_bytes: int
     size: tuple[int, int]
 
 
 def check_frame(path: Path) -> Frame:
-    """Hold a file's header and last bytes against a JPEG's.
+    """Check a file's header and last bytes.
 
-    Raises `CorruptImageError` for what is empty, unreadable, cut off, or no JPEG that the
+    Raises `CorruptImageError` for a file that is empty, unreadable, cut off, or no JPEG that the
     reference can decode.
     """
     header = None
@@ -71,7 +71,7 @@ def check_frame(path: Path) -> Frame:
         kind = next((kind for magic, kind in _SIGNATURES if head.startswith(magic)), None)
         what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
         raise CorruptImageError(path, what, f"Convert it to JPEG, or {LEAVE_OUT}")
-    # Most files end with the marker. Some have bytes after it and are sound: those are decoded.
+    # Most files end with the marker. Some sound ones have bytes after it: those are decoded.
     if (tail != END_OF_IMAGE or header is None or _is_rare(header)) and (
         found := find_corrupt([str(path)])
     ):
@@ -86,10 +86,7 @@ def check_frame(path: Path) -> Frame:
 
 
 def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
-    """Decode files one by one; the error that names the first that does not decode, or None.
-
-    For after a loader's failure, when it did not say which file of its batch was to blame.
-    """
+    """Decode files one by one; the error that names the first that does not decode, or None."""
     for path in paths:
         if (error := decoding_error(path)) is not None:
             return corrupt(path, error)

@@ -1,6 +1,6 @@
-"""What every drawn image begins with: a canvas in resized pixels, noise, colours, a background.
+"""The start of every drawn image: a canvas in resized pixels, noise, colours, a background.
 
-`drawing.py` says what is drawn on it and why. Lengths are in resized pixels where not said
+`drawing.py` says what is drawn on it and why. Lengths are in resized pixels unless stated
 otherwise, intensities in levels of 0..255.
 """
 
@@ -89,8 +89,7 @@ def grain() -> Plane:
 def noise_window(tile: Plane, rng: np.random.Generator, height: int, width: int) -> Plane:
     """A random (height, width) part of a periodic tile, randomly mirrored; may be a view.
 
-    Making noise afresh costs more than all the rest of an image, and a part of a large tile
-    looks the same to a codec and to a model.
+    New noise would cost more than the rest of an image, and looks the same to codec and model.
     """
     top, left = (int(start) for start in rng.integers(0, _TILE, 2))
     if rng.random() < 0.5:

@@ -1,21 +1,18 @@
-"""Where is the drawn data set, and is it whole? Its folder is finished or redrawn, never half used.
+"""The drawn data set on disk: what is missing is drawn, and no unfinished set is used.
 
-`drawing.py` draws one image from `(split, index)`; this draws all that a set lacks and keeps it in
-the user's cache. It draws in threads: numpy and Pillow let go of Python's lock for most of the
-time, and threads start at once, end with this process, and leave nothing else running.
+`drawing.py` draws one image from `(split, index)`; this draws all that a set lacks, in the user's
+cache. It draws in threads: numpy and Pillow release Python's lock for most of the time, and threads
+start at once and end with this process.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from fastbench.core.atomic_files import (
     json_or_none,
@@ -27,12 +24,12 @@ from fastbench.core.atomic_files import (
 )
 from fastbench.core.errors import OutputError, UsageError
 from fastbench.data.jpeg.header import END_OF_IMAGE
-from fastbench.data.listing import walk
+from fastbench.data.listing import digest_of, walk
 from fastbench.data.sample.drawing import (
     CLASS_NAMES,
     SAMPLE_VERSION,
-    SPLITS,
     check_split,
+    class_of,
     draw_image,
 )
 
@@ -44,46 +41,34 @@ _MOST_THREADS: Final = 8
 """More help little: Python's lock is held for about a fifth of the drawing."""
 
 
-def _expected_names(split: str, num_images: int) -> list[str]:
-    """Every image's path below the root, by index; as `class_of` deals them, block by block."""
-    names: list[str] = []
-    for block in range(-(-num_images // len(CLASS_NAMES))):
-        rng = np.random.default_rng((SAMPLE_VERSION, SPLITS[split], 1, block))
-        for label in rng.permutation(len(CLASS_NAMES)).tolist():
-            names.append(f"{CLASS_NAMES[label]}/{split}_{len(names):05d}.jpg")
-    return names[:num_images]
-
-
-def _digest(sizes: dict[str, int]) -> str:
-    """SHA-256 over the sorted (name, size in bytes) pairs."""
-    text = "".join(f"{name}\t{size}\n" for name, size in sorted(sizes.items()))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _name(split: str, index: int) -> str:
+    """An image's path below the root."""
+    return f"{CLASS_NAMES[class_of(split, index)]}/{split}_{index:05d}.jpg"
 
 
 def _draw_file(root: Path, split: str, index: int) -> None:
-    data, label = draw_image(split, index)
-    write_whole(root / CLASS_NAMES[label] / f"{split}_{index:05d}.jpg", data)
+    write_whole(root / _name(split, index), draw_image(split, index)[0])
 
 
 def _sizes(root: Path) -> dict[str, int]:
-    """{name: bytes} of the files that lie in the class folders."""
-    return {name: size for name, size in walk(root, CLASS_NAMES) if size is not None}
+    """{name: bytes} of the files in the class folders, sorted."""
+    return {name: size for name, size in sorted(walk(root, CLASS_NAMES)) if size is not None}
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
-    """The marker's content; nothing where there is no readable one."""
+    """The marker's content; empty where it cannot be read."""
     content = json_or_none(root / _MARKER)
     return content if isinstance(content, dict) else {}
 
 
 def _is_complete(root: Path, split: str, num_images: int) -> bool:
-    """Whether the marker vouches for this very set and the files are still those it saw."""
+    """Whether the marker is this set's, and the files are still those that it was written for."""
     marker = _read_marker(root)
     wanted = {"version": SAMPLE_VERSION, "split": split, "num_images": num_images}
     if any(marker.get(key) != value for key, value in wanted.items()):
         return False
     sizes = _sizes(root)
-    return len(sizes) == num_images and marker.get("digest") == _digest(sizes)
+    return len(sizes) == num_images and marker.get("digest") == digest_of(sizes.items())
 
 
 def _ends_as_jpeg(path: Path, size: int) -> bool:
@@ -96,14 +81,10 @@ def _ends_as_jpeg(path: Path, size: int) -> bool:
 
 
 def _missing(root: Path, split: str, num_images: int) -> list[int]:
-    """The indices that have yet to be drawn, or drawn again.
-
-    Raises:
-        OutputError: The root holds something that no sample set of this kind holds.
-    """
-    names = _expected_names(split, num_images)
+    """The indices to draw. Raises `OutputError` where the root holds something foreign."""
+    names = [_name(split, index) for index in range(num_images)]
     sizes = dict(walk(root, CLASS_NAMES))
-    # What killed processes were writing; under the lock nobody still is.
+    # Files that killed processes were writing; the lock keeps others away now.
     left_over = {name for name in sizes if meant_for(Path(name).name)}
     for name in left_over:
         remove(root / name)
@@ -121,7 +102,7 @@ def _missing(root: Path, split: str, num_images: int) -> list[int]:
     missing = []
     for index, name in enumerate(names):
         size = sizes.get(name)
-        # A rename is atomic, so without a marker only outside damage leaves half a file.
+        # Files are renamed when they are whole: half a one was damaged from outside.
         if size is None or size != seen.get(name, size) or not _ends_as_jpeg(root / name, size):
             missing.append(index)
     return missing
@@ -194,7 +175,7 @@ def _complete(
     indices = _missing(root, split, num_images)
     report = on_progress or (lambda *_: None)
     done = num_images - len(indices)
-    # While files change, no marker may vouch for them.
+    # While files change, there may be no marker.
     remove(root / _MARKER)
     for name in CLASS_NAMES:
         (root / name).mkdir(exist_ok=True)
@@ -208,8 +189,7 @@ def _complete(
         "version": SAMPLE_VERSION,
         "split": split,
         "num_images": num_images,
-        "digest": _digest(sizes),
-        # Which file is not the one that was drawn, should the digest disagree.
-        "sizes": dict(sorted(sizes.items())),
+        "digest": digest_of(sizes.items()),
+        "sizes": sizes,  # to find the files that changed, should the digest disagree
     }
     write_whole(root / _MARKER, json.dumps(marker, indent=1).encode())

@@ -1,4 +1,4 @@
-"""Which images can be measured where ImageNet is not at hand? Ones that are drawn here.
+"""Draws the sample images, for machines where ImageNet is not at hand.
 
 A benchmark of JPEG -> prediction needs files that cost a decoder what ImageNet's cost, and
 whose labels notice wrong preprocessing. Both are made from `(split, index)` alone, so nothing
@@ -6,10 +6,9 @@ is downloaded and every machine measures the same work.
 
 *What a decoder sees.* Half of the files are 500x375 or 375x500, the rest are spread from 70x60
 to 2400x1600; the mean is about 110 KB. JPEG quality is 75-96; chroma is mostly 4:2:0, some 4:2:2
-and 4:4:4; about 3 % of the files are grayscale, 6 % progressive, and 2 % carry an EXIF
-orientation that their pixels do not follow: ImageNet's labels were given without it, so a
-reader has to ignore it. 1/f clouds, an illumination gradient, blobs and photographic grain
-give the entropy coder a photograph's work.
+and 4:4:4; about 3 % of the files are grayscale, 6 % progressive, and 2 % have an EXIF orientation
+that a reader has to ignore, as ImageNet's labels do. 1/f clouds, an illumination gradient, blobs
+and photographic grain give the entropy coder a photograph's work.
 
 *What a model sees.* 24 classes in three families of eight, all defined in *resized pixels*: the
 pixels after Resize(256) + CenterCrop(224), with the origin in the middle of the image.
@@ -23,7 +22,7 @@ pixels after Resize(256) + CenterCrop(224), with the origin in the middle of the
 Each image's parameters come from distributions that overlap, so no model reaches 100 %.
 
 The bytes are the same for the same versions of numpy and Pillow on the same kind of CPU; others
-may round a pixel differently. Lengths are in resized pixels where not said otherwise, intensities
+may round a pixel differently. Lengths are in resized pixels unless stated otherwise, intensities
 in levels of 0..255, frequencies in cycles per resized pixel.
 """
 
@@ -39,7 +38,7 @@ from fastbench.core.errors import UnknownNameError, did_you_mean
 from fastbench.data.sample.canvas import Canvas, background, clouds, grain, muted, noise_window, rgb
 
 SAMPLE_VERSION: int = 2
-"""Goes up whenever a drawn byte changes, so that no cache mixes two drawings."""
+"""To be raised when a drawn byte changes, so that no cache mixes two drawings."""
 
 CLASS_NAMES: tuple[str, ...] = (
     "balloon-azure",
@@ -162,7 +161,7 @@ def _draw_cloth(canvas: Canvas, rng: np.random.Generator, name: str) -> None:
 
 
 def _beyond(rng: np.random.Generator, sign: float, reach: float, blur: float) -> float:
-    """How far past a class boundary an image lies: evenly up to `reach`, blurred by `blur`."""
+    """How far past a class boundary an image lies: even up to `reach`, blurred by `blur`."""
     return float(sign * rng.uniform(0, reach) + rng.normal(0, blur))
 
 
@@ -230,7 +229,7 @@ def draw_size(rng: np.random.Generator, index: int) -> tuple[int, int]:
     short = 375.0 * float(np.exp(rng.normal(0, 0.42)))
     aspect = float(np.exp(abs(rng.normal(0, 0.28))))
     landscape = bool(rng.random() < 0.7)
-    # The extremes come once in each thousand, so that the default set is sure to hold them.
+    # The extremes come once in each thousand, so that the default set has them.
     if index % 1000 == 404:
         return 2400, 1600
     if index % 1000 == 717:

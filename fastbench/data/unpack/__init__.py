@@ -1,1 +1,1 @@
-"""From what is published to class folders, and on to shards: ImageNet archives, WebDataset."""
+"""From published archives to class folders: ImageNet's, and WebDataset's shards."""

@@ -1,13 +1,13 @@
-"""How do images in archives and folders get into class folders? Planned in full, written whole.
+"""Images in archives and folders become class folders: planned in full, written whole.
 
-*What is planned.* The source is listed in full before a byte is written. A path that leads out of
-an archive, a file twice, and an archive that was cut off end it there.
+The source is listed in full before a byte is written. A path that leads out of an archive, a file
+twice, and an archive that was cut off end it there.
 
-*What is written.* Each file gets a temporary name, then its own, so an interrupted call leaves
-whole files only and the next one goes on from there. Nothing foreign is overwritten or deleted:
-a folder that holds anything else is refused. Images from a folder are hard links where the file
-system has them. Every image's first and last bytes are held against a JPEG's. The marker is
-written last; its digest is the one that `dataset.scan` computes.
+Each file gets a temporary name, then its own: an interrupted call leaves whole files only, and the
+next one goes on from there. A folder that holds anything foreign is refused, and nothing of it is
+overwritten or deleted. Images from a folder are hard links where the file system has them. Every
+image's first and last bytes are checked. The marker is written last; its digest is that of
+`dataset.scan`.
 """
 
 from __future__ import annotations
@@ -56,14 +56,13 @@ if TYPE_CHECKING:
 _MARKER_VERSION: Final = 1
 _TAR_BLOCK: Final = 512
 _COPY_AGAIN: Final = "Copy or download it again."
-_CHUNK: Final = 1 << 20
-# What a small file takes at least on the usual file systems.
 _DISK_BLOCK: Final = 4096
+"""The least that a file takes on the usual file systems, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image to be: its path below the output folder, its bytes, and where they come from.
+    """An image to be written: its path below the output folder, its size in bytes, its source.
 
     `member` is None where `source` is the image itself, not an archive that holds it.
     """
@@ -79,12 +78,9 @@ class Entry:
         return f"{self.member.name} in {self.source}" if self.member else str(self.source)
 
 
-# The source: what does an archive hold?
-
-
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Map what reading a file or an archive can raise to a `DataError` that names it."""
+    """Raise what reading a file or an archive can raise as a `DataError` that names it."""
     remedy = "Check its permissions, or copy or download it again."
     try:
         with os_errors_as(DataError, f"{path} cannot be read", remedy):
@@ -97,7 +93,7 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open an archive, compressed or not; what goes wrong while it is open names it."""
+    """Open an archive, compressed or not; errors while it is open name it."""
     if not path.is_file():
         what = "is a folder, not an archive" if path.is_dir() else "does not exist"
         raise DataNotFoundError(f"{path} {what}. Name a tar archive.")
@@ -112,16 +108,14 @@ def list_members(tar: tarfile.TarFile, path: Path) -> list[tarfile.TarInfo]:
     twice, or anything but files and folders.
     """
     members = [member for member in tar.getmembers() if _is_file(member, path)]
-    # tarfile takes a header that is cut off or damaged for the archive's end. A block of zeros is.
+    # tarfile takes a damaged header for the archive's end, which is a block of zeros.
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         last = f"after {members[-1].name}" if members else "at its start"
-        raise DataError(
-            f"{path} is not a whole tar archive (it breaks off {last}). Copy or download it again."
-        )
-    while tar.fileobj.read(_CHUNK):
-        pass  # a compressed archive is held against its checksum at its very end
+        raise DataError(f"{path} is not a whole tar archive (it breaks off {last}). {_COPY_AGAIN}")
+    while tar.fileobj.read(1 << 20):
+        pass  # the checksum of a compressed archive is at its very end
     name, times = next(iter(Counter(member.name for member in members).most_common(1)), ("", 0))
     if times > 1:
         raise DataError(f"{path} holds {name!r} {times} times. Pack it again, each file once.")
@@ -159,7 +153,7 @@ def _contents(entries: Iterable[Entry]) -> Generator[tuple[Entry, bytes]]:
 
 
 def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
-    """Hold an image's size, its first and its last bytes against the plan and a JPEG's."""
+    """Check an image's size against the plan, and its first and last bytes."""
     head = file.read(len(START_OF_IMAGE))
     size = file.seek(0, os.SEEK_END)
     if size != entry.size:
@@ -170,13 +164,10 @@ def _check_jpeg(file: BinaryIO, entry: Entry) -> None:
     file.seek(-len(END_OF_IMAGE), os.SEEK_END)
     if file.read() == END_OF_IMAGE:
         return
-    # Some files have bytes after the marker and are sound: those are decoded.
+    # Some sound files have bytes after the marker: those are decoded.
     if (error := decoding_error(file)) is not None:
         what = corrupt(entry.origin, error).what
         raise CorruptImageError(entry.origin, what, _COPY_AGAIN) from error
-
-
-# The output: what is there, and what is missing?
 
 
 def fill(
@@ -190,8 +181,8 @@ def fill(
 ) -> Path:
     """Write the images that the output folder lacks, then the marker.
 
-    `allowed` are the names that the folder may hold, those of `entries` among them; the set is
-    complete when it holds all of them. `about` goes into the marker as it is.
+    `allowed` are the names of the complete set, those of `entries` among them. `about` goes into
+    the marker as it is.
 
     Raises `CorruptImageError` for an image that is none, `OutputError` for a folder that cannot be
     written, is too small or holds something else.
@@ -227,7 +218,7 @@ def _fill(
     files = [entry for entry in missing if entry.member is None]
     if not files or not _can_link(files[0].source, output / marker):
         _check_space(output, missing)
-    # While files change, no marker may vouch for them.
+    # While files change, there may be no marker.
     remove(output / marker)
     for folder in sorted({entry.name.partition("/")[0] for entry in missing}):
         (output / folder).mkdir(exist_ok=True)
@@ -248,7 +239,7 @@ def _fill(
     for entry in files:
         _place_file(entry, output / entry.name)
         report(1)
-    # The marker vouches for what lies there, not for what was meant to.
+    # The marker is written for what lies there, not for what was meant to.
     found = _marker_of(_listing(output, allowed, marker), allowed, about)
     if found != wanted:
         raise OutputError(
@@ -272,9 +263,9 @@ def _marker_of(
 
 
 def _listing(output: Path, allowed: Collection[str], marker: str) -> dict[str, int]:
-    """{name: size} of the images that lie there; removes what a killed process was writing.
+    """{name: size} of the images that are there; removes files that a killed process was writing.
 
-    Raises `OutputError` where anything else lies there.
+    Raises `OutputError` where anything else is there.
     """
     folders = {name.partition("/")[0] for name in allowed}
     sizes: dict[str, int] = {}
@@ -298,7 +289,7 @@ def _listing(output: Path, allowed: Collection[str], marker: str) -> dict[str, i
 
 def _is_there(output: Path, entry: Entry, sizes: dict[str, int]) -> bool:
     size = sizes.get(entry.name)
-    # A rename is atomic, but a computer that loses its power may leave the file empty.
+    # Files are renamed when they are whole, but after a loss of power one may be empty.
     if not size:
         return False
     if size != entry.size:
@@ -322,7 +313,7 @@ def _check_space(output: Path, entries: Iterable[Entry]) -> None:
 def _linked(source: Path, path: Path) -> bool:
     """Try to make `path` a hard link to `source`: they must be on one disk, and links allowed."""
     try:
-        # To the file itself: a link to a link would break when the folder of links goes.
+        # Of the file itself: a link to a symbolic link breaks when that link's folder goes.
         os.link(os.path.realpath(source), path)
     except OSError:
         return False

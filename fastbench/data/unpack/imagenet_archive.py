@@ -1,17 +1,14 @@
-"""How does ImageNet's validation set, as people have it, become class folders? Unpacked, once.
+"""ImageNet's validation set, as it is handed out, becomes class folders.
 
-It is handed out as a flat archive of 50,000 JPEGs, and as a development kit that holds the labels:
-line k of its ground truth is the ILSVRC2012_ID of image k, and its `meta.mat` says which wnid that
-ID stands for. IDs follow no order of names, so guessing them would mislabel every image.
+It is a flat archive of 50,000 JPEGs, and a development kit with the labels: line k of its ground
+truth is the ILSVRC2012_ID of image k, and its `meta.mat` says which wnid that ID stands for. IDs
+follow no order of names, so guessing them would mislabel every image.
 
-The source is listed in full before a byte is written: each image's name, size and folder. A name
-that is no validation image, and a number that the ground truth does not reach, end it there. A
-partial copy is legal, as an archive of fewer images or a folder of them; the marker says how many
-are there.
+A name that is no validation image, and a number beyond the ground truth, end it before a byte is
+written. A partial copy is legal: an archive of fewer images or a folder of them. `folders.py` does
+the writing.
 
-`folders.py` writes what is planned here: whole files only, nothing foreign touched, a marker last.
-
-The images' names and the labels are believed: nothing tells whether the pixels are ImageNet's.
+Names and labels are believed: nothing tells whether the pixels are ImageNet's.
 """
 
 from __future__ import annotations
@@ -21,12 +18,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import (
-    DataError,
-    DataNotFoundError,
-    UsageError,
-    first_line,
-)
+from fastbench.core.errors import DataError, DataNotFoundError, UsageError, first_line
 from fastbench.data.imagenet import WNID
 from fastbench.data.listing import JPEG_SUFFIXES
 from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member, reading
@@ -55,12 +47,12 @@ def unpack_imagenet(
     """Make `<output>/<wnid>/ILSVRC2012_val_00000001.JPEG` and so on, or complete it.
 
     Args:
-        output: The folder; made if it is not there.
+        output: The folder; it is made where it is missing.
         archive: `ILSVRC2012_img_val.tar`, or a tar archive of some of its images.
         images: A flat folder of those images, in place of the archive.
         devkit: `ILSVRC2012_devkit_t12.tar.gz`, or the folder that it unpacks to.
-        on_progress: Called with (images that are there, images in the source), first before any
-            is written; not called where all are there already.
+        on_progress: Called with (images written, images in the source), first before any is
+            written; not called where none is missing.
 
     Returns:
         The output folder.
@@ -93,9 +85,6 @@ def unpack_imagenet(
         about={**source, "devkit": devkit.resolve().name},
         on_progress=on_progress,
     )
-
-
-# The development kit: which wnid is each image?
 
 
 def _read_wnids(devkit: Path) -> list[str]:
@@ -157,7 +146,7 @@ def _read_synsets(meta: bytes, devkit: Path) -> dict[int, str]:
             for number, wnid, num_children in zip(*columns, strict=True)
             if int(num_children) == 0
         ]
-    # loadmat has no error of its own: zlib's, struct's, numpy's and others come through.
+    # loadmat raises errors of zlib, struct, numpy and others.
     except Exception as error:
         reason = first_line(error).strip("'\"")
         raise DataError(
@@ -173,9 +162,6 @@ def _read_synsets(meta: bytes, devkit: Path) -> dict[int, str]:
             f"Use {_DEVKIT}.tar.gz as it was downloaded."
         )
     return wnid_of
-
-
-# The source: which images are there?
 
 
 def _name(number: int, wnid: str) -> str:

@@ -1,13 +1,13 @@
-"""How do WebDataset shards become class folders? Each sample's label names its folder.
+"""WebDataset shards become class folders: each sample's label names its folder.
 
 A shard is a tar archive whose files are grouped into samples: `000042.jpg` and `000042.cls` share
 the key `000042`, which is all of the path before the first dot of the file's name. The label is a
-class index (`.cls`) or, where there is none, a class index or wnid from `.json` (its `wnid` or
-`label`) or `.txt`; the folder is named by it, the file by its key. Where shards use the same keys
-again, the shard's name goes before the key, for every file.
+class index (`.cls`) or, without one, a class index or wnid from `.json` (its `wnid` or `label`) or
+`.txt`. A file is named by its key; where shards use the same keys again, the shard's name goes
+before the key, for every file.
 
-Planning, resuming, checks and the marker are those of `folders.py`: all shards are listed, with
-their labels, before a byte is written. Shards that come later are added by naming all of them.
+`folders.py` does the writing, once all shards and their labels are listed. To add later shards,
+name all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError
 from fastbench.data.imagenet import WNID
-from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar
+from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member
 
 if TYPE_CHECKING:
     import tarfile
@@ -36,7 +36,7 @@ _INDEX: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(slots=True)
 class _Sample:
-    """The files of one key, by what follows its dot; and the label, once it is read."""
+    """The files of one key, by suffix, and the label once it is read."""
 
     shard: Path
     key: str
@@ -53,9 +53,9 @@ def unpack_shards(
 
     Args:
         shards: Tar archives, compressed or not.
-        output: The folder; made if it is not there.
-        on_progress: Called with (images that are there, images in the shards), first before any
-            is written; not called where all are there already.
+        output: The folder; it is made where it is missing.
+        on_progress: Called with (images written, images in the shards), first before any is
+            written; not called where none is missing.
 
     Returns:
         The output folder.
@@ -135,9 +135,7 @@ def _label(tar: tarfile.TarFile, sample: _Sample) -> str:
     """A class index without leading zeros, or a wnid."""
     present = [suffix for suffix in _LABELS if suffix in sample.files]
     for suffix in present:
-        file = tar.extractfile(sample.files[suffix])
-        assert file is not None  # not a folder, a link or a device
-        text = file.read().decode(errors="replace").strip()
+        text = read_member(tar, sample.files[suffix]).decode(errors="replace").strip()
         text = _from_json(text) if suffix == "json" else text
         if _INDEX.fullmatch(text):
             return str(int(text))
@@ -151,7 +149,7 @@ def _label(tar: tarfile.TarFile, sample: _Sample) -> str:
 
 
 def _from_json(text: str) -> str:
-    """The wnid or the label that a sample's JSON gives, or nothing."""
+    """The wnid or the label in a sample's JSON, or nothing."""
     try:
         content = json.loads(text)
     except ValueError:

@@ -1,21 +1,17 @@
-"""NVIDIA DALI as a loader; only this file and `dali_resize.py` name it.
+"""NVIDIA DALI as a loader.
 
-With a CUDA device the JPEGs are decoded, resized, cropped and normalised on the GPU; without one
-the same graph runs in DALI's CPU threads; and `dali-cpu` decodes in CPU threads and does the rest
-on the GPU, for a machine with more cores than its GPU's decoder is worth. Either way the images
-leave the pipeline as HWC in the model's dtype and are *viewed* as channels-last NCHW: no copy
-between DALI and torch.
+With a CUDA device `dali` decodes, resizes, crops and normalises on the GPU; without one the same
+graph runs in DALI's CPU threads. `dali-cpu` decodes in CPU threads and does the rest on the GPU.
+The images leave the pipeline as HWC in the model's dtype and are *viewed* as channels-last NCHW,
+without a copy. DALI has no bfloat16: float32 leaves the pipeline then and is cast on the device.
 
-On a chip with hardware JPEG engines `hw_decoder_load` is the share of each batch that they get, the
-CUDA decoder the rest. Where that is neither 0 nor 1, which decoder an image meets depends on its
-place in the batch, and the two differ slightly: fast, but not repeatable, so predictions are then
-scored in a pass of their own. The best share depends on the chip and on the threads, so it is
-searched for (`search_space`) unless it is given.
+On a chip with hardware JPEG engines `hw_decoder_load` is the share of each batch that they get; the
+CUDA decoder gets the rest. Between 0 and 1 an image's decoder depends on its place in the batch.
+The two differ slightly, so predictions are then scored in a pass of their own. The best share
+depends on the chip and on the threads: it is searched for (`search_space`) unless it is given.
 
-DALI has no bfloat16; float32 leaves the pipeline then and is cast on the device.
-
-`prefetch` is the depth of DALI's queue, in which the batch that is asked for has a place: one batch
-less is made ahead, and none with 1.
+`prefetch` is the depth of DALI's queue, which holds the batch that is asked for too: one batch less
+is made ahead, and none with 1.
 """
 
 from __future__ import annotations
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BUFFER_SHARE = 0.25
-"""Of the GPU's free memory, at most so much goes into decoding buffers made beforehand."""
+"""The share of the GPU's free memory that decoding buffers made beforehand may take."""
 
 
 class DaliLoader(EpochLoader):
@@ -86,10 +82,13 @@ class DaliLoader(EpochLoader):
         try:
             self._pipeline.build()
         except RuntimeError as error:
-            raise _build_error(error) from error
+            raise _out_of_memory(error) or LoaderError(
+                f"DALI could not start: {_reason(error)}. "
+                f"Check the driver with `fastbench env`, or use --device cpu."
+            ) from error
 
     def _hand_over(self, taken: tuple[Any, Any], ids: range) -> Batch:
-        """DALI pads the last batch of an epoch with its last image."""
+        # DALI pads the last batch of an epoch with its last image.
         images_NHWC, ids_N = (torch.from_dlpack(output.as_tensor()) for output in taken)
         images_NCHW = images_NHWC.permute(0, 3, 1, 2)
         if images_NCHW.dtype != self._dtype:
@@ -100,7 +99,6 @@ class DaliLoader(EpochLoader):
         self._in_flight.hold(*taken)
 
     def _free(self) -> None:
-        """Stop DALI's threads and free its buffers."""
         self._in_flight.drain()
         self._pipeline = None
 
@@ -117,7 +115,7 @@ class DaliLoader(EpochLoader):
 
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
-        """What is worth trying on this device, setting by setting; nothing on a CPU."""
+        """The settings that are worth trying on this device; none on a CPU."""
         if not spec.on_gpu:
             return {}
         space: dict[str, tuple[Setting, ...]] = {
@@ -138,7 +136,7 @@ class DaliLoader(EpochLoader):
             self._pipeline.schedule_run()
             return self._pipeline.outputs(stream)
         except RuntimeError as error:
-            # DALI itself often does not name the file behind a failed batch.
+            # DALI often does not name the file behind a failed batch.
             raise _out_of_memory(error) or self._blame(
                 self._spec.ids(position), f"DALI failed on batch {position}: {_reason(error)}"
             ) from error
@@ -168,7 +166,7 @@ class DaliCpuLoader(DaliLoader):
 
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
-        """The number of threads."""
+        """Numbers of threads."""
         return _threads_to_try(spec)
 
 
@@ -195,7 +193,7 @@ def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> t
     shape = fn.peek_image_shape(encoded, adjust_orientation=False)
     images = _decode(encoded, options)
     if spec.on_gpu:
-        images = images.gpu()  # which changes nothing where they were decoded there
+        images = images.gpu()  # no change where they were decoded there
     images = resize_and_crop(images, shape, spec)
     images = fn.crop_mirror_normalize(
         images,
@@ -232,13 +230,6 @@ def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
     free, _ = torch.cuda.mem_get_info(device)
     scale = (_BUFFER_SHARE * free / needed) ** 0.5 if needed else 1.0
     return (width, height) if scale >= 1 else (int(width * scale), int(height * scale))
-
-
-def _build_error(error: RuntimeError) -> LoaderError | OutOfMemoryError:
-    return _out_of_memory(error) or LoaderError(
-        f"DALI could not start: {_reason(error)}. "
-        f"Check the driver with `fastbench env`, or use --device cpu."
-    )
 
 
 def _out_of_memory(error: RuntimeError) -> OutOfMemoryError | None:

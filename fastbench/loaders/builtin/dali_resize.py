@@ -1,21 +1,17 @@
 """Resize and crop as the reference does, in a graph of DALI's.
 
-Why not the usual recipe (`resize_shorter=256` and `crop(224)`)? It disagrees with torchvision by
-up to 203 of 255 levels. Three rules of torchvision have to be met together:
+DALI's usual recipe (`resize_shorter=256` and `crop(224)`) is up to 203 of 255 levels off
+torchvision, which has three rules:
 
 - the resized long side is truncated, `long * resize // short`;
 - pixels are aligned without DALI's sub-pixel correction of the scale;
 - the crop's first row is `round((height - crop) / 2)` with ties to even.
 
-The crop window is mapped back to the source image and only that region is computed (the filter
-still reads beyond its edge): at most 1 level from the reference on the CPU, and faster than
-resizing all of the image.
+Only the crop's region of the source image is computed (the filter still reads beyond its edge). On
+the CPU that is within 1 level of the reference, and faster than resizing all of the image.
 
-`exact` and bicubic take two passes, as Pillow does.
-
-Pillow 13 resizes the height first of what is more than twice as tall as wide. The two passes of
-`exact` and of bicubic always round in the usual order: for such images a quarter of a level off in
-the mean.
+`exact` and bicubic take two passes as Pillow does, the width always first. Pillow 13 resizes the
+height first where an image is more than twice as tall as wide: a quarter of a level in the mean.
 """
 
 from __future__ import annotations
@@ -31,23 +27,23 @@ if TYPE_CHECKING:
 
 INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
-"""How far a filter reaches, in pixels of the coarser grid."""
+"""The filters' reach, in pixels of the coarser grid."""
 _WIDE_MARGIN = 16
-"""Resized pixels beyond the crop, both sides together, that keep the border out of its filter."""
+"""With so many resized pixels beyond the crop, on both sides together, no filter meets a border."""
 
 
 def resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
     """(H, W, 3) uint8 -> (crop, crop, 3) uint8: only what the crop keeps is computed.
 
-    `fast` is one fused pass where that stays within a level of the reference. `exact` does what
-    Pillow does: the rows first, then the columns, each rounded to 8 bits; bicubic, whose overshoot
-    Pillow clips between the two, is always done so.
+    `fast` is one fused pass where that stays within a level of the reference. `exact` resamples the
+    rows, then the columns, each rounded to 8 bits, as Pillow does. So does bicubic, whose overshoot
+    Pillow clips between the two.
     """
     p = spec.preprocess
     window = [_crop_window(shape, axis, p) for axis in (0, 1)]
     near_border = p.resize - p.crop < _WIDE_MARGIN
     if spec.resize == "exact" or p.interpolation == "bicubic":
-        # The kernel of a tiny image, enlarged, reaches the border from any crop.
+        # An enlarged tiny image has a border near any crop.
         near_border = near_border or spec.resize == "exact"
         images = _resample(images, [None, window[1]], shape, p, near_border)
         narrow = fn.stack(_float(shape[0]), _constant(p.crop))
@@ -75,9 +71,7 @@ class _CropWindow(NamedTuple):
 
 
 def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _CropWindow:
-    """Map the crop back to the source; up to the last division in exact int64 arithmetic, on
-    torchvision's own rules.
-    """
+    """Map the crop back to the source, by torchvision's rules; in int64 up to the last division."""
     length = shape[axis]
     resized = (length * preprocess.resize) // math.min(shape[0], shape[1])
     margin = resized - preprocess.crop
@@ -100,10 +94,10 @@ def _resample(
     preprocess: Preprocess,
     near_border: bool,
 ) -> Any:
-    """Resample the axes (y, x) that have a window; the result is rounded to uint8 as Pillow does.
+    """Resample the axes (y, x) that have a window, and round to uint8 as Pillow does.
 
-    At the image's border Pillow gives the pixels inside all the weight, DALI repeats the last
-    one. So near it the image is padded with zeros, and divided by a row of ones treated alike.
+    At the border Pillow gives the pixels inside all the weight; DALI repeats the last one. So near
+    it the image is padded with zeros, and divided by a row of ones that is resampled alike.
     """
     lengths = [_float(shape[axis]) for axis in (0, 1)]
     reaches = [
@@ -120,10 +114,7 @@ def _resample(
             alone = [part if other == axis else None for other in (0, 1)]
             ones_lengths = [lengths[other] if other == axis else _constant(1) for other in (0, 1)]
             ones_reaches = [reaches[other] if other == axis else _constant(0) for other in (0, 1)]
-            ones = fn.full(
-                1.0,
-                shape=_int(fn.stack(*ones_lengths, _constant(1))),
-            )
+            ones = fn.full(1.0, shape=_int(fn.stack(*ones_lengths, _constant(1))))
             ones = _padded(fn.reshape(ones, layout="HWC"), ones_lengths, ones_reaches)
             weight: Any = fn.resize(
                 ones,

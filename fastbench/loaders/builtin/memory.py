@@ -1,12 +1,8 @@
-"""What would a perfect decoder give? The images are decoded once, and replayed from memory.
+"""What a perfect decoder would give: the images are decoded once, and replayed from memory.
 
-At the start all images are decoded, resized and cropped as `torchvision-tensor` does it, and their
-levels kept: 150 kB each at 224 pixels. From then on a batch costs its normalisation and, with a
-GPU, the way there: what is left of a pipeline whose decoding is free. Its pixels, and so its
-predictions, are real.
-
-Each time it is opened it decodes all images anew: the start of a row takes as long as an epoch of
-`torchvision-tensor`.
+At the start all images are decoded, resized and cropped as `torchvision-tensor` does it, which
+takes as long as an epoch of that loader. Their levels are kept, 150 kB each at 224 pixels. Then a
+batch costs its normalisation and the copy to the GPU. Its pixels and predictions are real.
 """
 
 from __future__ import annotations
@@ -26,7 +22,7 @@ from fastbench.loaders.shared.pixels import copy_levels
 from fastbench.loaders.shared.threads import ThreadedLoader
 
 _MOST = 0.8
-"""Of the machine's available memory."""
+"""The share of the available memory that the images may take."""
 
 
 class MemoryLoader(ThreadedLoader):

@@ -1,9 +1,8 @@
 """OpenCV in threads: the code that people write by hand, and what its filters cost.
 
-`cv2.imdecode` has the reference's pixels. `cv2.resize` has no filter that is the reference's:
-`area` averages whole pixels, which OpenCV's documentation recommends for shrinking; `linear` and
-`cubic` look at the same few pixels however far the image shrinks (no antialias), which is faster
-than any filter that antialiases. All change predictions; the row's parity says how many.
+`cv2.imdecode` has the reference's pixels. `cv2.resize` has none of the reference's filters: `area`
+averages whole pixels, which OpenCV's documentation recommends for shrinking; `linear` and `cubic`
+do not antialias, which is faster. All change predictions; the row's parity says how many.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class OpencvLoader(ThreadedLoader):
                 f"The option opencv.filter is {name!r}.{did_you_mean(name, list(_FILTERS))} "
                 f"Choose {', '.join(_FILTERS)}."
             )
-        cv2.setNumThreads(1)  # the images are shared out among our threads
+        cv2.setNumThreads(1)  # an image is one thread's work
         super().__init__(
             spec,
             _make_levels_of(spec, _FILTERS[name]),

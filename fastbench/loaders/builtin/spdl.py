@@ -1,26 +1,21 @@
 """Meta's SPDL: its pipeline in threads of this process, FFmpeg for decoding and scaling.
 
-The stages are SPDL's: a source of ids, `demux_image` and `decode_packets` in as many threads as the
-run has, in the order of the list, `convert_frames` for a batch at a time, and a sink that holds the
-batches made ahead. What leaves it are levels (uint8, RGB); they are normalised on the run's device.
+The stages are SPDL's: a source of ids, `demux_image` and `decode_packets` in the run's threads in
+the order of the list, `convert_frames` for each batch, and a sink that holds the batches made
+ahead. Its levels (uint8, RGB) are normalised on the run's device. Without prefetching the same
+functions are called in turn, without threads.
 
-FFmpeg's filter graph follows the reference's geometry: its `scale` truncates the long side, and
-its `crop` rounds a start half-way between two pixels to the even one, as the reference does. Its
-filters do not follow the reference's: chroma is scaled apart from luma, straight from the planes in
-the file, and bicubic is a little sharper (a = -0.6 where Pillow has -0.5; the scaler's own
-parameter for it is cut to a whole number in FFmpeg 5). Gray images come within 2 levels,
-photographs within 0.3 in the mean; what that changes, the parity column says. The option `filter`
-takes FFmpeg's own flags, joined by `+`. By default they are the weights' filter and
-`full_chroma_int`, without which FFmpeg halves the chroma of what it has scaled once more:
-`bilinear` alone takes as long and is farther off; `fast_bilinear` is what those use who want it
-fast.
+The geometry is the reference's: FFmpeg's `scale` truncates the long side, and its `crop` rounds
+ties to even. Its filters are not: chroma is scaled apart from luma, from the planes in the file,
+and bicubic has a = -0.6 where Pillow has -0.5 (FFmpeg 5 cuts the scaler's parameter for it to a
+whole number). Gray images come within 2 levels, photographs within 0.3 in the mean; the parity
+column says what that changes. The option `filter` takes FFmpeg's flags, joined by `+`. The default
+is the weights' filter and `full_chroma_int`, without which FFmpeg halves the chroma of the scaled
+image again; `fast_bilinear` is for speed.
 
 SPDL logs a file that does not decode and drops it. Here a stage hands its error on as a value, so
-the batch fails, at its place, and names the file. FFmpeg is told to take damage for an error: by
-itself it paints over it.
-
-SPDL loads FFmpeg's libraries (libavcodec and others) from the system; no Python package brings
-them. Without prefetching there are no threads: the same functions are called in turn.
+the batch fails at its place and names the file. FFmpeg is told to take damage for an error; else
+it paints over it. SPDL loads FFmpeg's libraries from the system; no Python package has them.
 """
 
 from __future__ import annotations
@@ -99,7 +94,6 @@ class SpdlLoader(EpochLoader):
         return Batch(images_NCHW, ids_N.to(self._device, non_blocking=True), len(ids))
 
     def _free(self) -> None:
-        """Stop SPDL's threads."""
         if self._pipeline is not None:
             self._pipeline.stop(timeout=_STOP_S)
             self._pipeline = None
@@ -122,7 +116,7 @@ class SpdlLoader(EpochLoader):
 
 
 class _Batches:
-    """The stages' functions. `collect` keeps what it was given until a batch is full."""
+    """The stages' functions. `collect` keeps the samples of a batch until it is full."""
 
     def __init__(self, spec: LoaderSpec, graph: str) -> None:
         self._paths = spec.paths
@@ -132,17 +126,17 @@ class _Batches:
         self._items: list[tuple[int, Any]] = []
 
     def decode(self, sample: int) -> tuple[int, Any]:
-        """A sample's id -> it and its frame of (crop, crop, 3) levels, or the error."""
+        """A sample's id -> the id, and its frame of (crop, crop, 3) levels or its error."""
         path = self._paths[sample]
         try:
-            # Its bytes: in a name FFmpeg takes `%d` for a sequence and `a:` for a protocol.
+            # Bytes, not a name, in which FFmpeg takes `%d` for a sequence and `a:` for a protocol.
             packets = spdl.io.demux_image(Path(path).read_bytes())
             frames = spdl.io.decode_packets(
                 packets, filter_desc=self._graph, decode_config=self._strict
             )
         except Exception as error:  # noqa: BLE001 - SPDL would log it and drop the sample
             return sample, corrupt(path, _first_reason(error))
-        # What FFmpeg refuses may come out empty, without an error.
+        # An image that FFmpeg refuses may come out empty, without an error.
         return sample, frames if frames.width > 0 else corrupt(path, "FFmpeg finds no image in it")
 
     def collect(
@@ -168,7 +162,7 @@ class _Batches:
 
 
 def _first_reason(error: Exception) -> str:
-    """What FFmpeg says, without the place in SPDL's sources that follows it."""
+    """FFmpeg's own words, without the place in SPDL's sources that follows them."""
     return str(error).split(" (/")[0].strip() or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""What would a loader that costs nothing give? The model's ceiling, and the tests' double.
+"""A loader that costs nothing: it shows the model's ceiling, and the tests use it.
 
 One batch of random normalised images is made at the start and handed out again and again, with
 the ids that a real loader would give. Nothing is read, so the predictions mean nothing.
@@ -33,5 +33,4 @@ class SyntheticLoader(EpochLoader):
         """There is nothing to wait for."""
 
     def _hand_over(self, taken: None, ids: range) -> Batch:  # noqa: ARG002
-        """The same images under every id."""
         return Batch(self._images_NCHW, self._offsets_N + ids.start, len(ids))

@@ -4,22 +4,20 @@ Its evaluation transform (torchvision's Resize and CenterCrop on PIL images) end
 worker processes collate them, and its prefetcher normalises on the run's device, one batch ahead.
 Three things are arranged around that, and none touches a pixel:
 
-- timm's dataset takes a file from a reader; the reader here knows fastbench's list, and the target
-  of a file is its id.
-- timm skips an image that it cannot read and puts the next one in its place, up to an error budget.
-  Here the budget is one image, and one that came in the place of another is refused.
+- timm's dataset takes a file from a reader: here one of fastbench's list, where a file's target is
+  its id.
+- timm puts the next image in the place of one that it cannot read, up to an error budget. Here the
+  budget is one image, and an image in the place of another is refused.
 - `create_loader` cannot say how workers start nor how far they run ahead, and pauses them between
-  epochs. So the DataLoader that it made, none of whose workers has started, is handed over to
-  timm's own `MultiEpochsDataLoader` with the same arguments and those two.
+  epochs. So its DataLoader, before its workers start, is remade as timm's own
+  `MultiEpochsDataLoader` with the same arguments and those two.
 
 The resize size is `floor(crop / crop_pct)` in timm: the fraction is chosen so that it cannot fall
 on the wrong side of a whole number.
 
-timm's prefetcher normalises in the run's dtype: in float16 within 1e-3 of what float32 would give,
-in bfloat16 within a level or so, which is also what that dtype can tell apart. Without prefetching
-there is no prefetcher: the transform itself normalises, in float32, and the cast comes last.
-
-The prefetcher is one batch ahead, so a damaged file is named when the batch before it is asked for.
+timm's prefetcher normalises in the run's dtype: within 1e-3 of float32 in float16, within a level
+or so in bfloat16. Without prefetching the transform normalises in float32, and the cast comes last.
+Since the prefetcher is one batch ahead, a damaged file is named at the batch before its own.
 """
 
 from __future__ import annotations
@@ -36,19 +34,16 @@ from torch.utils.data import DataLoader
 
 from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
-from fastbench.loaders.shared.worker_processes import (
-    WorkerLoader,
-    interrupt_deferred,
-)
+from fastbench.loaders.shared.worker_processes import WorkerLoader, interrupt_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
 _SPENT = 1 << 30
-"""More consecutive errors than timm's dataset puts up with; before 1.0.20 or so it counts them."""
+"""More errors in a row than timm's dataset allows; versions before 1.0.20 or so count them."""
 
-# It warns that a sample was skipped, which here is an error that names the file.
+# timm warns that a sample was skipped, which here is an error that names the file.
 logging.getLogger("timm.data.dataset").setLevel(logging.ERROR)
 
 
@@ -74,7 +69,7 @@ class TimmLoader(WorkerLoader):
         self._loader = self._open()
 
     def _open(self) -> Any:
-        """timm's loader; its workers, where it has any, are up."""
+        """timm's loader, its workers started."""
         spec, has_workers = self._spec, self._num_workers > 0
         loader = create_loader(
             _Dataset(_ListReader(spec.paths)),
@@ -98,9 +93,9 @@ class TimmLoader(WorkerLoader):
         return loader
 
     def _endless(self, made: Any) -> MultiEpochsDataLoader:
-        """timm's DataLoader that runs on into the next epoch, like the one that was made.
+        """Remake a DataLoader as timm's that runs on into the next epoch, and start its workers.
 
-        Its workers are started at once: newer versions of timm leave that to the first batch.
+        Newer versions of timm leave that to the first batch.
         """
         with interrupt_deferred():
             loader = MultiEpochsDataLoader(
@@ -115,17 +110,17 @@ class TimmLoader(WorkerLoader):
         return loader
 
     def _end_epoch(self) -> None:
-        self._stream = None  # the workers go on all the same
+        self._stream = None  # the workers go on
 
     def _hand_over(self, taken: Any, ids: range) -> Batch:
         for tensor in taken:
             if tensor.is_cuda:
-                # It was made on the prefetcher's stream, whose memory another stream reads now.
+                # Another stream reads the memory of the prefetcher's stream now.
                 tensor.record_stream(torch.cuda.current_stream(self._device))
         return super()._hand_over(taken, ids)
 
     def _explain(self, position: int, error: Exception) -> Exception:
-        """Name the file: the prefetcher asked for the batch at `position` or for the one after."""
+        """Name the file, of the batch at `position` or of the one after."""
         samples = (*self._spec.ids(position), *self._spec.ids(position + 1))
         return self._blame(samples, f"timm failed after batch {position}: {type(error).__name__}")
 

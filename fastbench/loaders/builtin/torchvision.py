@@ -1,10 +1,9 @@
 """The reference: torchvision's own transforms on PIL images, in DataLoader worker processes.
 
-Every other loader is held against this one, so it does what torchvision's documentation does to
-evaluate a model and nothing cleverer: `Image.open(path).convert("RGB")`, the weights' transforms
-in float32, then the cast to the model's dtype. Two things are arranged for honest timing, and
-neither touches a pixel: workers go on to the next epoch without a pause, and they stack their
-images straight into channels_last memory, so the parent process copies nothing.
+It evaluates a model as torchvision's documentation does: `Image.open(path).convert("RGB")`, the
+weights' transforms in float32, then the cast to the model's dtype. Two things are arranged for
+honest timing, and neither touches a pixel: workers go on to the next epoch without a pause, and
+they stack their images in channels_last memory, so the parent process copies nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def make_transform(preprocess: Preprocess) -> Callable[[Image.Image], torch.Tens
         interpolation=InterpolationMode(preprocess.interpolation),
         antialias=preprocess.antialias,
     )
-    # Of Pillow's images torchvision cannot leave it out.
+    # torchvision always antialiases when it resizes one of Pillow's images.
     return transform if preprocess.antialias else Compose([PILToTensor(), transform])
 
 
@@ -71,7 +70,7 @@ _Images: TypeAlias = tuple[torch.Tensor, torch.Tensor] | CorruptImageError
 
 
 class _BatchDataset(Dataset[_Images]):
-    """Item k of this data set is a whole batch: the samples whose ids are asked for."""
+    """An item is a whole batch: the samples of the ids that are asked for."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         self._paths = list(spec.paths)

@@ -1,4 +1,4 @@
-"""The other way to decode on a GPU: torchvision's (or TorchCodec's) batched nvJPEG call.
+"""Decodes on a GPU by torchvision's (or TorchCodec's) batched nvJPEG call.
 
 A producer thread runs ahead of the model: reader threads bring the files' bytes into memory, one
 call decodes a batch on a CUDA stream of its own, and images of one size are resized together with
@@ -6,13 +6,13 @@ torchvision's antialiased resize, rounded to uint8 as Pillow rounds, cropped, an
 that nvJPEG refuses (CMYK, 12 bits) are decoded by Pillow.
 
 torchvision's decoders are deprecated since 0.29 in favour of TorchCodec's, which call the same
-nvJPEG; whichever is installed is used, and the settings say which. Neither can be told to upsample
-chroma as libjpeg does, so pixels differ from the reference: the parity column says what that does.
+nvJPEG; the settings say which is used. Neither can upsample chroma as libjpeg does, so pixels
+differ from the reference's: the parity column says what that does.
 
 A decode call writes its images at once, whatever is queued on the caller's stream: torchvision's is
 on a stream of its own, and nvJPEG's hardware engine heeds no stream at all (pytorch/vision#9606,
-meta-pytorch/torchcodec#1634). The memory that it is given may be what the last batch's resize still
-reads, so the producer waits, on the host, until that batch is done.
+meta-pytorch/torchcodec#1634). The last batch's resize may still read the memory that it is given,
+so the producer waits, on the host, until that batch is done.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -89,7 +89,6 @@ class TorchvisionGpuLoader(EpochLoader):
         self._in_flight.hold(ready)
 
     def _free(self) -> None:
-        """Stop the threads."""
         if self._producer is not None:
             while self._producer.is_alive():
                 try:
@@ -179,7 +178,7 @@ def decode_all(
     decode: Callable[[list[torch.Tensor]], list[torch.Tensor]],
     device: torch.device,
 ) -> list[torch.Tensor]:
-    """Files' bytes -> (3, H, W) uint8 images on the device; in one call but for what it refuses."""
+    """Files' bytes -> (3, H, W) uint8 images on the device, in one call; Pillow takes the rest."""
     refused = {place for place, data in enumerate(files) if not _is_for_nvjpeg(data)}
     decoded = iter(decode([data for place, data in enumerate(files) if place not in refused]))
     return [

@@ -1,14 +1,13 @@
-"""How fast can a CPU do what the reference does? uint8 tensors all the way, in threads.
+"""The reference's pixels as fast as a CPU makes them: uint8 tensors all the way, in threads.
 
 libjpeg-turbo decodes (through torchvision), torch's antialiased uint8 kernel resizes, which rounds
-as Pillow does, and each image is normalised while it lies in the cache. The resized image ends
-where the crop does: of what lies right of it and below nothing is computed. What lies left of it
-and above is, since the kernel begins at a whole pixel and the crop seldom does.
+as Pillow does, and each image is normalised while it is in the cache. Nothing is resized right of
+the crop and below it. What lies left of it and above is, since the kernel begins at a whole pixel
+and the crop seldom does.
 
-torchvision's decoder is deprecated (torchvision 0.29); its successor TorchCodec rotates by EXIF
-orientation and cannot be told not to, which the reference does not do. So the decoder is called by
-its operator, which warns nobody at every image; where a torchvision has none any more, Pillow
-decodes. It also takes what the fast decoder refuses: what the reference can read, this one can.
+torchvision's decoder is deprecated (torchvision 0.29). Its successor TorchCodec always rotates by
+EXIF orientation, which the reference does not. So the decoder is called by its operator, without a
+warning at every image. Pillow decodes where a torchvision has it no more, and what it refuses.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class TensorLoader(ThreadedLoader):
 
 
 def make_levels_of(spec: LoaderSpec) -> Callable[[int], torch.Tensor]:
-    """A function that turns a sample's id into its (crop, crop, 3) uint8 levels.
+    """A function: a sample's id -> its (crop, crop, 3) uint8 levels.
 
     It raises `CorruptImageError` for a file that Pillow cannot decode either.
     """
@@ -89,14 +88,14 @@ def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> torch.T
             [crop, crop],
         )
         return levels_CHW.permute(1, 2, 0).contiguous()
-    # Of equal lengths torch takes it that nothing is to be done, whatever the scale is.
+    # Where two lengths are equal torch resizes nothing, whatever the scale is.
     bottom, right = (
         end + (end == length != whole)
         for end, length, whole in zip(
             (top + crop, left + crop), (height, width), resized, strict=True
         )
     )
-    # Added before the strides say that channels are last, the batch's dimension hides that.
+    # With the batch's dimension added in this order, torch still sees that channels are last.
     pixels_NCHW = pixels_CHW.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     scales: list[float | None] = [resized[0] / height, resized[1] / width]
     if resized[0] < height and height > _times_the_width() * width:
@@ -108,8 +107,9 @@ def resize_and_crop(pixels_CHW: torch.Tensor, preprocess: Preprocess) -> torch.T
 
 @functools.cache
 def _times_the_width() -> float:
-    """Pillow resizes the width first, and so rounds it first; but the height where that is to
-    shrink and more than so many times the width: 2 in Pillow 13, more or none in older ones.
+    """Above so many times the width Pillow shrinks the height first, else the width first.
+
+    It is 2 in Pillow 13, and more or infinite in older ones. The first is rounded first.
     """
     rng = np.random.default_rng(0)
     for times in (2, 100):

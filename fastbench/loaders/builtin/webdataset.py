@@ -1,25 +1,24 @@
 """WebDataset as its documentation shows it: tar shards, `decode("pil")`, `batched`, WebLoader.
 
-A user of WebDataset has shards; fastbench has files. So the files are packed when the loader opens,
-untimed, with WebDataset's own writer, into a private folder beside the system's other temporary
-files, and removed when it closes. One shard holds the files of one batch: worker w of W takes the
-shards w, w + W, ..., and since a DataLoader asks its workers in turn, the batches come in the order
-of the list. A member's key is the sample's id.
+When the loader opens, untimed, the files are packed into shards by WebDataset's own writer, in a
+temporary folder that is removed when it closes. One shard holds the files of one batch: worker w of
+W takes the shards w, w + W, ..., and a DataLoader asks its workers in turn, so the batches come in
+the order of the list. A member's key is the sample's id.
 
-The images are the reference's: PIL decodes, and torchvision's own transforms follow. What differs
-is how bytes come in: one file read from end to end in place of one opened for each image.
+The images are the reference's: PIL decodes, and torchvision's transforms follow. What differs is
+how bytes come in: one file read from end to end, not one opened for each image.
 
-Workers start on the next epoch when the last batch of one has been handed over; how far they get
-ahead at the boundary is WebDataset's own way, which ends an epoch in every worker.
+Workers start on the next epoch when the last batch of one has been handed over: WebDataset ends an
+epoch in every worker.
 
-`--page-cache cold` evicts the files, not the shards made of them; the settings say how large those
-are and where they lie. `batched` hands a batch over when it has the
-sample after it: one image is always decoded ahead, without prefetching too, and a damaged file may
-be named a batch early.
+`--page-cache cold` evicts the files, not the shards; the settings say how large those are and where
+they lie. `batched` hands a batch over when it has the sample after it: one image is always decoded
+ahead, without prefetching too, and a damaged file may be named a batch early.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from functools import partial
@@ -58,7 +57,7 @@ class WebdatasetLoader(WorkerLoader):
                     "webdataset": webdataset.__version__,
                     "decoder": "PIL",
                     "num_shards": len(self._shards),
-                    "shards_bytes": sum(Path(shard).stat().st_size for shard in self._shards),
+                    "shards_bytes": sum(map(os.path.getsize, self._shards)),
                     "shards_in": tempfile.gettempdir(),
                 },
             )
@@ -90,7 +89,6 @@ class WebdatasetLoader(WorkerLoader):
         self._stream = self._start() if self._num_workers else None
 
     def _free(self) -> None:
-        """Stop the workers and remove the shards."""
         super()._free()
         self._folder.cleanup()
 
@@ -107,7 +105,10 @@ def _pack(spec: LoaderSpec, folder: Path) -> list[str]:
 
     Raises `LoaderError` where the disk has no room for them.
     """
-    num_bytes = sum(_size_of(path) for path in spec.paths)
+    try:
+        num_bytes = sum(map(os.path.getsize, spec.paths))
+    except OSError as error:
+        raise corrupt(error.filename, error) from error
     if num_bytes > shutil.disk_usage(folder).free:
         raise LoaderError(
             f"The loader 'webdataset' packs the images into {num_bytes / 1e9:.1f} GB of shards, "
@@ -122,13 +123,6 @@ def _pack(spec: LoaderSpec, folder: Path) -> list[str]:
                 writer.write({"__key__": f"{sample:09d}", "jpg": _read(spec.paths[sample])})
         shards.append(str(shard))
     return shards
-
-
-def _size_of(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError as error:
-        raise corrupt(path, error) from error
 
 
 def _read(path: str) -> bytes:
@@ -148,7 +142,7 @@ def _transform(
 def _finish(
     dtype: torch.dtype, batch: tuple[torch.Tensor, np.ndarray[Any, Any]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A collated batch, ids as an array -> what the parent process needs no copy of."""
+    """A collated batch -> its images in channels_last memory and its ids, as tensors."""
     images_NCHW, ids_N = batch
     return (
         images_NCHW.to(dtype, memory_format=torch.channels_last),

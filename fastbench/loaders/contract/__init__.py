@@ -1,1 +1,1 @@
-"""Does a loader keep the contract? The rules, how they are tried, and the process they run in."""
+"""`fastbench loaders check`: the rules of the contract, and the process in which they are tried."""

@@ -1,4 +1,4 @@
-"""What became of one rule of the contract."""
+"""The finding of one rule of the contract."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class RuleFinding:
-    """What became of one rule when a loader was held to the contract.
-
-    `told` is neither good nor bad. `text` is what was seen, or why nothing was.
-    """
+    """What became of one rule, and what was seen or why nothing was; `told` is no verdict."""
 
     rule: str
     outcome: Literal["ok", "FAIL", "skipped", "told"]

@@ -1,10 +1,10 @@
-"""Every rule of the contract, tried on a loader in a process of its own.
+"""Tries every rule of the contract on a loader, in a process of its own.
 
-A loader on trial may hang, crash, or never give the interpreter back. So another process tries it,
-and says when it begins a rule and when it has a finding; what the loader prints goes to a file, and
-temporary files to a folder of its own. Where a rule takes longer than it may (one or two minutes),
-or the process dies, that is the finding: the process and all that it started are ended, and another
-one goes on with the next rule.
+A loader may hang, crash, or hold Python's lock for good. So a child process tries it, and says when
+it begins a rule and when it has a finding. What the loader prints and its temporary files go to a
+folder of that process. Where a rule takes too long (one or two minutes) or the process dies, that
+is the finding: the process and all that it started are ended, and another one goes on with the next
+rule.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_PROCESSES: Final = 4
 
 @dataclass(frozen=True)
 class _Begun:
-    """A rule that is being tried: how long it may take, and whether all others need it."""
+    """A rule that is being tried, the seconds that it may take, and whether others need it."""
 
     name: str
     seconds: float
@@ -58,8 +58,8 @@ class Request:
 def try_rules(request: Request, patience: float = 1.0) -> Iterator[RuleFinding]:
     """Every rule's finding; time limits are multiplied by `patience`.
 
-    Raises what keeps the loader from being tried at all: `LoaderMissingError`, `DeviceError`,
-    `UsageError`, or `LoaderError` where it hangs or crashes as it is imported.
+    Raises `LoaderMissingError`, `DeviceError` or `UsageError` where the loader cannot be tried at
+    all, and `LoaderError` where it hangs or crashes while it is imported.
     """
     after: str | None = None
     for _ in range(MOST_PROCESSES):
@@ -76,7 +76,7 @@ def try_rules(request: Request, patience: float = 1.0) -> Iterator[RuleFinding]:
 def _try_rules(
     request: Request, after: str | None, patience: float
 ) -> Generator[RuleFinding, None, _Begun | None]:
-    """Try rules in one process; returns the rule that the process was lost to, None at the end."""
+    """Try rules in one process. Returns the rule at which it was lost, None where it was not."""
     begun: _Begun | None = None
     with (
         tempfile.TemporaryDirectory(prefix="fastbench-", ignore_cleanup_errors=True) as folder,
@@ -112,7 +112,7 @@ def _try_rules(
 
 
 def _last_words(child: ChildProcess) -> str:
-    """How the process ended, and the last line of what it printed."""
+    """How the process ended, and the last line that it printed."""
     child.end()
     _, lines = child.read_output()
     said = f"; the last that it printed: {lines[-1].strip()}" if lines else ""
@@ -120,7 +120,7 @@ def _last_words(child: ChildProcess) -> str:
 
 
 def _work(job: tuple[Request, str | None, str], channel: Channel) -> None:
-    """What the child does: try the rules after one, and say what is found."""
+    """The child's work: try the rules after `after`, and send each finding."""
     request, after, folder = job
     os.environ["TMPDIR"] = folder
     from fastbench.core.device import choose_device, num_cores

@@ -1,4 +1,4 @@
-"""Rules of the contract for which a loader is opened anew: otherwise, or on other files.
+"""Rules of the contract for which a loader is opened anew, with other settings or on other files.
 
 Shape suffixes: C channels, H height, W width.
 """
@@ -21,12 +21,12 @@ CUT_OFF: Final = "cut-off.jpg"
 
 
 def no_prefetch(subject: Subject) -> str:
-    """Made when it is asked for, a batch is the same."""
+    """Without prefetching the batches are the same."""
     return _as_before(subject, "with prefetch=0", prefetch=0)
 
 
 def one_thread(subject: Subject) -> str:
-    """Made by one thread, a batch is the same."""
+    """With one thread the batches are the same."""
     return _as_before(subject, "with num_threads=1", num_threads=1)
 
 
@@ -57,7 +57,7 @@ def dtypes(subject: Subject) -> str:
 
 
 def belong(subject: Subject) -> str:
-    """With the list reversed each file has to give the pixels that it gave before."""
+    """With the list reversed each file gives the same pixels."""
     paths = subject.spec.paths
     with subject.open(paths=tuple(reversed(paths))) as (loader, spec):
         epoch = subject.read(loader, spec)
@@ -66,7 +66,7 @@ def belong(subject: Subject) -> str:
 
 
 def broken_file(subject: Subject) -> str:
-    """A JPEG that ends in its middle, in the second batch."""
+    """A JPEG cut off in its middle, in the second batch, ends in an error that names it."""
     paths = list(subject.spec.paths)
     place = min(subject.spec.batch_size + 1, len(paths) - 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def broken_file(subject: Subject) -> str:
                 deque(itertools.islice(loader, spec.num_batches), maxlen=0)
         except FastbenchError as error:
             text = str(error)
-        except Exception as error:  # noqa: BLE001 - it need not be one of ours
+        except Exception as error:  # noqa: BLE001 - any kind of error will do
             text = in_words(error)
         else:
             raise BrokenContractError(
@@ -91,7 +91,7 @@ def broken_file(subject: Subject) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Of an error that names the file: without the folder that it lay in, and the remedy."""
+    """An error's first sentence, without the file's temporary folder."""
     head, _, tail = text.partition(CUT_OFF)
     before = head.rpartition(" ")[0]
     return f"{before} {CUT_OFF}{tail.partition('. ')[0]}".strip()

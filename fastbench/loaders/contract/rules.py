@@ -1,18 +1,16 @@
-"""Does a loader keep the contract of `loaders/base.py`? Every rule is tried, and gives one finding.
+"""The rules of the contract of `loaders/base.py`; each is tried on a loader, and gives one finding.
 
-The loader is opened as a run would open it, on real files, and then treated as runs seldom treat
-it: epochs are left early, it is closed in mid-epoch, opened with the list reversed, given a file
-that is cut off, opened and closed again and again while threads, processes and memory are counted.
-`trial.py` has how it is opened, read and compared.
+The loader is opened as a run would open it, on real files. Then it is used as a run seldom does:
+epochs are left early, it is closed in mid-epoch, opened on the reversed list and on a file that is
+cut off, and opened and closed repeatedly while threads, processes and memory are counted.
 
-How far the images are from the reference's is told and not judged: a loader may have another
-filter on purpose, and a run shows what that costs.
+How far the images are from the reference's is told and not judged: another filter may be meant.
 
-A call that hangs cannot be stopped from within its own process, so nothing here tries to: each rule
-says how long it may take, and `process.py` runs all of this in a process that it can end.
+A call that hangs cannot be stopped within its own process: each rule says how long it may take, and
+`process.py` runs them in a process that it can end.
 
-Faults that need other images, more load or bad luck to show (a race) are not found, nor, on a GPU,
-a batch that is not ready on the stream that the model runs on.
+Not found are races, faults that need other images or more load and, on a GPU, a batch that is not
+ready on the model's stream.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -43,16 +41,15 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS: Final = 10.0
 MEMORY_BYTES: Final = 64_000_000
-"""What the process may grow by in all rounds; an epoch of the check's images has 32 MB."""
+"""How much the process may grow in all rounds; an epoch of the check's images has 32 MB."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule, and how it is tried.
+    """One rule: `check` returns what it saw, or raises `BrokenContractError` or `SkippedError`.
 
-    `check` returns what it saw and raises `BrokenContractError` or `SkippedError`. It may take
-    `seconds`. Where a vital rule is broken, nothing else can be told. `reads` is for loaders that
-    read the images; what is not `judged` is told.
+    It may take `seconds`. Where a `vital` rule is broken, no other is tried. `reads`: for loaders
+    that read the images alone. What is not `judged` is told.
     """
 
     name: str
@@ -70,10 +67,10 @@ def hold(
     rules: Sequence[Rule] | None = None,
     begin: Callable[[Rule], None] = lambda _: None,
 ) -> Iterator[RuleFinding]:
-    """Try every rule, or those after one; `begin` is told before each. Close the subject after.
+    """Try every rule, or those after one; `begin` is called before each. Close the subject after.
 
-    Raises `LoaderMissingError` or `UsageError` where the loader says that it cannot be opened here,
-    or not so: that breaks no rule.
+    Raises `LoaderMissingError` or `UsageError` where the loader says that it cannot be opened here
+    or with these options, which breaks no rule.
     """
     rules = RULES if rules is None else rules
     if after is not None:
@@ -98,7 +95,7 @@ def _try(rule: Rule, subject: Subject) -> RuleFinding:
         if rule.check is _opens and isinstance(error, LoaderMissingError | UsageError):
             raise
         return RuleFinding(rule=rule.name, outcome="FAIL", text=str(error))
-    except Exception as error:  # noqa: BLE001 - odd batches break our own arithmetic in odd ways
+    except Exception as error:  # noqa: BLE001 - odd batches break this code in odd ways
         text = f"what it delivered cannot be handled: {in_words(error)}"
         return RuleFinding(rule=rule.name, outcome="FAIL", text=text)
     return RuleFinding(rule=rule.name, outcome="ok" if rule.judged else "told", text=text)
@@ -143,7 +140,7 @@ def _samples(subject: Subject) -> str:
 
 
 def _by_faults(rule: str, seen: Callable[[Subject], str]) -> Callable[[Subject], str]:
-    """A check that no batch has a fault of one rule."""
+    """A check that no batch has a fault of one rule of `guard.py`."""
 
     def check(subject: Subject) -> str:
         for epoch in subject.epochs:
@@ -203,7 +200,7 @@ def _stays_valid(subject: Subject) -> str:
             itertools.islice(subject.loader, subject.spec.num_batches)
         ):
             if held is not None:
-                time.sleep(0.01)  # whoever works ahead may write now
+                time.sleep(0.01)  # a loader that works ahead may write now
                 before, images_NCHW, ids_N = held
                 if not torch.equal(before.images_NCHW, images_NCHW) or not torch.equal(
                     before.ids_N, ids_N
@@ -235,7 +232,7 @@ def _closes(subject: Subject) -> str:
 
 
 def _closed(subject: Subject) -> str:
-    """A new epoch of a closed loader, and one that was under way, raise and do not just end."""
+    """Of a closed loader an epoch under way and a new one raise, and do not just end."""
     loader = subject.loader
     with subject.watched("in mid-epoch"):
         under_way = iter(loader)
@@ -253,37 +250,36 @@ def _closed(subject: Subject) -> str:
             said = f"{type(error).__name__}: {error}"
         else:
             raise BrokenContractError(f"{what} still has batches")
-        with contextlib.suppress(Exception):  # to raise here is as good as to raise at the first
+        with contextlib.suppress(Exception):  # a loader may raise here, or at the first batch
             under_way = iter(loader)
     return said
 
 
 def _threads(subject: Subject) -> str:
     before, *_, last = subject.rounds
-    if last.num_threads <= before.num_threads:
-        return f"{last.num_threads} before and after {NUM_ROUNDS} rounds"
     names = sorted(last.python_threads - before.python_threads)
-    named = f", such as {names[0]!r}" if names else ""
-    raise BrokenContractError(
-        f"{last.num_threads - before.num_threads} more after {NUM_ROUNDS} rounds of opening and "
-        f"closing{named}"
+    return _no_more(
+        before.num_threads, last.num_threads, f", such as {names[0]!r}" if names else ""
     )
 
 
 def _processes(subject: Subject) -> str:
     before, *_, last = subject.rounds
-    if last.num_processes <= before.num_processes:
-        return f"{last.num_processes} before and after {NUM_ROUNDS} rounds"
+    return _no_more(before.num_processes, last.num_processes)
+
+
+def _no_more(before: int, after: int, such_as: str = "") -> str:
+    if after <= before:
+        return f"{after} before and after {NUM_ROUNDS} rounds"
     raise BrokenContractError(
-        f"{last.num_processes - before.num_processes} child processes more after {NUM_ROUNDS} "
-        f"rounds of opening and closing"
+        f"{after - before} more after {NUM_ROUNDS} rounds of opening and closing{such_as}"
     )
 
 
 def _memory(subject: Subject) -> str:
     """The least after the last two rounds, less the most after the first two.
 
-    The same round leaves tens of megabytes more or less, as the allocator pleases.
+    Two, since the allocator keeps tens of megabytes more or less after the same round.
     """
     first, last = subject.rounds[:2], subject.rounds[-2:]
     grown = min(x.num_bytes for x in last) - max(x.num_bytes for x in first)
@@ -298,7 +294,7 @@ def _memory(subject: Subject) -> str:
 
 
 def _parity(subject: Subject) -> str:
-    """How far the images are from the reference's, with the words of the gates."""
+    """How far the images are from the reference's, in levels, and the gates' word for it."""
     theirs = subject.read_reference()
     images = subject.epochs[0].images
     if not images.keys() <= theirs.keys():

@@ -1,9 +1,8 @@
 """A loader under trial: how it is opened and read, what its epochs bring, what it leaves behind.
 
-The rules of `rules.py` treat a loader through a `Subject`. What it raises on the way becomes a
-broken contract, in words. An epoch is copied to the host, so images can be compared after their
-batch is gone: by sample id, in levels of 0..255, float32. What the process holds is counted after a
-loader was closed, again and again, once what is ending has had some time to end.
+The rules treat a loader through a `Subject`; what the loader raises becomes a broken contract.
+Epochs are copied to the host, so that images can be compared after their batch is gone: by sample
+id, in levels of 0..255, float32.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Batch, Factory, Loader, LoaderSpec
 
 SAME_LEVELS: Final = 0.01
-"""Images are the same up to here: float32 sums may come in another order in another batch."""
+"""Images are the same up to here: another batch may add up float32 values in another order."""
 SETTLE_SECONDS: Final = 5.0
 """How long threads and processes may take to end after `close()`."""
 NUM_ROUNDS: Final = 5
@@ -45,7 +44,7 @@ class SkippedError(Exception):
 
 @dataclass
 class Epoch:
-    """What came in one epoch, on the host: ids and images of the valid rows, and each fault."""
+    """One epoch on the host: ids and images of the valid rows, and every fault."""
 
     num_batches: int = 0
     last_num_rows: int = 0
@@ -59,7 +58,7 @@ class Epoch:
         self.last_num_rows = len(batch.images_NCHW)
         ids = batch.ids_N.detach().flatten()[:valid].to("cpu", torch.int64).tolist()
         self.ids += ids
-        with contextlib.suppress(NotImplementedError):  # "meta": a device that no batch may be on
+        with contextlib.suppress(NotImplementedError):  # on the device "meta", which is a fault
             images = batch.images_NCHW[:valid].detach().to("cpu", torch.float32, copy=True)
             self.images.update(zip(ids, images, strict=False))
 
@@ -85,13 +84,13 @@ class Subject:
     """The loader under trial: its factory, and the spec that it is opened with.
 
     `spec` has paths of sound JPEGs whose names differ, and a batch size that does not divide their
-    number. `reference` is the factory that images are held against.
+    number. `reference` is the factory of the reference's images.
     """
 
     def __init__(self, factory: Factory, spec: LoaderSpec, reference: Factory) -> None:
         self.factory = factory
         self.reference = reference
-        # A loader that is not repeatable has to be told where pixels are compared.
+        # Pixels are compared, between batches too.
         self.spec = dataclasses.replace(spec, repeatable=True)
         self._opened: Loader | None = None
 
@@ -116,7 +115,7 @@ class Subject:
 
     @contextlib.contextmanager
     def open(self, **changes: object) -> Iterator[tuple[Loader, LoaderSpec]]:
-        """A loader of its own, with another spec; closed again."""
+        """Another loader, of a changed spec, which is closed at the end."""
         self.close()
         spec = dataclasses.replace(self.spec, **changes)  # type: ignore[arg-type]
         loader = make_loader(self.factory, spec)
@@ -127,11 +126,11 @@ class Subject:
                 loader.close()
 
     def watched(self, when: str) -> contextlib.AbstractContextManager[None]:
-        """What the loader raises within becomes a broken contract, in words."""
+        """What the loader raises within becomes a `BrokenContractError`."""
         return explained(when, self.spec.batch_size)
 
     def read(self, loader: Loader, spec: LoaderSpec | None = None) -> Epoch:
-        """One epoch; an endless one is left after two batches too many."""
+        """Read one epoch; an endless one is left after two batches too many."""
         spec = spec or self.spec
         expected = Expected(spec)
         epoch = Epoch()
@@ -153,9 +152,9 @@ class Subject:
 
     @cached_property
     def rounds(self) -> list[Round]:
-        """What is held after each of some rounds of opening, reading and closing.
+        """What the process holds after each round of opening, reading and closing.
 
-        A round before them makes what is made once: pools, caches, a server of processes.
+        The first round makes what is made once: pools, caches, a server of processes.
         """
         rounds: list[Round] = []
         for _ in range(NUM_ROUNDS + 1):
@@ -178,7 +177,7 @@ class Subject:
     def levels(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """How far two normalised images (C, H, W) are apart, in levels.
 
-        Raises `BrokenContractError` for two shapes, `SkippedError` for what is no image.
+        Raises `BrokenContractError` where their shapes differ, `SkippedError` for other shapes.
         """
         if a.shape != b.shape:
             raise BrokenContractError(f"images are {tuple(a.shape)} and {tuple(b.shape)}")
@@ -190,10 +189,7 @@ class Subject:
     def alike(
         self, images: Mapping[int, torch.Tensor], wanted: Mapping[int, torch.Tensor], where: str
     ) -> str:
-        """Whether images are the same by sample, in words.
-
-        Raises `BrokenContractError` where one is not.
-        """
+        """Say how alike the images of each sample are; raise `BrokenContractError` where not."""
         most = 0.0
         for sample, image in wanted.items():
             if sample not in images:
@@ -210,7 +206,7 @@ class Subject:
 
 
 def _take_stock(before: Round | None) -> Round:
-    """What the process holds, after what is ending has had some time to end."""
+    """What the process holds, once what is ending has had time to end."""
     process = psutil.Process()
     deadline = time.monotonic() + SETTLE_SECONDS
     last: Round | None = None

@@ -1,10 +1,10 @@
-"""How long must a GPU batch live? Until the device has done with it, not until Python has.
+"""How long a GPU batch must live: until the device is done with it, not until Python is.
 
-A loader hands over a batch whose memory it shares with its decoder. The host lets go of it as soon
-as the model's work has been *submitted*; were the decoder to write the next images there, work
-still in the queue would read them. So the owners of a batch are held until an event, recorded when
-the consumer came back for more, has passed. Waiting for that event bounds the work in flight; it is
-no device-wide synchronisation.
+A batch shares its memory with the decoder. The host lets go of it when the model's work has been
+*submitted*; if the decoder then wrote the next images there, queued work would read them. So the
+owners of a batch are held until an event has passed, which is recorded when the consumer asks for
+the next batch. Waiting for that event bounds the work in flight, and does not synchronise the
+device.
 """
 
 from __future__ import annotations

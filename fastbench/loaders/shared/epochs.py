@@ -1,4 +1,4 @@
-"""What the built-in loaders share: one stream of batches, handed out by epochs.
+"""The base of the built-in loaders: one stream of batches, handed out by epochs.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
@@ -76,7 +76,7 @@ class EpochLoader:
         """Free all that the loader holds; called once."""
 
     def _blame(self, samples: Iterable[int], what: str) -> Exception:
-        """The error that names the first damaged file among the samples, else says what failed."""
+        """The error that names the first damaged file of the samples; else it says `what`."""
         culprit = find_corrupt(self._spec.paths[i] for i in samples)
         return culprit or LoaderError(
             f"{what}. Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."

@@ -1,7 +1,7 @@
 """From grey levels to the model's input: `(level / 255 - mean) / std`, as one multiply and one add.
 
 Loaders that decode and resize on the CPU have uint8 levels. For a CPU model a thread normalises
-each image while it lies in its cache (`into`); for a GPU the levels are sent as they are, a quarter
+each image while it is in the cache (`into`). For a GPU the levels are sent as they are, a quarter
 of the bytes of float32, and normalised there (`__call__`).
 
 Shape suffixes: N batch, C channels, H height, W width; P = 3 * W, a row's values.
@@ -35,7 +35,7 @@ class Normalizer:
             for values in (preprocess.mean, preprocess.std)
         )
         scale_C, shift_C = ((1 / (255 * std_C)).float(), (-mean_C / std_C).float())
-        # A row of pixels at a time: the innermost loop would otherwise be three values long.
+        # A row of pixels at a time: else the innermost loop would be three values long.
         self._scale_P, self._shift_P = (x.repeat(preprocess.crop) for x in (scale_C, shift_C))
         self._scale_C, self._shift_C = (x.to(self._device) for x in (scale_C, shift_C))
 
@@ -64,7 +64,7 @@ def decode_by_pillow(source: str | BinaryIO) -> torch.Tensor:
 
 
 def copy_levels(levels_HWC: torch.Tensor, target_HWC: torch.Tensor) -> None:
-    """Copy an image's levels, by the calling thread alone; torch would start others."""
+    """Copy an image's levels in the calling thread; torch would start others."""
     np.copyto(target_HWC.numpy(), levels_HWC.numpy())
 
 

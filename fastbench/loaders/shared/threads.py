@@ -1,11 +1,9 @@
-"""Threads that fill batches, image by image: for decoders that let go of Python's lock.
+"""Threads that fill batches, image by image, for decoders that release Python's lock.
 
-Against worker processes: nothing is pickled, nothing is copied between processes, and a thread
-starts at once. The threads take the images of all batches in order, so a large image delays its
-own batch alone, and the last images of a batch are not waited for by idle threads. Batches lie in
-buffers that are made once and used in turn.
-
-Where a decoder holds Python's lock for much of its time, more threads do not help.
+Nothing is pickled or copied between processes, and a thread starts at once. The threads take the
+images of all batches in order: a large image delays its own batch alone, and no thread idles at
+a batch's end. Batches lie in buffers that are made once and used in turn. Where a decoder holds
+Python's lock for much of its time, more threads do not help.
 """
 
 from __future__ import annotations
@@ -68,7 +66,6 @@ class ThreadedLoader(EpochLoader):
         torch.set_num_threads(num_of_torch)  # for threads that are started from now on
 
     def _free(self) -> None:
-        """Stop the threads, each after its current image."""
         with self._lock:
             self._room.notify_all()
         for thread in self._threads:
@@ -102,8 +99,8 @@ class ThreadedLoader(EpochLoader):
         return slot
 
     def _work(self) -> None:
-        # One image, one thread: torch would start others for it. Asked first, torch takes over
-        # what is set for all threads, once and not after what is set here for this one.
+        # One image, one thread: torch would start others for it. The first question makes torch
+        # read the setting for all threads, which would else replace what is set for this one.
         torch.get_num_threads()
         torch.set_num_threads(1)
         self._started.wait()
@@ -125,7 +122,7 @@ class ThreadedLoader(EpochLoader):
                     self._ready.notify_all()
 
     def _next_image(self) -> tuple[_Slot, int, int] | None:
-        """The next image to be made: where it goes and its id; None once closed."""
+        """The next image to be made: its slot, its row and its id; None once closed."""
         with self._lock:
             self._room.wait_for(
                 lambda: self._closed or self._batch < self._num_asked + self._spec.prefetch
@@ -149,13 +146,13 @@ class ThreadedLoader(EpochLoader):
         on_gpu = self._spec.on_gpu
         dtype = torch.uint8 if on_gpu else self._dtype
         shape = (self._spec.batch_size, crop, crop, 3)
-        # Zeros, not empty: the pages are there before the first image is timed.
+        # Zeros, not empty: the pages are mapped before the first image is timed.
         return _Slot(torch.zeros(shape, dtype=dtype, pin_memory=on_gpu))
 
 
 @dataclass
 class _Slot:
-    """A batch's buffer: pinned levels for a GPU, else images; and how far it is."""
+    """A batch's buffer (pinned levels for a GPU, else images), and its state."""
 
     rows_NHWC: torch.Tensor
     number: int = -1
@@ -166,15 +163,12 @@ class _Slot:
 
 
 def read_file(path: str) -> np.ndarray:
-    """A file's bytes, (B,) uint8, in half of the time that `np.fromfile` takes.
-
-    Raises `OSError`.
-    """
+    """A file's bytes, (B,) uint8, in half of the time of `np.fromfile`. Raises `OSError`."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = np.empty(os.fstat(file).st_size, np.uint8)
         num_read = os.readv(file, [data.data])
-        while num_read < len(data):  # a read ends at 2 GiB, or where a network file system likes
+        while num_read < len(data):  # a read ends at 2 GiB, or earlier on a network file system
             if (num := os.readv(file, [data.data[num_read:]])) == 0:
                 break
             num_read += num

@@ -1,12 +1,11 @@
-"""How do DataLoader workers start, how are they left alone by Ctrl-C, and how is their death told?
+"""DataLoader workers: how they start, how Ctrl-C is kept from them, how their death is reported.
 
 Workers are forked from a clean server process, never from this one, where CUDA, DALI and torch
-have threads that a fork would break. There is one server for the whole process. It imports, once,
-the loaders that this process had imported when the first worker was asked for; what a worker needs
-beyond them it imports itself, which takes seconds.
+have threads that a fork would break. This process has one such server. It imports, once, the
+loaders that were imported here when the first worker was asked for; what a worker needs beyond
+them it imports itself, which takes seconds.
 
-Why a worker died cannot be told. The system kills one when memory runs out, and says so only in
-its own log.
+Why a worker died is not known: when memory runs out, the system kills one and says so in its log.
 """
 
 from __future__ import annotations
@@ -56,10 +55,10 @@ class WorkerLoader(EpochLoader):
         raise NotImplementedError
 
     def _end_epoch(self) -> None:
-        """The last batch of an epoch was taken; an iterator that goes on by itself need not end."""
+        """Called when the last batch of an epoch was taken."""
 
     def _explain(self, position: int, error: Exception) -> Exception | None:  # noqa: ARG002
-        """What to raise in place of an error on the way to the batch at a position."""
+        """What to raise in place of an error that came at the batch of a position."""
         return None
 
     def _arguments(self, init: Callable[[int], None] | None = None) -> dict[str, Any]:
@@ -81,7 +80,7 @@ class WorkerLoader(EpochLoader):
         }
 
     def _start(self) -> Iterator[Any]:
-        """Start the workers, where they are not up, on the next epoch."""
+        """Begin the next epoch; the workers are started where they are not up."""
         with interrupt_deferred():
             if self._loader is None:
                 self._loader = self._open()
@@ -114,7 +113,6 @@ class WorkerLoader(EpochLoader):
         return Batch(images_NCHW, ids_N.to(self._device, non_blocking=True), len(ids))
 
     def _free(self) -> None:
-        """Stop the workers."""
         self._loader = self._stream = None
 
 
@@ -123,14 +121,14 @@ def interrupt_deferred() -> Iterator[None]:
     """Hold Ctrl-C back while workers start, and keep it from them for good.
 
     A terminal sends it to the whole process group. The server that workers are forked from would
-    die of it while it imports torch, and a worker that comes up after this process gave up finds
-    its queues gone: both print tracebacks. They inherit the blocked signal; this process, whose
+    die of it while it imports torch, and a worker that starts after this process gave up finds
+    its queues gone: both print tracebacks. So they inherit the blocked signal. This process, whose
     other threads may still catch it, notes it and stops when the workers are up.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Started by the first worker, it would unblock the signal again for all that come after.
+    # If the first worker started it, it would unblock the signal for the later ones.
     resource_tracker.ensure_running()
     pending = []
     previous = signal.signal(signal.SIGINT, lambda *_: pending.append(True))
@@ -145,17 +143,16 @@ def interrupt_deferred() -> Iterator[None]:
 
 
 def _start_worker(worker: int, init: Callable[[int], None] | None = None) -> None:
-    """What a worker does first."""
     # Ctrl-C reaches the whole process group; the parent stops the workers, quietly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Pillow warns of damaged EXIF data, once a file: not an error, and not ours to print.
+    # Pillow warns of damaged EXIF data, once a file, which is no error here.
     warnings.filterwarnings("ignore", module="PIL")
     if init is not None:
         init(worker)
 
 
 def _drop_frames(error: BaseException) -> None:
-    """Take its frames from an error of a DataLoader's, and from those that it came from.
+    """Drop the frames of a DataLoader's error and of its causes.
 
     They hold the DataLoader's iterator, whose workers would outlive `close()`.
     """
@@ -168,10 +165,9 @@ def _drop_frames(error: BaseException) -> None:
 def _worker_death(error: Exception, loader: str) -> LoaderError | None:
     """The error to raise where `error`, from a DataLoader, says that a worker died; else None.
 
-    An exception that a worker raised arrives as one of its own type, with a text of torch's that
-    begins with "Caught".
+    What a worker raised arrives with its own type and a text of torch's that begins "Caught".
     """
-    # Tensors come through sockets of the worker's: its end may show there first.
+    # Tensors come through sockets of the worker's: its death may show there first.
     if not isinstance(error, RuntimeError | ConnectionError | EOFError):
         return None
     text = str(error)
