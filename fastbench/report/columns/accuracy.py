@@ -104,7 +104,7 @@ SCORES: Final = (
         topic=PREDICTIONS,
         unit="levels",
         shown_unit="",
-        read=_of_pixels("max_levels"),
+        read=_of_parity("max_levels"),
         best="min",
     ),
     Column(
