@@ -33,7 +33,7 @@ def test_the_options() -> None:
 
 
 def test_what_an_option_changes_is_declared_with_it() -> None:
-    assert SWEPT == ("dtype", "compile", "compile_mode", "batch_size")
+    assert SWEPT == ("resize", "dtype", "compile", "compile_mode", "batch_size")
     assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
         "latency_batch_size", "min_seconds", "on_error", "page_cache", "passes", "quick",
