@@ -90,6 +90,21 @@ def given_options(config_type: type[Any], namespace: argparse.Namespace) -> dict
     }
 
 
+class _Once(argparse.Action):
+    """An option of which only one value can be meant: the first is not lost without a word."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            parser.error(f"{option_string} is given twice, and takes one value; give it once")
+        setattr(namespace, self.dest, values)
+
+
 class _BothWays(argparse.BooleanOptionalAction):
     """`--compile --no-compile` is a list of both."""
 
@@ -121,7 +136,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, several: bool) -> None
     parser.add_argument(
         flag(option.name),
         type=option.kind,
-        action="append" if several or option.is_tuple else "store",
+        action="append" if several or option.is_tuple else _Once,
         metavar=None if option.choices else (option.metavar or option.name.upper()),
         choices=option.choices,
         **shared,

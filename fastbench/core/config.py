@@ -89,6 +89,7 @@ class RunConfig:
     resize: Literal["fast", "exact"] = option(
         "fast",
         "fast: one pass, within a level of the reference; exact: Pillow's two rounded passes",
+        swept=True,
     )
     device: Device = option("auto", f"where the model runs: {_DEVICES}")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
@@ -194,6 +195,11 @@ class RunConfig:
             object.__setattr__(self, name, each.read(getattr(self, name)))
         if self.ab:
             self._check_ab()
+        for name, values in (("model", self.model), ("loader", self.loader)):
+            for value in values:
+                if "," in value and not {*"./:"} & {*value}:  # which a file may have
+                    again = " ".join(f"--{name} {part.strip()}" for part in value.split(","))
+                    raise UsageError(f"--{name} is {value!r}. Give one at a time: {again}")
         for text in self.loader_option:
             loader, _ = parse_loader_option(text)
             if loader not in self.loaders:

@@ -47,9 +47,10 @@ class Manifest:
 
     `names[i]` is the path of sample i below `root` with forward slashes, `words[i]` what it is
     labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
-    size, `sizes[i]` its (width, height) in pixels. `skipped` has the files left out as unsound.
-    `digest` is the SHA-256 over names and file sizes, in hex. `word_sets` has all words of the data
-    set, also those without a sample in this run.
+    size, `sizes[i]` its (width, height) in pixels. `unusual` has the samples that are stored in a
+    rare way (see `jpeg/header.py`), `skipped` the files left out as unsound. `digest` is the
+    SHA-256 over names and file sizes, in hex. `word_sets` has all words of the data set, also those
+    without a sample in this run.
     """
 
     root: Path
@@ -60,6 +61,7 @@ class Manifest:
     skipped: tuple[Skipped, ...]
     digest: str
     word_sets: WordSets | None = None
+    unusual: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -135,6 +137,7 @@ def scan(
         skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
         digest=digest_of((listing.names[i], frame.num_bytes) for i, frame in frames.items()),
         word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
+        unusual=frozenset(i for i, frame in enumerate(frames.values()) if frame.is_unusual),
     )
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 from torchvision.transforms import functional as transforms
 from torchvision.transforms.functional import InterpolationMode
 
@@ -67,7 +67,8 @@ def _cause_of(
     with Image.open(path) as file:
         turned = ImageOps.exif_transpose(file.convert("RGB"))
         image = file.convert("RGB")
-    for name, make in _faults(preprocess, turned):
+        inverted = ImageChops.invert(file).convert("RGB") if file.mode == "CMYK" else None
+    for name, make in _faults(preprocess, turned, inverted):
         made = make(image)
         if made.shape != levels.shape:
             continue
@@ -79,7 +80,9 @@ def _cause_of(
     return _normalisation(levels, reference, preprocess) or _colour(levels, reference)
 
 
-def _faults(preprocess: Preprocess, turned: Image.Image) -> Iterator[Fault]:
+def _faults(
+    preprocess: Preprocess, turned: Image.Image, inverted: Image.Image | None
+) -> Iterator[Fault]:
     p = preprocess
     right = InterpolationMode(p.interpolation)
 
@@ -108,7 +111,16 @@ def _faults(preprocess: Preprocess, turned: Image.Image) -> Iterator[Fault]:
     def upright(_: Any) -> torch.Tensor:
         return resized([p.resize])(turned)
 
+    def of_luma(image: Any) -> torch.Tensor:
+        return resized([p.resize])(Image.merge("YCbCr", image.split()).convert("RGB"))
+
     yield "channel order: red and blue are swapped", swapped
+    yield "colour space: a JPEG that stores RGB is read as YCbCr", of_luma
+    if inverted is not None:
+        yield (
+            "colour space: the inks of a CMYK JPEG are inverted",
+            lambda _: resized([p.resize])(inverted),
+        )
     yield "orientation: the EXIF orientation is applied, which the reference ignores", upright
     yield "antialias: the image is resized without it", unfiltered
     for dy, dx in _SHIFTS:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from fastbench.core.errors import LoaderError
+from fastbench.core.errors import LoaderError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,8 @@ class Scores:
     `probabilities[i]` their softmax values, or is None where they were not asked for;
     `times_seen[i]` is how often the sample came, `places[i]` at which place of the epoch; `hits`
     has (top-1, top-5) for each epoch, or is None without labels. What is kept by sample is of the
-    last epoch.
+    last epoch. `num_broken` logits had no finite largest value: the model gave NaN or infinity.
+    `is_constant` says that every image of the last epoch had the same largest logit.
     """
 
     best: list[list[int]]
@@ -37,6 +38,8 @@ class Scores:
     times_seen: list[int]
     places: list[int]
     hits: list[tuple[int, int]] | None
+    num_broken: int
+    is_constant: bool
 
     @property
     def predictions(self) -> list[int]:
@@ -71,6 +74,8 @@ class Tally:
         self._places_M = torch.full((num_samples,), -1, device=device)
         self._place = 0
         self._hits: list[torch.Tensor] = []
+        self._largest_M = torch.zeros(num_samples, device=device)
+        self._num_broken = torch.zeros((), dtype=torch.int64, device=device)
 
     def begin_epoch(self) -> None:
         """Count the following batches as a new epoch."""
@@ -83,7 +88,10 @@ class Tally:
             num_valid = batch.num_valid
             ids_V = batch.ids_N[:num_valid]
             self._num_best = num_best = min(NUM_BEST, logits.shape[1])
-            best_VK = logits[:num_valid].topk(num_best).indices
+            # NaN is the largest to torch. Minus infinity may be meant: a class that is ruled out.
+            largest_VK, best_VK = logits[:num_valid].topk(num_best)
+            self._num_broken += num_valid - largest_VK[:, 0].isfinite().sum()
+            self._largest_M[ids_V] = largest_VK[:, 0].float()
             matches_VK = best_VK == self._labels_M[ids_V, None]
             self._hits[-1][0] += matches_VK[:, 0].sum()
             self._hits[-1][1] += matches_VK.sum()
@@ -105,7 +113,22 @@ class Tally:
             times_seen=self._seen_M.tolist(),
             places=self._places_M.tolist(),
             hits=hits if self._has_labels else None,
+            num_broken=int(self._num_broken),
+            is_constant=len(self._largest_M) > 1
+            and bool((self._largest_M == self._largest_M[0]).all()),
         )
+
+
+def check_finite(scores: Scores, num_epochs: int, model: str, dtype: str) -> None:
+    """Raise `ModelError` for a model whose logits are no numbers, of whichever image."""
+    if scores.num_broken == 0:
+        return
+    advice = "Check its weights" if dtype == "float32" else "Try --dtype float32 or bfloat16"
+    raise ModelError(
+        f"The model {model} gave logits that are no numbers (NaN or infinite) for "
+        f"{scores.num_broken:,} of {num_epochs * len(scores.best):,} images in {dtype}. "
+        f"Nothing that it predicts can be scored. {advice}."
+    )
 
 
 def check_each_once(scores: Scores, num_epochs: int, names: Sequence[str], loader: str) -> None:

@@ -112,6 +112,10 @@ class Parity(Stored, frozen=True, kw_only=True):
     The reference is a loader's eager float32 run. Of the samples on which the two differ in
     being right, `only_reference_correct` and `only_row_correct` count each side; both are None
     without labels. `is_reference` marks the reference's own row.
+
+    `pixels` are of images spread over the data. `stood_out` are of those that stood out: their
+    prediction is another than the reference's, or they are stored in a rare way (four components,
+    RGB, unusual sampling). Of them, `num_uncompared` were too many to be compared.
     """
 
     reference: str
@@ -121,6 +125,33 @@ class Parity(Stored, frozen=True, kw_only=True):
     only_reference_correct: Count | None
     only_row_correct: Count | None
     pixels: Pixels | None
+    stood_out: Pixels | None = None
+    num_uncompared: Count = 0
+
+    @property
+    def compared(self) -> list[Pixels]:
+        """What was compared of pixels: of images spread over the data, of those that stood out."""
+        return [each for each in (self.pixels, self.stood_out) if each]
+
+    @property
+    def num_compared(self) -> int:
+        """Images whose pixels were held against the reference's."""
+        return sum(each.num_samples for each in self.compared)
+
+    @property
+    def max_levels(self) -> float | None:
+        """The largest difference of two pixels; None where none were compared."""
+        return max((each.max_levels for each in self.compared), default=None)
+
+    @property
+    def mean_levels(self) -> float | None:
+        """The mean difference of the pixels of images spread over the data."""
+        return self.pixels.mean_levels if self.pixels else None
+
+    @property
+    def cause(self) -> str | None:
+        """The fault that explains why images differ, where one does."""
+        return next((each.cause for each in self.compared if each.cause), None)
 
     @property
     def mcnemar_p(self) -> float | None:

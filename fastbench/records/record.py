@@ -77,7 +77,9 @@ class Record(Described, frozen=True, kw_only=True):
     for, and that of the loader where it makes nothing. `other_latencies` are of other
     batch sizes. `published` is None where the labels are not ImageNet's or the weights state
     nothing. `num_macs` are the model's multiply-accumulates for one image; it and `num_parameters`
-    are None where they cannot be counted. `notes` are doubts, for people.
+    are None where they cannot be counted. `num_changed` predictions of the timed pass are others
+    than those that are scored, None where these are the timed pass's. `notes` are doubts, for
+    people.
     """
 
     dtype: str
@@ -99,6 +101,7 @@ class Record(Described, frozen=True, kw_only=True):
     other_latencies: list[Latency] = msgspec.field(default_factory=list)
     num_parameters: Count | None = None
     num_macs: Count | None = None
+    num_changed: Count | None = None
 
     @property
     def reads_images(self) -> bool:

@@ -6,6 +6,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     3   throughput: windows, is_settled; telemetry; other_latencies; data: page_cache, mean_pixels,
         pixels, page_cache_share
     4   num_parameters, num_macs; loader_ceiling: cpu_s
+    5   num_changed; parity: stood_out, num_uncompared
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 MOST_BYTES: Final = 200
 """Of a record's name, where the system takes 255: a model may be named after a file of as many."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fastbench.core.stats import wilson_interval
 from fastbench.data.labels import BY_WNID
 from fastbench.measure import machine
 from fastbench.measure.per_class import count_classes, count_confusions, running_values
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import LoaderSpec, Setting
     from fastbench.measure.tally import Scores
     from fastbench.runner.prepare import Bench, Workbench
+
+_CHANCE = 1 / 1000
+"""Top-1 of a guess among ImageNet's classes, for which values are published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ def make_record(
     *,
     scores: Scores,
     parity: Parity | None,
+    num_changed: int | None,
     tuning: list[Trial],
     notes: list[str],
 ) -> Record:
@@ -73,7 +78,13 @@ def make_record(
         accuracy=_accuracy(workbench, bench, scores) if passes.reads_images else None,
         published=_published(bench) if passes.reads_images else None,
         parity=parity,
-        notes=[*notes, *_doubts(passes), *bench.cost.notes],
+        num_changed=num_changed,
+        notes=[
+            *notes,
+            *_doubts(passes),
+            *_doubts_of_scores(bench, passes, scores),
+            *bench.cost.notes,
+        ],
         num_parameters=bench.cost.num_parameters,
         num_macs=bench.cost.num_macs,
     )
@@ -155,3 +166,21 @@ def _doubts(passes: Passes) -> list[str]:
         f"hits differ between epochs (top-1 {min(hits)[0]} to {max(hits)[0]}): the loader or "
         f"the model is not deterministic"
     ]
+
+
+def _doubts_of_scores(bench: Bench, passes: Passes, scores: Scores) -> list[str]:
+    """What a model's output says of the model: figures that count, and mean nothing."""
+    if not passes.reads_images:
+        return []
+    found = []
+    if scores.is_constant:
+        found.append("the model's largest logit is the same for every image: check its weights")
+    published = _published(bench)
+    if scores.hits and published:
+        low, high = wilson_interval(scores.hits[-1][0], len(scores.best))
+        if low <= _CHANCE and high < published.top1:
+            found.append(
+                f"top-1 is no better than chance, and {100 * published.top1:.1f} % is published: "
+                f"check the weights, and whether the labels are the model's"
+            )
+    return found

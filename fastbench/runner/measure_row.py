@@ -21,7 +21,7 @@ from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
 from fastbench.measure.clock import make_clock
 from fastbench.measure.passes import end_to_end, loader_alone, probe_latency
-from fastbench.measure.tally import check_each_once
+from fastbench.measure.tally import check_each_once, check_finite
 from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
@@ -96,7 +96,7 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
         spec, trials = _tune(workbench, loader, workbench.spec(bench.model, loader))
         passes = run_passes(workbench, bench, loader, spec)
-        scores = _score(workbench, bench, loader, spec, passes, notes)
+        scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
         parity = None
         if passes.reads_images:
             parity = compare_with_reference(workbench, bench, loader, scores.predictions, notes)
@@ -108,6 +108,7 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
         passes,
         scores=scores,
         parity=parity,
+        num_changed=num_changed,
         tuning=trials,
         notes=notes,
     )
@@ -171,6 +172,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             _log("loader alone", loader_ceiling)
     scores = tally.read()
     check_each_once(scores, throughput.num_epochs, workbench.manifest.names, loader)
+    check_finite(scores, throughput.num_epochs, bench.model.name, workbench.dtype)
     latencies = []
     for classifier in (bench.classifier, *bench.others):
         one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
@@ -210,10 +212,12 @@ def _score(
     spec: LoaderSpec,
     passes: Passes,
     notes: list[str],
-) -> Scores:
-    """What the timed epochs delivered, or a pass apart where their pixels are not repeatable."""
+) -> tuple[Scores, int | None]:
+    """What the timed epochs delivered, or a pass apart where their pixels are not repeatable; and
+    how many predictions of the timed pass are others than those of the pass apart.
+    """
     if passes.repeatable:
-        return passes.scores
+        return passes.scores, None
     scores = workbench.score(bench, loader, spec, bench.classifier)
     changed = sum(
         a != b for a, b in zip(scores.predictions, passes.scores.predictions, strict=True)
@@ -223,4 +227,4 @@ def _score(
         f"accuracy and parity are of a repeatable pass; {changed} of "
         f"{len(scores.predictions)} predictions of the timed pass differ from it"
     )
-    return scores
+    return scores, changed

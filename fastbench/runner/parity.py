@@ -20,7 +20,7 @@ from fastbench.data.dataset import varied
 from fastbench.measure import agreement
 from fastbench.measure.diagnose import name_cause
 from fastbench.measure.difference_image import draw_difference
-from fastbench.records.gates import judge_pixels
+from fastbench.records.gates import judge_pixels, judge_worst
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_parity_record
 from fastbench.runner import reference
@@ -28,13 +28,14 @@ from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.loaders.base import LoaderSpec, Setting
     from fastbench.records.accuracy import Parity, Pixels
 
 NUM_COMPARED = 128
 NUM_COMPARED_QUICK = 32
+MOST_STOOD_OUT = 1000
 
 
 def compare_with_reference(
@@ -56,17 +57,26 @@ def compare_with_reference(
         expected = _find_reference(workbench, bench, notes)
     if expected is None:
         return None
-    pixels = None
-    if loader != name:
-        workbench.progress.say(f"{bench.model.name} · {loader}: pixels against {name}")
-        pixels = _compare_some(workbench, bench, loader, notes)
-    return agreement.compare_predictions(
-        predictions,
-        expected,
-        bench.labels.indices,
-        reference=name,
-        is_reference=is_reference,
-        pixels=pixels,
+    parity = agreement.compare_predictions(
+        predictions, expected, bench.labels.indices, reference=name, is_reference=is_reference
+    )
+    if loader == name:
+        return parity
+    workbench.progress.say(f"{bench.model.name} · {loader}: pixels against {name}")
+    manifest = workbench.manifest
+    most = NUM_COMPARED_QUICK if workbench.config.quick else NUM_COMPARED
+    spread = varied(manifest.sizes, most)
+    differing = {i for i, (a, b) in enumerate(zip(predictions, expected, strict=True)) if a != b}
+    # The rare ones first: a decoder's fault in them need not change a prediction.
+    stood_out = [*sorted(manifest.unusual), *sorted(differing - manifest.unusual)]
+    chosen = sorted(stood_out[:MOST_STOOD_OUT])
+    return msgspec.structs.replace(
+        parity,
+        pixels=_compare_some(workbench, bench, loader, spread, judge_pixels, notes),
+        stood_out=_compare_some(workbench, bench, loader, chosen, judge_worst, notes)
+        if chosen
+        else None,
+        num_uncompared=len(stood_out) - len(chosen),
     )
 
 
@@ -97,7 +107,7 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
         bench = Bench(model, labels, classifier, float32=classifier)
         spec = workbench.spec(model)
         names = workbench.manifest.names
-        found, pixels, settings = _compare(workbench, bench, loader, spec, names, [])
+        found, pixels, settings = _compare(workbench, bench, loader, spec, names, judge_pixels, [])
     return ParityRecord(
         **describe_run(workbench, bench, loader, settings),
         labels=labels.how,
@@ -159,17 +169,22 @@ def _score_reference(workbench: Workbench, bench: Bench) -> list[int] | None:
         return workbench.score(bench, name, spec, workbench.float32(bench)).predictions
 
 
-def _compare_some(workbench: Workbench, bench: Bench, name: str, notes: list[str]) -> Pixels:
-    """The pixels of some samples, of many sizes: an image has 150,000 of them."""
+def _compare_some(
+    workbench: Workbench,
+    bench: Bench,
+    name: str,
+    chosen: Sequence[int],
+    judge: Callable[[Pixels], list[str]],
+    notes: list[str],
+) -> Pixels:
+    """The pixels of some samples: an image has 150,000 of them."""
     manifest = workbench.manifest
-    most = NUM_COMPARED_QUICK if workbench.config.quick else NUM_COMPARED
-    chosen = varied(manifest.sizes, most)
     paths = manifest.paths
     spec = dataclasses.replace(
         workbench.spec(bench.model), paths=[paths[i] for i in chosen], prefetch=0
     )
     names = [manifest.names[i] for i in chosen]
-    return _compare(workbench, bench, name, spec, names, notes)[1]
+    return _compare(workbench, bench, name, spec, names, judge, notes)[1]
 
 
 def _compare(
@@ -178,6 +193,7 @@ def _compare(
     name: str,
     spec: LoaderSpec,
     names: Sequence[str],
+    judge: Callable[[Pixels], list[str]],
     notes: list[str],
 ) -> tuple[agreement.Comparison, Pixels, dict[str, Setting]]:
     """Read a loader and the reference in step; name the fault and draw it where they differ.
@@ -202,12 +218,13 @@ def _compare(
             loader, its_loader, workbench.float32(bench), spec.preprocess, names
         )
     pixels = found.pixels
-    if judge_pixels(pixels):
+    if judge(pixels):
         worst = [(spec.paths[i], mine, theirs) for i, mine, theirs in found.worst]
         pixels = msgspec.structs.replace(pixels, cause=name_cause(worst, spec.preprocess))
         stem = f"parity-{bench.model.name}-{name}".replace("/", "_")
         path = workbench.folder / f"{stem}.png"
         _, mine, theirs = found.worst[0]
         draw_difference(theirs, mine, path)
-        notes.append(f"the image that differs most: {path}")
+        if (note := f"the image that differs most: {path}") not in notes:
+            notes.append(note)
     return found, pixels, settings

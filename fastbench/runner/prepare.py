@@ -25,7 +25,7 @@ from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
 from fastbench.measure.passes import model_alone, score
-from fastbench.measure.tally import Scores, Tally, check_each_once
+from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.classifier import Classifier, forget_compiled
 from fastbench.models.cost import Cost, count_cost
@@ -191,6 +191,7 @@ class Workbench:
         with open_loader(name, self.factories[name], spec) as loader:
             scores = score(loader, classifier, tally)
         check_each_once(scores, 1, self.manifest.names, name)
+        check_finite(scores, 1, bench.model.name, str(classifier.dtype).removeprefix("torch."))
         _LOG.debug("%s scored", name)
         return scores
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fastbench.measure.agreement import compare_predictions
-from fastbench.records.accuracy import Accuracy, Published
+from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
 from fastbench.records.store import SCHEMA_VERSION
@@ -51,8 +50,14 @@ def make(**changes: object) -> Record:
         ),
         latency=Latency(batch_size=32, samples_s=[0.3, 0.1, 0.2]),
         accuracy=Accuracy(num_samples=1000, top1_correct=923, top5_correct=990),
-        parity=compare_predictions(
-            [1, 2, 3], [1, 2, 4], [1, 0, 4], reference="torchvision", is_reference=False
+        parity=Parity(
+            reference="torchvision",
+            is_reference=False,
+            num_samples=1000,
+            num_agreeing=998,
+            only_reference_correct=1,
+            only_row_correct=0,
+            pixels=None,
         ),
         published=Published(top1=0.69758, top5=0.89078),
         notes=[],

@@ -33,7 +33,7 @@ def test_the_options() -> None:
 
 
 def test_what_an_option_changes_is_declared_with_it() -> None:
-    assert SWEPT == ("dtype", "compile", "compile_mode", "batch_size")
+    assert SWEPT == ("resize", "dtype", "compile", "compile_mode", "batch_size")
     assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
         "latency_batch_size", "min_seconds", "on_error", "page_cache", "passes", "quick",
@@ -174,3 +174,25 @@ def test_the_default_model_fits_the_data() -> None:
     assert RunConfig().models == ("sample",)
     assert RunConfig(data="photos").models == ("resnet50",)
     assert RunConfig(data="photos", model=("vgg16",)).models == ("vgg16",)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--limit", "3", "--limit", "4"],
+        ["--num-threads", "1", "--num-threads", "1"],
+        ["--weights", "a.pth", "--weights", "b.pth"],
+        ["--device", "cpu", "--device=cuda:1"],
+        ["--page-cache", "cold", "--page-cache", "warm"],
+    ],
+)
+def test_a_second_value_is_refused_and_not_taken_in_the_place_of_the_first(argv: list[str]) -> None:
+    with pytest.raises(UsageError, match=rf"{argv[0]} is given twice, and takes one value"):
+        parse(*argv)
+
+
+@pytest.mark.parametrize("name", ["model", "loader"])
+def test_names_are_given_one_at_a_time(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"Give one at a time: --{name} a --{name} b"):
+        parse(f"--{name}", "a,b")
+    assert parse("--model", "some,nets/a.pt").model == ("some,nets/a.pt",)

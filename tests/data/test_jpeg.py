@@ -62,3 +62,41 @@ def test_a_manifest_knows_the_sizes(small: Path) -> None:
     manifest = scan(small)
     assert manifest.sizes == ((90, 70), (92, 70), (94, 70), (91, 70), (93, 70))
     assert manifest.largest == (94, 70)
+
+
+def resampled(data: bytes, sampling: bytes) -> bytes:
+    """The same JPEG, whose frame header says of each component how it is sampled."""
+    frame = data.index(b"\xff\xc0") + 10
+    for i, factors in enumerate(sampling):
+        at = frame + 3 * i + 1
+        data = data[:at] + bytes([factors]) + data[at + 1 :]
+    return data
+
+
+def test_what_decoders_differ_in_is_unusual(tmp_path: Path) -> None:
+    def drawn(name: str, **how: object) -> bytes:
+        return draw(tmp_path / name, (90, 70), **how).read_bytes()
+
+    plain = drawn("plain.jpg")
+    usual = [
+        plain,
+        drawn("444.jpg", subsampling=0),
+        drawn("422.jpg", subsampling=1),
+        drawn("progressive.jpg", progressive=True),
+        drawn("gray.jpg", mode="L"),
+    ]
+    assert not any(read(data).is_unusual for data in usual)
+    rgb = drawn("rgb.jpg", keep_rgb=True)
+    unusual = {
+        "four components": drawn("cmyk.jpg", mode="CMYK"),
+        "RGB, by the ids of its components": rgb,
+        "RGB, by Adobe's marker": rgb.replace(
+            b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0", 1
+        ).replace(b"\xff\xdb", b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0\xff\xdb", 1),
+        "4:1:1": resampled(plain, b"\x41\x11\x11"),
+        "4:4:0": resampled(plain, b"\x12\x11\x11"),
+        "chromas sampled in two ways": resampled(plain, b"\x22\x21\x11"),
+        "lossless": plain.replace(b"\xff\xc0", b"\xff\xc3"),
+        "arithmetic": plain.replace(b"\xff\xc0", b"\xff\xc9"),
+    }
+    assert [name for name, data in unusual.items() if not read(data).is_unusual] == []

@@ -1,9 +1,11 @@
 """What came out of a pass, counted by hand: hits, predictions, and how often a sample came."""
 
+import pytest
 import torch
 
+from fastbench.core.errors import ModelError
 from fastbench.loaders.base import Batch
-from fastbench.measure.tally import Tally
+from fastbench.measure.tally import Scores, Tally, check_finite
 
 
 def test_the_tally_counts_each_sample_and_no_padding() -> None:
@@ -28,3 +30,37 @@ def test_the_tally_without_labels_and_with_few_classes() -> None:
     scores = tally.read()
     assert scores.hits is None
     assert scores.predictions == [1, 0]
+
+
+def scored(logits: torch.Tensor) -> Scores:
+    tally = Tally(len(logits), None, "cpu")
+    for _ in range(2):
+        tally.begin_epoch()
+        ids = torch.arange(len(logits))
+        tally.add(logits, Batch(torch.empty(len(logits), 3, 1, 1), ids, len(logits)))
+    return tally.read()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_logits_that_are_no_numbers_fail_the_row_by_name(value: float, dtype: torch.dtype) -> None:
+    logits = torch.eye(3, 6, dtype=dtype)
+    check_finite(scored(logits), 2, "net", "float16")
+    logits[1, 4] = value
+    assert scored(logits).num_broken == 2
+    with pytest.raises(ModelError, match=r"net gave logits .* for 2 of 6 images in float16"):
+        check_finite(scored(logits), 2, "net", "float16")
+
+
+def test_a_class_that_is_ruled_out_is_a_number() -> None:
+    logits = torch.eye(3, 6)
+    logits[:, 5] = -torch.inf
+    assert scored(logits).num_broken == 0
+    logits[0] = -torch.inf  # of which none is left
+    assert scored(logits).num_broken == 2
+
+
+def test_a_model_that_does_not_look_at_its_images() -> None:
+    assert scored(torch.ones(3, 6)).is_constant
+    assert not scored(torch.arange(18.0).reshape(3, 6)).is_constant
+    assert not scored(torch.ones(1, 6)).is_constant  # of one image nothing can be told

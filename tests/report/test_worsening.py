@@ -160,7 +160,7 @@ def test_every_gate_has_another_name() -> None:
         *gates.judge_parity(lost),
         *gates.judge_published(few, Published(top1=0.7, top5=0.9), "0.3"),
     ]
-    assert len({_gate(failure) for failure in failures}) == len(failures) == 6
+    assert len({_gate(failure) for failure in failures}) == len(failures) == 7
 
 
 def test_of_repeats_the_median_counts() -> None:

@@ -22,16 +22,27 @@ _CHUNK: Final = 4096
 # SOF0 to SOF15; C4, C8 and CC share the range and are tables, an extension and conditioning.
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_USUAL_PROCESSES: Final = (0xC0, 0xC1, 0xC2)
+"""Baseline, extended and progressive, all Huffman-coded."""
+_USUAL_SAMPLING: Final = ("11 11 11", "21 11 11", "22 11 11")
+"""Of luma and both chromas, horizontally and vertically: 4:4:4, 4:2:2 and 4:2:0."""
+_ADOBE: Final = 0xEE
 
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """Width and height in pixels, colour components (1, 3 or 4), and bits a sample."""
+    """Width and height in pixels, colour components (1, 3 or 4), and bits a sample.
+
+    `is_unusual` says that it is another than nearly all photographs: its colours are not stored as
+    YCbCr (or gray), its chroma is sampled in a rare way, or it is not Huffman-coded in 8 bits.
+    Decoders differ in such files.
+    """
 
     width: int
     height: int
     num_components: int
     precision: int
+    is_unusual: bool
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
@@ -45,6 +56,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
     if data[:2] != b"\xff\xd8":
         raise ValueError("no start-of-image marker")
     place = 2
+    is_rgb = False
     while True:
         if place + 10 > start + len(data):
             file.seek(place)
@@ -70,10 +82,34 @@ def read_header(file: BinaryIO) -> JpegHeader:
                 raise ValueError(
                     f"the frame is {width} wide and {height} high with {components} components"
                 )
-            return JpegHeader(width, height, num_components=components, precision=precision)
+            return JpegHeader(
+                width,
+                height,
+                num_components=components,
+                precision=precision,
+                is_unusual=(
+                    marker not in _USUAL_PROCESSES
+                    or is_rgb
+                    or _is_unusual(file, place + 10, components)
+                ),
+            )
         if marker in (0xD9, 0xDA):
             raise ValueError("the image data begins without a frame header")
         (length,) = struct.unpack_from(">H", data, here + 2)
         if length < 2:
             raise ValueError("a segment is damaged before the frame header")
+        if marker == _ADOBE:
+            file.seek(place + 4)
+            segment = file.read(12)
+            is_rgb = segment.startswith(b"Adobe") and segment[11:] == b"\0"
         place += 2 + length
+
+
+def _is_unusual(file: BinaryIO, place: int, num_components: int) -> bool:
+    """Whether the components from there on are stored in a rare way."""
+    if num_components == 1:
+        return False
+    file.seek(place)
+    stored = file.read(3 * num_components)
+    sampling = stored[1::3].hex(" ")
+    return num_components == 4 or stored[::3] == b"RGB" or sampling not in _USUAL_SAMPLING

@@ -37,10 +37,13 @@ _MOST_PIXELS: Final = 178_956_970
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A file's size in bytes, and its image's (width, height) in pixels."""
+    """A file's size in bytes, its image's (width, height) in pixels, and whether it is stored in a
+    rare way (see `JpegHeader`).
+    """
 
     num_bytes: int
     size: tuple[int, int]
+    is_unusual: bool
 
 
 def check_frame(path: Path) -> Frame:
@@ -82,7 +85,9 @@ def check_frame(path: Path) -> Frame:
                 f"Convert it to 8 bits, or {LEAVE_OUT}",
             ) from found
         raise found
-    return Frame(num_bytes, (header.width, header.height) if header else _size_by_pillow(path))
+    if header is None:
+        return Frame(num_bytes, _size_by_pillow(path), is_unusual=True)
+    return Frame(num_bytes, (header.width, header.height), header.is_unusual)
 
 
 def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:

@@ -50,11 +50,6 @@ def _share(**given: Any) -> Column:
 
 def _pixels(name: str, heading: str, meaning: str, field: str) -> Column:
     """How far pixels are from the reference's, in levels."""
-
-    def read(row: Row) -> Any:
-        pixels = _of_parity("pixels")(row)
-        return getattr(pixels, field) if pixels else None
-
     return Column(
         name=name,
         heading=heading,
@@ -62,7 +57,7 @@ def _pixels(name: str, heading: str, meaning: str, field: str) -> Column:
         topic=PREDICTIONS,
         unit="levels",
         shown_unit="",
-        read=read,
+        read=_of_parity(field),
         best="min",
     )
 

@@ -181,7 +181,7 @@ class Row:
             return None
         if parity.is_reference:
             return "reference"
-        return compare_pixels(parity.pixels) if parity.pixels else None
+        return compare_pixels(parity)
 
     @functools.cached_property
     def status(self) -> str:
@@ -197,7 +197,7 @@ class Row:
         """Why it is not ranked: contradictions, the gates that it does not pass, their cause."""
         said = DIFFERENT if self.parity == DIFFERENT else FAIL
         parity = self.record.parity
-        cause = parity.pixels.cause if parity and parity.pixels else None
+        cause = parity.cause if parity else None
         return [
             *(f"{INVALID}: {reason}" for reason in self.invalid),
             *(f"{said}: {failure}" for failure in self.failures),

@@ -28,7 +28,7 @@ def render(record: ParityRecord) -> RenderableType:
         lines += [
             (
                 "pixels",
-                f"{compare_pixels(pixels)}: max {pixels.max_levels:.2f}, mean "
+                f"{compare_pixels(parity)}: max {pixels.max_levels:.2f}, mean "
                 f"{pixels.mean_levels:.4f} levels; {100 * pixels.share_above_one:.3f} % above 1",
             ),
             ("worst image", f"{pixels.worst_sample}, mean {pixels.worst_mean_levels:.2f} levels"),
@@ -47,8 +47,8 @@ def render(record: ParityRecord) -> RenderableType:
             ("top-1 difference", f"{format_points(difference)} points (95 %: {low} to {high})"),
         ]
     failures = judge_parity(parity)
-    if pixels and pixels.cause:
-        lines.append(("probable cause", pixels.cause))
+    if parity.cause:
+        lines.append(("probable cause", parity.cause))
     facts = Table.grid(padding=(0, 2))
     for name, text in lines:
         facts.add_row(name, text)

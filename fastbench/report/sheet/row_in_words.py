@@ -99,10 +99,11 @@ def predictions(row: Row) -> str:
             parts.append(f"Δ top-1 {format_points(parity.accuracy_difference)} points")
         if pixels := parity.pixels:
             parts.append(
-                f"pixels {compare_pixels(pixels)}: off by {pixels.max_levels:.3g} of 255 levels at "
-                f"most, {pixels.mean_levels:.3g} in the mean"
+                f"pixels {compare_pixels(parity)} in {parity.num_compared:,} images that were "
+                f"compared: off by {parity.max_levels:.3g} of 255 levels at most, "
+                f"{pixels.mean_levels:.3g} in the mean"
             )
-            parts += [f"probable cause: {pixels.cause}"] if pixels.cause else []
+            parts += [f"probable cause: {parity.cause}"] if parity.cause else []
     return "; ".join(parts)
 
 

@@ -1,0 +1,105 @@
+"""A row's predictions and pixels against the reference's: what is compared, and what is told."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from builders.command_line import main_here
+from builders.images import draw
+from builders.plug_ins import PlugIn
+from PIL import Image
+
+from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.loaders.builtin.torchvision import make_transform
+from fastbench.records.record import Record
+from fastbench.records.store import read_record
+
+
+def run(data: Path, output: Path, *argv: str) -> tuple[int, Record]:
+    """`fastbench run` of one loader beside the reference: its exit code and its record."""
+    code = main_here(
+        ["run", "--data", str(data), "--model", "sample", "--device", "cpu", "--quick",
+         "--batch-size", "8", "--output", str(output), *argv]
+    )  # fmt: skip
+    (path,) = output.glob("sample-[!t]*.json")
+    return code, read_record(path)
+
+
+def without_adobes_marker(path: Path) -> None:
+    """Some programs write CMYK so; decoders disagree on whether its inks are inverted."""
+    data = path.read_bytes()
+    start = data.index(b"\xff\xee")
+    (length,) = struct.unpack_from(">H", data, start + 2)
+    path.write_bytes(data[:start] + data[start + 2 + length :])
+
+
+def test_rare_jpegs_are_compared_however_few_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for i in range(64):
+        draw(data / f"{i:02d}.jpg", (100, 80), mode="CMYK" if i == 34 else "RGB")
+    without_adobes_marker(data / "34.jpg")
+    code, record = run(data, tmp_path / "out", "--loader", "dali")
+    assert code == 3
+    parity = record.parity
+    assert parity is not None
+    assert parity.pixels is not None
+    assert parity.pixels.mean_levels < 0.5  # those that are spread over the data are right
+    assert parity.stood_out is not None
+    assert parity.stood_out.worst_sample == "34.jpg"
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "different: 34.jpg differs by" in shown
+    assert "the inks of a CMYK JPEG are inverted" in shown
+
+
+class Untrue:
+    """Blank images while it is timed, the right ones while it is checked."""
+
+    reads_images = True
+    repeatable = True
+    settings: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self.spec = spec
+
+    def __iter__(self) -> Iterator[Batch]:
+        spec = self.spec
+        transform = make_transform(spec.preprocess)
+        for start in range(0, len(spec.paths), spec.batch_size):
+            ids = range(start, min(start + spec.batch_size, len(spec.paths)))
+            images = [transform(Image.open(spec.paths[i]).convert("RGB")) for i in ids]
+            images_NCHW = torch.stack(images).contiguous(memory_format=torch.channels_last)
+            yield Batch(images_NCHW * spec.repeatable, torch.tensor(ids), len(ids))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "failure"),
+    [
+        (True, "top-1 agrees with torchvision on"),
+        (False, "the timed pass agrees with the scored one on"),
+    ],
+)
+def test_what_is_timed_is_what_is_judged(
+    repeatable: bool,
+    failure: str,
+    images: Path,
+    tmp_path: Path,
+    plug_in: PlugIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Untrue, "repeatable", repeatable)
+    plug_in("untrue", Untrue)
+    code, record = run(images, tmp_path / "out", "--loader", "untrue")
+    assert code == 3
+    assert record.parity is not None
+    assert record.parity.pixels is not None
+    assert record.parity.pixels.max_levels < 1.01  # which alone would be called exact
+    assert (record.num_changed is None) == repeatable
+    assert f"untrue: FAIL: {failure}" in " ".join(capsys.readouterr().out.split())
