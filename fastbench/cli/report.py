@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="a record, or a folder of them, searched to its bottom",
+        help="a record, or a folder with records, those in its sub-folders too",
     )
     parser.add_argument(
         "--format", choices=FORMATS, help="default: what the ending of --output says, else table"
@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
         "csv and jsonl)",
     )
     parser.add_argument("--sort", metavar="COLUMN", help="sort by a column, the best first")
-    parser.add_argument("--reverse", action="store_true", help="turn the order round")
+    parser.add_argument("--reverse", action="store_true", help="reverse the order")
     parser.add_argument(
         "--by",
         metavar="COLUMN",
@@ -68,7 +68,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--across",
         metavar="COLUMN",
-        help="or group by what was run, with the values of this column below each other",
+        help="or group by what was run, the values of this column below each other in each group",
     )
     parser.add_argument(
         "--baseline", metavar="VALUE", help="the value of --by or --across that ratios are to"

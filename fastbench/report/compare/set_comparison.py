@@ -66,12 +66,9 @@ class ComparedPair:
 
 
 @dataclass(frozen=True)
-class SharedDifference:
+class SharedDifference(Difference):
     """Something that is not the same in `num_rows` rows, and how; `various` for many ways."""
 
-    name: str
-    a: Any
-    b: Any
     num_rows: int
 
 

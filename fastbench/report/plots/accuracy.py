@@ -37,7 +37,7 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {
 _LEGEND: Final = ("top-1", "top-5", "95 % interval (Wilson)", "published")
 
 
-@style.applied
+@style.look()
 def figure(records: Sequence[Record]) -> Figure:
     """The chart of the records that have an accuracy, of which there must be one.
 

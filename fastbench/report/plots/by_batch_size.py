@@ -57,7 +57,7 @@ class _Panel:
     """Of each series."""
 
 
-@style.applied
+@style.look()
 def figure(records: Sequence[Record]) -> Figure:
     """Two panels, or the one that has several batch sizes. Raises `NothingToShowError`."""
     valid, invalid = valid_records(records)

@@ -26,7 +26,7 @@ _WIDTH: Final = 8.5
 _HEIGHT: Final = 0.24
 
 
-@style.applied
+@style.look()
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by GPU, in groups by configuration. Raises `NothingToShowError`."""
     valid, invalid = valid_records(records)

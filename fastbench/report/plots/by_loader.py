@@ -34,7 +34,7 @@ _ALONE: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-@style.applied
+@style.look()
 def figure(records: Sequence[Record]) -> Figure:
     """Bars by loader, in groups by what else differs. Raises `NothingToShowError`."""
     valid, invalid = valid_records(records)

@@ -39,7 +39,7 @@ _DOT: Final[dict[str, Any]] = {
 _MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
 
 
-@style.applied
+@style.look()
 def figure(records: Sequence[Record]) -> Figure:
     """A strip a row of batch latency, and of step time. Raises `NothingToShowError`."""
     valid, invalid = valid_records(records)

@@ -70,7 +70,7 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
     return front[::-1]
 
 
-@style.applied
+@style.look()
 def figure(records: Sequence[Record]) -> Figure:
     """The plot of the rows that have an accuracy. Raises `NothingToShowError`."""
     comparable, left_out = _comparable(records)

@@ -15,12 +15,12 @@ import io
 import math
 import re
 import textwrap
-from typing import TYPE_CHECKING, Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -70,15 +70,14 @@ _LOOK: Final[dict[str, Any]] = {
     "ytick.labelcolor": TEXT,
 }
 
-P = ParamSpec("P")
-
 
 class NothingToShowError(UsageError):
     """The records do not have what a plot shows; the text says what is missing."""
 
 
 @contextlib.contextmanager
-def _look() -> Iterator[None]:
+def look() -> Iterator[None]:
+    """Within it, or in a function that it decorates, figures are made in this look."""
     import warnings
 
     import matplotlib.style
@@ -89,17 +88,6 @@ def _look() -> Iterator[None]:
     ):
         warnings.filterwarnings("ignore", message="Glyph")  # a folder's name in any script
         yield
-
-
-def applied(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A function that makes a figure, made to do so in this look."""
-
-    @functools.wraps(draw)
-    def with_look(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with _look():
-            return draw(*args, **kwargs)
-
-    return with_look
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -145,7 +133,7 @@ def finish(
 def encode(figure: Figure, kind: str) -> bytes:
     """The file's bytes; `kind` is `png` or `svg`."""
     file = io.BytesIO()
-    with _look():
+    with look():
         figure.savefig(file, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else {})
     return file.getvalue()
 
