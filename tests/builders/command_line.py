@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,11 @@ def main_here(argv: list[str]) -> int:
         return main(argv)
 
 
+def unless_given(usual: Mapping[str, str], argv: Sequence[str]) -> list[str]:
+    """These options and their values, but those that `argv` has: most take one value."""
+    return [word for flag, value in usual.items() if flag not in argv for word in (flag, value)]
+
+
 def run_on(
     tmp_path: Path, checkpoint: Path, device_: str
 ) -> Callable[..., tuple[int, list[Record]]]:
@@ -45,12 +50,18 @@ def run_on(
         data: Path, *argv: str, weights: str | None = None, quick: bool = True
     ) -> tuple[int, list[Record]]:
         output = tmp_path / "records"
+        usual = {
+            "--data": str(data),
+            "--model": MODEL,
+            "--weights": weights or str(checkpoint),
+            "--device": device_,
+            "--batch-size": "8",
+            "--min-seconds": "1",
+            "--output": str(output),
+        }
         code = main_here(
-            ["run", "--data", str(data), "--model", MODEL, "--weights", weights or str(checkpoint),
-             "--quick" if quick else "--no-quick", "--device", device_,
-             *(() if "--batch-size" in argv else ("--batch-size", "8")),
-             "--min-seconds", "1", "--output", str(output), *argv]
-        )  # fmt: skip
+            ["run", "--quick" if quick else "--no-quick", *unless_given(usual, argv), *argv]
+        )
         return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 
     return run_

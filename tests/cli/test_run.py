@@ -316,7 +316,6 @@ def test_what_the_command_line_gets_wrong(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    # A later --device or --data overrides the helper's.
     assert run(images, *argv)[0] == code
     assert said in sentence(capsys.readouterr().err)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 from builders import stub_child
+from builders.command_line import unless_given
 from builders.consistent_record import sound
 from builders.paths import TESTS
 from rich.console import Console
@@ -75,9 +76,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run_(*argv: str, loaders: tuple[str, ...] = (), reference: str = "none") -> int:
         named = [word for name in loaders for word in ("--loader", name)]
-        return main(
-            ["run", "--reference", reference, *named, "--output", str(tmp_path / "out"), *argv]
-        )
+        usual = {"--reference": reference, "--output": str(tmp_path / "out")}
+        return main(["run", *named, *unless_given(usual, argv), *argv])
 
     return run_
 
