@@ -100,8 +100,10 @@ class _Once(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        if hasattr(namespace, self.dest):
+        given = vars(namespace).setdefault("given", set())
+        if self.dest in given:
             parser.error(f"{option_string} is given twice, and takes one value; give it once")
+        given.add(self.dest)
         setattr(namespace, self.dest, values)
 
 

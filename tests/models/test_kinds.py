@@ -153,7 +153,7 @@ def test_a_checkpoint_of_a_model_that_holds_another(here: Path, prefix: str) -> 
         ("nets:smal", UnknownNameError, "The module nets has no 'smal'. Did you mean 'small'"),
         ("nets:", UnknownNameError, "Write a callable as package.module:callable."),
         ("nets:number", ModelError, "nets:number is a value of type int, which cannot be called."),
-        ("nets:net", ModelError, "nets:net is a model already"),
+        ("nets:net", ModelError, "nets:net is a model, and"),
         ("nets:needs_width", ModelError, "The callable nets:needs_width needs arguments (width)"),
         ("./nets.py:small", UnknownNameError, "such as nets:small in the folder of that file."),
         ("nets/small", UnknownNameError, "There is no folder 'nets', for the model nets/small."),
@@ -207,8 +207,8 @@ def test_a_model_of_ours_checks_its_fields() -> None:
     for fields, text in (
         ({"preprocess": 224}, "preprocess is of type int"),
         ({"preprocess": dataclasses.replace(good, interpolation="lanczos")}, "'lanczos'"),
-        ({"classes": "abc"}, "classes are no names"),
-        ({"classes": [1, 2]}, "classes are no names"),
+        ({"classes": "abc"}, "classes are not names"),
+        ({"classes": [1, 2]}, "classes are not names"),
     ):
         with pytest.raises(ModelError, match=text):
             Model(module=module, **fields)  # type: ignore[arg-type]
@@ -283,8 +283,8 @@ def test_a_run(
     by_model = {record.model: record for record in records}
     assert by_model["net.pt2"].num_macs == 3 * 4 * 9 * 12 * 12 + 64 * 3
     assert by_model["nets:stated"].num_parameters == 4 * 27 + 4 + 4 * 3 + 3
-    size = "0.000127 M parameters, 0.000016 GMACs an image"
-    assert f"nets:stated · torchvision: {size}\n" in shown.out
+    counted = "nets:stated · torchvision: 0.000127 M parameters, 0.000016 GMACs an image\n"
+    assert counted in shown.out
     table = shown.out[: shown.out.index("Records: ")]
     assert all(len(line) <= 80 for line in table.splitlines())
 
