@@ -87,7 +87,11 @@ def _shape(hint: Any) -> Any:
 
 def surface() -> dict[str, Any]:
     """All of it, as JSON has it."""
-    kinds = [getattr(errors, name) for name in errors.__all__]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.FastbenchError)
+    ]
     found = {
         "commands": options(make_parser()),
         "defaults of a run": {
@@ -120,7 +124,7 @@ def surface() -> dict[str, Any]:
         "rules of the contract": [rule.name for rule in RULES],
         "advice": NAMES,
         "exit codes": {
-            **{kind.__name__: kind.exit_code for kind in kinds if isinstance(kind, type)},
+            **{kind.__name__: kind.exit_code for kind in kinds},
             "wrong predictions": errors.EXIT_WRONG,
             "interrupted": errors.EXIT_INTERRUPTED,
         },

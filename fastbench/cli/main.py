@@ -1,12 +1,12 @@
-"""The command line: argv -> config -> calls -> exit code. Heavy imports live inside the commands.
+"""The command line: argv -> config -> calls -> exit code. Heavy imports stand inside the commands.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a run failed, 2 the
-command line was wrong, 3 the predictions were, 130 interrupted (see `core/errors.py`).
+Results go to stdout, progress and errors to stderr. `core/errors.py` has the exit codes.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    # A file's name need not be text, and a terminal's encoding may lack a character: what stdout
-    # cannot encode it spells out, as stderr does.
+    _open_closed_streams()
+    # A file's name need not be text, and a terminal's encoding may lack a character: stdout then
+    # writes it as an escape, as stderr does.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors=SPELT_OUT)
     argv = sys.argv[1:] if argv is None else argv
@@ -48,6 +49,19 @@ def _run(argv: Sequence[str]) -> int:
         sys.stderr.close()
         return 1
     return code
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null for a closed stdin, stdout or stderr.
+
+    Python has None for a closed stream, and the next file that is opened would take its number:
+    what a library prints would end up in that file.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def make_parser() -> Parser:

@@ -1,4 +1,4 @@
-"""What the measuring commands share: an output folder, rows, and what becomes of them.
+"""What the measuring commands share: an output folder, the rows, and their table.
 
 Whatever ends a run (a row that fails, Ctrl-C, SIGTERM, a full disk), the rows that were measured
 are on disk and shown, and the exit code tells the worst that happened (see `core/errors.py`).
@@ -22,6 +22,7 @@ from fastbench.core.errors import (
 )
 from fastbench.core.units import counted
 from fastbench.records.gates import failures_of
+from fastbench.records.naming import full_name
 from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
 from fastbench.runner import reference
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
 
 
 def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> int:
-    """Run row by row, keep what was measured whatever happens, and show it; the exit code.
+    """Run row by row, keep and show what was measured whatever happens; return the exit code.
 
-    `output` is the folder for the records, None for a new one; `plan` is that of the rows, where
-    they have one.
+    `output` is the folder for the records, None for a new one. `plan` is what `make_rows` goes
+    through, None for a command without a plan.
     """
     folder, is_new = open_output(output)
 
@@ -63,7 +64,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                     continue
                 records.append(row)
                 if isinstance(row, Record) and (invalid := find_contradictions(row)):
-                    complaints.append(f"{row.model} · {row.loader} is INVALID: {invalid[0]}.")
+                    complaints.append(f"{full_name(row)} is INVALID: {invalid[0]}.")
                     code = 1
                 if not isinstance(row, AbRecord) and failures_of(row):
                     code = code or EXIT_WRONG
@@ -104,7 +105,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def _is_kept(plan: Plan, folder: Path) -> bool:
-    """Whether the folder's plan is this one, and not that of an earlier run."""
+    """Whether the plan in the folder is this one, and not an earlier run's."""
     try:
         return read_options(folder / PLAN_FILE) == plan.options
     except UsageError:  # there is none
@@ -112,7 +113,7 @@ def _is_kept(plan: Plan, folder: Path) -> bool:
 
 
 def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
-    """Print the rows and write the study; what could not be written."""
+    """Print the rows and write the accuracy study; the errors of what could not be written."""
     from rich.console import Console
 
     from fastbench.report.columns.column import Row
@@ -126,7 +127,7 @@ def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
     pictures, errors = [], []
     try:
         pictures = write_study(timed, folder)
-    except OutputError as error:  # the rows that failed are yet to be told
+    except OutputError as error:  # the rows that failed are still to be named
         errors.append(error)
     for record in records:
         if isinstance(record, ParityRecord):

@@ -15,8 +15,8 @@ def say(text: str) -> None:
 
 
 def complain(what: str | FastbenchError | FailedRow) -> None:
-    """A line of error, on stderr; when debugging, the traceback above it."""
+    """A line of error, on stderr; when debugging, its traceback above it."""
     error = what.error if isinstance(what, FailedRow) else what
     if is_debugging() and isinstance(error, FastbenchError):
-        sys.stderr.write(traceback_of(error))
+        sys.stderr.write(f"\n{traceback_of(error)}\n")
     sys.stderr.write(f"fastbench: {what}\n")

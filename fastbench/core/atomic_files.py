@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import OutputError, os_errors_as
 from fastbench.core.units import SPELT_OUT
@@ -16,6 +16,16 @@ from fastbench.core.units import SPELT_OUT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+MOST_BYTES: Final = 200
+"""Of a file's name, where the system takes 255: a number and a suffix are added."""
+
+
+def file_stem(*parts: str) -> str:
+    """A file's name without its suffix; a part may hold slashes or be long, as a model's path."""
+    name = "-".join(parts).replace("/", "_")
+    return name.encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
 
 
 def remove(path: Path) -> None:

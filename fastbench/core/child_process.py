@@ -120,12 +120,13 @@ class ChildProcess:
         if self._is_over:  # its number may be another's by now
             return
         self._is_over = True
+        by_itself = self.has_ended()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
         self._process.kill()  # in its first moment it leads no group yet
         self._process.join()
         self.status = self._process.exitcode or 0
-        _LOG.debug("process %d %s", self._pid, self.ending)
+        _LOG.debug("process %d %s", self._pid, self.ending if by_itself else "was ended from here")
 
     @property
     def ending(self) -> str:
@@ -229,7 +230,7 @@ def portable(error: FastbenchError) -> FastbenchError:
     else:
         ours = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)(str(error))
     if is_debugging():
-        ours.add_note(f"\nIn process {os.getpid()}:\n{traceback_of(error)}")
+        ours.add_note(f"In process {os.getpid()}:\n{traceback_of(error)}")
     return ours
 
 

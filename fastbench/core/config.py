@@ -1,7 +1,7 @@
 """Every option of a run: its type, range, choices, default and help, declared once.
 
-`RunConfig` is inert: it reads no file, no environment and imports no torch. `options.py` says how
-an option is declared and how its values are made.
+`RunConfig` reads no file and no environment, and needs no torch. `options.py` says how an option
+is declared and how its values are read.
 """
 
 from __future__ import annotations
@@ -36,22 +36,24 @@ Seconds = Annotated[
 ]
 Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=_DEVICES)]
 Tolerance = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=rf"^({MLPERF}|100|\d?\d|\d{{0,2}}\.\d+)\Z",
-        description="a number of points from 0 to 100, such as 0.3, or mlperf",
-    ),
+    str, msgspec.Meta(description=f"a number of points from 0 to 100, such as 0.3, or {MLPERF}")
 ]
+
+
+def _is_tolerance(text: str) -> bool:
+    try:
+        return text == MLPERF or 0 <= float(text) <= 100
+    except ValueError:
+        return False
+
+
 Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling"]
 """The files in `runner/presets/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One `fastbench run`: a row of the table for each model and loader.
-
-    Raises `UsageError`, with the value shown, for a field that cannot be.
-    """
+    """The options of one `fastbench run`. Raises `UsageError` for a value that cannot be."""
 
     data: Name = option(
         "sample",
@@ -162,6 +164,7 @@ class RunConfig:
         "least 99 percent of it",
         "POINTS|mlperf",
         changes="measurement",
+        is_valid=_is_tolerance,
     )
     running: Count | None = option(
         None,
@@ -190,7 +193,7 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
-        """Make each value of what was given, and check what the machine has no part in."""
+        """Read each value, and check what does not depend on the machine."""
         for name, each in OPTIONS.items():
             object.__setattr__(self, name, each.read(getattr(self, name)))
         if self.ab:
@@ -210,11 +213,11 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunConfig:
-        """The configuration that a record has; what an older version lacks is at its default."""
+        """The configuration in a record; an option that it lacks has its default."""
         return cls(**{name: value for name, value in stored.items() if name in OPTIONS})
 
     def _check_ab(self) -> None:
-        """Refuse what `--ab` would leave undone: it times one loader, and scores nothing."""
+        """Refuse options that `--ab` would ignore."""
         for named, given in (
             ("a second --loader", len(self.loader) > 1),
             ("--predictions", self.predictions is not None),
@@ -262,7 +265,7 @@ class RunConfig:
                 values = OPTIONS[field].read(its_texts, several=True, is_text=True)
                 changes[field] = values if OPTIONS[field].is_tuple else values[-1]
             other = dataclasses.replace(self, **{**changes, "loader_option": ()}, ab=())
-            # What is said of a loader holds for B too, but for what --ab says otherwise.
+            # Options of a loader hold for B too, unless --ab sets them.
             settings: dict[tuple[str, str], str] = {}
             for text in (*self.loader_option, *changes.get("loader_option", ())):
                 loader, (name, _) = parse_loader_option(text)
@@ -280,15 +283,13 @@ class RunConfig:
 
     @property
     def loaders(self) -> tuple[str, ...]:
-        """The loaders of this run, each once; the reference comes first, so rows can be held
-        against it as they finish.
-        """
+        """The loaders of this run, each once, the reference first: other rows need its result."""
         asked = self.loader or (DEFAULT_LOADER,)
         reference = () if self.reference == "none" else (self.reference,)
         return tuple(dict.fromkeys((*reference, *asked)))
 
     def options_of(self, loader: str) -> dict[str, str | int | float | bool]:
-        """What `--loader-option` says of one loader; the last word on a name counts."""
+        """What `--loader-option` sets of one loader; the last value of a name counts."""
         parsed = map(parse_loader_option, self.loader_option)
         return dict(setting for name, setting in parsed if name == loader)
 
@@ -296,19 +297,16 @@ class RunConfig:
 OPTIONS: Final = declared(RunConfig)
 """The options of a run, by field."""
 SWEPT: Final = tuple(name for name, each in OPTIONS.items() if each.swept)
-"""Options that may be given again, beside the model and the loader: every combination is a row."""
+"""Options that may be given again, besides model and loader: every combination is a row."""
 NOT_COMPARED: Final = frozenset(
     name for name, each in OPTIONS.items() if each.changes != "pipeline"
 )
-"""Options that `--ab` cannot set for its second side: its windows do not depend on them."""
+"""Options that `--ab` refuses: its windows do not depend on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """Where the rows of one `fastbench run` come from, and which of them are run.
-
-    None of it changes what a row measures, and no record has it.
-    """
+    """Which rows one `fastbench run` measures. No record has these options."""
 
     preset: Preset | None = option(
         None, "a plan that comes with fastbench; other options override it"

@@ -1,6 +1,6 @@
-"""`--debug`: what is done is logged to stderr, and an error shows where it came from.
+"""`--debug`: what is done is logged to stderr, and an error is shown with its traceback.
 
-Nothing is logged a batch, so that debugging costs the timed passes nothing.
+Nothing is logged for each batch, so debugging does not slow the timed passes.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VARIABLE: Final = "FASTBENCH_DEBUG"
-"""Set, it is as `--debug` is, in this process and in those that it starts."""
+"""Set to anything but 0, it does what `--debug` does."""
 LOGGER: Final = logging.getLogger("fastbench")
 
 
 def is_debugging() -> bool:
-    """Whether to show what is done and where an error came from."""
+    """Whether `--debug` is on, here or in the process that started this one."""
     return os.environ.get(VARIABLE, "") not in ("", "0")
 
 
 @contextlib.contextmanager
 def debugging(asked: bool, handler: logging.Handler | None = None) -> Iterator[None]:
-    """Log to the handler, else to stderr, if that is asked for here or in the environment."""
+    """Log to `handler` (default: stderr) if `asked`, or if the environment asks for it."""
     with contextlib.ExitStack() as stack:
         if asked and not is_debugging():
             os.environ[VARIABLE] = "1"
@@ -42,12 +42,17 @@ def debugging(asked: bool, handler: logging.Handler | None = None) -> Iterator[N
 
 
 def traceback_of(error: BaseException) -> str:
-    """The error's traceback, after those of its causes."""
-    return "".join(traceback.format_exception(error))
+    """The error's traceback, after those of its causes.
+
+    An error that another process has sent carries that process's traceback as a note. It is shown
+    alone: where this process received the error says nothing.
+    """
+    notes: list[str] = getattr(error, "__notes__", [])
+    return "".join(notes or traceback.format_exception(error))
 
 
 class _ToStderr(logging.Handler):
-    """To what `sys.stderr` is at the time, which lets the lines stand above a live display."""
+    """Write to the `sys.stderr` of the moment, so that lines stand above a live display."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -34,33 +34,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "CompileError",
-    "CorruptImageError",
-    "CrashError",
-    "DataError",
-    "DataNotFoundError",
-    "DeviceError",
-    "FastbenchError",
-    "LoaderError",
-    "LoaderMissingError",
-    "ModelError",
-    "OutOfMemoryError",
-    "OutputError",
-    "RecordError",
-    "UnknownNameError",
-    "UsageError",
-    "WeightsError",
-    "did_you_mean",
-    "errors_as",
-    "first_line",
-    "kind_and_line",
-    "os_errors_as",
-]
-
 EXIT_WRONG = 3
 EXIT_INTERRUPTED = 130
-
 
 LEAVE_OUT = "leave it out with --on-error skip."
 REPLACE = f"Replace or remove the file, or {LEAVE_OUT}"

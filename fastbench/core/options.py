@@ -1,9 +1,9 @@
-"""How is an option declared, and how does what is written become its value?
+"""How an option is declared, and how its value is read.
 
 An option is a field of a frozen dataclass, `name: type = option(default, help, ...)`. Its type says
-what a value may be: a `Literal` has its choices, an `Annotated` type its range, and in words what
-to give. `Option.read` makes the value, whether text was written (`--ab`) or what has a type already
-(argparse, a file of options, a record, a Python program).
+what a value may be: a `Literal` has the choices, an `Annotated` type the range and its wording.
+`Option.read` is the one place that checks a value, from the command line, a file, a record or
+Python.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import dataclasses
 import re
 import typing
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from fastbench.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 T = TypeVar("T")
 
 
 def option(default: T, text: str, metavar: str | None = None, **how: Any) -> T:
-    """A field of a configuration: its default, its help, and more that `Option` has."""
+    """A field of a configuration; `how` sets further fields of its `Option`."""
     return dataclasses.field(default=default, metadata={"help": text, "metavar": metavar, **how})
 
 
@@ -30,10 +33,10 @@ def option(default: T, text: str, metavar: str | None = None, **how: Any) -> T:
 class Option:
     """What is declared of an option.
 
-    `bare` is the value of an option that is given without one, where that means something. One that
-    is `swept` may be given again, and each of its values has rows of its own. `changes` is what
-    another value of it changes first: the pipeline, how it is measured, what else its record says,
-    or nothing in a row's record.
+    `bare` is the value of an option that is given without one, if it may be. A `swept` option may
+    be given again, and each value has rows of its own. `changes` is what the option affects: the
+    pipeline, the measurement, only what the record says, or nothing in the record. `is_valid`
+    checks what the type cannot express.
     """
 
     name: str
@@ -44,10 +47,11 @@ class Option:
     bare: str | None = None
     swept: bool = False
     changes: Literal["pipeline", "measurement", "record", "nothing"] = "pipeline"
+    is_valid: Callable[[Any], bool] = lambda _: True
 
     @property
     def is_tuple(self) -> bool:
-        """Whether a configuration has any number of values."""
+        """Whether a configuration holds several values."""
         return typing.get_origin(self.type) is tuple
 
     @property
@@ -73,24 +77,26 @@ class Option:
         return kind
 
     def read(self, written: Any, *, several: bool = False, is_text: bool = False) -> Any:
-        """The value of what is written, or a tuple of `several`, one or more.
+        """The value that is written; with `several` a tuple of at least one value.
 
-        Raises `UsageError`, which says what to give, for what is none.
+        `is_text` reads numbers and bools from text too. Raises `UsageError`, which says what to
+        give.
         """
         one: Any = self.one
         wanted = Annotated[tuple[one, ...], msgspec.Meta(min_length=1)] if several else self.type
         try:
-            return msgspec.convert(written, wanted, strict=not is_text)
+            value = msgspec.convert(written, wanted, strict=not is_text)
+            if self.is_valid(value):
+                return value
+            raise msgspec.ValidationError
         except msgspec.ValidationError as error:
             place = re.search(r"\$\[(\d+)\]", str(error))
             wrong = written[int(place[1])] if place else written
-        if wrong in ("", [], ()):
-            raise UsageError(f"{flag(self.name)} is empty. Give it a value or leave it out.")
-        raise UsageError(f"{flag(self.name)} is {wrong!r}. {self._advice}")
-
-    def take(self, stored: Any) -> Any:
-        """What a record of any version says of it: JSON has lists for tuples."""
-        return tuple(stored) if isinstance(stored, list) else stored
+            if wrong in ("", [], ()):
+                message = "is empty. Give it a value or leave it out."
+            else:
+                message = f"is {wrong!r}. {self._advice}"
+            raise UsageError(f"{flag(self.name)} {message}") from error
 
     @property
     def _advice(self) -> str:
@@ -112,7 +118,7 @@ def declared(config_type: type[Any]) -> dict[str, Option]:
 
 
 def parse_loader_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
-    """`LOADER.NAME=VALUE` -> (loader, (name, value)); the value a number or a bool if it can be.
+    """`LOADER.NAME=VALUE` -> (loader, (name, value)), the value as a number or a bool if it is one.
 
     Raises `UsageError` for another form.
     """

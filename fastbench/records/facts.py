@@ -199,7 +199,7 @@ def _of_option(option: Option) -> Fact:
         name=name,
         heading=name,
         meaning=option.help,
-        read=lambda record: option.take(record.config.get(option.name)),
+        read=_reader(f"config.{option.name}"),
         template=name if option.default is False else f"{name} {{}}",
         unsaid=default,
         options=(option.name,),

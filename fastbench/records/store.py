@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from fastbench.core.atomic_files import write_new, writing
+from fastbench.core.atomic_files import file_stem, write_new, writing
 from fastbench.core.errors import RecordError
-from fastbench.records.record import AbRecord, Described, ParityRecord, Record
+from fastbench.records.facts import compilation
+from fastbench.records.record import Described, ParityRecord, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 5
-MOST_BYTES: Final = 200
-"""Of a record's name, where the system takes 255: a model may be named after a file of as many."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,30 +51,20 @@ _WORDS: Final = {
 """What msgspec says, by pattern, and what a record's error says for it."""
 
 
-def write_record(record: Record, folder: Path) -> Path:
-    """Write a record into a folder, under a name of its own: no earlier file is overwritten.
+def write_record(record: Described, folder: Path) -> Path:
+    """Write a record of any kind into a folder, under a new name: no file is overwritten.
 
     Raises `OutputError` where that fails.
     """
-    compiled = "-compile" if record.compile_mode else ""
-    return _write(record, folder, f"{record.model}-{record.loader}-{record.dtype}{compiled}")
-
-
-def write_parity_record(record: ParityRecord, folder: Path) -> Path:
-    """Write what `fastbench parity` found, in the same way."""
-    return _write(record, folder, f"parity-{record.model}-{record.loader}")
-
-
-def write_ab_record(record: AbRecord, folder: Path) -> Path:
-    """Write what `fastbench run --ab` found, in the same way."""
-    return _write(record, folder, f"ab-{record.model}-{record.loader}")
-
-
-def _write(record: Described, folder: Path, stem: str) -> Path:
+    parts = [record.model, record.loader]
+    if isinstance(record, Record):
+        how = compilation(record.compile_mode).replace(" ", "-")
+        parts += [record.dtype, *([how] if record.compile_mode else [])]
+    else:
+        parts.insert(0, "parity" if isinstance(record, ParityRecord) else "ab")
     text = _text_of(record)
-    stem = stem.replace("/", "_").encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
     with writing("The record", folder):
-        (path,) = write_new(folder, stem, {".json": text.encode()})
+        (path,) = write_new(folder, file_stem(*parts), {".json": text.encode()})
     _LOG.debug("record written: %s", path)
     return path
 

@@ -15,7 +15,7 @@ from fastbench.measure.clock import make_clock
 from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
 from fastbench.models.classifier import forget_compiled
 from fastbench.records.record import AbRecord, FailedRow
-from fastbench.records.store import write_ab_record
+from fastbench.records.store import write_record
 from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
 
@@ -43,7 +43,7 @@ def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
         except FastbenchError as error:
             yield FailedRow(name, a.config.timed_loader, error)
             continue
-        write_ab_record(record, a.folder)
+        write_record(record, a.folder)
         yield record
 
 

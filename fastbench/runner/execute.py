@@ -1,8 +1,9 @@
-"""Row after row: which are left out, and what is kept of them."""
+"""One row after the other: which are left out, and what becomes of a row that fails."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import time
 from pathlib import Path
@@ -47,10 +48,10 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         how = plan.how(row)
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
+        # The first row checks the names of all models, before anything is measured.
+        make_rows = functools.partial(measure, models=() if number else models)
         names = [(row.model, row.loader)]
-        # The first row looks at the names of all models.
-        its_models = () if number else models
-        for measured in run_rows(measure, row.config, folder, progress, names, its_models):
+        for measured in run_rows(make_rows, row.config, folder, progress, names):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
                 yield measured  # before anything else can fail
@@ -66,7 +67,7 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
 
 
 def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, str]:
-    """The loaders that were not asked for by name and cannot run here, and why; told as well."""
+    """The loaders that were not asked for by name and cannot run here, and why."""
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
     if todo:
         progress.say("looking which loaders run here" if optional else "loading torch")
@@ -77,7 +78,7 @@ def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, s
 
 
 def _check_predictions(plan: Plan) -> None:
-    """A run that goes on adds to the file of predictions; any other makes it."""
+    """Refuse a file of predictions that exists, except in a resumed run, which adds to it."""
     from fastbench.runner.predictions_csv import PredictionsFile
 
     name = plan.options.get("predictions")

@@ -14,6 +14,7 @@ import msgspec
 import torch
 import torchvision
 
+from fastbench.core.atomic_files import file_stem
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.data.dataset import varied
@@ -22,7 +23,7 @@ from fastbench.measure.diagnose import name_cause
 from fastbench.measure.difference_image import draw_difference
 from fastbench.records.gates import judge_pixels, judge_worst
 from fastbench.records.record import FailedRow, ParityRecord
-from fastbench.records.store import write_parity_record
+from fastbench.records.store import write_record
 from fastbench.runner import reference
 from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
@@ -96,7 +97,7 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
             except FastbenchError as error:
                 yield FailedRow(name, loader, error)
                 continue
-            write_parity_record(record, workbench.folder)
+            write_record(record, workbench.folder)
             yield record
 
 
@@ -221,8 +222,7 @@ def _compare(
     if judge(pixels):
         worst = [(spec.paths[i], mine, theirs) for i, mine, theirs in found.worst]
         pixels = msgspec.structs.replace(pixels, cause=name_cause(worst, spec.preprocess))
-        stem = f"parity-{bench.model.name}-{name}".replace("/", "_")
-        path = workbench.folder / f"{stem}.png"
+        path = workbench.folder / f"{file_stem('parity', bench.model.name, name)}.png"
         _, mine, theirs = found.worst[0]
         draw_difference(theirs, mine, path)
         if (note := f"the image that differs most: {path}") not in notes:

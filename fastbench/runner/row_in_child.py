@@ -1,6 +1,6 @@
-"""Rows in a process of their own: a crash, a full memory or a fault of a driver ends them alone.
+"""Rows in a process of their own: a crash, a full memory or a fault of a driver ends no other row.
 
-What the child printed becomes a log beside the records if it crashes. That the child was killed for
+If the child crashes, what it printed is kept in a log beside the records. That it was killed for
 its memory is a guess: the kernel does not say so.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import itertools
 import math
 import os
 import signal
@@ -15,6 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.atomic_files import file_stem
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
 from fastbench.core.errors import CrashError
@@ -35,6 +37,7 @@ GRACE_S: Final = 5.0
 EXIT_S: Final = 30.0
 """How long a child may take to end after its rows are measured."""
 NUM_TAIL: Final = 6
+"""Lines of a crashed child's output that are shown."""
 
 
 def run_rows(
@@ -43,15 +46,14 @@ def run_rows(
     folder: Path,
     tell: Progress,
     names: Sequence[tuple[str, str]],
-    *more: Any,
 ) -> Iterator[Any]:
-    """The rows of `make_rows(config, folder, tell, *more)`, which is called in a child.
+    """The rows of `make_rows(config, folder, tell)`, which is called in a child.
 
     `names` are the model and the loader of each row. A crash is a failed row, and the last. Raises
     the `FastbenchError` that `make_rows` raises.
     """
     num_rows = 0
-    with _interruptible(_send_rows, (make_rows, config, folder, *more), tell) as child:
+    with _interruptible(_send_rows, (make_rows, config, folder), tell) as child:
         for row in _answers(child, tell, len(names)):
             num_rows += 1
             yield row
@@ -63,9 +65,9 @@ def run_rows(
 
 
 def find_missing(names: Sequence[str], tell: Progress) -> dict[str, str]:
-    """The loaders among these that cannot run here, and why; asked in a child, which imports all.
+    """The loaders among these that cannot run here, and why; a child tries to import each.
 
-    A child that crashes over it says nothing: the rows will.
+    Nothing is said if the child crashes: the rows will crash too, and say why.
     """
     with _interruptible(_send_missing, names, tell) as child:
         return next(_answers(child, tell, 1), {})
@@ -75,7 +77,7 @@ def find_missing(names: Sequence[str], tell: Progress) -> dict[str, str]:
 def _interruptible(
     work: Callable[[Any, Channel], None], job: Any, tell: Progress
 ) -> Iterator[ChildProcess]:
-    """A child that has some time to stop its workers when Ctrl-C ends this process's wait."""
+    """A child that is given some time to stop its workers after Ctrl-C."""
     with ChildProcess(work, job) as child:
         try:
             yield child
@@ -87,9 +89,9 @@ def _interruptible(
 
 
 def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
-    """The child's answers, so many, until it has ended; what it is doing is passed on.
+    """The child's answers, at most `num`; what it says of its progress is passed on to `tell`.
 
-    Raises its `FastbenchError`.
+    Raises the `FastbenchError` that ended it.
     """
     counts: dict[tuple[str, str], Callable[[int, int], None]] = {}
     deadline = math.inf
@@ -120,16 +122,16 @@ def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
 def _crash(
     child: ChildProcess, model: str, loader: str, folder: Path, tell: Progress
 ) -> CrashError:
-    """What became of a child that left no answer; its output is kept, and its end shown."""
+    """Why a child left no answer; its output is written to a log, and the end of it shown."""
     output, lines = child.read_output()
     where = ""
     if lines:
-        stem = f"crash-{model}-{loader}".replace("/", "_")
+        stem = file_stem("crash", model, loader)
         path = folder / f"{stem}-{os.getpid()}-{time.time_ns() // 10**6}.log"
         with contextlib.suppress(OSError):  # the row has failed in any case
             path.write_bytes(output)
             where = f" Its output is in {path}."
-        shown = lines if is_debugging() else lines[-NUM_TAIL:]
+        shown = lines if is_debugging() else _last_words(lines)
         title = f"{model} · {loader} crashed, and wrote last:"
         tell.note("\n".join((title, *(f"  | {line}" for line in shown))))
     if child.status == -signal.SIGKILL:
@@ -141,13 +143,23 @@ def _crash(
     return CrashError(f"The row's process {child.ending}. {advice}{where}")
 
 
+def _last_words(lines: list[str]) -> list[str]:
+    """The end of a crashed child's output, without the stacks that `faulthandler` appends."""
+    printed = itertools.takewhile(lambda line: not line.startswith("Fatal Python error"), lines)
+    shown = list(printed)[-NUM_TAIL:]
+    for number, line in enumerate(lines):
+        if line.startswith("Current thread"):  # its innermost calls come first
+            return [*shown, *lines[number + 1 : number + 1 + NUM_TAIL]]
+    return shown or lines[-NUM_TAIL:]
+
+
 # ------------------------------------------------------------------------------------ the child
 
 
 def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
-    make_rows, config, folder, *more = job
+    make_rows, config, folder = job
     faulthandler.enable()
-    for row in make_rows(config, folder, channel, *more):
+    for row in make_rows(config, folder, channel):
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))
         channel.send("answer", row)
@@ -164,7 +176,7 @@ def _send_missing(names: Sequence[str], channel: Channel) -> None:
 def measure(
     config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
 ) -> Iterator[Record | FailedRow]:
-    """The row of `fastbench run`; the names of all `models` are looked at first."""
+    """The row of `fastbench run`; the names of all `models` are checked first."""
     from fastbench.runner.measure_row import measure_row
 
     yield from measure_row(config, folder, tell, models)

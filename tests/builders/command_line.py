@@ -29,9 +29,7 @@ def main_here(argv: list[str]) -> int:
         patch.setattr(
             execute,
             "run_rows",
-            lambda make_rows, config, folder, tell, _, *more: make_rows(
-                config, folder, tell, *more
-            ),
+            lambda make_rows, config, folder, tell, _: make_rows(config, folder, tell),
         )
         return main(argv)
 

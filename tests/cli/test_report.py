@@ -10,7 +10,7 @@ from builders.paths import GOLDEN
 from builders.runs import parity_record, run, written
 
 from fastbench.cli.main import main
-from fastbench.records.store import write_parity_record
+from fastbench.records.store import write_record
 from fastbench.report.read import read_rows
 
 
@@ -52,7 +52,7 @@ def test_folders_with_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (folder / "text.json").write_text("not JSON")
     (folder / "later.json").write_text('{"schema_version": 99, "throughput": {}}')
     (folder / "other.json").write_text('{"a": 1}')
-    write_parity_record(parity_record(), folder)
+    write_record(parity_record(), folder)
     (folder / "words.txt").write_text("passed over without a word")
     stored = json.loads(good.read_text())
     stored["latency"]["samples_s"] = "soon"
@@ -71,7 +71,7 @@ def test_nothing_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     empty, other = tmp_path / "empty", tmp_path / "other"
     empty.mkdir()
     other.mkdir()
-    path = write_parity_record(parity_record(), other)
+    path = write_record(parity_record(), other)
     for argv, code, said in [
         ([], 2, "There is nothing to report. Name"),
         ([str(empty)], 1, f"The folder {empty} holds no records. Name"),

@@ -148,8 +148,8 @@ def test_another_type(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("tolerance", "is_one"),
-    [("0", True), ("1.5", True), (".3", True), ("100", True), ("mlperf", True), ("100.5", False),
-     ("", False), ("0.3\n", False)],
+    [("0", True), ("1.5", True), (".3", True), ("100", True), ("mlperf", True), ("1e-1", True),
+     ("100.0", True), ("100.5", False), ("inf", False), ("", False), ("a tenth", False)],
 )  # fmt: skip
 def test_a_tolerance(tolerance: str, is_one: bool) -> None:
     with contextlib.nullcontext() if is_one else pytest.raises(UsageError, match="--tolerance is"):

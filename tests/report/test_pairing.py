@@ -8,7 +8,7 @@ from builders.runs import DATA, environment, folder_of, parity_record, run, writ
 
 from fastbench.cli.main import main
 from fastbench.core.errors import RecordError
-from fastbench.records.store import write_parity_record, write_record
+from fastbench.records.store import write_record
 from fastbench.report.compare.pairing import PairedSets, pair_up
 
 
@@ -21,7 +21,7 @@ def test_two_single_records_are_a_pair_whatever_they_are(tmp_path: Path) -> None
     a = folder_of(tmp_path / "a", x=run(100))
     (a / "notes.json").write_text("{}")
     (a / "suite.json").write_text('{"schema_version": 3}')
-    write_parity_record(parity_record(), a)
+    write_record(parity_record(), a)
     b = folder_of(tmp_path / "b", y=run(80, loader="torchvision", batch_size=64))
     for other in (b, b / "y.json"):
         assert stems(pair_up(a, other)) == [(["x"], ["y"])]
@@ -145,7 +145,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         tmp_path / "missing.json": "cannot be read (No such file or directory). Name",
         text: "is not JSON",
         later: "schema_version 99, this fastbench reads 1",
-        write_parity_record(parity_record(), tmp_path): "`fastbench parity`, not of a row of",
+        write_record(parity_record(), tmp_path): "`fastbench parity`, not of a row of",
         damaged: "one of them is damaged",
         headless: "is a damaged record",
         empty: "holds no records. Name",

@@ -130,6 +130,9 @@ def test_a_crash_is_one_failed_row(
     assert log is not None
     assert "the last words" in Path(log[1]).read_text()
     assert "Fatal Python error: Segmentation fault" in Path(log[1]).read_text()
+    assert "  | the last words" in shown.err
+    assert "in measure\n" in shown.err  # where it crashed
+    assert "Extension modules" not in shown.err
     assert "sample · buggy crashed, and wrote last:" in shown.err
     assert "  | RuntimeError: a bug" in shown.err
     # What the row had started went with it.
