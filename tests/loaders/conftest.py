@@ -15,7 +15,7 @@ from fastbench.loaders.registry import resolve
 
 
 @pytest.fixture
-def open_loader(warm_workers: None) -> Iterator[Callable[[str, LoaderSpec], Loader]]:
+def open_loader(server: None) -> Iterator[Callable[[str, LoaderSpec], Loader]]:
     """Opens a loader; skips where the package of an extra, or what that needs, is not here."""
     opened: list[Loader] = []
 
