@@ -27,6 +27,7 @@ from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
 from fastbench.loaders.registry import Listed, listing, resolve, why_not
+from fastbench.measure.durations import Durations
 
 pytestmark = pytest.mark.usefixtures("server")
 EXAMPLE = TESTS / "example_plugin"
@@ -250,10 +251,16 @@ class Searched(Right):
 
 @pytest.mark.parametrize("given", ["--num-threads=3", "--loader-option=mine.num_threads=3"])
 def test_threads_that_were_given_are_not_searched_for(
-    given: str, plug_in: PlugIn, run: Callable[..., tuple[int, list[str]]], tmp_path: Path
+    given: str,
+    plug_in: PlugIn,
+    run: Callable[..., tuple[int, list[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plug_in("mine", Searched)
-    run("mine", "--no-quick", "--min-seconds", "0", "--windows", "1", given)
+    quick = Durations.make(min_seconds=0, num_windows=1, quick=True)
+    monkeypatch.setattr(Durations, "make", lambda **_: quick)
+    run("mine", "--no-quick", given)
     (path,) = (tmp_path / "records").glob("*-mine-*.json")
     record = json.loads(path.read_text())
     assert (record["num_threads"], record["tuning"]) == (3, [])
@@ -419,9 +426,7 @@ def test_the_example_is_listed(example: None, capsys: pytest.CaptureFixture[str]
     assert "plug-in: fastbench_example.loader:PilThreads, of fastbench-example 1.0" in text
 
 
-def test_the_example_keeps_the_contract(
-    example: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_example_keeps_the_contract(example: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["loaders", "check", "pil-threads"]) == 0
     out = capsys.readouterr().out
     assert "skipped" not in out

@@ -265,6 +265,7 @@ def run(tmp_path: Path, data: Path, *argv: str) -> tuple[int, list[Any]]:
     return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 
 
+@pytest.mark.usefixtures("server")
 def test_a_run(
     tmp_path: Path, here: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,11 +284,14 @@ def test_a_run(
     by_model = {record.model: record for record in records}
     assert by_model["net.pt2"].num_macs == 3 * 4 * 9 * 12 * 12 + 64 * 3
     assert by_model["nets:stated"].num_parameters == 4 * 27 + 4 + 4 * 3 + 3
-    assert "nets:stated · torchvision: 0.000127 M parameters, 0.000016 GMACs an image\n" in shown.out
+    assert (
+        "nets:stated · torchvision: 0.000127 M parameters, 0.000016 GMACs an image\n" in shown.out
+    )
     table = shown.out[: shown.out.index("Records: ")]
     assert all(len(line) <= 80 for line in table.splitlines())
 
 
+@pytest.mark.usefixtures("server")
 def test_a_compiled_run(
     tmp_path: Path, here: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
