@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import os
 from collections.abc import Callable
@@ -15,12 +14,17 @@ from builders.plug_ins import FakeEntryPoint, PlugIn
 
 # As `fastbench run` does, before torch is loaded: worker processes need the cores too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other are slower here
 
 NO_GPU = "torch sees no CUDA device"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what needs a GPU where there is none."""
+    """Skip, with the reason, what needs a GPU where there is none.
+
+    What needs the server comes first, so that one worker of pytest-xdist has most of it.
+    """
+    items.sort(key=lambda item: "server" not in getattr(item, "fixturenames", ()))
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return
@@ -39,18 +43,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{num} GPU tests skipped: {NO_GPU}")
 
 
-@pytest.fixture(scope="module")
-def warm_workers() -> None:
-    """Workers that find timm imported: each would take seconds for it, before it reads a file."""
+@pytest.fixture(scope="session")
+def server() -> None:
+    """The server of rows and of loaders' workers: started once, with all that they import."""
     from multiprocessing import forkserver
 
-    from fastbench.core.errors import LoaderMissingError
-    from fastbench.loaders.registry import resolve
+    from fastbench.core import child_process
 
-    for name in ("timm", "webdataset"):
-        with contextlib.suppress(LoaderMissingError):
-            resolve(name)
-    forkserver._forkserver._stop()  # type: ignore[attr-defined] # the next one preloads it
+    loaders = [f"fastbench.loaders.builtin.{name}" for name in ("timm", "webdataset")]
+    child_process.PRELOADED += loaders
+    forkserver.set_forkserver_preload(child_process.PRELOADED)
+    child_process._ensure_server()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from fastbench.data.dataset import scan
 from fastbench.data.jpeg import decode_all
 from fastbench.data.jpeg.decode_all import verify
 
+pytestmark = pytest.mark.usefixtures("server")
 BROKEN = {
     "cut.JPEG": (lambda: encoded()[:8000], "cannot be decoded (image file is truncated"),
     "empty.JPEG": (lambda: b"", "is empty (0 bytes)"),

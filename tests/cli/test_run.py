@@ -1,6 +1,7 @@
 """The command line as a user meets it: rows, records, exit codes, and one clear sentence."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -21,8 +22,11 @@ from PIL import Image
 from fastbench.cli.main import main
 from fastbench.core.errors import OutputError
 from fastbench.data.imagenet import wnid_index
+from fastbench.measure.durations import Durations
 from fastbench.records.record import Record
 from fastbench.records.validity import find_contradictions
+
+pytestmark = pytest.mark.usefixtures("server")
 
 
 @pytest.fixture
@@ -184,11 +188,17 @@ def test_among_the_classes_of_the_data(
 
 
 def test_windows_latencies_and_what_the_run_took(
-    run: Callable[..., Any], images: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., Any],
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    durations = Durations.make(min_seconds=0, num_windows=2, quick=False)
+    brief = dataclasses.replace(durations, settle_seconds=0.0, warm_up_seconds=0.0)
+    monkeypatch.setattr(Durations, "make", lambda **_: brief)
     code, records = run(
-        images, "--windows", "2", "--min-seconds", "0", "--latency-batch-size", "2",
-        "--page-cache", "cold", "--loader", "dali", "--reference", "none", quick=False,
+        images, "--windows", "2", "--latency-batch-size", "2", "--page-cache", "cold",
+        "--loader", "dali", "--reference", "none", quick=False,
     )  # fmt: skip
     assert code == 0
     (record,) = records

@@ -19,6 +19,7 @@ from builders.paths import TESTS
 from fastbench.core.child_process import ChildProcess, portable
 from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderError
 
+pytestmark = pytest.mark.usefixtures("server")
 PARENT = """\
 import os, psutil, sys, time
 from multiprocessing import util
@@ -128,10 +129,8 @@ def test_a_child_that_hangs_is_ended_with_its_workers() -> None:
     with child(then="hang", worker=True) as process:
         (_, facts), (_, worker) = process.next_message(60), process.next_message(60)
         assert process.next_message(60) == ("hangs",)
-        start = time.monotonic()
         with pytest.raises(TimeoutError):
             process.next_message(0.1)
-        assert time.monotonic() - start < 30
         assert not process.has_ended()
     assert is_gone(facts["pid"])
     assert is_gone(worker)

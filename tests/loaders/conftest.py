@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders.images import draw
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fastbench.core.errors import LoaderMissingError
 from fastbench.core.loader_facts import BUILT_IN
@@ -15,7 +16,7 @@ from fastbench.loaders.registry import resolve
 
 
 @pytest.fixture
-def open_loader(warm_workers: None) -> Iterator[Callable[[str, LoaderSpec], Loader]]:
+def open_loader(server: None) -> Iterator[Callable[[str, LoaderSpec], Loader]]:
     """Opens a loader; skips where the package of an extra, or what that needs, is not here."""
     opened: list[Loader] = []
 
@@ -31,6 +32,12 @@ def open_loader(warm_workers: None) -> Iterator[Callable[[str, LoaderSpec], Load
     yield open_
     for loader in opened:
         loader.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DataLoader that looks after its workers at once, and not every five seconds."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
 
 
 @pytest.fixture(scope="module")

@@ -183,6 +183,7 @@ def test_a_damaged_file_is_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_worker_that_died_is_one_sentence(
     images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:

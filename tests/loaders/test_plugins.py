@@ -1,12 +1,10 @@
 """Plug-ins as their users and authors meet them: listed, checked, run by name, and failing."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from builders.paths import TESTS
 from builders.plug_ins import PlugIn
 from rich.console import Console
 
-import fastbench
 from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
 from fastbench.cli.main import main
 from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError
@@ -30,9 +27,10 @@ from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
 from fastbench.loaders.registry import Listed, listing, resolve, why_not
+from fastbench.measure.durations import Durations
 
+pytestmark = pytest.mark.usefixtures("server")
 EXAMPLE = TESTS / "example_plugin"
-SOURCE = Path(fastbench.__file__).parents[1]
 
 
 def lines_of(renderable: object, width: int) -> list[str]:
@@ -253,10 +251,16 @@ class Searched(Right):
 
 @pytest.mark.parametrize("given", ["--num-threads=3", "--loader-option=mine.num_threads=3"])
 def test_threads_that_were_given_are_not_searched_for(
-    given: str, plug_in: PlugIn, run: Callable[..., tuple[int, list[str]]], tmp_path: Path
+    given: str,
+    plug_in: PlugIn,
+    run: Callable[..., tuple[int, list[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plug_in("mine", Searched)
-    run("mine", "--no-quick", "--min-seconds", "0", "--windows", "1", given)
+    quick = Durations.make(min_seconds=0, num_windows=1, quick=True)
+    monkeypatch.setattr(Durations, "make", lambda **_: quick)
+    run("mine", "--no-quick", given)
     (path,) = (tmp_path / "records").glob("*-mine-*.json")
     record = json.loads(path.read_text())
     assert (record["num_threads"], record["tuning"]) == (3, [])
@@ -397,67 +401,51 @@ def test_what_keeps_a_loader_from_being_tried(
 
 
 @pytest.fixture(scope="module")
-def third_party(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str, str]]:
-    """A clean environment with the example plug-in, and fastbench run in it.
-
-    A .pth file lends it this environment's packages and this source: torch is not installed again.
-    """
-    root = tmp_path_factory.mktemp("third-party")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example plug-in as `pip install` unpacks it."""
+    root = tmp_path_factory.mktemp("example")
     copy = shutil.copytree(
-        EXAMPLE, root / "example", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pyc*")
+        EXAMPLE, root / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pyc*")
     )
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "COLUMNS")
-    }
-
-    def run(*argv: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [root / "env/bin/python", *argv],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=root,
-            env=environment,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    subprocess.run([sys.executable, "-m", "venv", root / "env"], check=True)
-    (site,) = (root / "env/lib").glob("python*/site-packages")
-    (site / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n{SOURCE}\n")
-    code, out, err = run(
-        "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index",
-        "--no-build-isolation", "--no-deps", str(copy),
-    )  # fmt: skip
-    assert code == 0, out + err
-    return run
+    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, root], check=True, cwd=copy, capture_output=True)
+    (built,) = root.glob("*.whl")
+    shutil.unpack_archive(built, root / "site", "zip")
+    return root / "site"
 
 
-def test_the_example_is_listed(third_party: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, err = third_party("-m", "fastbench", "loaders")
-    assert code == 0, err
-    text = " ".join(out.split())
+@pytest.fixture
+def example(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(wheel)
+
+
+def test_the_example_is_listed(example: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["loaders"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
     assert "pil-threads yes PIL in a pool of threads, an example of a plug-in device: CPU" in text
     assert "plug-in: fastbench_example.loader:PilThreads, of fastbench-example 1.0" in text
 
 
-def test_the_example_keeps_the_contract(third_party: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, err = third_party("-m", "fastbench", "loaders", "check", "pil-threads")
-    assert code == 0, out + err
+def test_the_example_keeps_the_contract(example: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["loaders", "check", "pil-threads"]) == 0
+    out = capsys.readouterr().out
     assert "skipped" not in out
     assert re.search(r"told +parity +exact: max 0\.\d\d", out)
     assert "pil-threads keeps the contract: 23 ok, 1 told" in out
 
 
 def test_the_example_runs_by_name(
-    third_party: Callable[..., tuple[int, str, str]], images: Path, tmp_path: Path
+    example: None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = third_party(
-        "-m", "fastbench", "run", "--data", str(images / "n02123045"), "--model",
-        "example-convnet", "--loader", "pil-threads", "--limit", "11", "--quick", "--batch-size",
-        "8", "--device", "cpu", "--reference", "none", "--output", str(tmp_path / "records"),
+    """In a process of its own, which finds the plug-in by itself."""
+    code = main(
+        ["run", "--data", str(images / "n02123045"), "--model", "example-convnet", "--loader",
+         "pil-threads", "--limit", "11", "--quick", "--batch-size", "8", "--device", "cpu",
+         "--reference", "none", "--output", str(tmp_path / "records")]
     )  # fmt: skip
-    assert code == 0, err
-    assert "pil-threads" in out
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    assert "pil-threads" in shown.out
     (path,) = (tmp_path / "records").glob("*.json")
     record = json.loads(path.read_text())
     assert (record["loader"], record["model"]) == ("pil-threads", "example-convnet")

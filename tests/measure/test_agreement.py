@@ -23,6 +23,8 @@ from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.measure.agreement import Comparison, compare_in_step, compare_predictions
 from fastbench.report.formats import parity_screen
 
+pytestmark = pytest.mark.usefixtures("server")
+
 
 class Faulty:
     """The reference with one thing wrong; a loader as a plug-in would be."""

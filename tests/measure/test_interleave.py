@@ -214,7 +214,13 @@ def test_two_sides_that_are_the_same(
     assert "--ab changes nothing" in capsys.readouterr().err
 
 
-def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("fastbench.measure.interleave.WINDOW_SECONDS", 0.01)
     code = main_here(
         ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--quick",
          "--batch-size", "4", "--loader", "synthetic", "--ab", "loader=dali", "--output",

@@ -138,7 +138,7 @@ def test_cpu_time_of_children_in_windows(code: str, ends: bool) -> None:
     assert found.cpu_s == pytest.approx(expected, abs=0.08)
 
 
-def test_children_of_a_forkserver() -> None:
+def test_children_of_a_forkserver(server: None) -> None:
     work = (hashlib.pbkdf2_hmac, ("sha256", b"", b"", 300_000))
     start = time.thread_time()
     work[0](*work[1])

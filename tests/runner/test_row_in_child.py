@@ -38,6 +38,7 @@ from fastbench.runner import execute, options_file, row_in_child
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import Plan, expand
 
+pytestmark = pytest.mark.usefixtures("server")
 Run = Callable[..., int]
 STUBBED = (
     "import sys\n"
