@@ -232,7 +232,7 @@ def test_a_record_that_contradicts_itself_ends_the_run_with_1(
     assert len(records) == 1  # it is kept, and says why
     printed = capsys.readouterr()
     assert "INVALID" in printed.out
-    assert "synthetic is INVALID: the steps take" in sentence(printed.err)
+    assert " is INVALID: the steps take" in sentence(printed.err)
 
 
 def test_a_list_of_classes_that_is_not_there(

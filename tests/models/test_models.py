@@ -282,7 +282,7 @@ def test_compile_gives_the_same_logits_and_compiles_once() -> None:
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(784, 7)
     )
-    images_NCHW = torch.randn(4, 3, 16, 16)
+    images_NCHW = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
     eager = Classifier(module, device="cpu", dtype="float32", batch_size=4)(images_NCHW)
     for _ in range(2):  # and the second model of a class is compiled as the first was
         forget_compiled()
