@@ -52,6 +52,7 @@ def server() -> None:
 
     loaders = [f"fastbench.loaders.builtin.{name}" for name in ("timm", "webdataset")]
     child_process.PRELOADED += loaders
+    forkserver._forkserver._stop()  # type: ignore[attr-defined] # one that has less
     forkserver.set_forkserver_preload(child_process.PRELOADED)
     child_process._ensure_server()
 

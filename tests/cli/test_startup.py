@@ -26,29 +26,19 @@ def imported_after(code: str, heavy: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def imported_by(argv: list[str], heavy: str) -> str:
-    """Which of some packages a command imports that does what it is told to."""
-    code = (
+def call_of(argv: list[str]) -> str:
+    """Statements that give a command, which must do what it is told to."""
+    return (
         "from fastbench.cli.main import main\n"
         f"try: assert main({argv}) == 0\n"
         "except SystemExit: pass\n"
     )
-    return imported_after(code, heavy)
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["compare", "--help"],
-        ["report", "--help"],
-        ["data", "sample", "--help"],
-        ["loaders", "check", "--help"],
-    ],
-)
-def test_help_imports_nothing_heavy(argv: list[str]) -> None:
-    assert not imported_by(argv, "torch torchvision nvidia numpy rich PIL")
+def test_help_imports_nothing_heavy() -> None:
+    commands = ("", "run", "compare", "report", "data sample", "loaders check")
+    code = "".join(call_of([*command.split(), "--help"]) for command in commands)
+    assert not imported_after(code, "torch torchvision nvidia numpy rich PIL")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +56,7 @@ def test_what_only_reads_records_or_plans_imports_no_torch(
     argv: list[str], heavy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert not imported_by(argv, heavy)
+    assert not imported_after(call_of(argv), heavy)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +72,18 @@ def test_what_only_reads_records_or_plans_imports_no_torch(
 )
 def test_modules_that_import_nothing_heavy(code: str, heavy: str) -> None:
     assert not imported_after(code, heavy)
+
+
+def test_a_study_is_drawn_without_pyplots_global_state(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from fastbench.records.store import read_record\n"
+        "from fastbench.report.formats import accuracy_text\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        f"record = read_record(Path({str(GOLDEN / 'record-v4.json')!r}))\n"
+        f"accuracy_text.write_study([record], Path({str(tmp_path)!r}))"
+    )
+    assert imported_after(code, "matplotlib matplotlib.pyplot torch") == "matplotlib"
 
 
 def test_only_its_own_files_name_dali() -> None:

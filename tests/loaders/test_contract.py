@@ -4,6 +4,7 @@ The loaders here read no files: image i has the value i everywhere, so a mix-up 
 """
 
 import dataclasses
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -193,8 +194,11 @@ def fails(found: dict[str, tuple[str, str]]) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("fastbench.loaders.contract.trial.SETTLE_SECONDS", 0.1)
+    gc.freeze()  # what other tests have left need not be looked through at each collection
+    yield
+    gc.unfreeze()
 
 
 def test_who_keeps_the_contract_passes() -> None:

@@ -1,5 +1,6 @@
 """docs/inputs.md says what happens to which file; here is each of them, and what does happen."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -123,17 +124,31 @@ def outcome(
     return "same" if off < EXACT_LEVELS else f"{off:.0f} levels off"
 
 
+Tried = Callable[[str], tuple[Path, torch.Tensor | Exception]]
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    """A file, and what the reference makes of it."""
+
+    @functools.cache
+    def make(file: str) -> tuple[Path, torch.Tensor | Exception]:
+        path = tmp_path_factory.mktemp("file") / "image.JPEG"
+        path.write_bytes(FILES[file]())
+        return path, loaded("torchvision", path)
+
+    return make
+
+
 def test_the_table_has_every_file() -> None:
     assert [row[0] for row in rows()] == list(FILES)
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_what_the_table_says(row: list[str], tmp_path: Path) -> None:
+def test_what_the_table_says(row: list[str], tried: Tried) -> None:
     file, checked, *cells = row[:4]
-    path = tmp_path / "image.JPEG"
-    path.write_bytes(FILES[file]())
+    path, reference = tried(file)
     assert before(path).startswith(checked)
-    reference = loaded("torchvision", path)
     for name, cell in zip(("torchvision", "dali"), cells, strict=True):
         if cell in ("stuck", "not tried"):
             assert checked != "taken"  # it never gets so far
@@ -144,14 +159,12 @@ def test_what_the_table_says(row: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["timm", "webdataset", "spdl"])
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_what_the_table_says_of_the_extras(row: list[str], name: str, tmp_path: Path) -> None:
+def test_what_the_table_says_of_the_extras(row: list[str], name: str, tried: Tried) -> None:
     cell = row[5 if name == "spdl" else 4]
     if cell == "not tried":
         assert row[1] != "taken"
         return
-    path = tmp_path / "image.JPEG"
-    path.write_bytes(FILES[row[0]]())
-    reference = loaded("torchvision", path)
+    path, reference = tried(row[0])
     try:
         found = loaded(name, path)
     except LoaderMissingError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from builders.models import noise
 from safetensors.torch import save_file
 
 from fastbench.core.errors import CompileError, UnknownNameError, WeightsError
@@ -138,14 +139,14 @@ def test_a_checkpoint_of_averaged_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "renamed"),
+    ("name", "renamed", "prefix"),
     [
-        ("mnasnet0_5", ()),  # asks for the version that was saved
-        ("densenet121", (("norm1.", "norm.1."), ("conv2.", "conv.2."))),
-        ("vit_b_32", ((".mlp.0.", ".mlp.linear_1."), (".mlp.3.", ".mlp.linear_2."))),
+        ("mnasnet0_5", (), ""),  # asks for the version that was saved
+        ("mnasnet0_5", (), "module."),
+        ("densenet121", (("norm1.", "norm.1."), ("conv2.", "conv.2.")), "module."),
+        ("vit_b_32", ((".mlp.0.", ".mlp.linear_1."), (".mlp.3.", ".mlp.linear_2.")), ""),
     ],
 )
-@pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_file_of_an_older_torchvision(
     name: str, renamed: tuple[tuple[str, str], ...], prefix: str, tmp_path: Path
 ) -> None:
@@ -282,7 +283,7 @@ def test_compile_gives_the_same_logits_and_compiles_once() -> None:
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(784, 7)
     )
-    images_NCHW = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    images_NCHW = noise(4, 16)
     eager = Classifier(module, device="cpu", dtype="float32", batch_size=4)(images_NCHW)
     for _ in range(2):  # and the second model of a class is compiled as the first was
         forget_compiled()

@@ -2,13 +2,10 @@
 
 import io
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
-from builders.paths import TESTS
 from builders.records import make
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -305,22 +302,3 @@ def test_without_any_accuracy_nothing_is_written(tmp_path: Path) -> None:
 def test_a_folder_that_went_away(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot be written to .*gone \(No such file"):
         accuracy_text.write_study([make()], tmp_path / "gone")
-
-
-def test_matplotlib_is_imported_late_and_without_its_global_state() -> None:
-    code = (
-        "import sys, pathlib, tempfile\n"
-        "from builders.records import make\n"
-        "from fastbench.report.formats import accuracy_text\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "accuracy_text.write_study([make()], pathlib.Path(tempfile.mkdtemp()))\n"
-        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
