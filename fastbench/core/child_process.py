@@ -1,17 +1,16 @@
-"""A process that does one job: started, heard, and ended with all that it started.
+"""A process that does one job: started, listened to, and ended with all that it started.
 
-Children are forked from a server process that has imported torch, so that one starts in
-milliseconds. A process has one server; `multiprocessing` starts it with the first child, again if
-it has died, and ends it with this process.
+Children are forked from a server process that has imported torch, so a child starts in
+milliseconds. `multiprocessing` starts the server with the first child, and again if it has died.
 
-What a child says are objects on a pipe. Its stdout and stderr belong to the libraries, and are kept
-in a file. It leads a process group, so that a terminal's Ctrl-C reaches the parent alone, and
-whatever the child started ends with it. When the parent ends in whatever way, the child kills its
-group.
+A child sends messages through a pipe. Its stdout and stderr are kept in a file. It leads a process
+group of its own: a terminal's Ctrl-C reaches the parent alone, and whatever the child started ends
+with it. When the parent ends, in whatever way, the child kills its group.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import logging.handlers
@@ -38,22 +37,23 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
 PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
-"""What the server imports. That takes seconds of CPU time, initialises no CUDA, and starts no
-threads but OpenBLAS's, which that library ends before a fork."""
+"""What the server imports. That takes seconds, does not initialise CUDA, and starts no threads but
+OpenBLAS's, which that library ends before a fork."""
 FOLDER_VARIABLE: Final = "FASTBENCH_SERVER_FOLDER"
-"""Tells the server where this process keeps its sockets."""
+"""Tells the server in which folder this process keeps its sockets."""
 _LOG = logging.getLogger(__name__)
 
 
 class ChildProcess:
     """`work(job, channel)` in a process, as a context manager: leaving it kills its process group.
 
-    `work` is a function of a module. `output` is what the libraries printed, `status` the exit
-    status, negative for a signal, once it has ended. Raises `CrashError` where none can be started.
+    `work` is a function of a module, `output` the file that takes stdout and stderr. After `end()`,
+    `status` is the exit status, negative for a signal. Raises `CrashError` if no process can be
+    started.
     """
 
     def __init__(self, work: Callable[[Any, Channel], None], job: Any) -> None:
-        # It lives as long as the process, which writes to it.
+        # Not in a `with`: the process writes to it as long as it lives.
         self.output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.status = 0
         self._messages, theirs = multiprocessing.Pipe(duplex=False)
@@ -76,15 +76,15 @@ class ChildProcess:
         self.output.close()
 
     def next_message(self, seconds: float = math.inf) -> Any:
-        """What the child says next; None where it has ended and said all.
+        """The child's next message; None if it has ended and there is no other.
 
-        Raises `TimeoutError` where nothing comes in so many seconds.
+        Raises `TimeoutError` if none comes within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 or self.has_ended():
             waited_for: list[Any] = [self._messages, self._process.sentinel]
             connection.wait(waited_for, None if math.isinf(left) else max(0.0, left))
-            # A worker of a child that has died may hold the pipe: its end tells nothing.
+            # Not by the pipe's end: a worker of a child that has died may hold it open.
             if not self._messages.poll():
                 if self.has_ended():
                     return None
@@ -101,36 +101,36 @@ class ChildProcess:
         raise TimeoutError
 
     def has_ended(self) -> bool:
-        """Whether the child has."""
+        """Whether the child has ended."""
         return self._process.exitcode is not None
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait so long for the child to end by itself."""
+        """Wait for the child to end by itself; whether it did."""
         self._process.join(None if math.isinf(seconds) else max(0.0, seconds))
         return self.has_ended()
 
     def interrupt(self) -> None:
-        """Send Ctrl-C to the child, who stops what it started."""
+        """Send Ctrl-C to the child, so that it stops what it started."""
         if not self.has_ended():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGINT)
 
     def end(self) -> None:
         """Kill what is left of the group, and note how the child ended."""
-        if self._is_over:  # its number may be another's by now
+        if self._is_over:  # another process may have its number by now
             return
         self._is_over = True
         by_itself = self.has_ended()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
-        self._process.kill()  # in its first moment it leads no group yet
+        self._process.kill()  # it may not lead a group yet
         self._process.join()
         self.status = self._process.exitcode or 0
         _LOG.debug("process %d %s", self._pid, self.ending if by_itself else "was ended from here")
 
     @property
     def ending(self) -> str:
-        """How it ended, in words that go on from its name."""
+        """How it ended, to follow "the process"."""
         if self.status >= 0:
             return f"ended with exit code {self.status}"
         try:
@@ -140,9 +140,9 @@ class ChildProcess:
         return f"was killed by {name}"
 
     def read_output(self) -> tuple[bytes, list[str]]:
-        """What the libraries printed, and the lines of it that are not empty."""
+        """What was printed, and the lines of it that are not empty."""
         file = self.output.fileno()
-        output = os.pread(file, os.fstat(file).st_size, 0)  # `seek` would move the child's end too
+        output = os.pread(file, os.fstat(file).st_size, 0)  # `seek` would move the child too
         lines = output.decode("utf-8", "replace").splitlines()
         return output, [line for line in lines if line.strip()]
 
@@ -159,8 +159,8 @@ def _start(
     output: connection.Connection,
 ) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    # A second time for a server that was just killed, or that torch takes with it: then the child
-    # imports torch itself, and tells of it.
+    # If the server was just killed, or importing torch kills it, the second try has a server
+    # without torch. The child then imports torch itself, and its crash is reported.
     for preloaded in (PRELOADED, []):
         context.set_forkserver_preload(preloaded)
         process = context.Process(
@@ -182,20 +182,20 @@ def _start(
 
 
 def _ensure_server() -> None:
-    """Start the server if there is none, and do not wait for its imports."""
+    """Start the server if there is none; its imports are not waited for."""
     settings = {
         FOLDER_VARIABLE: util.get_temp_dir(),
-        # It imports what this process can; the current folder only if this process can import that.
+        # It imports from the same folders as this process, and from no others.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "PYTHONSAFEPATH": "1",
-        # A child that was killed leaves semaphores. They are cleaned up, which need not be said.
+        # A child that was killed leaves semaphores, and Python warns when it removes them.
         "PYTHONWARNINGS": f"{os.environ.get('PYTHONWARNINGS', '')},ignore:resource_tracker",
     }
     before = dict(os.environ)
     os.environ.update(settings)
     try:
-        resource_tracker.ensure_running()  # which unblocks the signal below
-        # The server, and each child in its first moment, would die of the terminal's Ctrl-C.
+        resource_tracker.ensure_running()  # before the next line: it would unblock the signal
+        # A terminal's Ctrl-C must not end the server, nor a child that leads no group yet.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()
@@ -205,9 +205,18 @@ def _ensure_server() -> None:
         _set_environment(before)
 
 
+@atexit.register
+def _end_server() -> None:
+    """End a server that is still importing; it would notice this process's end only afterwards."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def _without_main_module() -> Iterator[None]:
-    """Keep the child from importing this process's main module, which may be a script."""
+    """Keep the child from importing this process's main module: a script would run again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -223,9 +232,9 @@ def _set_environment(environment: Mapping[str, str]) -> None:
 
 
 def portable(error: FastbenchError) -> FastbenchError:
-    """An error that any process can unpickle: of its class, or of the nearest in `errors`."""
+    """The error as one that any process can unpickle: its class is the nearest in `errors`."""
     ours: FastbenchError
-    if isinstance(error, CorruptImageError):  # which takes more than its text
+    if isinstance(error, CorruptImageError):  # its constructor takes more than the text
         ours = CorruptImageError(error.path, str(error.what), error.remedy)
     else:
         ours = next(k for k in type(error).__mro__ if vars(errors).get(k.__name__) is k)(str(error))
@@ -239,13 +248,13 @@ def portable(error: FastbenchError) -> FastbenchError:
 
 @dataclass
 class Channel:
-    """The child's way to say something: messages by name, and a `core.progress.Progress`."""
+    """How the child reports: messages by name, and a `core.progress.Progress`."""
 
     messages: connection.Connection
     _last: float = 0.0
 
     def send(self, name: str, *what: Any) -> None:
-        """Say one thing; the parent gets the tuple. A class in it is one that the parent has."""
+        """Send the tuple to the parent, which must be able to import the classes in it."""
         self.messages.send((name, *what))
 
     def say(self, text: str) -> None:
@@ -260,7 +269,7 @@ class Channel:
         """As `core.progress.Count`."""
 
         def show(now: int, total: int) -> None:
-            # Ten a second are seen, and thousands would be sent.
+            # At most ten a second, of what may be thousands.
             if now >= total or time.monotonic() > self._last + 0.1:
                 self._last = time.monotonic()
                 self.send("count", doing, done, now, total)
@@ -275,19 +284,19 @@ def _serve(
     output: connection.Connection,
     environment: dict[str, str],
 ) -> None:
-    """Do the one job; a `FastbenchError` is sent as `ends`."""
+    """Do the job; a `FastbenchError` is sent as `ends`."""
     os.setpgid(0, 0)
     with output:
         for standard in (1, 2):
             os.dup2(output.fileno(), standard)
     os.set_inheritable(messages.fileno(), False)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    # The server is as old as the first child: what has changed in the parent since is set here.
+    # The server has the environment of the time when it was started.
     _set_environment(environment)
     tempfile.tempdir = None
-    # Python's own method for the child's workers, and not that of the child itself.
+    # The child's workers start by Python's default method, not by the child's own.
     multiprocessing.set_start_method(None, force=True)
-    # A process in the background of a shell is started with SIGINT ignored.
+    # A shell starts background processes with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     channel = Channel(messages)
     try:
@@ -302,7 +311,7 @@ def _serve(
 
 class _LogToParent(logging.handlers.QueueHandler):
     def __init__(self, channel: Channel) -> None:
-        super().__init__(channel)  # type: ignore[arg-type] # which `enqueue` takes for the queue
+        super().__init__(channel)  # type: ignore[arg-type] # only `enqueue` uses the queue
         self._channel = channel
 
     def enqueue(self, record: logging.LogRecord) -> None:

@@ -1,7 +1,7 @@
-"""The server that children are forked from keeps to itself: its signals, its output, its end.
+"""What the server that children are forked from does first: shut itself off from the terminal.
 
-`child_process.py` has the server import this module before all others, and sets an environment
-variable; without that, importing it does nothing.
+The server of `child_process.py` imports this module before all others. In any other process, where
+an environment variable is not set, importing it does nothing.
 """
 
 import atexit
@@ -12,8 +12,8 @@ import time
 from fastbench.core.child_process import FOLDER_VARIABLE
 
 
-def _keep_to_itself(folder: str) -> None:
-    # What a terminal or `timeout` sends to the parent's group would end the children's parent.
+def _shut_off(folder: str) -> None:
+    # A terminal's or `timeout`'s signal to the parent's group must not end the server.
     os.setpgid(0, 0)
     with open(os.devnull, "wb") as nothing:
         for standard in (1, 2):
@@ -21,15 +21,15 @@ def _keep_to_itself(folder: str) -> None:
     parent = os.getppid()
 
     def clean_up() -> None:
-        # The pipe that ends the server closes a moment before the parent is gone.
+        # The server ends when a pipe closes, a moment before its parent is gone.
         deadline = time.monotonic() + 1
         while os.getppid() == parent and time.monotonic() < deadline:
             time.sleep(0.01)
-        if os.getppid() != parent:  # which was killed, and cannot clean up
+        if os.getppid() != parent:  # killed, so it cannot clean up itself
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(clean_up)
 
 
 if FOLDER_VARIABLE in os.environ:
-    _keep_to_itself(os.environ.pop(FOLDER_VARIABLE))
+    _shut_off(os.environ.pop(FOLDER_VARIABLE))
