@@ -126,8 +126,8 @@ SLOWER_ON: Final = {
     "cpu": ("dali", "spdl", "timm", "torchvision", "webdataset"),
     "cuda": ("torchvision", "torchvision-gpu", "torchvision-tensor"),
 }
-"""Loaders that are slower: on a CPU as `benchmarks/cpu_loaders.py` measured, on a GPU as others have
-published; fastbench has measured none there yet.
+"""Loaders that are slower: on a CPU by `benchmarks/cpu_loaders.py`, on a GPU by what others have
+published, since fastbench has measured none there yet.
 """
 VERSION_SETTINGS: Final = frozenset({"dali"})
 """Settings that are a package's version, which is in a record's environment too."""

@@ -26,15 +26,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import psutil
 
 from fastbench.core.nvidia import nvml_handle
 from fastbench.records.speed import GpuTelemetry, Telemetry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 THROTTLING: Final = {
     0x04: "power cap",
@@ -113,11 +110,8 @@ class Watch:
 
     def read(self) -> Telemetry:
         """All windows so far, summed."""
-        wall_s = _sum(self._windows, lambda mark: mark.wall_s) or 0.0
-        cpu_s = _sum(self._windows, lambda mark: mark.cpu_s) or 0.0
-        busy_s = _sum(self._windows, lambda mark: mark.busy_s)
-        told_s = _sum(self._windows, lambda mark: mark.told_s)
-        energy_j = _sum(self._windows, lambda mark: mark.energy_j)
+        wall_s, cpu_s = self._grown("wall_s") or 0.0, self._grown("cpu_s") or 0.0
+        busy_s, told_s = self._grown("busy_s"), self._grown("told_s")
         return Telemetry(
             wall_s=wall_s,
             interval_s=self._interval_s,
@@ -127,8 +121,15 @@ class Watch:
             cpu_s=max(0.0, cpu_s),
             foreign_cpu_s=foreign_cpu_s(wall_s * len(self._cores), told_s, busy_s, cpu_s),
             rss_bytes=list(self._rss_bytes),
-            gpu=self._gpu.telemetry(energy_j) if self._gpu else None,
+            gpu=self._gpu.telemetry(self._grown("energy_j")) if self._gpu else None,
         )
+
+    def _grown(self, counter: str) -> float | None:
+        """What a counter grew by in all windows; None if it is unknown in one."""
+        marks = [(getattr(start, counter), getattr(end, counter)) for start, end in self._windows]
+        if any(None in pair for pair in marks):
+            return None
+        return float(sum(end - start for start, end in marks))
 
     def close(self) -> None:
         """End the thread; an open window does not count."""
@@ -336,16 +337,3 @@ def _cores_s(cores: set[int]) -> tuple[float, float] | tuple[None, None]:
 def _used_s(whose: int) -> float:
     usage = resource.getrusage(whose)
     return usage.ru_utime + usage.ru_stime
-
-
-def _sum(
-    windows: list[tuple[_Mark, _Mark]], counter: Callable[[_Mark], float | None]
-) -> float | None:
-    """What a counter grew by in all windows; None if it is unknown in one."""
-    total = 0.0
-    for mark, later in windows:
-        start, end = counter(mark), counter(later)
-        if start is None or end is None:
-            return None
-        total += end - start
-    return total

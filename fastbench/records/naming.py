@@ -144,7 +144,7 @@ def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, 
 
 
 def full_name(row: Record | RunConfig) -> str:
-    """The name of a row by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · batch 256`."""
+    """The name of a row by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · batch 8`."""
     return " · ".join(filter(None, (FACTS[name].text(row) for name in _OFTEN)))
 
 

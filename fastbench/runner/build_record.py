@@ -54,10 +54,11 @@ def make_record(
     """The record of a row; `scores` are the timed pass's, or those of an extra pass."""
     compilation = None
     if workbench.compile_mode:
+        num_graphs, num_breaks = bench.graphs_and_breaks
         compilation = Compilation(
-            num_graphs=bench.num_graphs,
-            num_graph_breaks=bench.num_graph_breaks,
-            num_recompiles=bench.classifier.num_graphs()[0] - bench.num_graphs,
+            num_graphs=num_graphs,
+            num_graph_breaks=num_breaks,
+            num_recompiles=bench.classifier.num_graphs()[0] - num_graphs,
         )
     return Record(
         **describe_run(workbench, bench, loader, passes.settings),

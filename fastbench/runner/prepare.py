@@ -56,8 +56,7 @@ class Bench:
     load_s: float = 0.0
     compile_s: float = 0.0
     model_ceiling: Ceiling | None = None
-    num_graphs: int = 0
-    num_graph_breaks: int = 0
+    graphs_and_breaks: tuple[int, int] = (0, 0)
     float32: Classifier | None = None
     others: list[Classifier] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
@@ -216,7 +215,6 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         classifier, compile_s = _warmed_up(workbench, model)
         _LOG.debug("%s ready for %s, %.3f s to compile", name, workbench.dtype, compile_s)
         alone = _model_ceiling(workbench, classifier, model) if config.passes == "all" else None
-    num_graphs, num_graph_breaks = classifier.num_graphs()
     return Bench(
         model,
         labels,
@@ -224,8 +222,7 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         load_s=load_s,
         compile_s=compile_s,
         model_ceiling=alone,
-        num_graphs=num_graphs,
-        num_graph_breaks=num_graph_breaks,
+        graphs_and_breaks=classifier.num_graphs(),
         others=others,
         cost=count_cost(model),
     )
