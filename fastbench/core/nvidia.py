@@ -50,15 +50,18 @@ def nvml_handle(device_index: int) -> Any | None:
         import pynvml
     except ImportError:
         return None
-    import torch
-
     try:
         pynvml.nvmlInit()
-        # NVML counts all GPUs and torch those that it sees: only the UUID is the same for both.
-        uuid = f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"
-        return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        return pynvml.nvmlDeviceGetHandleByUUID(_uuid(device_index))
     except (pynvml.NVMLError, AttributeError):
         return None
+
+
+def _uuid(device_index: int) -> str:
+    """NVML counts all GPUs, torch those that it sees: only the UUID is the same for both."""
+    import torch
+
+    return f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"
 
 
 def _ask(library: Any) -> JpegEngines | None:
