@@ -1,7 +1,7 @@
-"""What is being done right now, on stderr: two live lines in a terminal, plain lines elsewhere.
+"""Progress on stderr: two live lines in a terminal, plain lines elsewhere.
 
-Where several rows are measured, the upper line says how many are done, for how long, and about how
-long the others will take; the lower says what the row at hand is doing.
+If there are several rows, the upper line says how many are done, for how long, and about how long
+the others will take; the lower line says what the current row is doing.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
 REFRESHES_PER_S = 4
-"""Few: on a small machine each takes from what is measured."""
+"""Few: each takes time from the measurement."""
 
 
 class ConsoleProgress:
-    """A `core.progress.RowProgress` and a context manager; leaving it clears the live lines."""
+    """A `core.progress.RowProgress`; as a context manager it clears the live lines at its end."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -72,7 +72,7 @@ class ConsoleProgress:
         self._live.stop()
 
     def note(self, text: str) -> None:
-        """A line that stays; said once, though every row says it."""
+        """A line that stays; it is printed once, though every row may send it."""
         if text not in self._noted:
             self._noted.add(text)
             self._print(text)
@@ -83,10 +83,7 @@ class ConsoleProgress:
     def row(
         self, num_done: int, total: int, title: str, left_s: float | None, how: str = ""
     ) -> None:
-        """A row of several begins; `left_s` is how long it and the others may take, if known.
-
-        `how` is the part of the title that tells the row from others of its model and loader.
-        """
+        """As `RowProgress.row`."""
         if total == 1:
             return
         if not self._console.is_terminal:
@@ -110,10 +107,7 @@ class ConsoleProgress:
         self._show(self._status)
 
     def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """Start to show a count; returns the function to call with (how many, of how many).
-
-        `done` is a line that stays, said at the end; `{total}` and `{seconds}` are filled in.
-        """
+        """As `core.progress.Count`."""
         since: list[float] = []
         tasks: list[TaskID] = []
 
@@ -140,7 +134,7 @@ class ConsoleProgress:
 
 
 class _LeftColumn(ProgressColumn):
-    """About how long the rows will take that are not done; nothing before one is."""
+    """About how long the other rows will take; empty before the first is done."""
 
     def render(self, task: Task) -> Text:
         until = task.fields.get("until")

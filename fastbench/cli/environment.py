@@ -1,4 +1,4 @@
-"""`fastbench env`: what this machine can do, one screen, one line a fact."""
+"""`fastbench env`: the machine and its software, one line for each fact."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show_environment(_: argparse.Namespace) -> int:
 
 
 def render(facts: dict[str, Any]) -> str:
-    """Plain text of `machine.describe()`; what is unknown is said to be so."""
+    """Plain text of `machine.describe()`."""
     gpus = [
         f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}, compute {gpu['capability']}, "
         f"{gpu['num_multiprocessors']} multiprocessors, {_engines(gpu['jpeg_engines'])}"

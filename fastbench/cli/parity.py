@@ -1,4 +1,4 @@
-"""`fastbench parity`: a loader against the reference, in step, over all images."""
+"""`fastbench parity`: a loader compared with the reference over all images."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""How do the fields of a frozen dataclass become command-line options, declared once?
+"""From the fields of a configuration to command-line options.
 
-Each field becomes one option: `batch_size: int | None` is `--batch-size N`, a bool is
-`--compile / --no-compile`, a tuple is an option that may be given again, and so is any option that
-is named in `several`. argparse does the parsing: the libraries that read dataclasses take half a
-second to say `--help`, this takes a tenth.
+`batch_size: int | None` becomes `--batch-size N`, a bool `--compile / --no-compile`, a tuple an
+option that may be given again. Libraries that read dataclasses take half a second to import,
+argparse a tenth.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with our kind of error: one sentence, and what to do next."""
+    """argparse with our kind of error."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` in place of argparse's own exit."""
+        """Raise `UsageError`, where argparse exits."""
         raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
 
 
 def add_command(
     commands: Any, name: str, function: Callable[[argparse.Namespace], int], help_: str
 ) -> argparse.ArgumentParser:
-    """Add a command to what `add_subparsers` made; `function` runs it and gives its exit code."""
+    """Add a command to those of `add_subparsers`; `function` runs it and returns its exit code."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=help_, description=help_[:1].upper() + help_[1:] + "."
     )
@@ -44,7 +43,7 @@ def add_command(
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` the option `--debug`, which `cli.main` looks for before all others."""
+    """Give `parser` the option `--debug`, which `cli.main` reads before all others."""
     parser.add_argument(
         "--debug",
         action="store_true",
@@ -60,10 +59,10 @@ def add_options(
     several: Collection[str] = (),
     help_: Mapping[str, str] | None = None,
 ) -> None:
-    """Give `parser` one option for each field of the dataclass `config_type`, or for some.
+    """Give `parser` an option for each field of a dataclass, or only for some.
 
-    Those in `several` may be given again, whatever their type. `help_` has another help, where an
-    option's own does not fit the command.
+    Those in `several` may be given again, whatever their type. `help_` replaces an option's own
+    help if that does not fit the command.
     """
     for name, option in declared(config_type).items():
         if only is None or name in only:
@@ -72,10 +71,7 @@ def add_options(
 
 
 def from_options(config_type: type[T], namespace: argparse.Namespace) -> T:
-    """Build the dataclass from parsed options.
-
-    Raises `UsageError` where the dataclass refuses a value.
-    """
+    """The dataclass with the parsed options. Raises `UsageError` if it refuses a value."""
     return config_type(**given_options(config_type, namespace))
 
 
@@ -108,7 +104,7 @@ class _Once(argparse.Action):
 
 
 class _BothWays(argparse.BooleanOptionalAction):
-    """`--compile --no-compile` is a list of both."""
+    """Keeps each of `--compile --no-compile`, as a list."""
 
     def __call__(
         self,
@@ -123,7 +119,7 @@ class _BothWays(argparse.BooleanOptionalAction):
 
 
 def _add(parser: argparse.ArgumentParser, option: Option, several: bool) -> None:
-    # An option that was not given stays out of the namespace: the dataclass has the default.
+    # The namespace has only the options that were given; the dataclass has the defaults.
     shared: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
     shared["help"] = option.help + ("; repeatable" if several else "")
     if option.kind is bool:

@@ -1,4 +1,4 @@
-"""`fastbench run`: the options -> the plan of rows -> their records."""
+"""`fastbench run`: from the options to the plan of rows, and to their records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastbench.runner.plan import Plan
 
 _COLUMNS: Final = ("model", "loader", "dtype", "compile", "batch")
-"""The facts of a planned row that are shown whether or not rows differ in them."""
+"""The facts of a planned row that are shown even if all rows share them."""
 
 
 def add(commands: Any) -> None:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def render(plan: Plan) -> RenderableType:
-    """A line a row, in the order in which they would be measured; fits 80 columns."""
+    """A line for each row, in the order of measuring, within 80 columns."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all: locks, temporary names, names that are free."""
+"""Files that are complete or not there at all: locks, temporary names, new names."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def file_stem(*parts: str) -> str:
 
 
 def remove(path: Path) -> None:
-    """Delete a file that may be gone already."""
+    """Delete a file, which may not exist."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time write into the folder; the lock goes when its holder does."""
+    """Let one process at a time write into the folder; the lock ends with its holder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        # Some network file systems know no locks. Two calls then write the same bytes twice.
+        # Some network file systems have no locks: two processes then write the same bytes.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[None]:
 def writing(
     what: str, path: Path, remedy: str = "Free some space, or name another folder with --output."
 ) -> contextlib.AbstractContextManager[None]:
-    """Raise an `OSError` as `OutputError`: `what` cannot be written to a path, and what to do."""
+    """Raise an `OSError` as `OutputError`: `what` cannot be written to `path`, and the remedy."""
     return os_errors_as(OutputError, f"{what} cannot be written to {path}", remedy)
 
 
@@ -61,7 +61,7 @@ def write_text(what: str, path: Path, text: str) -> None:
 
 
 def json_or_none(path: Path) -> Any:
-    """What a JSON file holds; None where it is not there, cannot be read, or is cut off."""
+    """What a JSON file holds; None if it is missing, unreadable or cut off."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -69,19 +69,19 @@ def json_or_none(path: Path) -> Any:
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name in the same folder, of this process alone."""
+    """A hidden name in the same folder, which no other process uses."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def meant_for(name: str) -> str | None:
-    """The name for which a temporary one was made, by any process; None for other names."""
+    """The name that a temporary name stands for; None if it is not temporary."""
     match = re.fullmatch(r"\.(.+)\.\d+\.tmp", name)
     return match and match[1]
 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name, renamed to `path` where the block comes to its end."""
+    """A temporary name, which becomes `path` at the end of the block."""
     temporary = temporary_name(path)
     try:
         yield temporary
@@ -92,13 +92,13 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or put it in the place of an earlier one."""
+    """Write a file, replacing an earlier one."""
     with whole(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_new(folder: Path, stem: str, contents: Mapping[str, bytes]) -> list[Path]:
-    """Write files that overwrite none: `stem.json`, or `stem-2.json` where that is taken.
+    """Write new files: `stem.json`, or `stem-2.json` if there is one.
 
     `contents` has a file's bytes by its suffix; all files get the same number.
     """

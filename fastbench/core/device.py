@@ -1,4 +1,4 @@
-"""Which device is meant, and what its failures are called."""
+"""Choosing the device, and turning torch's errors of memory and device into ours."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def choose_device(asked: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `cuda:N`, always with its index.
-
-    Raises `DeviceError` where torch does not see it.
-    """
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises `DeviceError` if there is none."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "cpu" or (asked == "auto" and not count):
         return torch.device("cpu")
@@ -39,7 +36,7 @@ def choose_device(asked: str) -> torch.device:
 
 @contextlib.contextmanager
 def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
-    """Turn torch's errors of memory and device into ours; `what` names the work for the text."""
+    """Turn torch's errors of memory and device into ours; `what` is the work, for the text."""
     try:
         yield
     except FastbenchError:
@@ -54,7 +51,10 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
 def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | None:
     """Our error for one of memory or of the device, or None for any other."""
     if _is_of_memory(error):
-        return _out_of_memory(what, batch_size)
+        return OutOfMemoryError(
+            f"Out of memory during {what} with batch size {batch_size}. "
+            f"Try --batch-size {max(1, batch_size // 2)}, or --dtype float16 on a GPU."
+        )
     if is_of_device(error):
         return DeviceError(
             f"The GPU failed during {what}: {first_line(error)}. "
@@ -64,14 +64,14 @@ def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | No
 
 
 def why_no_gpu() -> str | None:
-    """What a loader that needs a CUDA device says where there is none; else None."""
+    """Why a loader that needs a CUDA device cannot run; None if it can."""
     if torch.cuda.is_available() and torch.cuda.device_count():
         return None
     return f"it needs an NVIDIA GPU, and torch {torch.__version__} sees none"
 
 
 def is_of_device(error: Exception) -> bool:
-    """Whether an error is one of memory or of the device, for which `mapped_errors` has words."""
+    """Whether `mapped_errors` turns this error into one of ours."""
     text = str(error)
     return _is_of_memory(error) or (
         isinstance(error, RuntimeError) and ("CUDA" in text or "cuDNN" in text)
@@ -86,14 +86,6 @@ def _is_of_memory(error: Exception) -> bool:
     )
 
 
-def _out_of_memory(what: str, batch_size: int) -> OutOfMemoryError:
-    smaller = max(1, batch_size // 2)
-    return OutOfMemoryError(
-        f"Out of memory during {what} with batch size {batch_size}. "
-        f"Try --batch-size {smaller}, or --dtype float16 on a GPU."
-    )
-
-
 def num_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
+    """Cores that this process may use; in a container they may be fewer than the machine has."""
     return len(os.sched_getaffinity(0))

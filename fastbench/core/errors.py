@@ -1,29 +1,15 @@
-"""Every way a run can end badly, one class each, with its exit code.
+"""The errors of fastbench, one class for each way in which a run can end badly.
 
-An error's text is one sentence that names the thing, and one that says what to do next.
-Foreign exceptions are mapped to these where they arise, the cause kept; only `cli.main`
-turns them into a line on stderr and an exit code.
+An error's text is one sentence that names the thing, and one that says what to do next. Errors of
+other libraries are raised again as one of these where they arise, `from` the cause. Only `cli.main`
+turns them into a line on stderr and an exit code:
 
-    FastbenchError                exit 1   a run failed
-    ├── UsageError                exit 2   the command line asks for something that is not there
-    │   ├── UnknownNameError      exit 2   no such model, loader or weights (did you mean ...?)
-    │   └── OutputError           exit 2   the output folder cannot be written
-    ├── DataError                 exit 1   the images cannot be used
-    │   ├── DataNotFoundError     exit 1   the folder is missing or holds no images
-    │   └── CorruptImageError     exit 1   a file is not the image that its name promises
-    ├── WeightsError              exit 1   the weights cannot be had, or do not fit the model
-    ├── ModelError                exit 1   a model cannot be made or run, or gives no logits
-    ├── LoaderError               exit 1   a loader failed, or broke its contract
-    │   └── LoaderMissingError    exit 1   a loader's package or device is not there
-    ├── DeviceError               exit 1   no such device, or it failed
-    │   └── OutOfMemoryError      exit 1   the batch does not fit
-    ├── CompileError              exit 1   torch.compile could not compile the model
-    ├── CrashError                exit 1   the process of a row died
-    └── RecordError               exit 1   a record cannot be read, or holds what no record may
-    Ctrl-C, SIGTERM               exit 130 (128 + SIGINT, as a shell reports it)
-
-Exit code 3 is that of a run that worked and whose predictions are wrong: a gate of accuracy or
-parity did not pass (see `gates.py`), or a comparison found them worse (see `worsening.py`).
+    0     done
+    1     a run failed, or a file cannot be read
+    2     the command line asks for something that is not there (`UsageError`)
+    3     the run worked and its predictions are wrong: a gate of accuracy or parity did not pass
+          (`gates.py`), or a comparison found them worse (`worsening.py`)
+    130   Ctrl-C or SIGTERM (128 + SIGINT, as a shell reports it)
 """
 
 from __future__ import annotations
@@ -72,12 +58,12 @@ class DataNotFoundError(DataError):
 class CorruptImageError(DataError):
     """A file is not the image that its name promises.
 
-    `path` is the file, or where it lies in an archive; `what` is wrong with it, in words that go
-    on from its name; `remedy` is a sentence.
+    `path` is the file, or its place in an archive; `what` goes on from its name ("is cut off");
+    `remedy` is a sentence.
     """
 
     def __init__(self, path: object, what: str, remedy: str = REPLACE) -> None:
-        # As they were given: an error that comes from another process is built again from them.
+        # As they were given: unpickling calls this again with them.
         super().__init__(str(path), what, remedy)
         self.path = str(path)
         self.what = what
@@ -124,7 +110,7 @@ class RecordError(FastbenchError):
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """`" Did you mean 'x'?"` for the nearest known name, or nothing; made to be appended."""
+    """`" Did you mean 'x'?"` for the nearest known name, or an empty text."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -145,7 +131,7 @@ def kind_and_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[None]:
-    """Raise an error of others as one of ours: what has failed, why, and the remedy."""
+    """Raise another library's error as `kind`: what has failed, why, and the remedy."""
     try:
         yield
     except FastbenchError:
@@ -156,7 +142,7 @@ def errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[No
 
 @contextlib.contextmanager
 def os_errors_as(kind: type[FastbenchError], what: str, remedy: str) -> Iterator[None]:
-    """The same for an `OSError`, in the system's words."""
+    """Raise an `OSError` as `kind`, with the system's words for it."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""What is known of loaders without importing one: the built-in ones, which to choose, who decodes.
+"""What is known of the built-in loaders without importing one.
 
-It stands in the lowest package, for options, records and the registry alike. What a loader, and so
-a plug-in, may say of itself is in `loaders/base.py`.
+It stands in the lowest package because options, records and the registry need it. What a loader
+says of itself is in `loaders/base.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NO_DECODER: Final = "none"
-"""How the setting `decoder` begins where no JPEG is decoded while the loader is timed."""
+"""How the setting `decoder` begins if no JPEG is decoded while the loader is timed."""
 
 
 def decodes(settings: Mapping[str, Any]) -> bool:
@@ -23,10 +23,10 @@ def decodes(settings: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltInLoader:
-    """Where a built-in loader lives, what it does, and the options that are its own.
+    """Where a built-in loader is, what it does, and its own options.
 
-    `decoder` is what turns the JPEG into pixels, `device` where the images are made; `extra` is the
-    extra of fastbench's that installs what it needs, None where that is always there.
+    `decoder` turns the JPEG into pixels, `device` is where the images are made, `extra` the extra
+    of fastbench that installs what it needs, None if nothing more is needed.
     """
 
     target: str
@@ -114,20 +114,20 @@ BUILT_IN: Final = {
 }
 
 DEFAULT_LOADER: Final = "dali"
-"""The loader of a run that names none."""
+"""The loader of a run without `--loader`."""
 REFERENCE_LOADER: Final = "torchvision"
-"""The loader whose predictions others are held against, where a run names no other."""
+"""The reference of a run without `--reference`."""
 CEILING_LOADER: Final = "synthetic"
-"""The loader that costs nothing, behind which a model shows what it can do."""
+"""The loader that gives the batch of the model's ceiling."""
 
 FASTEST_ON: Final = {"cpu": "torchvision-tensor", "cuda": "dali"}
-"""What to try where another loader is the limit, by the kind of device that the model runs on."""
+"""What to try if another loader is the limit, by the kind of device that the model runs on."""
 SLOWER_ON: Final = {
     "cpu": ("dali", "spdl", "timm", "torchvision", "webdataset"),
     "cuda": ("torchvision", "torchvision-gpu", "torchvision-tensor"),
 }
-"""Those for which it is advised: on a CPU as `benchmarks/cpu_loaders.py` measured, on a GPU by what
-others have published; fastbench has measured none there yet.
+"""Loaders that are slower: on a CPU by `benchmarks/cpu_loaders.py`, on a GPU by what others have
+published, since fastbench has measured none there yet.
 """
 VERSION_SETTINGS: Final = frozenset({"dali"})
-"""Settings that are a package's version, which a record has in its environment too."""
+"""Settings that are a package's version, which is in a record's environment too."""

@@ -1,8 +1,7 @@
-"""Which JPEG engines has this GPU, and are they at work? Asked of nvJPEG and of the driver.
+"""The JPEG engines of a GPU, from nvJPEG, and NVML's handle of it.
 
-The hardware JPEG decoder is a part of some chips (A100, A30, H100 and later data-centre ones), and
-missing from others, from some MIG slices, and from containers without the `video` capability. What
-cannot be asked is None: no GPU, no library, a driver that does not tell.
+Some chips have a hardware JPEG decoder (A100, A30, H100 and later data-centre ones). Others, some
+MIG slices, and containers without the `video` capability have none.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BACKENDS: Final = (3, 0)
-"""nvJPEG's backends to ask: the hardware's own, which not every chip can open, and the default."""
+"""nvJPEG's backends: the hardware's own, which not every chip can open, and the default."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class JpegEngines:
 
 
 def jpeg_engines(device_index: int) -> JpegEngines | None:
-    """What `nvjpegGetHardwareDecoderInfo` says of a GPU; None where it cannot be asked."""
+    """What `nvjpegGetHardwareDecoderInfo` says of a GPU; None if it cannot be asked."""
     import torch
 
     if not torch.cuda.is_available():
@@ -46,7 +45,7 @@ def jpeg_engines(device_index: int) -> JpegEngines | None:
 
 
 def nvml_handle(device_index: int) -> Any | None:
-    """NVML's handle of torch's device, NVML initialised; None where it cannot be had."""
+    """NVML's handle of torch's device, NVML initialised; None if there is none."""
     try:
         import pynvml
     except ImportError:
@@ -59,7 +58,7 @@ def nvml_handle(device_index: int) -> Any | None:
 
 
 def _uuid(device_index: int) -> str:
-    """NVML counts all GPUs, torch those it may see: only the UUID is the same for both."""
+    """NVML counts all GPUs, torch those that it sees: only the UUID is the same for both."""
     import torch
 
     return f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"
@@ -83,7 +82,7 @@ def _ask(library: Any) -> JpegEngines | None:
 
 
 def _nvjpeg_libraries() -> Iterator[str]:
-    """NVIDIA's wheels keep it in `nvidia/*/lib`; else the loader's own search path."""
+    """Those in NVIDIA's wheels (`nvidia/*/lib`), then names for the system's search path."""
     spec = importlib.util.find_spec("nvidia")
     for folder in spec.submodule_search_locations or () if spec else ():
         yield from sorted(map(str, Path(folder).glob("*/lib/libnvjpeg.so.*")), reverse=True)

@@ -1,4 +1,4 @@
-"""How the work tells what it is doing, without knowing who listens: a console, a pipe, a test."""
+"""How progress is shown: on a console, through a pipe to the parent, or in a test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Count(Protocol):
-    """Starts to show a count; returns the function that is called with (how many, of how many)."""
+    """Starts to show a count; returns a function to call with (how many, of how many)."""
 
     def __call__(self, doing: str, done: str = "") -> Callable[[int, int], None]:
-        """`done` is said at the end; `{total}` and `{seconds}` are filled in."""
+        """`done` is a line for the end, with `{total}` and `{seconds}` to fill in."""
 
 
 class Progress(Protocol):
@@ -29,12 +29,12 @@ class Progress(Protocol):
 
 
 class RowProgress(Progress, Protocol):
-    """Shows too which row of several is being measured."""
+    """Also shows which row of several is being measured."""
 
     def row(
         self, num_done: int, total: int, title: str, left_s: float | None, how: str = ""
     ) -> None:
-        """A row begins; `left_s` is how long it and those after it may take, if known.
+        """A row begins; `left_s` is about how long it and those after it will take, if known.
 
         `how` is the part of the title that tells the row from others of its model and loader.
         """

@@ -1,10 +1,8 @@
 """Statistics of a run, as pure functions of plain numbers; each formula names its source.
 
-Whether steps were independent, or the machine was quiet, is for the caller to doubt.
-
 `scipy.stats` has some of them too (binomtest, ttest_ind), but its import takes 2 s and a call
-0.5 ms, and a report of 1,000 records is to take 2 s. `scipy.special` has their distributions: its
-import takes half a second, so it stands where a report without ratios does not come.
+0.5 ms, as long as a report of 1,000 records may take. `scipy.special` has their distributions. Its
+import takes half a second, so it stands inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ MLPerf LoadGen (mlperf/inference, loadgen/early_stopping.cc, 99 % confidence).""
 
 
 FEW_PAIRS: Final = 250
-"""Up to here McNemar's test is counted out in integers: in less time than SciPy's import takes."""
+"""Up to here McNemar's test is exact in integers, which takes less time than importing SciPy."""
 
 
 def percentile(samples: Sequence[float], pct: float) -> float:
@@ -48,7 +46,7 @@ def percentile(samples: Sequence[float], pct: float) -> float:
 
 
 def supported_percentile(samples: Sequence[float], pct: float) -> float | None:
-    """`percentile`, or None where the samples are too few to support it (see `MIN_SAMPLES`)."""
+    """`percentile`, or None if there are too few samples for it (see `MIN_SAMPLES`)."""
     return percentile(samples, pct) if len(samples) >= MIN_SAMPLES[pct] else None
 
 
@@ -66,7 +64,7 @@ def wilson_interval(num_hits: int, num_samples: int) -> tuple[float, float]:
     half = (
         z / denominator * math.sqrt(share * (1 - share) / num_samples + z**2 / (4 * num_samples**2))
     )
-    # At 0 and n the exact bound is 0 and 1; rounding must not step outside.
+    # At 0 and n the exact bounds are 0 and 1, which rounding must not exceed.
     return (
         0.0 if num_hits == 0 else center - half,
         1.0 if num_hits == num_samples else center + half,
@@ -93,14 +91,13 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 
 def mcnemar_p_at_most(difference: int, most_discordant: int) -> float:
-    """The largest p that McNemar's test can have for this difference of two counts of hits.
+    """The largest p that McNemar's test can have, if only the counts of hits are known.
 
-    For two results of which only the counts are known, not which samples were hit. The two sides
-    of the discordant pairs differ by `difference`; with no more than `most_discordant` of them, p
-    is at most that of all these, split so. Raises `ValueError` where they are fewer than the
+    The discordant pairs split so that the sides differ by `difference`; p is largest for as many
+    pairs as possible, `most_discordant`. Raises `ValueError` if these are fewer than the
     difference.
     """
-    # The sides' sum is as even or odd as their difference: one left over cannot be.
+    # The sum of the sides is even if their difference is: one pair may be left over.
     fewer = (most_discordant - abs(difference)) // 2
     if fewer < 0:
         raise ValueError(f"{most_discordant} discordant pairs do not differ by {difference}")
@@ -127,17 +124,17 @@ def paired_difference_interval(
 def log_ratio_interval(
     a: Sequence[float], b: Sequence[float], *, equal_variances: bool = False
 ) -> tuple[float, tuple[float, float] | None]:
-    """How many times `a` is `b`? The ratio of their geometric means, b over a; its 95 % interval.
+    """The ratio of the geometric means, b over a, and its 95 % interval.
 
     Welch's interval for two independent samples of unequal variance, on the logarithms (B. L.
     Welch, Biometrika 34, 1947), with the degrees of freedom of F. E. Satterthwaite, Biometrics
-    Bulletin 2 (1946). The interval is None where a side has one value.
+    Bulletin 2 (1946). It is None if a side has one value.
 
-    With `equal_variances` Student's, with the variance of both samples pooled, in which a side may
-    have one value: it is taken to scatter as the other one does (J. R. Crawford and D. C. Howell,
-    The Clinical Neuropsychologist 12, 1998). The interval is None where both have one.
+    With `equal_variances` Student's, with the pooled variance. One side may then have one value,
+    which is assumed to scatter as the other side does (J. R. Crawford and D. C. Howell, The
+    Clinical Neuropsychologist 12, 1998). The interval is None if both have one.
 
-    Raises `ValueError` for values that are not above zero, or none.
+    Raises `ValueError` for an empty side, and for values that are not above zero.
     """
     if not a or not b or min(*a, *b) <= 0:
         raise ValueError("a ratio needs values above zero on both sides")
@@ -162,9 +159,9 @@ def geometric_mean_interval(
 ) -> tuple[float, tuple[float, float] | None]:
     """The geometric mean, and its 95 % interval: Student's, on the logarithms; None for one value.
 
-    For ratios, of which no other mean is the same whichever side is the first (P. J. Fleming and
-    J. J. Wallace, Communications of the ACM 29, 1986). Raises `ValueError` for values that are not
-    above zero, or none.
+    The mean for ratios: no other is independent of which side comes first (P. J. Fleming and
+    J. J. Wallace, Communications of the ACM 29, 1986). Raises `ValueError` without values, and for
+    values that are not above zero.
     """
     if not values or min(values) <= 0:
         raise ValueError("a geometric mean needs values above zero")
@@ -175,7 +172,6 @@ def geometric_mean_interval(
 
 
 def _sum_of_squares(values: Sequence[float]) -> float:
-    """The squared distances from the mean, added up."""
     mean = fmean(values)
     return math.fsum((value - mean) ** 2 for value in values)
 
@@ -183,7 +179,7 @@ def _sum_of_squares(values: Sequence[float]) -> float:
 def _ratio_and_interval(
     log: float, variance: float, dof: float
 ) -> tuple[float, tuple[float, float]]:
-    """A ratio and its 95 % interval, from its logarithm and that one's variance."""
+    """A ratio and its 95 % interval, from its logarithm and the logarithm's variance."""
     from scipy.special import stdtrit
 
     half = float(stdtrit(dof, 0.975)) * math.sqrt(variance)
@@ -191,7 +187,7 @@ def _ratio_and_interval(
 
 
 EXACT_PAIRS: Final = 50
-"""Up to here the signed-rank distribution is counted out; beyond, the normal one is as good."""
+"""Up to here the signed-rank distribution is exact; beyond, the normal one is as good."""
 
 
 def hodges_lehmann_interval(
@@ -201,10 +197,9 @@ def hodges_lehmann_interval(
 
     The estimate of Hodges and Lehmann is the median of the means of all pairs of differences (each
     with itself too), the bounds are two of those means: M. Hollander and D. A. Wolfe,
-    "Nonparametric Statistical Methods", 2nd ed. (1999), sections 3.2 and 3.3. Exact up to 50
-    differences, by the normal approximation above. The differences are taken to be independent and
-    symmetric about the centre. The interval is None below 6 of them. Raises `ValueError` without
-    any.
+    "Nonparametric Statistical Methods", 2nd ed. (1999), sections 3.2 and 3.3. The differences are
+    assumed to be independent and symmetric about the centre. The interval is None for fewer than 6.
+    Raises `ValueError` without any.
     """
     if not differences:
         raise ValueError("a centre needs at least one difference")
@@ -215,10 +210,10 @@ def hodges_lehmann_interval(
 
 
 def _signed_rank_bound(n: int, tail: float) -> int:
-    """How many of the smallest signed-rank sums of `n` differences have `tail` or less together."""
+    """How many of the smallest signed-rank sums of `n` differences have a share of `tail`."""
     if n > EXACT_PAIRS:
         sums = NormalDist(n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
-        return math.floor(sums.inv_cdf(tail) + 0.5)  # half a step: the sums are whole numbers
+        return math.floor(sums.inv_cdf(tail) + 0.5)  # continuity: the sums are whole numbers
     # ways[w]: subsets of the ranks 1..n that add up to w.
     ways = [1] + [0] * (n * (n + 1) // 2)
     for rank in range(1, n + 1):

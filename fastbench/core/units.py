@@ -1,4 +1,4 @@
-"""Numbers as people read them. Pure functions: raw SI values in, text out; rounding lives here."""
+"""Numbers as people read them: raw SI values in, rounded text out."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 NOT_AVAILABLE = "–"
 SPELT_OUT: Final = "backslashreplace"
-"""How to write what an encoding lacks: a file's name need not be text, and is as JSON has it."""
+"""The `errors` of an encoding that may lack a character: it is written as an escape, as in JSON."""
 
 
 def format_rate(images_per_s: float) -> str:
     """Images a second with three or more significant digits: `9.87`, `98.7`, `987`, `9,874`."""
-    digits = 2 if images_per_s < 10 else 1 if images_per_s < 100 else 0
-    return f"{images_per_s:,.{digits}f}"
+    return _three_digits(images_per_s)
 
 
 def format_milliseconds(seconds: float | None) -> str:
     """Milliseconds with three significant digits, without the unit: `1.23`, `12.3`, `1,234`."""
-    if seconds is None:
-        return NOT_AVAILABLE
-    milliseconds = seconds * 1e3
-    digits = 2 if milliseconds < 10 else 1 if milliseconds < 100 else 0
-    return f"{milliseconds:,.{digits}f}"
+    return NOT_AVAILABLE if seconds is None else _three_digits(seconds * 1e3)
+
+
+def _three_digits(value: float) -> str:
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
 
 
 def format_seconds(seconds: float) -> str:
@@ -37,7 +37,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_about(seconds: float) -> str:
-    """A time that is guessed: `less than a minute`, `about 4 min`, `about 1 h 20 min`."""
+    """An estimated time: `less than a minute`, `about 4 min`, `about 1 h 20 min`."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute"
@@ -77,12 +77,12 @@ def format_bytes(num_bytes: float) -> str:
 
 
 def counted(num: int, one: str, many: str | None = None) -> str:
-    """`1 row`, `12 rows`; where an s is not enough, with the plural: `2 classes`."""
+    """`1 row`, `12 rows`; `many` is a plural that is not formed by an s."""
     return f"{num:,} {one if num == 1 else many or f'{one}s'}"
 
 
 def format_value(value: Any) -> str:
-    """Anything that a record or an option holds, as text."""
+    """Any value of a record or an option, as text."""
     if value is None:
         return NOT_AVAILABLE
     if isinstance(value, bool):
@@ -98,7 +98,7 @@ def format_value(value: Any) -> str:
 
 
 def and_more(texts: Sequence[str], most: int, joint: str = ", ") -> str:
-    """The first few of several texts, and how many are left out: `a, b, c and 4 more`."""
+    """The first `most` texts, and the number of the others: `a, b, c and 4 more`."""
     rest = len(texts) - most
     return joint.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 

@@ -1,9 +1,8 @@
-"""Does a row predict what the reference predicts, image by image, and are its images the same?
+"""A row's predictions, pixels and logits compared with the reference's, image by image.
 
-Two loaders that see the same images can be told apart long before their top-1 differs: at 1,000
-images top-1 is known to 2.6 points, while 10 changed predictions are plain to see, and pixels
-show more than either. Predictions are compared by sample id; pixels and logits in step: both
-loaders are read side by side, one batch of each at a time, and nothing is timed.
+At 1,000 images top-1 is known to 2.6 points only, but 10 changed predictions are plain to see, and
+pixels show more than either. Predictions are compared by sample id. For pixels and logits both
+loaders are read in step, one batch of each at a time; nothing is timed.
 
 Shape suffixes: N batch, C channels, H height, W width, K classes.
 """
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Batch, Preprocess
 
 NUM_WORST: Final = 8
-"""Images that are kept to find out what is wrong with them."""
+"""Images that are kept to find the cause."""
 
 
 def compare_predictions(
@@ -40,10 +39,7 @@ def compare_predictions(
     is_reference: bool,
     pixels: Pixels | None = None,
 ) -> Parity:
-    """Hold top-1 predictions against the reference's, both by sample id.
-
-    Raises `ValueError` for lists of different lengths.
-    """
+    """Compare top-1 predictions with the reference's, both by sample id."""
     pairs = list(zip(predictions, reference_predictions, strict=True))
     only_reference = only_row = None
     if labels is not None:
@@ -66,11 +62,11 @@ def compare_predictions(
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two loaders in step: `pixels` is for the record, and names no cause yet.
+    """Two loaders in step: `pixels` is for the record, its cause not yet found.
 
     `predictions` and `reference_predictions` are top-1 in float32 by sample id. `worst` has the
     images with the largest mean difference, the worst first: the sample's id, and the image
-    (C, H, W) from the loader and from the reference, in levels.
+    (C, H, W) of the loader and of the reference, in levels.
     """
 
     pixels: Pixels
@@ -86,12 +82,10 @@ def compare_in_step(
     preprocess: Preprocess,
     names: Sequence[str],
 ) -> Comparison:
-    """Read one epoch of both loaders, batch by batch; float32, in the same order.
+    """Read one float32 epoch of both loaders in step; `names` are the samples', by id.
 
-    `names` are the samples', by id.
-
-    Raises `LoaderError` where the two do not deliver the same samples, or one no finite pixels,
-    `ModelError` for logits that are not finite: no record can hold them.
+    Raises `LoaderError` if the two do not deliver the same samples, or if pixels are not finite,
+    `ModelError` if logits are not: no record can hold them.
     """
     total = above = num_values = 0.0
     largest = largest_logit = logits = num_logits = 0.0
@@ -127,7 +121,7 @@ def compare_in_step(
             model(batch.images_NCHW)[:valid].float().clone() for batch in (ours, its)
         )
         logit_difference = (logits_NK - its_logits_NK).abs()
-        # Minus infinity, by which a model rules classes out, less itself is no number.
+        # A model rules classes out by minus infinity, and that less itself is NaN.
         logit_difference.masked_fill_(logits_NK == its_logits_NK, 0)
         if not logit_difference.isfinite().all() or bool((logits_NK == math.inf).any()):
             raise ModelError(

@@ -1,10 +1,10 @@
-"""When was a batch done? Host time on a CPU, CUDA events on a GPU; nothing else synchronises.
+"""When a batch was done: host time on a CPU, CUDA events on a GPU.
 
-A window has one synchronisation before its start and one at its end: with the stream on which the
-model runs, not with all of the device. A loader works ahead on streams of its own, and to wait for
-that would end a window later than its last step, and begin the next with batches for free. In
-between, `mark()` notes that a batch has been submitted; on a GPU it costs an event and waits only
-for the batch `MAX_IN_FLIGHT` before, so that the host cannot run away from the device.
+A window is synchronised before its start and at its end, with the stream on which the model runs. A
+loader works ahead on streams of its own: waiting for these would end a window after its last step,
+and begin the next one with batches for free. In between, `mark()` notes that a batch has been
+submitted. On a GPU it records an event and waits for the batch `MAX_IN_FLIGHT` before, so that the
+host cannot run away from the device.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 
 MAX_IN_FLIGHT: Final = 4
-"""Batches submitted and not finished; enough to keep a GPU busy, few enough to bound memory."""
+"""Batches submitted and not finished: enough to keep a GPU busy, few enough to bound memory."""
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
         self._start = 0.0
 
     def start(self) -> None:
-        """Wait until all that was submitted is done, and open the window."""
+        """Open the window, after the work that was submitted."""
         self._marks = []
         self._start = time.perf_counter()
 
@@ -42,7 +42,7 @@ class Clock:
         return time.perf_counter() - self._start
 
     def stop(self) -> float:
-        """Wait until all that was submitted is done; the window's wall seconds."""
+        """Wait for the work that was submitted; the window's wall seconds."""
         return self.elapsed()
 
     def step_times(self) -> list[float]:
@@ -78,7 +78,7 @@ class CudaClock(Clock):
         return self.elapsed()
 
     def step_times(self) -> list[float]:
-        """Seconds between the events, which have a resolution of about 0.5 microseconds."""
+        """Seconds between the events; their resolution is about 0.5 microseconds."""
         pairs = zip(self._events, self._events[1:], strict=False)
         return [start.elapsed_time(end) / 1e3 for start, end in pairs]
 

@@ -1,12 +1,10 @@
-"""Why do these images differ from the reference's? Each likely fault is tried against the pixels.
+"""Why a loader's images differ from the reference's: likely faults, tried one at a time.
 
-For an image that is off, the reference is computed again with one thing wrong at a time (channels
-swapped, no antialias, the crop moved, another filter, the aspect ratio lost, EXIF obeyed), and the
-fault whose pixels come nearest to the loader's is named, if it explains most of the difference.
-Wrong normalisation shows as a straight line between the levels, a decoder of its own as a
-difference in colour and not in brightness.
-
-Two faults at once are not found, nor are faults that are not in the list.
+For an image that is off, the reference is computed again with one fault (channels swapped, no
+antialias, the crop moved, another filter, the aspect ratio lost, EXIF obeyed). The fault whose
+pixels come nearest to the loader's is named, if it explains most of the difference. Another
+normalisation shows as a straight line between the levels, another decoder as a difference in colour
+and not in brightness. Two faults at once are not found.
 
 Shape suffixes: C channels, H height, W width.
 """
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Preprocess
 
 _NOTICEABLE: Final = 0.3
-"""Mean levels below which an image is not looked at: rounding and decoders differ by as much."""
+"""Mean levels below which an image is ignored: rounding and decoders differ by as much."""
 _EXPLAINED: Final = 0.5
 """Share of the difference that a fault may leave unexplained and still be named."""
 _SHIFTS: Final = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy, dx) != (0, 0)]
@@ -158,7 +156,7 @@ def _normalisation(
 ) -> str | None:
     """Whether each channel is a straight line of the reference's, by least squares.
 
-    Another std alone turns the line about the mean; what is left of its offset is another mean.
+    Another std turns the line about the mean; an offset beyond that is another mean.
     """
     wrong = set()
     channels = zip(levels.flatten(1).double(), reference.flatten(1).double(), strict=True)
@@ -179,7 +177,7 @@ def _normalisation(
 
 
 def _colour(levels: torch.Tensor, reference: torch.Tensor) -> str | None:
-    """Whether brightness agrees and colour does not, as where chroma is upsampled otherwise."""
+    """Whether brightness agrees and colour does not, as with another upsampling of chroma."""
     difference = levels - reference
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
     brightness = (difference * weights).sum(0)

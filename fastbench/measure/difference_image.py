@@ -1,4 +1,4 @@
-"""Where do two images differ? The reference, the loader's, and their difference side by side."""
+"""A picture of the reference's image, the loader's, and their difference, side by side."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _CAPTION = 18
 def draw_difference(reference: torch.Tensor, loaded: torch.Tensor, path: Path) -> None:
     """Draw reference | loader | amplified difference, each (3, H, W) in levels, as a PNG.
 
-    The difference is multiplied so that its 99.9th percentile is white; the caption says by how
-    much. Raises `OutputError` where the file cannot be written.
+    The difference is multiplied so that its 99.9th percentile is white; the caption has the factor.
+    Raises `OutputError` if the file cannot be written.
     """
     from PIL import Image, ImageDraw
 

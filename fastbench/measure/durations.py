@@ -1,4 +1,4 @@
-"""How long is enough? The batches and the seconds of the warm-up, the windows and the probes."""
+"""How many batches and seconds the warm-up, the windows and the latency probe take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastbench.core.stats import MIN_SAMPLES
 class Durations:
     """How long to warm up and to measure: both the batches and the seconds must be reached.
 
-    `settle_seconds` is the longest that a warm-up goes on for a step time that does not settle.
+    After `settle_seconds` a warm-up ends though the step time has not settled.
     """
 
     min_seconds: float
@@ -26,7 +26,7 @@ class Durations:
 
     @classmethod
     def make(cls, *, min_seconds: float, num_windows: int, quick: bool) -> Durations:
-        """The default ones, or those for a first look."""
+        """The default durations, or those of `--quick`."""
         if quick:
             return cls(
                 min_seconds=0.0,
@@ -37,7 +37,7 @@ class Durations:
             )
         return cls(
             min_seconds=min_seconds,
-            # All windows together have the steps that a 90th percentile needs.
+            # All windows together have enough steps for a 90th percentile.
             min_batches=-(-MIN_SAMPLES[90] // num_windows),
             num_windows=num_windows,
             warm_up_batches=10,

@@ -1,15 +1,13 @@
-"""Which of two pipelines is faster? Short windows of both in turn, A B B A, in one process.
+"""Which of two pipelines is faster: short windows of both in turn, A B B A, in one process.
 
 A machine whose speed drifts slows both sides of a pair alike, so pairs find a difference that
-separate runs cannot: the figure is the ratio of each pair's throughputs, and their Hodges-Lehmann
-median with its Wilcoxon interval is the result (`record.ratio_of_pairs`), which heavy tails (a
-neighbour's burst in one window) move little. The number of pairs is fixed beforehand: to stop when
-the interval pleases would make it a lie.
+separate runs cannot. The result is the Hodges-Lehmann median of the pairs' ratios with its Wilcoxon
+interval (`record.ratio_of_pairs`), which an outlier (a neighbour's burst in one window) moves
+little. The number of pairs is fixed beforehand: stopping once the interval is narrow would bias it.
 
-While one side runs, the other's loader has filled its queue and sleeps; what it holds is run off,
-uncounted, before its own window opens.
-
-What the two do to each other by being in one process (caches, memory) is part of the figures.
+While one side runs, the other's loader has filled its queue and sleeps; the queued batches are run
+and not counted before its own window opens. Effects of the two on each other within one process
+(caches, memory) are part of the figures.
 """
 
 from __future__ import annotations
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
     from fastbench.measure.pipeline import BatchModel
 
 NUM_PAIRS: Final = 120
-"""Where they scatter by s, the interval's half width is about 1.96 s / sqrt(120): for a difference
-of 5 % to be found nine times in ten, s has to be below 0.17 (benchmarks/ab_power.py)."""
+"""If ratios scatter by s, the interval's half width is about 1.96 s / sqrt(120). To find a
+difference of 5 % nine times in ten, s has to be below 0.17 (benchmarks/ab_power.py)."""
 NUM_PAIRS_QUICK: Final = 12
 WINDOW_SECONDS: Final = 0.25
 """Short: the nearer two windows are, the more of what disturbs them they share."""
@@ -48,7 +46,7 @@ class Side:
         self._stream = endless(self.loader)
 
     def run(self, clock: Clock, num_batches: int) -> float:
-        """Run so many batches; their throughput, images/s."""
+        """Run `num_batches` batches; their throughput, images/s."""
         clock.start()
         num_images = 0
         for _ in range(num_batches):
@@ -59,7 +57,7 @@ class Side:
         return num_images / clock.stop()
 
     def window(self, clock: Clock, num_batches: int) -> float:
-        """One window's throughput, images/s, after what was queued has been run off."""
+        """One window's throughput, images/s, after the queued batches have been run."""
         self.run(clock, self.num_queued + 1)
         return self.run(clock, num_batches)
 
@@ -73,9 +71,9 @@ def interleave(
 ) -> tuple[list[float], list[float]]:
     """The throughputs of A's and B's windows, pair by pair; the order within a pair alternates.
 
-    Both sides' windows have about as many images, so that they see the same part of the data.
+    The windows of both have about the same number of images, so that they see the same data.
     """
-    for side in (a, b):  # imports, kernels' choice, caches: none of the first window's business
+    for side in (a, b):  # imports, choice of kernels and caches do not belong to the first window
         side.run(clock, side.num_queued + MIN_BATCHES)
     seconds = max(_seconds_of_an_image(side, clock) for side in (a, b))
     num_images = WINDOW_SECONDS / seconds

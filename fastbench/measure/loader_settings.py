@@ -1,8 +1,8 @@
-"""Which settings make this loader fastest on this machine? A short search, one setting at a time.
+"""A search for a loader's fastest settings on this machine, one setting at a time.
 
-Each value is tried on the loader alone, with everything else as found so far, and the fastest is
-kept. The model does not run meanwhile: a share of the decoding that is best alone may take the GPU
-from a model that needs it. Give the setting by hand where that matters.
+Each value is tried on the loader alone, with the best values of the other settings so far. The
+model does not run meanwhile: a setting that is best alone may take the GPU from the model. Give the
+setting by hand if that matters.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def search(
     make_clock: Callable[[], Clock],
     seconds: float,
 ) -> tuple[dict[str, Setting], list[Trial]]:
-    """The fastest settings found, and every trial; `seconds` of measuring each.
+    """The fastest settings found, and every trial, each measured for `seconds`.
 
-    A setting that fails is a trial without a throughput. Raises the last `FastbenchError` where
-    every value of a setting fails.
+    A setting that fails is a trial without a throughput. Raises the last `FastbenchError` if every
+    value of a setting fails.
     """
     best: dict[str, Setting] = {name: values[0] for name, values in space.items()}
     trials: list[Trial] = []

@@ -1,4 +1,4 @@
-"""On what was it run? Facts of the machine and of the software; what cannot be told is None."""
+"""Facts of the machine and of its software; None if one is unknown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACKAGES: Final = (
 
 @functools.cache
 def describe() -> dict[str, Any]:
-    """The machine and its software, as it goes into every record."""
+    """The machine and its software, for every record."""
     import psutil
     import torch
 
@@ -70,7 +70,7 @@ def _cpu_name() -> str | None:
 
 
 def _driver() -> str | None:
-    """The NVIDIA kernel driver's version, from the first line of its own file."""
+    """The version of NVIDIA's kernel driver, from its file in /proc or from NVML."""
     for word in _read("/proc/driver/nvidia/version").split("\n")[0].split():
         if word.replace(".", "").isdecimal() and "." in word:
             return word

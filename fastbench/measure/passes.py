@@ -1,18 +1,14 @@
-"""How long does it take, and what comes out? The timed passes over a loader and a classifier.
+"""The timed passes over a loader and a model; they return what a record stores.
 
-A pass is handed its clock, its loader and its classifier; it knows nothing of DALI, of command
-lines or of JSON. What it returns is what a record stores.
-
-*End to end.* Batches are drawn from an endless stream of epochs, and timed in several windows: the
-median of their throughputs is the result, their spread says how far it can be trusted. A warm-up
-runs straight into each: stopping in between would fill the loader's queues and give the window
-batches for free. The first goes on until the step time has settled. A window is a whole number of
-epochs, so every sample is timed and scored equally often, though it may begin in the middle of one.
-The model's stream is synchronised before and after it, never within; hits are counted on the device
-and read once at the end.
+*End to end.* Batches come from an endless stream of epochs, and are timed in several windows: the
+median of the throughputs is the result, their spread its uncertainty. A warm-up runs straight into
+each window, since a pause would fill the loader's queues and give the window batches for free. The
+first warm-up goes on until the step time has settled. A window is a whole number of epochs, so
+every sample is timed and scored equally often; it may begin within one. The model's stream is
+synchronised before and after a window, never within. Hits are counted on the device and read once.
 
 *Loader alone, model alone.* The same loader with nothing behind it, and the same model on one batch
-that lies on the device: the two ceilings that an end-to-end throughput cannot exceed.
+that lies on the device: the two ceilings of the end-to-end throughput.
 
 *Batch latency.* One batch at a time from a loader that prefetches nothing, from the request to
 the predictions on the host.
@@ -55,8 +51,8 @@ def end_to_end(
 
     A window ends with the epoch in which `durations.min_seconds` and `durations.min_batches` are
     reached. `evict` puts the files out of the page cache before each window, which then is one
-    epoch. What the loader has read ahead by then is in its queue, and does not come from the disk.
-    The warm-up is the first window's (see `warm_up` for what it leaves to the caller).
+    epoch; the batches in the loader's queue have been read already. The returned warm-up is the
+    first window's.
     """
     stream = Stream(loader)
     windows: list[Window] = []
@@ -117,9 +113,9 @@ def loader_alone(
     cpu_s: Callable[[], float] | None = None,
     evict: Callable[[], None] | None = None,
 ) -> Ceiling:
-    """Iterate a loader with nothing behind it: whole epochs, warmed up like `end_to_end`.
+    """Iterate a loader with nothing behind it for whole epochs, after a warm-up.
 
-    `cpu_s` tells the CPU seconds that this process and its children have used so far.
+    `cpu_s` returns the CPU seconds that this process and its children have used so far.
     """
     stream = Stream(loader)
     warm_up_loader(stream, durations.warm_up_batches, durations.warm_up_seconds)
@@ -140,11 +136,10 @@ def model_alone(
     model: BatchModel, images_NCHW: torch.Tensor, clock: Clock, durations: Durations
 ) -> Ceiling:
     """Run a model on one batch that lies on the device, again and again."""
-    start = time.perf_counter()
-    while True:
+    until = time.perf_counter() + durations.warm_up_seconds / 2
+    model(images_NCHW)
+    while time.perf_counter() < until:
         model(images_NCHW)
-        if time.perf_counter() - start >= durations.warm_up_seconds / 2:
-            break
     num_images = 0
     clock.start()
     while num_images < 4 * model.batch_size or clock.elapsed() < durations.ceiling_seconds:
@@ -168,9 +163,9 @@ def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:
 
 
 def probe_latency(loader: Loader, model: BatchModel, durations: Durations) -> Latency:
-    """Seconds from asking a loader without prefetching for a batch to its predictions on the host.
+    """Batch latency, with a loader that does not prefetch.
 
-    Partial batches are left out, unless there are no others; the first batch is a warm-up.
+    The first batch is a warm-up. Partial batches are left out, unless there are no others.
     """
     samples_s: list[float] = []
     stream = endless(loader)
@@ -193,7 +188,7 @@ def probe_latency(loader: Loader, model: BatchModel, durations: Durations) -> La
 
 
 def score(loader: Loader, model: BatchModel, tally: Tally) -> Scores:
-    """One untimed epoch, for the reference's predictions."""
+    """One untimed epoch, for its predictions."""
     tally.begin_epoch()
     for batch in loader:
         tally.add(model(batch.images_NCHW), batch)

@@ -1,8 +1,7 @@
-"""What do predictions say beyond two totals? Each class, what it is taken for, the way there.
+"""Accuracy by class, confusions, and running values, from each sample's top-5 classes and label.
 
-Pure functions of the top-5 classes and the label of each sample, both by sample id. The totals are
-counted on the device in the timed pass (`Tally`); what stands here is read off the predictions that
-the same pass left, so both are of the same images.
+The totals are counted on the device in the timed pass (`Tally`); this is computed afterwards from
+the predictions of the same pass. Predictions and labels are by sample id.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def count_confusions(
 def running_values(
     best: Sequence[Sequence[int]], labels: Sequence[int], every: int
 ) -> list[Running]:
-    """Hits among the first n samples, for n = `every`, twice that and so on, and all of them."""
+    """Hits among the first n samples, for n = `every`, 2 * `every` and so on, and for all."""
     values = []
     top1 = top5 = 0
     for n, (predicted, label) in enumerate(zip(best, labels, strict=True), start=1):

@@ -1,4 +1,4 @@
-"""The two ends of what is timed: an endless stream of a loader's batches, and a model."""
+"""What the passes take: an endless stream of a loader's batches, and a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BatchModel(Protocol):
 
 
 class Stream:
-    """Endless epochs of a loader's batches, and the time that was spent asking for them."""
+    """Endless epochs of a loader's batches, and the seconds spent waiting for them."""
 
     def __init__(self, loader: Loader) -> None:
         self._batches = endless(loader)

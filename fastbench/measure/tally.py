@@ -1,4 +1,4 @@
-"""What came out of a pass: hits, predictions and how often each sample came, kept on the device.
+"""The results of a pass: hits, predictions and how often each sample came, kept on the device.
 
 Shape suffixes: N batch, C classes, K classes kept, M samples, V valid rows.
 """
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Batch
 
 NUM_BEST: Final = 5
-"""Top-5 is the field's second figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """What a `Tally` counted, on the host.
 
-    `best[i]` has the at most five classes predicted for sample i, the likeliest first,
-    `probabilities[i]` their softmax values, or is None where they were not asked for;
-    `times_seen[i]` is how often the sample came, `places[i]` at which place of the epoch; `hits`
-    has (top-1, top-5) for each epoch, or is None without labels. What is kept by sample is of the
-    last epoch. `num_broken` logits had no finite largest value: the model gave NaN or infinity.
-    `is_constant` says that every image of the last epoch had the same largest logit.
+    `best[i]` has at most five classes predicted for sample i, the likeliest first,
+    `probabilities[i]` their softmax values, if they were asked for. `times_seen[i]` is how often
+    the sample came in all epochs, `places[i]` its place in the last one. `hits` has (top-1, top-5)
+    for each epoch, and is None without labels. `num_broken` logits had no finite largest value: the
+    model gave NaN or infinity. `is_constant` says that every image of the last epoch had the same
+    largest logit.
     """
 
     best: list[list[int]]
@@ -48,10 +47,9 @@ class Scores:
 
 
 class Tally:
-    """Counts hits and keeps predictions by sample id, all on the device, without a sync.
+    """Counts hits and keeps predictions by sample id, on the device and without a sync.
 
     Rows behind a batch's `num_valid` are padding and are cut off before anything is counted.
-    With `probabilities` the softmax values of the five best classes are kept.
     """
 
     def __init__(
@@ -104,7 +102,7 @@ class Tally:
             self._places_M[ids_V] = torch.arange(place, self._place, device=ids_V.device)
 
     def read(self) -> Scores:
-        """Bring the counts to the host: the one read of a pass."""
+        """Copy the counts to the host, once in a pass."""
         hits = [(int(top1), int(top5)) for top1, top5 in torch.stack(self._hits).tolist()]
         kept = self._probabilities_MK
         return Scores(
@@ -134,8 +132,7 @@ def check_finite(scores: Scores, num_epochs: int, model: str, dtype: str) -> Non
 def check_each_once(scores: Scores, num_epochs: int, names: Sequence[str], loader: str) -> None:
     """Raise `LoaderError` unless every sample came exactly once an epoch, in order.
 
-    A scored epoch may begin in the middle of one of the loader's, so places may be shifted, all
-    by as many.
+    A scored epoch may begin within one of the loader's; then all places are shifted alike.
     """
     for name, times in zip(names, scores.times_seen, strict=True):
         if times != num_epochs:

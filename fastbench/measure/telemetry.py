@@ -1,21 +1,20 @@
-"""What did the run take while its windows ran? CPU time, memory, and what the GPU's driver tells.
+"""What the run used while its windows ran: CPU time, memory, and what the GPU's driver reports.
 
-Counters (CPU time, energy) are read at both ends of a window and subtracted: nothing is missed in
-between. Gauges (resident memory, power, utilisation, clocks, temperature) are read by a thread
-every `interval_s`, only while a window is open; a window too short for that gets one reading at its
-end. With many processes readings get rarer, so that they take little of a core. SI units, but for
+Counters (CPU time, energy) are read at both ends of a window and subtracted. Gauges (resident
+memory, power, utilisation, clocks, temperature) are read by a thread every `interval_s` while a
+window is open, less often with many processes, and at least once a window. SI units, except for
 percent, MHz and degrees Celsius, as NVML has them.
 
-A child's CPU time moves to its parent when it ends, so that of this process and its children, of
-all generations, living and ended, grows by what they took and by nothing else. What is left of
-the cores' busy time is foreign: other programs, the kernel's own threads and interrupts, and the
-time that a hypervisor kept for others. `/proc/stat` has it in steps of 10 ms a core.
+A child's CPU time moves to its parent when it ends, so the sum over this process and its children
+of all generations is what they used. The rest of the cores' busy time is foreign: other programs,
+the kernel's threads and interrupts, and what a hypervisor took. `/proc/stat` has it in steps of
+10 ms a core.
 
-Limits: pages that processes share count once in each of them. A child whose own parent ended before
-it is not seen any more. Under a CPU quota the cores are the whole machine's, and so is the foreign
-time. Averages are the driver's: power over up to a second, utilisation over 1/6 to 1 s, where "SM
-utilisation" is the share of time in which any kernel ran at all. Used memory is all of the GPU's,
-whosever it is. The thread's own CPU time is part of the run's.
+Limits: shared pages count once in each process. A child whose own parent ended before it is not
+seen. Under a CPU quota cores and foreign time are the whole machine's. NVML averages power over up
+to a second and utilisation over 1/6 to 1 s, where "SM utilisation" is the share of time in which
+any kernel ran. Used memory is that of all processes on the GPU. The thread's own CPU time is part
+of the run's.
 """
 
 from __future__ import annotations
@@ -27,15 +26,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import psutil
 
 from fastbench.core.nvidia import nvml_handle
 from fastbench.records.speed import GpuTelemetry, Telemetry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 THROTTLING: Final = {
     0x04: "power cap",
@@ -45,27 +41,27 @@ THROTTLING: Final = {
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
-"""NVML's bits of what lowers the clocks against the user's will; not: idle, clocks set by hand."""
+"""NVML's bits of what lowers the clocks, without idle and clocks set by hand."""
 
 _GAUGES: Final = (
     *("power_w", "sm_utilization_pct", "memory_utilization_pct", "jpeg_utilization_pct"),
     *("sm_clock_mhz", "temperature_c", "memory_used_bytes"),
 )
-"""The fields of `GpuTelemetry` that have a value a reading."""
+"""The fields of `GpuTelemetry` with a value for each reading."""
 
 _STAT: Final = Path("/proc/stat")
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _READING_SHARE: Final = 1 / 200
-"""The most of a core that readings may take."""
+"""The share of a core that readings may take."""
 _LOOK_AROUND_SHARE: Final = 1 / 400
-"""The same for listing our processes, for which all of the machine's are read."""
+"""The share for listing our processes, for which psutil reads all of the machine's."""
 _LOOK_AROUND_S: Final = 1.0
-"""They are listed no more often than that."""
+"""They are listed no more often than this."""
 _TRIES: Final = 5
 
 
 class Watch:
-    """Watches over windows: `begin()` before each, `end(num_images)` after it, then `read()`.
+    """Watches windows: `begin()` before each, `end(num_images)` after it, `read()` at last.
 
     `gpu_index` is torch's index of the GPU, None without one.
     """
@@ -103,7 +99,7 @@ class Watch:
         self._opened.set()
 
     def end(self, num_images: int) -> None:
-        """Close the window, in which so many images were done."""
+        """Close the window, in which `num_images` images were done."""
         assert self._start is not None, "end() without begin()"
         self._windows.append((self._start, self._mark()))
         self._num_images += num_images
@@ -114,11 +110,8 @@ class Watch:
 
     def read(self) -> Telemetry:
         """All windows so far, summed."""
-        wall_s = _sum(self._windows, lambda mark: mark.wall_s) or 0.0
-        cpu_s = _sum(self._windows, lambda mark: mark.cpu_s) or 0.0
-        busy_s = _sum(self._windows, lambda mark: mark.busy_s)
-        told_s = _sum(self._windows, lambda mark: mark.told_s)
-        energy_j = _sum(self._windows, lambda mark: mark.energy_j)
+        wall_s, cpu_s = self._grown("wall_s") or 0.0, self._grown("cpu_s") or 0.0
+        busy_s, told_s = self._grown("busy_s"), self._grown("told_s")
         return Telemetry(
             wall_s=wall_s,
             interval_s=self._interval_s,
@@ -128,18 +121,25 @@ class Watch:
             cpu_s=max(0.0, cpu_s),
             foreign_cpu_s=foreign_cpu_s(wall_s * len(self._cores), told_s, busy_s, cpu_s),
             rss_bytes=list(self._rss_bytes),
-            gpu=self._gpu.telemetry(energy_j) if self._gpu else None,
+            gpu=self._gpu.telemetry(self._grown("energy_j")) if self._gpu else None,
         )
 
+    def _grown(self, counter: str) -> float | None:
+        """What a counter grew by in all windows; None if it is unknown in one."""
+        marks = [(getattr(start, counter), getattr(end, counter)) for start, end in self._windows]
+        if any(None in pair for pair in marks):
+            return None
+        return float(sum(end - start for start, end in marks))
+
     def close(self) -> None:
-        """End the thread; a window that is still open does not count."""
+        """End the thread; an open window does not count."""
         self._closed = True
         self._stop()
         self._opened.set()
         self._thread.join()
 
     def _stop(self) -> None:
-        """After it the thread takes no reading; one that it is at is waited for."""
+        """Stop the readings; wait for one in progress."""
         self._start = None
         self._opened.clear()
         self._over.set()
@@ -183,19 +183,19 @@ class Watch:
             self._gpu.count_foreign({self._self.pid, *(child.pid for child in self._children)})
 
     def _mark(self) -> _Mark:
-        """In the same order at both ends, so that each difference is over the same time."""
+        """Read the counters, in the same order at both ends of a window."""
         wall_s = time.perf_counter()
         energy_j = self._gpu.energy_j() if self._gpu else None
         told_s, busy_s = _cores_s(self._cores)
         return _Mark(wall_s, self.cpu_s(), told_s, busy_s, energy_j)
 
     def cpu_s(self) -> float:
-        """CPU time so far of this process and all its children, those that ended among them."""
+        """CPU time so far of this process and all its children, with those that have ended."""
         own_s = _used_s(resource.RUSAGE_SELF)
         for _ in range(_TRIES):
             self._children = children = self._list_children()
-            # Parents first: the time of a child that ends in between is in neither, and asking for
-            # it fails, so all is read again.
+            # Parents come first. The time of a child that ends meanwhile is in neither: asking for
+            # it fails, and all is read again.
             children_s, vanished = _used_s(resource.RUSAGE_CHILDREN), False
             for child in children:
                 try:
@@ -208,7 +208,7 @@ class Watch:
 
 
 class _Gpu:
-    """One GPU in NVML's words; what it cannot tell is None or an empty list."""
+    """One GPU by NVML; what is not known is None or an empty list."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
@@ -218,7 +218,7 @@ class _Gpu:
 
     @classmethod
     def find(cls, device_index: int) -> _Gpu | None:
-        """torch's device; None where NVML does not have it."""
+        """The GPU with torch's index; None if NVML does not have it."""
         handle = nvml_handle(device_index)
         if handle is None:
             return None
@@ -255,8 +255,7 @@ class _Gpu:
     def count_foreign(self, ours: set[int]) -> None:
         """Keep the largest number of processes on the GPU that are not ours.
 
-        In a container NVML may tell the host's process ids, of which one must be ours, or nobody's:
-        then nothing is known, for we are on the GPU.
+        In a container NVML may list the host's process ids, of which one must be ours, or none.
         """
         pids = {process.pid for process in self._ask("nvmlDeviceGetComputeRunningProcesses") or ()}
         if pids:
@@ -275,7 +274,7 @@ class _Gpu:
         )
 
     def _ask(self, function: str, *constants: str) -> Any:
-        """An NVML function's answer; None where the chip, the driver or pynvml has none."""
+        """An NVML function's result; None if the chip, the driver or pynvml has none."""
         try:
             arguments = [getattr(self._nvml, name) for name in constants]
             return getattr(self._nvml, function)(self._handle, *arguments)
@@ -285,9 +284,9 @@ class _Gpu:
 
 @dataclass(frozen=True)
 class _Mark:
-    """The counters at one end of a window, in seconds and joules since some time in the past.
+    """The counters at one end of a window, in seconds and joules.
 
-    `told_s` is the time of the cores that `/proc/stat` accounts for, `busy_s` that not idle.
+    `told_s` is the time of the cores in `/proc/stat`, `busy_s` the part that was not idle.
     """
 
     wall_s: float
@@ -300,11 +299,11 @@ class _Mark:
 def foreign_cpu_s(
     cores_s: float, told_s: float | None, busy_s: float | None, ours_s: float
 ) -> float | None:
-    """The cores' busy time that is not ours; None where `/proc/stat` does not tell of our cores.
+    """The cores' busy time that is not ours; None if `/proc/stat` is not about our cores.
 
-    In `cores_s` seconds of core time it must account for as much (some sandboxes leave it at
-    zero), and have at least our time as busy (some containers show other cores' times); both
-    within what steps of 10 ms and readings one after the other can do.
+    It must account for `cores_s` seconds of core time (some sandboxes leave it at zero), of which
+    at least ours are busy (some containers show other cores). Both may be off by the steps of
+    10 ms and by readings one after the other.
     """
     if told_s is None or busy_s is None or cores_s == 0:
         return None
@@ -314,9 +313,9 @@ def foreign_cpu_s(
 
 
 def _cores_s(cores: set[int]) -> tuple[float, float] | tuple[None, None]:
-    """Seconds that these cores have been on, and busy; of ours and others, and of a hypervisor.
+    """Seconds that these cores have been on and busy, for whomever.
 
-    psutil leaves out the cores' numbers, which have gaps where some are off.
+    psutil leaves out the cores' numbers, which have gaps if some cores are off.
     """
     told = busy = 0
     found = set()
@@ -338,16 +337,3 @@ def _cores_s(cores: set[int]) -> tuple[float, float] | tuple[None, None]:
 def _used_s(whose: int) -> float:
     usage = resource.getrusage(whose)
     return usage.ru_utime + usage.ru_stime
-
-
-def _sum(
-    windows: list[tuple[_Mark, _Mark]], counter: Callable[[_Mark], float | None]
-) -> float | None:
-    """What a counter grew by in all windows; None where one of them lacks it."""
-    total = 0.0
-    for mark, later in windows:
-        start, end = counter(mark), counter(later)
-        if start is None or end is None:
-            return None
-        total += end - start
-    return total

@@ -22,10 +22,10 @@ SETTLED: Final = 0.1
 def warm_up(
     stream: Stream, model: BatchModel, clock: Clock, durations: Durations, *, settle: bool
 ) -> tuple[WarmUp, bool | None]:
-    """Run some batches, for some time, and with `settle` until steps are steady.
+    """Run some batches, for some time, and with `settle` until the step time has settled.
 
-    Also whether they are, None where that was not looked at. What it took to set up loader and
-    model is the caller's to say: those seconds are 0.
+    Also returns whether it has, None if that was not checked. The seconds that loading and
+    compiling took are left at 0, for the caller to fill in.
     """
     start = time.perf_counter()
     steps_s: list[float] = []
@@ -37,7 +37,7 @@ def warm_up(
         if not steps_s:
             first_batch_s = time.perf_counter() - start
         model(batch.images_NCHW)
-        clock.mark()  # which keeps the host from running away from the device
+        clock.mark()  # keeps the host from running away from the device
         now = time.perf_counter()
         steps_s.append(now - before)
         wall_s = now - start
@@ -59,10 +59,10 @@ def warm_up(
 
 
 def has_settled(steps_s: Sequence[float]) -> bool:
-    """Whether the step time of the last half of all the time is that of the quarter before it.
+    """Whether the median step times of the last half and of the quarter before it are alike.
 
-    Their medians are within a tenth of each other, and both have some steps. Spans grow with the
-    time that has passed: a few steps of a slow drift are always alike.
+    They are within a tenth of each other, and both spans have some steps. The spans grow with the
+    time that has passed, since a few steps of a slow drift are always alike.
     """
     elapsed = 0.0
     last: list[float] = []
@@ -80,7 +80,7 @@ def has_settled(steps_s: Sequence[float]) -> bool:
 
 
 def warm_up_loader(stream: Stream, num_batches: int, seconds: float) -> None:
-    """Read at least so many batches, for at least so long."""
+    """Read at least `num_batches` batches, for at least `seconds`."""
     start = time.perf_counter()
     while num_batches > 0 or time.perf_counter() - start < seconds:
         stream.take()

@@ -1,6 +1,6 @@
-"""Are a row's predictions right, and are they the reference's? Counts, and what derives from them.
+"""How many predictions of a row are right, and how many are the reference's.
 
-Counts are stored, shares and intervals are properties; the gates are in `gates.py`.
+Counts are stored; shares and intervals are properties. The gates are in `gates.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from fastbench.records.fields import Amount, Count, Share, Stored
 
 
 class PerClass(Stored, frozen=True, kw_only=True):
-    """Samples and hits of each class that has samples, in columns; by the model's outputs.
+    """Samples and hits of each class that has samples, as columns in the order of `outputs`.
 
-    `wnids` is None where the classes are not ImageNet's.
+    `outputs` are indices of the model's outputs. `wnids` is None if the classes are not ImageNet's.
     """
 
     outputs: list[Count]
@@ -46,8 +46,8 @@ class Running(Stored, frozen=True, kw_only=True):
 class Accuracy(Stored, frozen=True, kw_only=True):
     """Hits of the last timed epoch, every sample counted once.
 
-    `per_class` is None where it was not kept, `confusions` has the most frequent ones, and
-    `running` the values on the way, where they were asked for.
+    `per_class` is None in records of version 1, `confusions` has the most frequent ones, and
+    `running` is what `--running` asks for.
     """
 
     num_samples: Count
@@ -79,12 +79,11 @@ class Accuracy(Stored, frozen=True, kw_only=True):
 
 
 class Pixels(Stored, frozen=True, kw_only=True):
-    """A loader's images held against the reference's, in step, and what a float32 eager model
-    makes of both; over `num_samples` images spread over the data.
+    """A loader's images compared with the reference's, and a float32 eager model's logits of both.
 
     Differences of pixels are in levels of 0..255 after the normalisation is undone;
     `share_above_one` is the share of values more than 1 level apart. `worst_sample` is the image
-    with the largest mean difference. `cause` is the fault that explains it, where one does.
+    with the largest mean difference, `cause` the fault that explains it, if one was found.
     """
 
     num_samples: Count
@@ -109,9 +108,9 @@ class Published(Stored, frozen=True, kw_only=True):
 class Parity(Stored, frozen=True, kw_only=True):
     """Agreement of a row's top-1 predictions with the reference's, on the same samples.
 
-    The reference is a loader's eager float32 run. Of the samples on which the two differ in
-    being right, `only_reference_correct` and `only_row_correct` count each side; both are None
-    without labels. `is_reference` marks the reference's own row.
+    The reference is a loader's eager float32 run; `is_reference` marks its own row.
+    `only_reference_correct` and `only_row_correct` count the samples that only one of the two has
+    right; both are None without labels.
 
     `pixels` are of images spread over the data. `stood_out` are of those that stood out: their
     prediction is another than the reference's, or they are stored in a rare way (four components,
@@ -154,20 +153,22 @@ class Parity(Stored, frozen=True, kw_only=True):
         return next((each.cause for each in self.compared if each.cause), None)
 
     @property
+    def discordant(self) -> tuple[int, int] | None:
+        """Samples that only the reference, and that only the row has right; None without labels."""
+        lost, won = self.only_reference_correct, self.only_row_correct
+        return None if lost is None or won is None else (lost, won)
+
+    @property
     def mcnemar_p(self) -> float | None:
         """McNemar's exact p of the discordant pairs; None without labels."""
-        if self.only_row_correct is None or self.only_reference_correct is None:
-            return None
-        return mcnemar_p(self.only_reference_correct, self.only_row_correct)
+        return mcnemar_p(*self.discordant) if self.discordant else None
 
     @property
     def difference_interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of `accuracy_difference`."""
-        if self.only_row_correct is None or self.only_reference_correct is None:
+        """The 95 % interval of `accuracy_difference`; None without labels."""
+        if self.discordant is None:
             return None
-        return paired_difference_interval(
-            self.only_reference_correct, self.only_row_correct, self.num_samples
-        )
+        return paired_difference_interval(*self.discordant, self.num_samples)
 
     @property
     def agreement(self) -> float:
@@ -176,7 +177,8 @@ class Parity(Stored, frozen=True, kw_only=True):
 
     @property
     def accuracy_difference(self) -> float | None:
-        """Top-1 of the row less top-1 of the reference, as a share."""
-        if self.only_row_correct is None or self.only_reference_correct is None:
+        """Top-1 of the row less top-1 of the reference, as a share; None without labels."""
+        if self.discordant is None:
             return None
-        return (self.only_row_correct - self.only_reference_correct) / self.num_samples
+        lost, won = self.discordant
+        return (won - lost) / self.num_samples

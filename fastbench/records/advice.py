@@ -1,7 +1,7 @@
-"""What should be doubted about a row, and what to try next: a closed list.
+"""Doubts about a row, each with what to try next: a closed list.
 
-Each doubt has its probable cause and the next command. The order is that of their weight: first
-what makes the figure wrong, then what makes it uncertain, then what would make it better.
+First come doubts that make the figure wrong, then those that make it uncertain, then advice on how
+to make it better.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ABOVE_CEILING: Final = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A doubt: its name in the list, what was seen and why, and what to try."""
+    """A doubt: its name in the list, what was seen, and what to try."""
 
     name: str
     doubt: str
@@ -36,13 +36,13 @@ class Advice:
 
 
 def advise(record: Record) -> list[Advice]:
-    """The doubts that a record gives reason for, the gravest first."""
+    """The doubts about a record, the gravest first."""
     found = ((name, check(record)) for name, check in _CHECKS.items())
     return [Advice(name, *said) for name, said in found if said is not None]
 
 
 def advise_all(records: Sequence[Record], most: int) -> list[tuple[Record, Advice]]:
-    """The gravest doubts of several rows; one that is said of a row is not said of another."""
+    """The gravest doubts about several rows, each only for the first row that has it."""
     every = [(record, advice) for record in records for advice in advise(record)]
     every.sort(key=lambda pair: NAMES.index(pair[1].name))  # stable: rows keep their order
     first: dict[str, tuple[Record, Advice]] = {}
@@ -95,11 +95,9 @@ def _foreign_gpu(record: Record) -> _Said:
     gpu = record.telemetry.gpu if record.telemetry else None
     if gpu is None or not gpu.num_foreign_processes:
         return None
-    if gpu.num_foreign_processes == 1:
-        return "another process uses the GPU", "end it (nvidia-smi lists it), and run again"
     return (
-        f"{gpu.num_foreign_processes} other processes use the GPU",
-        "end them (nvidia-smi lists them), and run again",
+        f"{counted(gpu.num_foreign_processes, 'other process', 'other processes')} on the GPU",
+        "end what nvidia-smi lists, and run again",
     )
 
 

@@ -1,7 +1,7 @@
-"""What is not the same in two records? What makes them unlike, what was set, what it ran on.
+"""What differs between two records: what makes them unlike, the settings, the machine.
 
 Records that differ in batch size, images, dtype, page cache, preprocessing or reference are
-*unlike*: a ratio of theirs says nothing of the rest. Everything else that differs is what changed.
+*unlike*: their ratio is not the effect of a change.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _SETTINGS: Final = tuple(
     for name, fact in FACTS.items()
     if fact.topic == RUN and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images"}
 )
-"""The device is told with the machine, the decoder with the loader's settings."""
+"""The device is shown with the machine, the decoder with the loader's settings."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not the same in both records; None where a record does not know it.
+    """A fact that differs; None on the side that does not know it.
 
-    Of several runs that are not alike among themselves, a side is the tuple of what they know.
+    If the runs of a side differ among themselves, the side is a tuple of their values.
     """
 
     name: str
@@ -46,10 +46,7 @@ class Difference:
 
 
 def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:
-    """What must be alike and is not: what makes the two unlike, and what one does not know.
-
-    What a record does not know, as one of an old version, is not known to be unlike.
-    """
+    """The differences that make the two unlike, and those in what one of them does not know."""
     unlike: list[Difference] = []
     unknown: list[Difference] = []
     for name in MUST_BE_ALIKE:
@@ -60,13 +57,13 @@ def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Differenc
 
 
 def setting_differences(a: Record, b: Record) -> list[Difference]:
-    """What was set otherwise: the row, its options, and the loader's settings."""
+    """The settings that differ: the row's, its options, and the loader's."""
     facts = [difference for fact in _SETTINGS for difference in _differences(fact, a, b)]
     return [*facts, *_later_options(a, b), *_loader_settings(a, b)]
 
 
 def environment_differences(a: Sequence[Record], b: Sequence[Record]) -> list[Difference]:
-    """The machine, its state and its software, where the runs of A have others than those of B."""
+    """The machine, its state and its software, if those of A's runs differ from B's."""
     of_a, of_b = ([facts_of_environment(record) for record in runs] for runs in (a, b))
     names = dict.fromkeys(name for facts in (*of_a, *of_b) for name in facts)
     return [
@@ -77,7 +74,7 @@ def environment_differences(a: Sequence[Record], b: Sequence[Record]) -> list[Di
 
 
 def facts_of_environment(record: Record) -> dict[str, Any]:
-    """What a record was measured on, by what people call it; None where it does not know."""
+    """The facts of a record's machine and software, by heading; None if it does not know one."""
     facts = (fact for fact in FACTS.values() if fact.name == "device" or fact.topic == MACHINE)
     packages = record.environment.get("packages", {})
     return {
@@ -93,7 +90,7 @@ def _shown(fact: Fact, record: Record) -> Any:
 
 
 def _values(facts: Sequence[dict[str, Any]], name: str) -> Any:
-    """The one value of the runs that know it, or all there are, in an order that is not theirs."""
+    """The one value of the runs that know it, or a sorted tuple if there are several."""
     known = dict.fromkeys(value for each in facts if (value := each.get(name)) is not None)
     if len(known) > 1:
         return tuple(sorted(known, key=str))
@@ -106,13 +103,13 @@ def _differences(fact: Fact, a: Record, b: Record) -> Iterator[Difference]:
 
 
 def _later_options(a: Record, b: Record) -> Iterator[Difference]:
-    """Options that a later version has, and this one does not."""
+    """Options of a later version."""
     for name in sorted({*a.config, *b.config} - {*OPTIONS}):
         yield from _unequal(spelt(name), a.config.get(name), b.config.get(name))
 
 
 def _loader_settings(a: Record, b: Record) -> Iterator[Difference]:
-    """The loader's settings: one by one, or all of them in one where the loaders differ."""
+    """The loader's settings one by one, or all in one if the loaders differ."""
     if a.loader != b.loader:
         yield from _unequal("loader settings", a.loader_settings, b.loader_settings)
         return

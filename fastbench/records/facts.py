@@ -1,11 +1,9 @@
-"""What is a row in one respect: its model, its loader, its device, an option of its run? A fact.
+"""The facts of a row: its model, its loader, its device, each option of its run.
 
-A fact has one name and one wording. Tables, plots, pages, footnotes, `fastbench compare` and the
-plan of a run all take them from here. A fact that comes from options of a run is read from a
-configuration that is yet to be run as well.
-
-An option that changes the pipeline or its measurement and that no fact below has is a fact by
-itself (see `_of_option`): a new field of `RunConfig` needs nothing here.
+A fact has one name and one wording, for tables, plots, pages, footnotes, `fastbench compare` and
+the plan of a run. It is read from a record, or from the configuration of a row that is not measured
+yet. A new option in `RunConfig` that changes the pipeline or its measurement is a fact without an
+entry here (see `_of_option`).
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ _DIGITS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """What a row is in one respect.
+    """One fact, and how it is read and worded.
 
-    `read` has it of a record, None where the record does not know it. `show` writes it into a cell;
-    `template` or `unit`, which is counted, make a sentence's words of it, and `unsaid` is a value
-    that goes without saying. `options` are those that it comes from, the first of them in the main,
-    and `plan` is read of a configuration where that is not just the option's value. `default` is
-    meant by a record that lacks the option. A fact that has `within` tells only rows apart that are
-    alike in those others: that another model has other weights goes without saying.
+    `read` takes it from a record, None if the record does not know it. `show` makes the text of a
+    cell, `template` or `unit` (which is counted) that of a sentence, and `unsaid` is the value that
+    a sentence leaves out. `options` are the options that it comes from; `plan` takes it from a
+    configuration, by default as the value of the first. `default` stands for an option that a
+    record lacks. `within` names facts in which rows must be alike to be told apart by this one:
+    other weights of another model are not worth saying.
     """
 
     name: str
@@ -83,7 +81,7 @@ class Fact:
         return bool(self.unit) or any(kind in (int, float) for kind in kinds)
 
     def words(self, value: Any) -> str:
-        """A value in a sentence; empty where it goes without saying."""
+        """A value in a sentence; empty for the one that is left out."""
         if value == self.unsaid:
             return ""
         if self.unit:
@@ -91,7 +89,7 @@ class Fact:
         return self.template.format(self.show(value))
 
     def text(self, row: Record | RunConfig) -> str:
-        """The row's value in words; empty where it is not known."""
+        """The row's value in a sentence; empty if it is not known."""
         value = self.of(row)
         return "" if value is None else self.words(value)
 
@@ -108,33 +106,29 @@ def device_name(record: Record) -> str | None:
 
 
 def folder_of(record: Record) -> str:
-    """The last two parts of the data's folder: the rest is one machine's."""
+    """The last two parts of the data's folder; the others differ from machine to machine."""
     found = [part for part in str(record.data.get("root", "")).split("/") if part]
     return "/".join(found[-2:])
 
 
 def images_of(record: Record) -> list[str]:
-    """Which images there are, in words: how many, how large, of how many classes."""
-    data = record.data
-    num, num_bytes, num_classes = (
-        data["num_samples"],
-        data.get("num_bytes"),
-        data.get("num_classes"),
-    )
-    return [
-        counted(num, "JPEG"),
-        *([f"{format_bytes(num_bytes / num)} each"] if num_bytes else []),
-        *(["1 class" if num_classes == 1 else f"{num_classes:,} classes"] if num_classes else []),
-    ]
+    """How many images there are, how large, and of how many classes, in words."""
+    num = record.data["num_samples"]
+    found = [counted(num, "JPEG")]
+    if num_bytes := record.data.get("num_bytes"):
+        found.append(f"{format_bytes(num_bytes / num)} each")
+    if num_classes := record.data.get("num_classes"):
+        found.append(counted(num_classes, "class", "classes"))
+    return found
 
 
 def compilation(mode: str | None) -> str:
-    """`eager`, `compile`, or with it torch.compile's mode where it is not the default one."""
+    """`eager` or `compile`, with torch.compile's mode if it is not the default one."""
     return {None: "eager", "default": "compile"}.get(mode, f"compile {mode}")
 
 
 def _of_loader(given: Sequence[str], loader: str) -> str:
-    """`--loader-option` as far as it is for this loader."""
+    """The part of `--loader-option` that is for this loader."""
     return ", ".join(sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == loader))
 
 
@@ -149,12 +143,12 @@ def _commit(record: Record) -> str | None:
 
 
 def _time(created: str) -> str:
-    """To the second: rows that have the same configuration are told apart by it."""
+    """To the second: it tells rows of the same configuration apart."""
     return created[:19].replace("T", " ")
 
 
 def _reader(where: str) -> Callable[[Record], Any]:
-    """How to read a field of a record, or with `field.key` an entry of it."""
+    """A function that reads a record's field, or with `field.key` an entry of the field."""
     field, _, key = where.partition(".")
 
     def read(record: Record) -> Any:
@@ -168,7 +162,7 @@ def _reader(where: str) -> Callable[[Record], Any]:
 def _fact(
     name: str, meaning: str, where: str | Callable[[Record], Any] | None = None, **more: Any
 ) -> Fact:
-    """A fact that is read `where` it stands in a record, by itself in the field of its name."""
+    """A fact that stands `where` in a record, by default in the field of its name."""
     where = where or field_of(name)
     heading = more.get("heading", name)
     options = tuple(x for x in dict.fromkeys((field_of(name), where)) if x in OPTIONS)
@@ -181,7 +175,7 @@ def _fact(
 
 
 def _version(heading: str, *packages: str) -> Fact:
-    """The version of the first of these packages that is installed; else of the one so called."""
+    """The version of the first of the packages that is installed, by default of the named one."""
 
     def read(record: Record) -> str | None:
         known = record.environment.get("packages", {})
@@ -192,7 +186,7 @@ def _version(heading: str, *packages: str) -> Fact:
 
 
 def _of_option(option: Option) -> Fact:
-    """An option as a fact: `name value`, a bool by its name; its default goes without saying."""
+    """An option as a fact: `name value`, a bool as its name; the default is left out."""
     name = spelt(option.name)
     default = "" if option.default is None else option.default
     return Fact(
@@ -296,7 +290,7 @@ _INPUT: Final = tuple(
         ("std", "what it is then divided by, by channel"),
     )
 )
-"""How an image becomes the model's input: it comes with the weights."""
+"""How an image becomes the model's input."""
 
 _ELSE: Final = (
     _fact("labels", "where the images' labels come from"),

@@ -1,7 +1,7 @@
-"""What a record's fields may hold: the ranges of its numbers, each said once.
+"""The types of a record's fields, with the ranges of their numbers.
 
-A record is checked against its types when it is read and before it is written, by msgspec; what is
-computed in between is not. JSON has no NaN and no infinity, so no field may hold them.
+msgspec checks a record against them when it is read and before it is written, not in between. JSON
+has no NaN and no infinity, so no field may hold them.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A record, or a part of one: it has the fields of its JSON object and no others."""
+    """A record, or a part of one; unknown fields of the JSON object are refused."""

@@ -1,7 +1,7 @@
-"""Are the predictions still right? The gates that a row's parity and accuracy have to pass.
+"""The gates that a row's parity and accuracy have to pass.
 
-Small sets cannot tell loaders apart by their top-1 (at 1,000 images it is known to 2.6 points), so
-they are judged by pairs: the same images, one by one. A gate fails only on what is beyond chance.
+At 1,000 images top-1 is known to 2.6 points only, so loaders are judged by pairs: the same images,
+one by one. A gate fails only on what is beyond chance.
 
     pixels      mean difference below 0.5 level over all, below 10 for each image: a coarser filter
                 or a crop beside the reference's is several levels off, another decoder a tenth
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastbench.records.record import ParityRecord
 
 EXACT_LEVELS: Final = 1.01
-"""One level, and room for float32 to say so."""
+"""One level, and float32's rounding."""
 MEAN_LEVELS: Final = 0.5
 IMAGE_LEVELS: Final = 10.0
 AGREEMENT: Final = {"float32": 0.985, "float16": 0.95, "bfloat16": 0.9}
@@ -59,7 +59,7 @@ def failures_of(record: Record | ParityRecord) -> list[str]:
 
 
 def judge_pixels(pixels: Pixels) -> list[str]:
-    """What is wrong with a loader's images, in words; nothing where they pass."""
+    """What is wrong with a loader's images, in words; nothing if they pass."""
     failures = []
     if pixels.mean_levels >= MEAN_LEVELS:
         failures.append(
@@ -107,7 +107,7 @@ def compare_pixels(parity: Parity) -> str | None:
 
 
 def judge_parity(parity: Parity, dtype: str = "float32") -> list[str]:
-    """What is wrong with a row's predictions against the reference's, which has none itself.
+    """What is wrong with a row's predictions against the reference's; nothing for its own row.
 
     The timed predictions were made in `dtype`.
     """
@@ -122,9 +122,9 @@ def judge_parity(parity: Parity, dtype: str = "float32") -> list[str]:
         f"top-1 agrees with {parity.reference}",
         "all predictions",
     )
-    lost, won = parity.only_reference_correct, parity.only_row_correct
-    if lost is None or won is None:
+    if parity.discordant is None:
         return failures
+    lost, won = parity.discordant
     p = mcnemar_p(lost, won)
     if p <= MCNEMAR_P:
         failures.append(
@@ -150,7 +150,7 @@ def judge_published(accuracy: Accuracy, published: Published, tolerance: str) ->
     if tolerance == MLPERF:
         passed = accuracy.top1 >= MLPERF_SHARE * published.top1
     else:
-        # Rounded: of two shares 0.3 points apart, floats say that it is a little more.
+        # Rounded: of two shares 0.3 points apart, the difference of floats is a little more.
         passed = round(100 * abs(accuracy.top1 - published.top1), 9) <= float(tolerance)
     if passed:
         return []

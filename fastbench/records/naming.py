@@ -1,7 +1,7 @@
-"""What is a row called among others, and what do they have in common? By the facts of `facts.py`.
+"""The names of rows: by the facts of `facts.py` in which they differ.
 
-A row is called by what tells it from the others. Rows are records, or configurations that are yet
-to be run: a table, a plot and the plan of a run call them alike.
+Rows are records, or configurations that are not measured yet, so a table, a plot and the plan of a
+run use the same names.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 _OFTEN: Final = ("model", "weights", "loader", "device", "dtype", "compile", "batch")
 _SELDOM: Final = ("digest", "page-cache", *(fact.name for fact in OF_OPTIONS))
-"""Nearly all rows may be alike in one of these: then it is no part of their names, and a footnote
-at the few that are not.
+"""If nearly all rows are alike in one of these, it is no part of their names: the few others have a
+footnote.
 """
 CALLED: Final = (*_OFTEN, *_SELDOM, "loader-option")
-"""What a row is called by wherever rows differ in it, in this order."""
+"""The facts of a row's name, in this order, if rows differ in them."""
 _IN_TURN: Final = (*_SELDOM, *(name for name in FACTS if name not in {*CALLED, "date"}))
-"""By what else where rows could not be told apart, one after the other."""
+"""Further facts for rows that still have the same name, one after the other."""
 _MEASURED: Final = {
     fact.name for fact in OF_OPTIONS if OPTIONS[fact.options[0]].changes == "measurement"
 } - {"quick"}
 CONFIGURATION: Final = tuple(name for name in CALLED if name not in _MEASURED)
-"""What makes up a configuration: rows that are alike in it run the same, however it is measured. A
-first look with `--quick` is no result, and another configuration.
+"""The facts of a configuration: rows that are alike in them run the same, however it is measured.
+`--quick` is among them, since a first look is no result.
 """
 _NEARLY_ALL: Final = 0.8
 
 FIRST_LOOK: Final = "Measured with --quick: a first look, not a result."
-"""What has to be said of a row with `--quick`."""
+"""The footnote of a row with `--quick`."""
 
 
 def differs(rows: Rows, fact: Fact) -> bool:
@@ -49,7 +49,7 @@ def differs(rows: Rows, fact: Fact) -> bool:
     for row in rows:
         key = tuple(FACTS[name].of(row) for name in fact.within)
         values.setdefault(key, set()).add(fact.of(row))
-    # What a record does not know, as one of an old version, is not known to be another.
+    # What a record of an old version does not know is not taken for a difference.
     return any(len(known - {None}) > 1 for known in values.values())
 
 
@@ -70,11 +70,11 @@ def _is_rare(rows: Rows, fact: Fact) -> bool:
 def names(
     rows: Rows, *, always: Collection[str] = (), without: Collection[str] = ()
 ) -> list[list[str]]:
-    """What each row is called among the others, part by part.
+    """The name of each row among the others, part by part.
 
-    `always` are facts that are there though all rows share them; `without` are those that stand
-    elsewhere. Rows that still look alike are told apart by other facts in turn, then by the
-    settings of their loaders, by their date, by number.
+    `always` are facts to include though all rows share them, `without` those that are shown
+    elsewhere. Rows that still have the same name get further facts in turn, then the settings of
+    their loaders, their date, and a number.
     """
     telling = {*varying(rows), *always} - {*without}
     found = [parts(row, telling) for row in rows]
@@ -91,19 +91,19 @@ def names(
 
 
 def parts(row: Record | RunConfig, names: Collection[str]) -> list[str]:
-    """What a row is called by these facts."""
+    """A row's name by these facts."""
     return [text for name in CALLED if name in names and (text := _text(row, name))]
 
 
 def _text(row: Record | RunConfig, name: str) -> str:
-    """A fact in words; other images by their folder, which says more than a digest."""
+    """A fact in words; images by their folder, which says more than a digest."""
     if name == "digest" and not isinstance(row, RunConfig):
         return ", ".join(filter(None, (folder_of(row), f"{row.data['num_samples']:,} JPEGs")))
     return FACTS[name].text(row)
 
 
 def _look_alike(found: list[list[str]], aside: Sequence[tuple[str, ...]]) -> Iterator[list[int]]:
-    """The rows of each name that several have."""
+    """The rows of each name that several rows have."""
     of_name: dict[tuple[Any, ...], list[int]] = {}
     for i, name in enumerate(found):
         of_name.setdefault((aside[i], *name), []).append(i)
@@ -116,7 +116,7 @@ def _add(found: list[list[str]], rows: Iterable[int], texts: Iterable[str]) -> N
 
 
 def _settings(same: Rows) -> list[str]:
-    """The loaders' settings, where they differ in one or two."""
+    """The loaders' settings, if one or two differ."""
     known = [{} if isinstance(row, RunConfig) else row.loader_settings for row in same]
     fields = sorted({name for settings in known for name in settings})
     differing = [x for x in fields if len({str(s.get(x)) for s in known}) > 1]
@@ -135,7 +135,7 @@ def _numbers(same: Rows) -> list[str]:
 
 
 def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, ...]:
-    """Equal for rows of the same configuration but for the facts in `without`."""
+    """Equal for rows of the same configuration, the facts in `without` left out."""
     return tuple(
         FACTS[name].of(row)
         for name in CONFIGURATION
@@ -144,12 +144,12 @@ def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, 
 
 
 def full_name(row: Record | RunConfig) -> str:
-    """What a row is called by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · ...`."""
+    """The name of a row by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · batch 8`."""
     return " · ".join(filter(None, (FACTS[name].text(row) for name in _OFTEN)))
 
 
 def shared(rows: Rows, names: Iterable[str]) -> list[str]:
-    """In words, the facts of these in which all rows are alike that know them."""
+    """The facts, in words, in which all rows that know them are alike."""
     found = []
     for name in names:
         values = {FACTS[name].of(row) for row in rows} - {None}

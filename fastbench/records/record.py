@@ -1,8 +1,7 @@
-"""One row of a table: what was run, on what, and the raw numbers.
+"""A record: what was run, on what, and the raw numbers.
 
-Nothing is rounded here and nothing derived is stored: throughput, percentiles and intervals are
-properties, computed from the samples each time. SI units; `_s` is seconds. `store.py` makes a
-JSON file of it, and has the history of `schema_version`.
+Nothing is rounded and nothing derived is stored: throughput, percentiles and intervals are
+properties. SI units; `_s` is seconds. `store.py` writes a record as a JSON file.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
     from fastbench.core.errors import FastbenchError
 
 EVERY_LOADER: Final = "every loader"
-"""The loader of a failed row that fails for its model, dtype, compilation or batch size."""
+"""The loader of a failed row whose model, dtype, compilation or batch size is at fault."""
 UNREAD: Final = "no labels: the images are not read"
-"""What `labels` says of a row whose loader makes images of its own."""
+"""`labels` of a row whose loader makes images of its own."""
 BALANCED: Final = 1.1
 CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
@@ -46,12 +45,11 @@ class Described(Stored, frozen=True, kw_only=True):
     """What every kind of record says of its run.
 
     `schema_version` is of the file (`store.py` has its history), `created` the UTC time in ISO
-    8601, `command` the command line. `loader` and `model` are their names, `weights` names what the
-    model was loaded with; `device` is torch's name of it, and it and `batch_size` are those of the
-    run where the configuration leaves the choice. `config` has every option as it was set,
-    `environment` the machine and its software, `data` the images and how they lay in the page
-    cache, `preprocess` how an image becomes the model's input and where that was read.
-    `loader_settings` are what the loader itself tells of how it works.
+    8601, `command` the command line. `device` is torch's name of it; it and `batch_size` are
+    what was run, also where the configuration leaves the choice. `config` has every option as it
+    was set, `environment` the machine and its software, `data` the images and the page cache,
+    `preprocess` how an image becomes the model's input and where that was read, `loader_settings`
+    what the loader itself reports.
     """
 
     schema_version: Count
@@ -72,14 +70,13 @@ class Described(Stored, frozen=True, kw_only=True):
 class Record(Described, frozen=True, kw_only=True):
     """One row: a model behind a loader, measured and scored.
 
-    `accuracy` is None without labels (`labels` says why, in words), `parity` without a reference;
-    both where the loader does not read the images. The ceilings are None where they were not asked
-    for, and that of the loader where it makes nothing. `other_latencies` are of other
-    batch sizes. `published` is None where the labels are not ImageNet's or the weights state
-    nothing. `num_macs` are the model's multiply-accumulates for one image; it and `num_parameters`
-    are None where they cannot be counted. `num_changed` predictions of the timed pass are others
-    than those that are scored, None where these are the timed pass's. `notes` are doubts, for
-    people.
+    `accuracy` is None without labels (`labels` says why), `parity` without a reference, and both
+    if the loader does not read the images; then it has no ceiling either. The ceilings are None if
+    they were not asked for. `other_latencies` are of other batch sizes. `published` is None if the
+    labels are not ImageNet's or the weights state nothing. `num_macs` are multiply-accumulates for
+    one image; it and `num_parameters` are None if they cannot be counted. `num_changed` predictions
+    of the timed pass differ from the scored ones; None if the timed ones are scored. `notes` are
+    doubts, for people.
     """
 
     dtype: str
@@ -105,7 +102,7 @@ class Record(Described, frozen=True, kw_only=True):
 
     @property
     def reads_images(self) -> bool:
-        """Whether the loader reads the images; else the predictions mean nothing."""
+        """Whether the loader reads the images; otherwise the predictions mean nothing."""
         return self.labels != UNREAD
 
     @property
@@ -120,17 +117,17 @@ class Record(Described, frozen=True, kw_only=True):
 
     @property
     def ceilings(self) -> dict[str, float]:
-        """What `loader` and `model` alone reach, where known, in images/s that would count.
+        """Throughput of `loader` and `model` alone, as far as known, in valid images/s.
 
-        The model alone runs full batches. In an epoch the last one may be part padding, which takes
-        its time and counts for nothing.
+        The model alone runs full batches. In an epoch part of the last batch may be padding, which
+        takes time and does not count.
         """
-        num_samples = self.data["num_samples"]
-        num_batches = -(-num_samples // self.batch_size)
         found = {}
         if self.loader_ceiling is not None:
             found["loader"] = self.loader_ceiling.images_per_s
         if self.model_ceiling is not None:
+            num_samples = self.data["num_samples"]
+            num_batches = math.ceil(num_samples / self.batch_size)
             valid = num_samples / (num_batches * self.batch_size)
             found["model"] = self.model_ceiling.images_per_s * valid
         return found
@@ -154,10 +151,10 @@ class Record(Described, frozen=True, kw_only=True):
 
     @property
     def contention(self) -> str | None:
-        """Why loader and model together stay well below the slower one, if they do.
+        """Why loader and model together are well below the lower ceiling; None if they are not.
 
-        `serial` where the host waits for about as long as the loader takes alone: it reads nothing
-        ahead; `shared` where the two take cores, memory or the GPU from each other.
+        `serial`: the host waits for about as long as the loader takes alone, so it reads nothing
+        ahead. `shared`: the two take cores, memory or the GPU from each other.
         """
         efficiency, stalled = self.overlap_efficiency, self.throughput.stall_share
         if efficiency is None or efficiency >= CONTENDED:
@@ -178,14 +175,11 @@ class Record(Described, frozen=True, kw_only=True):
         else:
             fast = "model" if self.bound == "loader" else "loader"
             words = f"{self.bound}-bound, the {fast} alone is {self.headroom:.1f}x as fast"
-        return (
-            words
-            + {
-                None: "",
-                "serial": "; serial, the two take turns",
-                "shared": "; contended, the two slow each other down",
-            }[self.contention]
-        )
+        if self.contention == "serial":
+            words += "; serial, the two take turns"
+        elif self.contention == "shared":
+            words += "; contended, the two slow each other down"
+        return words
 
 
 @dataclass(frozen=True)
@@ -204,12 +198,12 @@ class FailedRow:
 def ratio_of_pairs(
     a: Sequence[float], b: Sequence[float]
 ) -> tuple[float, tuple[float, float] | None]:
-    """Of paired throughputs: B's over A's, and its 95 % interval, None with too few pairs.
+    """B's throughput over A's, from pairs, and its 95 % interval, None with too few pairs.
 
-    The Hodges-Lehmann median of log ratios, and Wilcoxon's interval. Its unit is A B B A, the mean
-    of two pairs in turn: a drift falls out of it, and what disturbs one pair and the next, which
-    would make them dependent and the interval too narrow, is within it. Raises `ValueError` for
-    fewer than two pairs.
+    The Hodges-Lehmann median of log ratios, and Wilcoxon's interval. The unit is A B B A, the mean
+    of two pairs: a drift cancels out, and what disturbs neighbouring pairs does not make the units
+    dependent, which would make the interval too narrow. Raises `ValueError` for fewer than two
+    pairs.
     """
     logs = [math.log(y / x) for x, y in zip(a, b, strict=True)]
     units = [sum(pair) / 2 for pair in zip(logs[::2], logs[1::2], strict=False)]
@@ -220,8 +214,7 @@ def ratio_of_pairs(
 class AbRecord(Described, frozen=True, kw_only=True):
     """Two configurations in turn: the throughputs of their windows, images/s, pair by pair.
 
-    `changes` is what B has otherwise, as it was written; `config`, `dtype` and `compile_mode` are
-    A's.
+    `changes` are the options of `--ab`, as written; `config`, `dtype` and `compile_mode` are A's.
     """
 
     dtype: str
@@ -255,7 +248,7 @@ class AbRecord(Described, frozen=True, kw_only=True):
 
 
 class ParityRecord(Described, frozen=True, kw_only=True):
-    """One loader held against the reference in step, over all samples; nothing is timed."""
+    """One loader compared with the reference over all samples; nothing is timed."""
 
     labels: str
     parity: Parity

@@ -1,7 +1,6 @@
 """What was measured of a row: raw numbers of its passes, and what the machine did meanwhile.
 
-Nothing is rounded and nothing derived is stored: throughput, percentiles and shares are properties,
-computed from the samples each time. SI units; `_s` is seconds.
+SI units; `_s` is seconds. As in all of a record, what derives from the numbers is a property.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from fastbench.records.fields import Amount, Count, Finite, Stored
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
-    """What was run before the window and not counted.
+    """What was run before the first window and not counted.
 
-    `compile_s` is the first run of the model beyond a later one: compilation, choice of kernels.
-    `first_batch_s` is from asking the loader for its first batch to having it.
+    `compile_s` is how much longer the model's first run takes than a later one: compilation, choice
+    of kernels. `first_batch_s` is from asking the loader for its first batch to having it.
     """
 
     model_load_s: Amount
@@ -50,8 +49,8 @@ class Throughput(Stored, frozen=True, kw_only=True):
     """All timed end-to-end windows together, and each of them: from files to predictions.
 
     `step_times_s` has the time from each completed batch to the next, the pipeline full.
-    `windows` is empty in records of version 2 and older, which have one. `is_settled` says whether
-    the step time had settled when the warm-up ended; None where that was not looked at.
+    `windows` is empty in records of version 2 and older, which have one window. `is_settled` says
+    whether the step time had settled when the warm-up ended; None if that was not checked.
     """
 
     num_images: Count
@@ -79,22 +78,20 @@ class Throughput(Stored, frozen=True, kw_only=True):
 
     @property
     def stall_share(self) -> float | None:
-        """Share of the wall time in which the host waited for the loader."""
-        if not self.windows:
-            return None
-        return sum(window.wait_s for window in self.windows) / self.wall_s
+        """Share of the wall time in which the host waited for the loader; None if not known."""
+        waited_s = sum(window.wait_s for window in self.windows)
+        return waited_s / self.wall_s if self.windows else None
 
     def step_time_s(self, pct: float) -> float | None:
-        """A percentile of the step times; None where they are too few for it."""
+        """A percentile of the step times; None if there are too few."""
         return supported_percentile(self.step_times_s, pct)
 
 
 class GpuTelemetry(Stored, frozen=True, kw_only=True):
-    """What NVML said of the GPU while the windows ran: one value a reading, None where unknown.
+    """What NVML said of the GPU while the windows ran: a value for each reading, None if unknown.
 
-    `energy_j` is the difference of the total-energy counter over the windows. `throttle_reasons`
-    names what lowered the clocks in any reading; `num_foreign_processes` counts other processes on
-    the GPU.
+    `energy_j` is what the total-energy counter grew by. `throttle_reasons` names what lowered the
+    clocks in any reading, `num_foreign_processes` counts other processes on the GPU.
     """
 
     energy_j: Amount | None
@@ -111,11 +108,11 @@ class GpuTelemetry(Stored, frozen=True, kw_only=True):
 
 
 class Telemetry(Stored, frozen=True, kw_only=True):
-    """What the run took while its windows ran, `wall_s` seconds together.
+    """What the run used while its windows ran, `wall_s` seconds together.
 
-    `cpu_s` is CPU time of this process and its children, `foreign_cpu_s` that of everything else
-    on the machine's cores (None where that cannot be told, as in some containers), `rss_bytes`
-    their resident memory, a value a reading. `gpu` is None without one.
+    `cpu_s` is CPU time of this process and its children, `rss_bytes` their resident memory, a value
+    for each reading. `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot
+    be told, as in some containers). `gpu` is None without one.
     """
 
     wall_s: Amount
@@ -130,15 +127,14 @@ class Telemetry(Stored, frozen=True, kw_only=True):
 
     @property
     def cpu_s_per_1000_images(self) -> float:
-        """CPU seconds for 1,000 images, all processes of the run together."""
+        """CPU seconds of all processes of the run for 1,000 images."""
         return 1000 * self.cpu_s / self.num_images
 
     @property
     def foreign_cpu_share(self) -> float | None:
-        """Share of the cores' time that other processes took."""
-        if self.foreign_cpu_s is None:
-            return None
-        return self.foreign_cpu_s / (self.wall_s * self.num_cores)
+        """Share of the cores' time that other processes took; None if it cannot be told."""
+        cores_s = self.wall_s * self.num_cores
+        return None if self.foreign_cpu_s is None else self.foreign_cpu_s / cores_s
 
     @property
     def watts(self) -> float | None:
@@ -159,8 +155,7 @@ class Telemetry(Stored, frozen=True, kw_only=True):
 class Ceiling(Stored, frozen=True, kw_only=True):
     """One part of the pipeline alone: the loader, or the model on a resident batch.
 
-    `cpu_s` is what this process and its children used of the CPU meanwhile, None where that was
-    not watched.
+    `cpu_s` is CPU time of this process and its children meanwhile, None if it was not watched.
     """
 
     num_images: Count
@@ -174,8 +169,8 @@ class Ceiling(Stored, frozen=True, kw_only=True):
 
 
 class Compilation(Stored, frozen=True, kw_only=True):
-    """What torch.compile made: graphs and graph breaks (1 and 0 are wanted), and the graphs made
-    after the warm-up, in the timed passes (0 is wanted).
+    """Graphs and graph breaks of torch.compile (best 1 and 0), and graphs that it made in the timed
+    passes (best 0).
     """
 
     num_graphs: Count
@@ -184,7 +179,7 @@ class Compilation(Stored, frozen=True, kw_only=True):
 
 
 class Trial(Stored, frozen=True, kw_only=True):
-    """One try of a search for the loader's settings; None where it failed."""
+    """One try of a search for the loader's settings; `images_per_s` is None if it failed."""
 
     settings: dict[str, Any]
     images_per_s: Amount | None

@@ -1,4 +1,4 @@
-"""Records on disk: one JSON file each, under a name of its own, read back by any later version.
+"""Records on disk: one JSON file each, which any later version reads.
 
 History of `schema_version`; what a version lacks has its field's default when it is read:
     1   first version
@@ -48,7 +48,7 @@ _WORDS: Final = {
     r"\|": "or",
     "`": "",
 }
-"""What msgspec says, by pattern, and what a record's error says for it."""
+"""Patterns of msgspec's messages, and our words for them."""
 
 
 def write_record(record: Described, folder: Path) -> Path:
@@ -75,26 +75,21 @@ def _text_of(record: Described) -> str:
     try:
         msgspec.convert(stored, type(record))
         return json.dumps(stored, indent=1, allow_nan=False) + "\n"
-    except msgspec.ValidationError as error:
-        why = _in_words(error)
-    except ValueError as error:  # a loader may tell anything of itself
-        why = str(error)
-    raise RecordError(
-        f"The record of {record.model} behind {record.loader} cannot be written ({why}). "
-        f"That is a bug of fastbench or of the loader: report it."
-    )
+    except ValueError as error:  # a loader's settings may hold anything
+        why = _in_words(error) if isinstance(error, msgspec.ValidationError) else str(error)
+        raise RecordError(
+            f"The record of {record.model} behind {record.loader} cannot be written ({why}). "
+            f"That is a bug of fastbench or of the loader: report it."
+        ) from error
 
 
 def read_record(path: Path) -> Record:
-    """Read a record back.
-
-    Raises `RecordError` for a file that is no record, or of a version that this one does not know.
-    """
+    """Read a record of `fastbench run`. Raises `RecordError` if the file is none."""
     return build_record(read_json(path), path)
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises `RecordError` where it cannot be read, or is no JSON."""
+    """What a JSON file holds. Raises `RecordError` if it cannot be read, or is no JSON."""
     try:
         return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except OSError as error:
@@ -109,9 +104,9 @@ def read_json(path: Path) -> Any:
 
 
 def build_record(stored: Any, path: Path) -> Record:
-    """A record from what `read_json` found at `path`.
+    """The record in what `read_json` found at `path`.
 
-    Raises `RecordError` where that is none, or of a version that this one does not know.
+    Raises `RecordError` if it is none, or of an unknown version.
     """
     version = stored.get("schema_version") if isinstance(stored, dict) else None
     if version is None:
@@ -134,14 +129,14 @@ def build_record(stored: Any, path: Path) -> Record:
 
 
 def other_kind(stored: Mapping[str, Any]) -> str | None:
-    """The command whose record this is, where it is none of `fastbench run` by itself."""
+    """The command whose record this is, if it is not a row of `fastbench run`."""
     if "a_images_per_s" in stored:
         return "fastbench run --ab"
     return "fastbench parity" if "parity" in stored and "throughput" not in stored else None
 
 
 def _refuse(constant: str) -> None:
-    """Python reads NaN and Infinity, which are no JSON."""
+    """Python reads NaN and Infinity, which JSON does not have."""
     raise ValueError(f"{constant} is no number of JSON")
 
 

@@ -1,9 +1,9 @@
-"""Do the raw numbers of a record contradict each other? Then it is INVALID, whatever it says.
+"""Whether the raw numbers of a record contradict each other: then it is INVALID.
 
 Harnesses have published tables whose 95th percentile lies below their mean, and throughputs that
-batch size and step time do not allow: each figure came from other samples. Here all figures derive
-from one set of raw numbers (so that percentiles are in order by construction), and what those must
-fulfil is checked on every record. That no time is negative or NaN is in their types (`fields.py`).
+batch size and step time do not allow: the figures came from different samples. Here all figures
+derive from one set of raw numbers, which are checked for every record. Their types (`fields.py`)
+exclude negative times and NaN.
 """
 
 from __future__ import annotations
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     from fastbench.records.speed import Throughput
 
 TOLERANCE: Final = 0.02
-"""How far the steps' sum may be from the wall time: the last synchronisation, the first request."""
+"""How far the steps' sum may be from the wall time, for the first request and the last wait."""
 
 
 def find_contradictions(record: Record) -> list[str]:
-    """What cannot be, each with its figure, its value and its window; nothing for a valid record.
-
-    Windows, steps and batches are counted from 1.
-    """
+    """The contradictions, each with its figure, value and window (from 1); none if it is valid."""
     found = [
         *_of_times(record.throughput),
         *_of_counts(record),

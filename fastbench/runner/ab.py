@@ -1,6 +1,6 @@
-"""`fastbench run --ab`: two configurations of a pipeline, windows of both in turn, one ratio.
+"""`fastbench run --ab`: windows of two configurations in turn, and one ratio.
 
-Nothing is scored here: run each of the two by itself to see whether the predictions are right.
+Nothing is scored: run each of the two by itself to see whether the predictions are right.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 
 def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
-    """A row a model. A record is on disk when it is yielded.
+    """A row for each model. A record is on disk when it is yielded.
 
-    Raises `OutputError` where it cannot be written, `UsageError` where the two have not as many
-    models.
+    Raises `OutputError` if it cannot be written, `UsageError` if the two cannot be compared.
     """
     if dataclasses.replace(a.config, ab=()) == b.config:
         raise UsageError("--ab changes nothing: both sides are the same. Give another value.")
@@ -86,5 +85,5 @@ def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
 
 
 def num_queued(loader: Loader, spec: LoaderSpec) -> int:
-    """Batches that may wait in a loader: so many for each worker, where it has workers."""
+    """Batches that may wait in a loader's queues."""
     return spec.prefetch * LoaderTraits.of(loader).num_workers

@@ -1,4 +1,4 @@
-"""What was measured of a row, and what is known of its run, as one record."""
+"""From the results of a row's passes and the facts of its run to a record."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ _CHANCE = 1 / 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Passes:
-    """What came of a row's passes.
+    """The results of a row's passes: `timed` has fields of `Record`, by name.
 
-    `timed` has fields of `Record`, by name; the rest is what the loader said of itself, and what
-    the timed epochs delivered.
+    `scores` are the timed epochs'; the rest is what the loader reports of itself.
     """
 
     timed: Mapping[str, Any]
@@ -57,13 +56,14 @@ def make_record(
     tuning: list[Trial],
     notes: list[str],
 ) -> Record:
-    """All that is known of a row; `scores` are the timed pass's, or those of a pass apart."""
+    """The record of a row; `scores` are the timed pass's, or those of an extra pass."""
     compilation = None
     if workbench.compile_mode:
+        num_graphs, num_breaks = bench.graphs_and_breaks
         compilation = Compilation(
-            num_graphs=bench.num_graphs,
-            num_graph_breaks=bench.num_graph_breaks,
-            num_recompiles=bench.classifier.num_graphs()[0] - bench.num_graphs,
+            num_graphs=num_graphs,
+            num_graph_breaks=num_breaks,
+            num_recompiles=bench.classifier.num_graphs()[0] - num_graphs,
         )
     return Record(
         **describe_run(workbench, bench, loader, passes.settings),
@@ -137,7 +137,7 @@ def _accuracy(workbench: Workbench, bench: Bench, scores: Scores) -> Accuracy | 
     labels, classes = bench.labels.indices, bench.model.classes
     if scores.hits is None or labels is None:
         return None
-    # The last epoch, which is the one that left its predictions.
+    # The predictions are the last epoch's.
     top1, top5 = scores.hits[-1]
     every = workbench.config.running
     return Accuracy(
@@ -151,7 +151,7 @@ def _accuracy(workbench: Workbench, bench: Bench, scores: Scores) -> Accuracy | 
 
 
 def _published(bench: Bench) -> Published | None:
-    """What is published of these weights, where the labels are those it was published for."""
+    """The published accuracy of these weights, if the labels are those that it is for."""
     if bench.model.published is None or bench.labels.how != BY_WNID:
         return None
     top1, top5 = bench.model.published

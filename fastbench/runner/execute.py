@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastbench.core.errors import LoaderMissingError
 from fastbench.core.units import counted
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
+from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
 from fastbench.runner.row_in_child import ab, find_missing, measure, parity, run_rows
@@ -79,17 +80,15 @@ def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, s
 
 def _check_predictions(plan: Plan) -> None:
     """Refuse a file of predictions that exists, except in a resumed run, which adds to it."""
-    from fastbench.runner.predictions_csv import PredictionsFile
-
     name = plan.options.get("predictions")
     if name is not None and not plan.resumed:
-        PredictionsFile(Path(name).expanduser()).check()
+        predictions_csv.check(Path(name).expanduser())
 
 
 def parity_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[ParityRecord | FailedRow]:
-    """The rows of `fastbench parity`, in one process."""
+    """The rows of `fastbench parity`, all in one child."""
     progress.say("loading torch")
     others = [name for name in config.loaders if name != config.reference]
     names = list(itertools.product(config.models, others))
@@ -99,7 +98,7 @@ def parity_rows(
 def ab_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[AbRecord | FailedRow]:
-    """The rows of `fastbench run --ab`, in one process."""
+    """The rows of `fastbench run --ab`, all in one child."""
     progress.say("loading torch")
     names = [(name, config.timed_loader) for name in config.models]
     return run_rows(ab, config, folder, progress, names)

@@ -1,7 +1,7 @@
-"""One row: a model behind one loader, measured, scored, compared, and its record on disk.
+"""One row: a model behind one loader is measured, scored and compared, and its record written.
 
-`fastbench run` measures each row in a process of its own (see `row_in_child.py`). Whoever measures
-several loaders in one process prepares the model once, and calls `measure_prepared` for each.
+`fastbench run` calls `measure_row` in a process of its own (see `row_in_child.py`). To measure
+several loaders in one process, prepare the model once and call `measure_prepared` for each.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
+from fastbench.runner import predictions_csv
 from fastbench.runner.build_record import Passes, make_record
 from fastbench.runner.parity import compare_with_reference
-from fastbench.runner.predictions_csv import PredictionsFile
 from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def measure_row(
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
-    The record is on disk when it is yielded; what it predicted, image by image, goes to the file of
-    `--predictions` after that. Raises `OutputError` where one cannot be written, and the
-    `FastbenchError` that every other row of the run would meet too: of the data, the device, the
-    reference, or a name among `models`, those of all rows.
+    The record is on disk when it is yielded; the file of `--predictions` is written after that.
+    Raises `OutputError` if one cannot be written. Raises what would end every other row of the run
+    too: an error of the data, the device, the reference, or a name among `models`, those of all
+    rows.
     """
     for name in models:
         check_name(name)
@@ -60,7 +60,7 @@ def measure_row(
         workbench = Workbench(config, folder, tell)
     except LoaderMissingError as error:
         if config.reference != "none":
-            resolve(config.reference)  # without which there is no row at all
+            resolve(config.reference)  # if that is missing, no row can be measured
         yield FailedRow(name, loader, error)
         return
     if workbench.device.type == "cpu":
@@ -82,15 +82,12 @@ def measure_row(
         return
     yield record
     if config.predictions and record.reads_images:
-        file = PredictionsFile(Path(config.predictions).expanduser())
-        file.add(record, workbench.manifest, bench.labels, bench.model, scores)
+        file = Path(config.predictions).expanduser()
+        predictions_csv.add(file, record, workbench.manifest, bench.labels, bench.model, scores)
 
 
 def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[Record, Scores]:
-    """A prepared model behind a loader: the record, and what it predicted of each image.
-
-    Raises a `FastbenchError` where this row fails.
-    """
+    """Measure a prepared model behind a loader; the record, and each image's predictions."""
     workbench.progress.say(f"{bench.model.name} · {loader}: measuring")
     notes: list[str] = []
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
@@ -116,7 +113,7 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
 
 
 def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec, list[Trial]]:
-    """Search for the settings that a loader says are worth it and the user did not give."""
+    """Search the loader's search space, without the settings that the user gave."""
     config, factory = workbench.config, workbench.factories[name]
     if config.quick:
         return spec, []
@@ -139,9 +136,9 @@ def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec
 
 
 def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes:
-    """End to end, the loader alone, and batch latency, that of other batch sizes too.
+    """Time end to end, the loader alone, and the latency of each batch size.
 
-    Raises `LoaderError` where a sample was lost, repeated or out of order.
+    Raises `LoaderError` if a sample was lost, repeated or out of order.
     """
     config, factory = workbench.config, workbench.factories[loader]
     durations, clock = workbench.durations, make_clock(workbench.device)
@@ -213,8 +210,9 @@ def _score(
     passes: Passes,
     notes: list[str],
 ) -> tuple[Scores, int | None]:
-    """What the timed epochs delivered, or a pass apart where their pixels are not repeatable; and
-    how many predictions of the timed pass are others than those of the pass apart.
+    """The timed epochs' scores; those of an extra pass if the timed pixels are not repeatable.
+
+    Also returns how many predictions of the timed pass differ from those of the extra pass.
     """
     if passes.repeatable:
         return passes.scores, None

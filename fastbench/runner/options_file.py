@@ -1,14 +1,13 @@
-"""Options of `fastbench run` from files: the presets of the package, a user's own, a run's plan.
+"""Options of `fastbench run` from files: presets, `--config` files, and the plan of a run.
 
-A file is TOML. Its keys are the options' names, its values what would be given on the command line,
-a list where an option may be given again:
+A file is TOML. Its keys are the options' names, its values those of the command line, as a list if
+an option is given several times:
 
     model = ["resnet18", "resnet50"]
     batch-size = [32, 64]
     compile = [false, true]
 
-What is no option, or of another type, is refused by name: a plan that runs for hours should not
-leave out in silence what was misspelt.
+An unknown option is refused: a plan that runs for hours should not ignore what is misspelt.
 """
 
 from __future__ import annotations
@@ -37,10 +36,9 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options in a file, by field of `RunConfig`; a tuple where one may be given again.
+    """The options in a file, by field of `RunConfig`; a tuple for one that may be given again.
 
-    Raises `UsageError` for a file that cannot be read, an option that there is not, and a value of
-    another type.
+    Raises `UsageError` for a file that cannot be read, an unknown option, and a wrong value.
     """
     try:
         with os_errors_as(UsageError, f"The options in {path} cannot be read", "Name a TOML file."):
@@ -68,11 +66,8 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def write_options(options: Mapping[str, Any], path: Path) -> None:
-    """Write options so that `read_options` reads them; the file is there as a whole or not at all.
-
-    Raises `OutputError` where that fails.
-    """
-    # JSON's texts, numbers and lists are TOML's too.
+    """Write options so that `read_options` reads them. Raises `OutputError` if that fails."""
+    # JSON's texts, numbers and lists are TOML as well.
     lines = [
         f"{spelt(field)} = {json.dumps(value, ensure_ascii=False)}\n"
         for field, value in options.items()

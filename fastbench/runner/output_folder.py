@@ -12,11 +12,11 @@ from fastbench.core.atomic_files import temporary_name
 from fastbench.core.errors import OutputError, os_errors_as
 
 RESULTS: Final = Path("fastbench-results")
-"""Where the records go if nobody says otherwise: a folder a run."""
+"""Where the records go by default: a folder for each run."""
 
 
 def open_output(asked: str | None) -> tuple[Path, bool]:
-    """Make the folder for the records now, not after an hour of measuring; and was it made?"""
+    """Make the folder for the records and try to write into it; whether the folder is new."""
     folder = Path(asked).expanduser() if asked else RESULTS
     is_new = not asked or not folder.exists()
     with os_errors_as(
@@ -33,7 +33,7 @@ def open_output(asked: str | None) -> tuple[Path, bool]:
 
 
 def _make_new_folder() -> Path:
-    """A folder named after the time, and of this run alone: two may start in the same second."""
+    """A folder named after the time; two runs may start in the same second."""
     stem = f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
     for number in itertools.count(1):
         folder = RESULTS / (stem if number == 1 else f"{stem}-{number}")

@@ -1,7 +1,7 @@
-"""A loader against the reference, both read in step: all samples (`fastbench parity`), or some.
+"""A loader compared with the reference.
 
-Every row of a run has its predictions and the pixels of some samples compared; `fastbench parity`
-compares all, and times nothing. Where the gates say that images differ, the fault is named and the
+Of each row of a run all predictions and the pixels of some samples are compared; `fastbench parity`
+compares all samples, and times nothing. If the images fail their gates, the fault is named and the
 worst image drawn.
 """
 
@@ -42,14 +42,14 @@ MOST_STOOD_OUT = 1000
 def compare_with_reference(
     workbench: Workbench, bench: Bench, loader: str, predictions: list[int], notes: list[str]
 ) -> Parity | None:
-    """A row's predictions against the reference's in float32, and the pixels of some samples.
+    """Compare a row's predictions with the reference's, and the pixels of some samples.
 
-    None without a reference, or with one that fails or does not read the images.
+    None without a reference, or if it fails or does not read the images.
     """
     name = workbench.config.reference
     if name == "none":
         return None
-    # A float32 eager row of the reference is its own reference: no second pass is needed.
+    # A float32 eager row of the reference is its own reference.
     is_reference = loader == name and workbench.is_float32_eager
     if is_reference:
         expected: list[int] | None = predictions
@@ -82,9 +82,9 @@ def compare_with_reference(
 
 
 def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
-    """Hold every loader but the reference against it, in step, over all samples.
+    """Compare every other loader with the reference, over all samples.
 
-    A record is on disk when it is yielded. Raises `OutputError` where it cannot be written.
+    A record is on disk when it is yielded. Raises `OutputError` if it cannot be written.
     """
     config = workbench.config
     for name in config.models:
@@ -124,10 +124,9 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
 
 
 def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> list[int] | None:
-    """What the reference predicts in float32; made once, whichever row needs it first.
+    """The reference's float32 predictions; the first row that needs them makes them.
 
-    Where the reference fails, this row was measured all the same, and its notes say why it is
-    held against nothing.
+    None if the reference fails, which the row's notes say, or if it does not read the images.
     """
     depends_on = _depends_on(workbench, bench)
     found = reference.find(workbench.folder, depends_on, len(workbench.manifest))
@@ -157,7 +156,7 @@ def _depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
 
 
 def _score_reference(workbench: Workbench, bench: Bench) -> list[int] | None:
-    """One pass of the reference in float32; None where it does not read the images."""
+    """One pass of the reference in float32; None if it does not read the images."""
     name = workbench.config.reference
     spec = workbench.spec(bench.model, name)
     with open_loader(
@@ -178,7 +177,7 @@ def _compare_some(
     judge: Callable[[Pixels], list[str]],
     notes: list[str],
 ) -> Pixels:
-    """The pixels of some samples: an image has 150,000 of them."""
+    """Compare the pixels of some samples: one image has 150,000 values."""
     manifest = workbench.manifest
     paths = manifest.paths
     spec = dataclasses.replace(
@@ -197,7 +196,7 @@ def _compare(
     judge: Callable[[Pixels], list[str]],
     notes: list[str],
 ) -> tuple[agreement.Comparison, Pixels, dict[str, Setting]]:
-    """Read a loader and the reference in step; name the fault and draw it where they differ.
+    """Read a loader and the reference in step; if they differ, name the fault and draw it.
 
     Also returns the loader's settings.
     """

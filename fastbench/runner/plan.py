@@ -1,13 +1,9 @@
-"""From what was asked for to rows: models x dtypes x compilations x batch sizes x loaders.
+"""The rows of a run: models x dtypes x compilations x batch sizes x loaders.
 
-A row is one `RunConfig` with one model and one loader. The rows of a model are together, and in
-each group that differs in the loader alone the reference's comes first. A row's digest tells it in
-its record too, so that a run that was interrupted goes on: whatever a row's outcome depends on is
-in it, and where the records are written is not. Of the files that it names, a record that is older
-than one of them is not finished.
-
-What it does not know: whether the machine or its software changed since a row was measured. The
-records say so, and `fastbench compare` finds it.
+A row is one `RunConfig` with one model and one loader. The rows of a model are together, and of
+rows that differ in the loader alone the reference's comes first. `--resume` finds the record of a
+row by a digest of the options that its result depends on. A record that is older than a file that
+it names is measured again; one of another machine or other software is not.
 """
 
 from __future__ import annotations
@@ -64,27 +60,26 @@ class PlannedRow:
 
     @property
     def loader(self) -> str:
-        """The row's loader; the configuration's `loaders` have the reference as well."""
+        """The row's loader; the configuration's `loaders` has the reference as well."""
         return self.config.timed_loader
 
     @property
     def digest(self) -> str:
-        """What the row is told by."""
+        """What the row's result depends on, as a digest of its options."""
         return digest_of(self.config, self.model, self.loader)
 
     @property
     def group(self) -> tuple[object, ...]:
-        """What it shares with rows that differ in the loader alone."""
-        config = self.config
-        return self.model, *(getattr(config, name) for name in SWEPT)
+        """Equal for rows that differ in the loader alone."""
+        return self.model, *(getattr(self.config, name) for name in SWEPT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The rows of a run in their order, and the records of those that are finished, by digest.
+    """The rows of a run in their order, and the records of the finished ones, by digest.
 
-    `options` is what it was made of; `num_changed` rows were finished with other images, labels or
-    weights.
+    `options` is what the plan was made of; `num_changed` rows have records of other images, labels
+    or weights.
     """
 
     options: Mapping[str, Any]
@@ -100,11 +95,11 @@ class Plan:
         return [row for row in self.rows if row.digest not in self.finished]
 
     def title(self, row: PlannedRow) -> str:
-        """The row's model and loader, and what else tells it from the others."""
+        """What the row is called in the plan, with its model and loader."""
         return " · ".join((row.model, row.loader, *self.how(row)))
 
     def how(self, row: PlannedRow) -> list[str]:
-        """What tells a row from the others beside its model and loader."""
+        """What tells a row from the others besides its model and loader."""
         return self._how[row.digest]
 
     @functools.cached_property
@@ -115,10 +110,7 @@ class Plan:
 
 
 def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
-    """The options of a run: the preset's, over them the file's, over them the command line's.
-
-    Raises `UsageError` for a file that says what cannot be.
-    """
+    """The options of a run: the command line's override the file's, and those the preset's."""
     return {
         **(read_preset(how.preset) if how.preset else {}),
         **(read_options(Path(how.config).expanduser()) if how.config else {}),
@@ -127,10 +119,7 @@ def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
 
 
 def single(options: Mapping[str, Any]) -> RunConfig:
-    """The options as one configuration, for a command that runs no product.
-
-    Raises `UsageError` where one has several values.
-    """
+    """The options as one configuration. Raises `UsageError` if one has several values."""
     for name in SWEPT:
         if len(options.get(name, ())) > 1:
             raise UsageError(
@@ -143,8 +132,7 @@ def single(options: Mapping[str, Any]) -> RunConfig:
 def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     """The rows that options ask for.
 
-    Raises `UsageError` for a value that cannot be, `UnknownNameError` for a loader that there is
-    not.
+    Raises `UsageError` for a wrong value, `UnknownNameError` for an unknown loader.
     """
     asked = tuple(options.get("loader", ()))
     named = tuple(name for name in asked if name != ALL)
@@ -154,7 +142,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every_kind = [
         dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
     ]
-    # Without compilation its mode is nothing that a row could differ in.
+    # Without compilation rows cannot differ in its mode.
     kinds = [
         kind if kind["compile"] else {**kind, "compile_mode": "default"} for kind in every_kind
     ]
@@ -176,12 +164,11 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
 def make_plan(
     given: Mapping[str, Any], how: PlanOptions, count: Callable[..., Callable[[int, int], None]]
 ) -> Plan:
-    """The rows, and with `--resume` those of them that are finished.
+    """The rows, and with `--resume` the records of those that are finished.
 
-    `--resume` by itself takes the plan of the run that it goes on with. `count` is shown how far
-    the images are looked through.
-
-    Raises `UsageError` for what cannot be, and where there is nothing to go on with.
+    `--resume` by itself takes the plan of the run that it goes on with. `count` shows the progress
+    of reading the images. Raises `UsageError` for a wrong value, and if there is no run to go on
+    with.
     """
     options = merge(given, how)
     output = _find_folder(how.resume, options.get("output"))
@@ -214,7 +201,7 @@ def make_plan(
 
 
 def digest_of(config: RunConfig, model: str, loader: str) -> str:
-    """What a row's outcome depends on, from its configuration."""
+    """A digest of the options that a row's result depends on."""
     told = dataclasses.asdict(config)
     for name in NOT_OF_THE_ROW:
         del told[name]
@@ -230,12 +217,12 @@ def digest_of(config: RunConfig, model: str, loader: str) -> str:
 
 
 def seconds_left(seconds: Sequence[float], num_left: int) -> float | None:
-    """How long so many rows take if they take as long as those that were measured, in the mean."""
+    """How long `num_left` rows take at the mean time of those that were measured; None of none."""
     return num_left * sum(seconds) / len(seconds) if seconds else None
 
 
 def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
-    """One configuration with the first of several values, and these loaders."""
+    """One configuration with the first value of each swept option, and these loaders."""
     firsts = {name: options[name][0] for name in SWEPT if name in options}
     return RunConfig(**{**options, **firsts, "loader": names})
 
@@ -251,9 +238,7 @@ def _row_of(whole: RunConfig, model: str, loader: str, kind: Mapping[str, Any]) 
 
 
 def _find_folder(resume: str | None, output: str | None) -> str | None:
-    """The folder of the records; with a bare `--resume` and no `--output` the newest that has a
-    plan.
-    """
+    """The folder of the records; for a bare `--resume` without `--output` the newest plan's."""
     if resume is None:
         return output
     if resume:
@@ -274,17 +259,14 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
 
 
 def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record]:
-    """The records in a folder that are rows of a plan, by digest; the newest where there are more.
-
-    A record that contradicts itself is no measurement: its row is not finished.
-    """
+    """The newest record of each of these rows in a folder, by digest; INVALID ones do not count."""
     wanted = {row.digest for row in rows}
     found: dict[str, Record] = {}
     for path in sorted(folder.glob("*.json")):
         try:
             record = read_record(path)
             config = RunConfig.from_json(record.config)
-        # Of another command, cut off when its run was killed, or with an option of another version.
+        # Another command's, cut off when its run was killed, or with another version's options.
         except (RecordError, UsageError):
             continue
         model = config.model[0] if len(config.model) == 1 else record.model
@@ -297,7 +279,7 @@ def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record
 
 
 def _is_outdated(record: Record) -> bool:
-    """Whether the file of the weights, of the model or of the labels was changed after the row."""
+    """Whether a file of weights, of the model or of labels is newer than the record."""
     config = record.config
     named = (config.get("weights"), *(config.get("model") or ()), config.get("data"))
     files = [Path(name).expanduser() for name in named if name]
@@ -310,12 +292,12 @@ def _with_the_same_images(
     config: RunConfig,
     count: Callable[..., Callable[[int, int], None]],
 ) -> dict[str, Record]:
-    """Those that were measured with the images that are there now, where that can be told."""
+    """The records of the images that are there now; all of them if that cannot be told."""
     if not finished:
         return finished
     try:
         images = find_images(config, count)
-    except FastbenchError:  # a row that is yet to be measured will say it
+    except FastbenchError:  # the next row that is measured will report it
         return finished
     return {
         digest: record

@@ -1,8 +1,8 @@
-"""What was predicted of each image, as CSV: for those who compare models, or look at the mistakes.
+"""What was predicted of each image, as CSV.
 
-One line a row and image: the row (model, loader, dtype, torch.compile's mode), the file, the label
-and the five likeliest classes, all as the numbers of the model's outputs, and the softmax values of
-those five. A row is added when it is measured, so an interrupted run keeps the rows before.
+A line has the row (model, loader, dtype, torch.compile's mode), the file, the label and the five
+likeliest classes, all as the numbers of the model's outputs, and the softmax values of those five.
+A row is added when it is measured, so an interrupted run keeps the rows before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 NUM_BEST: Final = 5
-SPELT: Final = "surrogateescape"
 COLUMNS: Final = (
     *("model", "loader", "dtype", "compile_mode", "file", "label"),
     *(f"top{k}" for k in range(1, NUM_BEST + 1)),
@@ -33,56 +32,49 @@ COLUMNS: Final = (
 )
 
 
-class PredictionsFile:
-    """A CSV file at `path`, which the first row makes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def check(self) -> None:
-        """Raise `OutputError` where the file cannot be written, or is there already."""
-        self._write([], mode="x")
-        self._path.unlink()
-
-    def add(
-        self,
-        record: Record,
-        manifest: Manifest,
-        labels: Labels,
-        model: LoadedModel,
-        scores: Scores,
-    ) -> None:
-        """Add one row's predictions.
-
-        Raises `OutputError` where they cannot be written.
-        """
-        output = model.classes.output
-        row = [record.model, record.loader, record.dtype, record.compile_mode or ""]
-        probabilities = scores.probabilities or [[] for _ in scores.best]
-        missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
-        lines = (
-            [
-                *row,
-                name,
-                output(labels.indices[i]) if labels.indices is not None else "",
-                *map(output, scores.best[i]),
-                *missing,
-                *probabilities[i],
-                *missing,
-            ]
-            for i, name in enumerate(manifest.names)
+def check(path: Path) -> None:
+    """Raise `OutputError` if the file cannot be written, or exists."""
+    if path.exists():
+        raise OutputError(
+            f"The file {path} is there already, and nothing is overwritten. "
+            f"Name another with --predictions."
         )
-        self._write(lines if self._path.exists() else itertools.chain([COLUMNS], lines))
+    _append(path, [])
+    path.unlink()
 
-    def _write(self, lines: Iterable[Sequence[object]], mode: str = "a") -> None:
-        if mode == "x" and self._path.exists():
-            raise OutputError(
-                f"The file {self._path} is there already, and nothing is overwritten. "
-                f"Name another with --predictions."
-            )
-        with (
-            writing("The predictions", self._path, "Name another file with --predictions."),
-            # A file's name need not be text.
-            open(self._path, mode, newline="", encoding="utf-8", errors=SPELT) as file,
-        ):
-            csv.writer(file, lineterminator="\n").writerows(lines)
+
+def add(
+    path: Path,
+    record: Record,
+    manifest: Manifest,
+    labels: Labels,
+    model: LoadedModel,
+    scores: Scores,
+) -> None:
+    """Add one row's predictions. Raises `OutputError` if they cannot be written."""
+    output = model.classes.output
+    row = [record.model, record.loader, record.dtype, record.compile_mode or ""]
+    probabilities = scores.probabilities or [[] for _ in scores.best]
+    missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
+    lines = (
+        [
+            *row,
+            name,
+            output(labels.indices[i]) if labels.indices is not None else "",
+            *map(output, scores.best[i]),
+            *missing,
+            *probabilities[i],
+            *missing,
+        ]
+        for i, name in enumerate(manifest.names)
+    )
+    _append(path, lines if path.exists() else itertools.chain([COLUMNS], lines))
+
+
+def _append(path: Path, lines: Iterable[Sequence[object]]) -> None:
+    with (
+        writing("The predictions", path, "Name another file with --predictions."),
+        # A file's name need not be text.
+        open(path, "a", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows(lines)

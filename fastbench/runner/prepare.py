@@ -1,7 +1,7 @@
-"""What all rows of a run share: the data, the device, the loaders by name, and models made ready.
+"""What the rows of a run share: the data, the device, the loaders, and models made ready.
 
-What can fail is tried here first, in the order of what it costs: names, device and options before
-the data is drawn or read, the data before a model is loaded.
+Cheap checks come first: names, device and options before the data is drawn or read, the data before
+a model is loaded.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Bench:
-    """A model on the bench: what its rows share. `others` is it for other batch sizes."""
+    """A model ready for its rows. `others` is the model for other batch sizes."""
 
     model: LoadedModel
     labels: Labels
@@ -56,8 +56,7 @@ class Bench:
     load_s: float = 0.0
     compile_s: float = 0.0
     model_ceiling: Ceiling | None = None
-    num_graphs: int = 0
-    num_graph_breaks: int = 0
+    graphs_and_breaks: tuple[int, int] = (0, 0)
     float32: Classifier | None = None
     others: list[Classifier] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
@@ -65,9 +64,9 @@ class Bench:
 
 @contextlib.contextmanager
 def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[CheckedLoader]:
-    """A loader whose batches are held to the contract, and that is closed whatever happens.
+    """A loader whose batches are checked against the contract; it is closed in any case.
 
-    Raises `LoaderError`, also while it is iterated, where it fails or breaks the contract.
+    Raises `LoaderError`, also while it is iterated, if it fails or breaks the contract.
     """
     start = time.perf_counter()
     loader = CheckedLoader(name, factory, spec)
@@ -83,7 +82,7 @@ def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[Check
 class Workbench:
     """The tools of a run.
 
-    `folder` takes the records and the pictures. `dtype` and `batch_size` are what the rows run in,
+    `folder` takes the records and the pictures. `dtype` and `batch_size` are those of the rows,
     `compile_mode` is torch.compile's, None for eager.
     """
 
@@ -113,7 +112,7 @@ class Workbench:
         self._num_threads = config.num_threads or num_cores()
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
-        """A model with its weights, and the samples' classes in its space."""
+        """A model with its weights, and the samples' labels as its outputs."""
         model = load_model(name, self.config.weights, seed=self.config.seed)
         labels = map_labels(self.manifest.words, model.classes, self.manifest.word_sets)
         if self.config.among == "present":
@@ -128,14 +127,14 @@ class Workbench:
         compile_mode: str | None,
         batch_size: int | None = None,
     ) -> Classifier:
-        """A model made ready, for batches of the run's size or another; the loaded one stays.
+        """A copy of the model made ready for batches of the run's size, or of another.
 
-        Raises `UsageError` for batches that the model was not exported for.
+        Raises `UsageError` if the model was exported for other batches.
         """
         batch_size = batch_size or self.batch_size
         model.check_batch_size(batch_size)
         return Classifier(
-            model.copy_module(),  # a cast to float16 and back would not be the weights
+            model.copy_module(),  # a cast to float16 and back changes the weights
             device=str(self.device),
             dtype=dtype,
             batch_size=batch_size,
@@ -145,11 +144,11 @@ class Workbench:
 
     @property
     def is_float32_eager(self) -> bool:
-        """Whether the rows' own model is the one that the reference's predictions come from."""
+        """Whether the rows' own model is the one of the reference's predictions."""
         return self.dtype == "float32" and self.compile_mode is None
 
     def float32(self, bench: Bench) -> Classifier:
-        """The model that the reference's predictions come from: float32, eager."""
+        """The model of the reference's predictions: float32, eager."""
         if self.is_float32_eager:
             return bench.classifier
         if bench.float32 is None:
@@ -157,7 +156,7 @@ class Workbench:
         return bench.float32
 
     def tally(self, bench: Bench) -> Tally:
-        """What counts a pass."""
+        """A new tally for a pass."""
         return Tally(
             len(self.manifest),
             bench.labels.indices,
@@ -166,7 +165,7 @@ class Workbench:
         )
 
     def spec(self, model: LoadedModel, loader: str | None = None) -> LoaderSpec:
-        """What a loader is told in this run; without a name, what all are told."""
+        """What a loader is told in this run; without a name, without options of its own."""
         spec = LoaderSpec(
             paths=self.manifest.paths,
             batch_size=self.batch_size,
@@ -185,7 +184,7 @@ class Workbench:
         forget(self.manifest.paths)
 
     def score(self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier) -> Scores:
-        """One untimed pass in which every pixel is repeatable."""
+        """Score one untimed pass with repeatable pixels."""
         tally = self.tally(bench)
         spec = dataclasses.replace(spec, repeatable=True)
         with open_loader(name, self.factories[name], spec) as loader:
@@ -197,7 +196,7 @@ class Workbench:
 
 
 def prepare_model(workbench: Workbench, name: str) -> Bench:
-    """Load a model, map its labels, compile it, and see what it reaches alone."""
+    """Load a model, map its labels, compile it, and time it alone."""
     config = workbench.config
     workbench.progress.say(
         f"{name}: loading the model" + (", compiling it" if config.compile else "")
@@ -217,7 +216,6 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         classifier, compile_s = _warmed_up(workbench, model)
         _LOG.debug("%s ready for %s, %.3f s to compile", name, workbench.dtype, compile_s)
         alone = _model_ceiling(workbench, classifier, model) if config.passes == "all" else None
-    num_graphs, num_graph_breaks = classifier.num_graphs()
     return Bench(
         model,
         labels,
@@ -225,8 +223,7 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         load_s=load_s,
         compile_s=compile_s,
         model_ceiling=alone,
-        num_graphs=num_graphs,
-        num_graph_breaks=num_graph_breaks,
+        graphs_and_breaks=classifier.num_graphs(),
         others=others,
         cost=count_cost(model),
     )
@@ -235,7 +232,7 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
 def _warmed_up(
     workbench: Workbench, model: LoadedModel, batch_size: int | None = None
 ) -> tuple[Classifier, float]:
-    """A model that has run, in the rows' dtype and compiled like them; seconds of compiling."""
+    """The model in the rows' dtype and compilation, run once; seconds of compiling."""
     classifier = workbench.classifier(model, workbench.dtype, workbench.compile_mode, batch_size)
     return classifier, classifier.warm_up(model.preprocess.crop)
 
@@ -253,7 +250,7 @@ def _model_ceiling(workbench: Workbench, classifier: Classifier, model: LoadedMo
 def _prepare_page_cache(
     config: RunConfig, manifest: Manifest, count: Count
 ) -> tuple[str, float | None]:
-    """Bring the files into the state that was asked for: what it is, and the share in memory."""
+    """Bring the files into the state that is asked for; the state, and the share in memory."""
     paths = manifest.paths
     if config.page_cache == "warm":
         shown = count("reading the files once, to have them in memory")

@@ -1,10 +1,8 @@
-"""The reference's float32 predictions, which every row is held against, kept beside the records.
+"""The reference's float32 predictions, kept in a file beside the records.
 
-Each row is measured in a process of its own, and all rows of a model need the same list. Whoever
-has it first writes it: the reference's own row for nothing, where it runs in float32 and eagerly,
-any other by a pass apart. The name of the file is a digest of all that the predictions depend on.
-
-A change of a model's or a loader's code is not noticed.
+All rows of a model are compared with them, and each row has its own process. The first row that
+needs them writes them: the reference's own, or another one after an extra pass. The file's name is
+a digest of what they depend on; a change of a model's or a loader's code is not noticed.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ FOLDER: Final = ".reference"
 
 
 def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[int] | None:
-    """The predictions by sample id, or None where they are not there."""
+    """The predictions by sample id; None if they are not there."""
     try:
         stored = msgspec.json.decode(_path(folder, depends_on).read_bytes(), type=list[int])
     except (OSError, ValueError):  # not there, or cut off
@@ -36,7 +34,7 @@ def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[
 
 
 def keep(folder: Path, depends_on: Mapping[str, Any], predictions: list[int]) -> None:
-    """Write the predictions for other rows; where that fails, they make their own."""
+    """Write the predictions for other rows; if that fails, those make their own."""
     path = _path(folder, depends_on)
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
@@ -44,7 +42,7 @@ def keep(folder: Path, depends_on: Mapping[str, Any], predictions: list[int]) ->
 
 
 def stamp(name: str) -> list[int] | None:
-    """Size and time of the file that a name of weights or of a model stands for, if it does."""
+    """Size and time of a file; None if a name of weights or of a model is no file."""
     try:
         found = Path(name).expanduser().stat()
     except (OSError, ValueError):

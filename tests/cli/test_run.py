@@ -138,7 +138,7 @@ def test_a_row_is_kept_where_its_predictions_are_not(
     def full(*_: object) -> None:
         raise OutputError("The disk is full. Free some space.")
 
-    monkeypatch.setattr("fastbench.runner.predictions_csv.PredictionsFile.add", full)
+    monkeypatch.setattr("fastbench.runner.predictions_csv.add", full)
     code, records = run(images, "--predictions", str(tmp_path / "predictions.csv"))
     assert code == 2
     assert len(records) == 1

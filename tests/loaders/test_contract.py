@@ -194,9 +194,15 @@ def fails(found: dict[str, tuple[str, str]]) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastbench.loaders.contract.trial.SETTLE_SECONDS", 0.1)
-    gc.freeze()  # what other tests have left need not be looked through at each collection
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect() -> Iterator[None]:
+    """Leave out of each collection what other tests have made, which takes most of its time."""
+    gc.collect()
+    gc.freeze()
     yield
     gc.unfreeze()
 
@@ -395,7 +401,7 @@ class Hoarder(Right):
 
     def close(self) -> None:
         super().close()
-        HOARD.append(torch.ones(16_000_000))
+        HOARD.append(torch.ones(32_000_000))
 
 
 class Stubborn(Right):

@@ -204,7 +204,7 @@ def run(
         stems = sorted(path.stem for path in (tmp_path / "records").glob("*.json"))
         assert [stem.split("-")[1] for stem in stems] == (
             ["synthetic"] if complaints else [name, "synthetic"]
-        )
+        ), said
         return code, complaints
 
     return run_

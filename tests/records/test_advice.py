@@ -125,8 +125,8 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
     ),
     "foreign-gpu": (
         [
-            (on_gpu(num_foreign_processes=2), "2 other processes use"),
-            (on_gpu(num_foreign_processes=1), "another process uses"),
+            (on_gpu(num_foreign_processes=2), "2 other processes on the GPU"),
+            (on_gpu(num_foreign_processes=1), "1 other process on the GPU"),
         ],
         [on_gpu(num_foreign_processes=None)],
     ),
