@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import msgspec
 
-from fastbench.records.accuracy import Accuracy, Parity, Published
+from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Latency, Throughput, Trial, WarmUp
 from fastbench.records.store import SCHEMA_VERSION
+
+
+def pixels(mean: float = 0.1, most: float = 1.0, agreeing: int = 128) -> Pixels:
+    return Pixels(
+        num_samples=128,
+        max_levels=most,
+        mean_levels=mean,
+        share_above_one=0.0,
+        worst_sample="a/b.jpg",
+        worst_mean_levels=0.3,
+        max_logits=0.1,
+        mean_logits=0.01,
+        num_agreeing=agreeing,
+        cause=None,
+    )
+
+
+def parity(of_pixels: Pixels | None = None, **changes: object) -> Parity:
+    made = Parity(
+        reference="torchvision",
+        is_reference=False,
+        num_samples=1000,
+        num_agreeing=998,
+        only_reference_correct=1,
+        only_row_correct=2,
+        pixels=of_pixels or pixels(),
+    )
+    return msgspec.structs.replace(made, **changes)
 
 
 def make(**changes: object) -> Record:
@@ -50,15 +78,7 @@ def make(**changes: object) -> Record:
         ),
         latency=Latency(batch_size=32, samples_s=[0.3, 0.1, 0.2]),
         accuracy=Accuracy(num_samples=1000, top1_correct=923, top5_correct=990),
-        parity=Parity(
-            reference="torchvision",
-            is_reference=False,
-            num_samples=1000,
-            num_agreeing=998,
-            only_reference_correct=1,
-            only_row_correct=0,
-            pixels=None,
-        ),
+        parity=parity(only_row_correct=0, pixels=None),
         published=Published(top1=0.69758, top5=0.89078),
         notes=[],
     )

@@ -9,7 +9,6 @@ import msgspec
 from rich.console import Console
 
 from builders.records import make
-from fastbench.records.accuracy import Parity, Pixels
 from fastbench.records.record import ParityRecord, Record
 from fastbench.records.speed import GpuTelemetry, Telemetry, Throughput, Window
 from fastbench.records.store import write_record
@@ -90,34 +89,6 @@ def broken(record: Record) -> Record:
     return msgspec.structs.replace(
         record, throughput=msgspec.structs.replace(throughput, step_times_s=steps_s)
     )
-
-
-def pixels(mean: float = 0.1, most: float = 1.0, agreeing: int = 128) -> Pixels:
-    return Pixels(
-        num_samples=128,
-        max_levels=most,
-        mean_levels=mean,
-        share_above_one=0.0,
-        worst_sample="a/b.jpg",
-        worst_mean_levels=0.3,
-        max_logits=0.1,
-        mean_logits=0.01,
-        num_agreeing=agreeing,
-        cause=None,
-    )
-
-
-def parity(found: Pixels | None = None, **changes: object) -> Parity:
-    made = Parity(
-        reference="torchvision",
-        is_reference=False,
-        num_samples=1000,
-        num_agreeing=998,
-        only_reference_correct=1,
-        only_row_correct=2,
-        pixels=found or pixels(),
-    )
-    return msgspec.structs.replace(made, **changes)
 
 
 def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[str, object]:

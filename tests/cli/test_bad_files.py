@@ -51,8 +51,8 @@ def mixed(tmp_path: Path) -> Path:
 def run(data: Path, output: Path, *argv: str) -> int:
     return main_here(
         ["run", "--data", str(data), "--model", "shufflenet_v2_x0_5", "--weights", "none",
-         "--device", "cpu", "--quick", "--batch-size", "4", "--loader", "dali",
-         "--loader", "synthetic", "--output", str(output), *argv]
+         "--device", "cpu", "--quick", "--passes", "end-to-end", "--batch-size", "4",
+         "--loader", "dali", "--loader", "synthetic", "--output", str(output), *argv]
     )  # fmt: skip
 
 

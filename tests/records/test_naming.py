@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from builders.runs import DATA, environment, on_gpu, parity, run
+from builders.records import parity
+from builders.runs import DATA, environment, on_gpu, run
 from builders.sheets import rows_of
 
 from fastbench.core.config import OPTIONS, RunConfig

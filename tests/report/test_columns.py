@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from builders.paths import GOLDEN
-from builders.runs import on_gpu, parity, pixels, run
+from builders.records import parity, pixels
+from builders.runs import on_gpu, run
 
 from fastbench.core.errors import UnknownNameError
 from fastbench.records.record import UNREAD, Record

@@ -6,7 +6,8 @@ import json
 import re
 
 import pytest
-from builders.runs import DATA, broken, on_gpu, parity, pixels, run
+from builders.records import parity, pixels
+from builders.runs import DATA, broken, on_gpu, run
 from builders.sheets import sheet_of
 from rich.cells import cell_len
 

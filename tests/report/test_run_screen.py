@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from builders.paths import RECORDS
-from builders.records import make
-from builders.runs import broken, parity, pixels, run, timed
+from builders.records import make, parity, pixels
+from builders.runs import broken, run, timed
 from builders.sheets import rows_of
 from rich.console import Console
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from builders.paths import GOLDEN, RECORDS
-from builders.records import make
-from builders.runs import DATA, broken, on_gpu, parity, pixels, run, timed
+from builders.records import make, parity, pixels
+from builders.runs import DATA, broken, on_gpu, run, timed
 from builders.sheets import sheet_of
 
 from fastbench.core.errors import UnknownNameError, UsageError

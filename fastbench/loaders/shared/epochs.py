@@ -5,6 +5,7 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import Batch, LoaderSpec, Setting
 
 
-class EpochLoader:
+class EpochLoader(ABC):
     """A loader whose batches come one after the other, epoch after epoch.
 
     An epoch that was left early is finished, unseen, by the next `iter()`. A subclass has
@@ -61,18 +62,18 @@ class EpochLoader:
         self._position = (position + 1) % self._spec.num_batches
         return self._take(position)
 
+    @abstractmethod
     def _take(self, position: int) -> Any:
         """Wait for the next batch, which is at this position of its epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hand_over(self, taken: Any, ids: range) -> Batch:
         """Make what was taken a batch of these samples, on the model's device."""
-        raise NotImplementedError
 
-    def _let_go(self, taken: Any) -> None:
+    def _let_go(self, taken: Any) -> None:  # noqa: B027 - few loaders need it
         """The consumer asks for the next batch, or leaves the epoch."""
 
-    def _free(self) -> None:
+    def _free(self) -> None:  # noqa: B027 - few loaders need it
         """Free all that the loader holds; called once."""
 
     def _blame(self, samples: Iterable[int], what: str) -> Exception:

@@ -15,6 +15,7 @@ import multiprocessing
 import signal
 import threading
 import warnings
+from abc import abstractmethod
 from functools import partial
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -50,9 +51,9 @@ class WorkerLoader(EpochLoader):
             "pin_memory": spec.on_gpu,
         }
 
+    @abstractmethod
     def _open(self) -> Any:
         """Make the DataLoader."""
-        raise NotImplementedError
 
     def _end_epoch(self) -> None:
         """Called when the last batch of an epoch was taken."""

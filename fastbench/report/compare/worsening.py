@@ -142,9 +142,9 @@ def _most_by_reference(a: Accuracy, of_a: Parity, b: Accuracy, of_b: Parity) -> 
     """
     sides = []
     for accuracy, parity in ((a, of_a), (b, of_b)):
-        lost, won = parity.only_reference_correct, parity.only_row_correct
-        if lost is None or won is None or parity.num_samples != accuracy.num_samples:
+        if parity.discordant is None or parity.num_samples != accuracy.num_samples:
             return []
+        lost, won = parity.discordant
         sides.append((parity.reference, accuracy.top1_correct + lost - won, lost + won))
     (name_a, right_a, most_a), (name_b, right_b, most_b) = sides
     return [most_a + most_b] if (name_a, right_a) == (name_b, right_b) else []
