@@ -124,7 +124,10 @@ def surface() -> dict[str, Any]:
         "rules of the contract": [rule.name for rule in RULES],
         "advice": NAMES,
         "exit codes": {
-            **{kind.__name__: kind.exit_code for kind in kinds},
+            **{
+                kind.__name__: kind.exit_code
+                for kind in sorted(kinds, key=lambda kind: kind.__name__)
+            },
             "wrong predictions": errors.EXIT_WRONG,
             "interrupted": errors.EXIT_INTERRUPTED,
         },

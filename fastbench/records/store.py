@@ -7,6 +7,7 @@ History of `schema_version`; what a version lacks has its field's default when i
         pixels, page_cache_share
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
+    6   what moves a figure or makes it doubtful (a field a line):
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 _LOG = logging.getLogger(__name__)
 
