@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import itertools
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -59,6 +60,31 @@ def test_the_contract(
         assert seen == list(range(22))
         epochs.append(torch.cat(kept))
     assert torch.equal(*epochs)
+
+
+@pytest.mark.parametrize("name", ON_A_CPU)
+def test_names_that_are_not_utf8(
+    name: str, tmp_path: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    for i, odd in enumerate([b"\xff\xfe.jpg", b"a \xff 7 .jpg", b"\xff\t9.jpg"]):
+        plain = draw(tmp_path / f"plain/{i}.jpg", (60, 50 + i))
+        (tmp_path / "odd").mkdir(exist_ok=True)
+        os.link(plain, tmp_path / "odd" / f"{i}{os.fsdecode(odd)}")
+    odd, plain = (
+        pixels_of(open_loader(name, spec_of(scan(tmp_path / folder), prefetch=0)))
+        for folder in ("odd", "plain")
+    )
+    assert torch.equal(odd, plain)
+
+
+def test_dali_names_a_file_that_it_cannot_open(
+    tmp_path: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    draw(tmp_path / "two\nlines.jpg", (60, 50))
+    assert len(pixels_of(open_loader("dali", spec_of(scan(tmp_path))))) == 1
+    draw(tmp_path / "plain.jpg", (60, 50)).rename(tmp_path / os.fsdecode(b"\xff.jpg"))
+    with pytest.raises(LoaderError, match=r"two\\nlines\.jpg', which has a line break"):
+        open_loader("dali", spec_of(scan(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ON_A_CPU)

@@ -16,6 +16,9 @@ is made ahead, and none with 1.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import nvidia.dali as dali
@@ -37,7 +40,7 @@ from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.loaders.shared.epochs import EpochLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _BUFFER_SHARE = 0.25
 """The share of the GPU's free memory that decoding buffers made beforehand may take."""
@@ -69,23 +72,25 @@ class DaliLoader(EpochLoader):
             "prefetch_queue_depth": spec.prefetch,
             **(options if mixed else {}),
         }
-        self._pipeline: Any = _make_pipeline(
-            spec,
-            options if mixed else None,
-            batch_size=spec.batch_size,
-            num_threads=spec.num_threads,
-            device_id=(self._device.index or 0) if spec.on_gpu else None,
-            # One at least: with depth 1 nothing is prefetched until a run is scheduled.
-            prefetch_queue_depth=max(1, spec.prefetch),
-            exec_dynamic=True,  # outputs stay whole while they are referenced
-        )
-        try:
-            self._pipeline.build()
-        except RuntimeError as error:
-            raise _out_of_memory(error) or LoaderError(
-                f"DALI could not start: {_reason(error)}. "
-                f"Check the driver with `fastbench env`, or use --device cpu."
-            ) from error
+        with _files_of(spec.paths) as files:
+            self._pipeline: Any = _make_pipeline(
+                spec,
+                files,
+                options if mixed else None,
+                batch_size=spec.batch_size,
+                num_threads=spec.num_threads,
+                device_id=(self._device.index or 0) if spec.on_gpu else None,
+                # One at least: with depth 1 nothing is prefetched until a run is scheduled.
+                prefetch_queue_depth=max(1, spec.prefetch),
+                exec_dynamic=True,  # outputs stay whole while they are referenced
+            )
+            try:
+                self._pipeline.build()
+            except RuntimeError as error:
+                raise _out_of_memory(error) or LoaderError(
+                    f"DALI could not start: {_reason(error)}. "
+                    f"Check the driver with `fastbench env`, or use --device cpu."
+                ) from error
 
     def _hand_over(self, taken: tuple[Any, Any], ids: range) -> Batch:
         # DALI pads the last batch of an epoch with its last image.
@@ -175,16 +180,49 @@ def _threads_to_try(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
     return {"num_threads": (threads, max(1, threads // 2), 2 * threads)}
 
 
+@contextlib.contextmanager
+def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The reader's arguments that name the files; they hold until the pipeline is built.
+
+    DALI takes text only. A name that is not UTF-8 is none, and goes through a file of names.
+    Raises `LoaderError` for a name that such a file cannot hold.
+    """
+    others = [path for path in paths if not _is_text(path)]
+    if not others:
+        yield {"files": list(paths), "labels": list(range(len(paths)))}
+        return
+    for path in paths:
+        if "\n" in path:
+            raise LoaderError(
+                f"DALI cannot open {path!r}, which has a line break in its name, beside "
+                f"{others[0]!r}, whose name is not UTF-8. Rename one of them."
+            )
+    with tempfile.NamedTemporaryFile(prefix="fastbench-") as file:
+        file.writelines(os.fsencode(f"{path} {i}\n") for i, path in enumerate(paths))
+        file.flush()
+        yield {"file_list": file.name}
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @pipeline_def
-def _make_pipeline(spec: LoaderSpec, options: Mapping[str, Setting] | None) -> tuple[Any, Any]:
+def _make_pipeline(
+    spec: LoaderSpec, files: Mapping[str, Any], options: Mapping[str, Setting] | None
+) -> tuple[Any, Any]:
     """The graph: images as (crop, crop, 3) in the model's dtype, and the samples' ids.
 
-    `options` are those of decoding on the GPU, None where the CPU decodes.
+    `files` are the reader's arguments that name them. `options` are those of decoding on the GPU,
+    None where the CPU decodes.
     """
     encoded, ids = fn.readers.file(
         name="reader",
-        files=list(spec.paths),
-        labels=list(range(len(spec.paths))),
+        **files,
         pad_last_batch=True,
         stick_to_shard=True,
         dont_use_mmap=True,  # faster from the page cache: 36k images/s against 27k
