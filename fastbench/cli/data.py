@@ -70,13 +70,18 @@ def verify_images(arguments: argparse.Namespace) -> int:
     """Decode every image, and name those that are damaged."""
     from fastbench.cli.console import ConsoleProgress
     from fastbench.data.dataset import check_all
+    from fastbench.data.folder_tree import in_words
 
     with ConsoleProgress() as progress:
-        num_files, bad = check_all(Path(arguments.data), progress.count("decoding the images"))
+        shown = progress.count("decoding the images")
+        num_files, bad, not_used = check_all(Path(arguments.data), shown)
     for skipped in bad:
         say(f"{skipped.name} {skipped.why}")
     if not bad:
-        say(f"{num_files:,} files, all of them sound JPEGs.")
+        say(f"{num_files:,} JPEG files, all of them sound.")
+    if not_used:
+        say(f"Not used: {in_words(not_used)}.")
+    if not bad:
         return 0
     complain(
         f"{len(bad):,} of {num_files:,} files in {arguments.data} are no sound "

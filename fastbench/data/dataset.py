@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from fastbench.data.labels import WordSets
 from fastbench.data.listing import Listing, digest_of, list_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count
@@ -48,9 +48,10 @@ class Manifest:
     `names[i]` is the path of sample i below `root` with forward slashes, `words[i]` what it is
     labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
     size, `sizes[i]` its (width, height) in pixels. `unusual` has the samples that are stored in a
-    rare way (see `jpeg/header.py`), `skipped` the files left out as unsound. `digest` is the
-    SHA-256 over names and file sizes, in hex. `word_sets` has all words of the data set, also those
-    without a sample in this run.
+    rare way (see `jpeg/header.py`), `skipped` the files left out as unsound, `not_used` how many
+    others lie there, by kind (see `folder_tree.py`). `digest` is the SHA-256 over names and file
+    sizes, in hex. `word_sets` has all words of the data set, also those without a sample in this
+    run.
     """
 
     root: Path
@@ -62,6 +63,7 @@ class Manifest:
     digest: str
     word_sets: WordSets | None = None
     unusual: frozenset[int] = frozenset()
+    not_used: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -138,21 +140,24 @@ def scan(
         digest=digest_of((listing.names[i], frame.num_bytes) for i, frame in frames.items()),
         word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
         unusual=frozenset(i for i, frame in enumerate(frames.values()) if frame.is_unusual),
+        not_used=listing.not_used,
     )
 
 
 def check_all(
     source: Path, on_progress: Callable[[int, int], None]
-) -> tuple[int, tuple[Skipped, ...]]:
+) -> tuple[int, tuple[Skipped, ...], Mapping[str, int]]:
     """Decode every file of a folder or a list file, also those that were decoded before.
 
-    Returns the number of files, and those that are no sound JPEGs. Raises `DataNotFoundError` where
+    Returns the number of files with a JPEG's name, those that are no sound JPEGs, and how many
+    others lie there, by kind. Raises `DataNotFoundError` where
     there is none, `DataError` as `scan` does.
     """
     listing = list_images(source.expanduser())
     every = range(len(listing.names))
     _, refused = _check(listing, every, skip=True, afresh=True, on_progress=on_progress)
-    return len(every), tuple(Skipped(listing.names[i], refused[i]) for i in refused)
+    bad = tuple(Skipped(listing.names[i], refused[i]) for i in refused)
+    return len(every), bad, listing.not_used
 
 
 def spread(num_samples: int, limit: int | None) -> list[int]:

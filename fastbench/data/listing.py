@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, os_errors_as
+from fastbench.data.folder_tree import has_jpegs_name, identity, jpegs_below
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
 _ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 
@@ -30,20 +28,23 @@ _ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 class Listing:
     """`names[i]` is file i's path below `root`, `words[i]` what it is labelled with, or None.
 
-    `is_tree` says whether the words are class folders.
+    `is_tree` says whether the words are class folders. `not_used` has numbers of files and folders
+    that are left out, by kind (see `folder_tree.py`); a list leaves nothing out.
     """
 
     root: Path
     names: tuple[str, ...]
     words: tuple[str | None, ...]
     is_tree: bool = False
+    not_used: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_images(source: Path) -> Listing:
     """List the files of a folder, or those that a text file names.
 
     Raises `DataNotFoundError` where there are none, `DataError` for a folder with images beside and
-    inside its class folders, and for a list that names a file twice or labels only some.
+    inside its class folders or of several data sets, and for a list that names a file twice or
+    labels only some.
     """
     if not source.exists():
         raise DataNotFoundError(
@@ -75,10 +76,8 @@ def walk(root: Path, folders: Collection[str]) -> Iterator[tuple[str, int | None
                 yield entry.name, None
 
 
-def _from_folder(root: Path) -> Listing:
-    names = sorted(_jpegs_below(root))
-    if not names:
-        raise DataNotFoundError(f"No JPEG files below {root}{_what_is_there(root)}.")
+def _from_folder(folder: Path) -> Listing:
+    root, names, not_used = jpegs_below(folder)
     words = tuple(name.split("/", 1)[0] if "/" in name else None for name in names)
     if None in words and any(words):
         loose = names[words.index(None)]
@@ -86,50 +85,7 @@ def _from_folder(root: Path) -> Listing:
             f"{root} has images both inside class folders and beside them (for example {loose}). "
             f"Move them into class folders, or give --data a folder of one kind."
         )
-    return Listing(root=root, names=tuple(names), words=words, is_tree=True)
-
-
-def _jpegs_below(root: Path) -> Iterable[str]:
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and not _leads_back(os.path.join(folder, name))
-        ]
-        below = os.path.relpath(folder, root)
-        prefix = "" if below == "." else below.replace(os.sep, "/") + "/"
-        for name in files:
-            if _has_jpegs_name(name) and not name.startswith("."):
-                yield prefix + name
-
-
-def _leads_back(folder: str) -> bool:
-    """Whether a folder is a link to one that it lies in, which would be walked endlessly."""
-    return os.path.islink(folder) and f"{os.path.realpath(os.path.dirname(folder))}/".startswith(
-        os.path.join(os.path.realpath(folder), "")
-    )
-
-
-def _has_jpegs_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in JPEG_SUFFIXES
-
-
-def _unreadable(error: OSError) -> None:
-    raise DataError(
-        f"The folder {error.filename} cannot be read ({error.strerror}). Check its permissions."
-    ) from error
-
-
-def _what_is_there(root: Path) -> str:
-    suffixes = Counter(
-        path.suffix.lower() or "without a suffix" for path in root.rglob("*") if path.is_file()
-    )
-    if not suffixes:
-        return ": the folder is empty. Name a folder of JPEGs with --data"
-    found = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
-    return (
-        f" (it holds files of other kinds: {found}). Convert them to JPEG, or name another folder"
-    )
+    return Listing(root=root, names=tuple(names), words=words, is_tree=True, not_used=not_used)
 
 
 def _from_list(path: Path) -> Listing:
@@ -142,9 +98,7 @@ def _from_list(path: Path) -> Listing:
             f"The list {path} has a label for some files and none for others (for example "
             f"{names[words.index(None)]}). Give every line a label, or none."
         )
-    name, times = Counter(map(os.path.normpath, names)).most_common(1)[0]
-    if times > 1:
-        raise DataError(f"The list {path} names {name} {times} times. Name each file once.")
+    _check_each_once(path, names)
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
         raise DataNotFoundError(
@@ -152,6 +106,21 @@ def _from_list(path: Path) -> Listing:
             f"files in {path} do not). Paths are relative to the list's own folder."
         )
     return Listing(root=path.parent, names=names, words=words)
+
+
+def _check_each_once(path: Path, names: Sequence[str]) -> None:
+    """Raise `DataError` where a list names a file twice, be it by a link or another path."""
+    first: dict[tuple[int, int], str] = {}
+    for name in names:
+        found = identity(path.parent / name)
+        if found is None:
+            continue
+        if found in first:
+            raise DataError(
+                f"The list {path} names one file twice: {first[found]} and {name}. "
+                f"Name each file once."
+            )
+        first[found] = name
 
 
 def _lines_of(path: Path) -> list[str]:
@@ -177,7 +146,7 @@ def _split(line: str) -> tuple[str, str | None]:
     """A line's path and label. A path may hold blanks; a label may too, after a tab."""
     if "\t" in line:
         name, _, word = line.rpartition("\t")
-    elif _has_jpegs_name(line):
+    elif has_jpegs_name(line):
         return line, None
     else:
         name, _, word = line.rpartition(" ")

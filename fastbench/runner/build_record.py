@@ -130,6 +130,7 @@ def _describe_data(workbench: Workbench) -> dict[str, Any]:
         "page_cache": workbench.page_cache,
         "page_cache_share": workbench.page_cache_share,
         "skipped": [dataclasses.asdict(skipped) for skipped in manifest.skipped],
+        "not_used": dict(manifest.not_used),
     }
 
 

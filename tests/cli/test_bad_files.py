@@ -115,7 +115,10 @@ def test_data_verify_names_every_file(mixed: Path, capsys: pytest.CaptureFixture
     for name in BROKEN:
         next(mixed.rglob(name)).unlink()
     assert main(["data", "verify", str(mixed)]) == 0
-    assert capsys.readouterr().out == "20 files, all of them sound JPEGs.\n"
+    assert capsys.readouterr().out == "20 JPEG files, all of them sound.\n"
+    (mixed / "a.png").touch()
+    assert main(["data", "verify", str(mixed)]) == 0
+    assert capsys.readouterr().out.endswith(" all of them sound.\nNot used: 1 .png file.\n")
 
 
 def test_the_list_is_the_same_without_the_broken_ones(mixed: Path) -> None:

@@ -1,5 +1,6 @@
 """The list of samples, and whose labels they carry."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
 from fastbench.data.dataset import find_images, scan, varied
+from fastbench.data.folder_tree import in_words
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.jpeg.quick_check import find_corrupt
 from fastbench.data.labels import ClassSpace, among_present, map_labels
@@ -57,6 +59,89 @@ def test_linked_folders_are_data_but_for_those_that_lead_back(small: Path, tmp_p
     assert scan(small).classes == ("n01440764", "n02123045", "n02123046")
 
 
+def test_each_real_file_is_listed_once(tmp_path: Path) -> None:
+    """In folders that link to each other, and under several names; under its own name."""
+    root = tmp_path / "root"
+    for folder, other in ("ab", "ba"):
+        draw(root / folder / f"{folder}.jpg", (40, 40))
+        (root / folder / "0").symlink_to(f"../{other}")
+    os.link(root / "a/a.jpg", root / "b/hard.jpg")
+    (root / "a/0.jpg").symlink_to("a.jpg")
+    draw(tmp_path / "outside/c.jpg", (40, 40))
+    (root / "b/c.jpg").symlink_to(tmp_path / "outside/c.jpg")
+    manifest = scan(root)
+    assert manifest.names == ("a/a.jpg", "b/b.jpg", "b/c.jpg")
+    assert manifest.words == ("a", "b", "b")
+    assert manifest.not_used == {"repeated folder": 2, "repeated file": 2}
+
+
+def test_links_that_lead_nowhere_are_named(small: Path) -> None:
+    (small / "n02123045/itself.jpg").symlink_to("itself.jpg")
+    with pytest.raises(CorruptImageError, match=r"itself\.jpg cannot be read"):
+        scan(small)
+
+
+def test_what_is_not_used_is_counted_by_its_kind(small: Path) -> None:
+    for name in ("a.png", "b.PNG", "c.webp", "notes", "shard.0001", "._0.jpg", "fastbench-a.json"):
+        (small / "n01440764" / name).touch()
+    (small / ".cache").mkdir()
+    (small / ".cache/thumb.jpg").touch()
+    os.mkfifo(small / "n01440764/pipe.jpg")  # to open it would wait for ever
+    manifest = scan(small)
+    assert len(manifest) == 5
+    assert manifest.not_used == {
+        ".png": 2, ".webp": 1, "other file": 3, "hidden file": 1, "hidden folder": 1,
+    }  # fmt: skip
+    assert in_words(manifest.not_used) == (
+        "3 other files, 2 .png files, 1 .webp file, 1 hidden file, 1 hidden folder"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folders", "start"),
+    [
+        (["val/n01440764", "val/n02123045"], "val"),
+        (["val/n01440764"], "val"),
+        (["Data/CLS-LOC/val2012/cats", "Data/CLS-LOC/val2012/dogs"], "Data/CLS-LOC/val2012"),
+        (["ILSVRC2012_img_val/n01440764", "ILSVRC2012_img_val/n02123045"], "ILSVRC2012_img_val"),
+        (["test/cats"], "test"),
+        # Classes with folders of their own, and a class of such a name.
+        (["n01440764/images"], "."),
+        (["cats/young", "cats/old"], "."),
+        (["train"], "."),
+        (["train/a", "bus/a"], "."),
+        (["n01440764/train", "n02123045/val"], "."),
+    ],
+)
+def test_class_folders_that_lie_further_down(
+    folders: list[str], start: str, tmp_path: Path
+) -> None:
+    for folder in folders:
+        draw(tmp_path / folder / "a.jpg", (40, 40))
+    assert scan(tmp_path).root == tmp_path / start
+    assert scan(tmp_path).digest == scan(tmp_path / start).digest
+
+
+@pytest.mark.parametrize(
+    ("folders", "root", "meant"),
+    [
+        (["train/n01440764", "val/n01440764"], "", "val"),
+        (["train/n01440764", "val"], "", "val"),
+        (["x/test/cats", "x/train/cats"], "x/", "x/test"),
+        (["2012/n01440764", "2017/n02123045"], "", "2012"),
+    ],
+)
+def test_data_sets_side_by_side_are_not_mixed(
+    folders: list[str], root: str, meant: str, tmp_path: Path
+) -> None:
+    for folder in folders:
+        draw(tmp_path / folder / "a.jpg", (40, 40))
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / root} holds several data sets")
+    assert str(caught.value).endswith(f"Name one of them, such as --data {tmp_path / meant}.")
+
+
 def test_a_flat_folder_has_no_classes(small: Path) -> None:
     manifest = scan(small / "n01440764")
     assert manifest.words == (None, None, None)
@@ -80,7 +165,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_files(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    with pytest.raises(DataNotFoundError, match=r"it holds files of other kinds: 1 \.png"):
+    with pytest.raises(DataNotFoundError, match=r"it holds 1 \.png file\)\. Convert"):
         scan(tmp_path)
 
 
@@ -322,7 +407,10 @@ def test_a_list_may_name_files_elsewhere(small: Path, tmp_path: Path) -> None:
     [
         ("", "names no files. Write a line a file: path label"),
         ("n01440764/0.jpg 0\nn02123045/3.jpg\n", "has a label for some files and none for others"),
-        ("n01440764/0.jpg 0\n./n01440764/0.jpg 1\n", "names n01440764/0.jpg 2 times"),
+        (
+            "n01440764/0.jpg 0\n./n01440764/0.jpg 1\n",
+            "one file twice: n01440764/0.jpg and ./n01440764/0.jpg.",
+        ),
         ("n01440764/gone.jpg 0\n", "gone.jpg does not exist (1 of the 1 files in"),
     ],
 )

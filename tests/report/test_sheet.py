@@ -380,13 +380,14 @@ def test_what_is_said_of_rows_is_said_once_and_in_short() -> None:
     skipped = [{"name": f"{i}.jpg", "why": "is empty"} for i in range(5)]
     rows = [
         run(100 + i, loader=f"loader-{i}", weights="none", notes=["a doubt"], data=data)
-        for i, data in enumerate([{**DATA, "skipped": skipped}] * 20)
+        for i, data in enumerate([{**DATA, "skipped": skipped, "not_used": {".png": 8}}] * 20)
     ]
     unread = run(100, loader="synthetic", labels=UNREAD, accuracy=None, parity=None)
     said = sheet_of(*rows, unread).remarks
     named = ", ".join(f"weights none · loader-{i}" for i in range(3))
-    assert said[:4] == [
+    assert said[:5] == [
         "Skipped by every loader: 0.jpg is empty, 1.jpg is empty, 2.jpg is empty and 2 more.",
+        "Not used of the data: 8 .png files.",
         "sample: its weights are random, so its accuracy is chance.",
         "No accuracy: the images are not read.",
         f"{named} and 17 more: a doubt.",
@@ -394,4 +395,4 @@ def test_what_is_said_of_rows_is_said_once_and_in_short() -> None:
     wrong = [broken(row) for row in rows]
     *first, last = sheet_of(*wrong).remarks
     assert all(": INVALID: " in text for text in first)
-    assert (len(first), last) == (10, "And 33 more reasons; CSV and JSON lines have all.")
+    assert (len(first), last) == (10, "And 34 more reasons; CSV and JSON lines have all.")

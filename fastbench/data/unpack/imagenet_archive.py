@@ -19,8 +19,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError, first_line
+from fastbench.data.folder_tree import has_jpegs_name
 from fastbench.data.imagenet import WNID
-from fastbench.data.listing import JPEG_SUFFIXES
 from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member, reading
 
 if TYPE_CHECKING:
@@ -209,9 +209,7 @@ def _entries_of_folder(images: Path, wnids: Sequence[str]) -> list[Entry]:
         entries = [
             _entry(file.name, file.stat().st_size, images / file.name, None, wnids)
             for file in files
-            if os.path.splitext(file.name)[1].lower() in JPEG_SUFFIXES
-            and not file.name.startswith(".")
-            and not file.is_dir()
+            if has_jpegs_name(file.name) and not file.name.startswith(".") and not file.is_dir()
         ]
     if not entries:
         raise DataNotFoundError(

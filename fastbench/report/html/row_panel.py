@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import counted, format_value
+from fastbench.data.folder_tree import in_words
 from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS, images_of
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 
@@ -56,6 +57,8 @@ def _images(record: Record) -> str:
     parts = [*images_of(record), _in_words(record, "digest", "page-cache")]
     if skipped := data.get("skipped"):
         parts.append(f"{len(skipped):,} skipped")
+    if not_used := data.get("not_used"):
+        parts.append(f"{in_words(not_used)} not used")
     return ", ".join(filter(None, [*parts, data.get("root")]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import and_more
+from fastbench.data.folder_tree import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ def _on_the_data(record: Record) -> Iterator[str]:
     if skipped := record.data.get("skipped"):
         files = [f"{file['name']} {file['why']}" for file in skipped]
         yield f"Skipped by every loader: {and_more(files, _MOST_NAMED)}."
+    if not_used := record.data.get("not_used"):
+        yield f"Not used of the data: {in_words(not_used)}."
     if record.accuracy is None:
         yield f"No accuracy: {record.labels.removeprefix('no labels: ')}."
     elif record.weights == "none":
