@@ -13,9 +13,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastbench.core.errors import DataError, DataNotFoundError
 from fastbench.core.units import and_more, counted
@@ -32,8 +31,7 @@ _SPLIT: Final = re.compile(r"(train|training|val|valid|validation|test|testing)\
 _MOST_KINDS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """A file by its path below the root. `is_link`: it is a link, or lies in a linked folder."""
 
     name: str

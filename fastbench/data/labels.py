@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BY_WNID: Final = "mapped by ImageNet wnid"
+_BY_INDEX: Final = "mapped by class index"
+_BY_ORDER: Final = "mapped by sorted folder order"
+_LIST_THEM: Final = "a list of lines `path index` for --data says what is meant"
+_LONGEST_NUMBER: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,16 @@ class ClassSpace:
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The class index of each sample, None without labels of this model, and how it was found."""
+    """The class index of each sample, None without labels of this model, and how it was found.
+
+    `are_numbers`: the data's own numbers were taken as class indices. `doubt` says why the indices
+    may be wrong.
+    """
 
     indices: tuple[int, ...] | None
     how: str
+    are_numbers: bool = False
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +112,13 @@ def map_labels(
             f"leave it out: --classes FILE names those to use."
         )
     if unknown:
-        # Among numbers, one that is too large for this model's classes.
-        shown = next((word for word in sets.asked if not _is_index(word, classes)), present[0])
-        return Labels(
-            indices=None,
-            how=f"no labels: classes such as {shown!r} are not classes of this model",
-        )
-    return Labels(indices=tuple(known[word] for word in words if word is not None), how=how)
+        return Labels(indices=None, how=f"no labels: {_why_not(present, classes, sets)}")
+    return Labels(
+        indices=tuple(known[word] for word in words if word is not None),
+        how=how,
+        are_numbers=how == _BY_INDEX,
+        doubt=_doubt(how, classes, sets),
+    )
 
 
 def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpace]:
@@ -125,31 +135,104 @@ def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpa
     place = {index: i for i, index in enumerate(kept)}
     how = f"{labels.how}, predicted among the {len(kept):,} classes of the data"
     indices = tuple(place[index] for index in labels.indices)
-    return Labels(indices=indices, how=how), classes.keep(kept)
+    return dataclasses.replace(labels, indices=indices, how=how), classes.keep(kept)
 
 
 def _known(present: list[str], classes: ClassSpace, sets: WordSets) -> tuple[dict[str, int], str]:
     """The first rule under which any class is known: wnid, class name, index, sorted order."""
     if classes.is_imagenet and any(WNID.fullmatch(word) for word in present):
         return wnid_index(), BY_WNID
-    names = classes.names or (class_names() if classes.is_imagenet else None)
-    if names is not None:
-        # ImageNet has two cranes: a name that two classes share maps to neither.
-        times = Counter(names)
-        by_name = {name: i for i, name in enumerate(names) if times[name] == 1}
-        if any(word in by_name for word in present):
-            return by_name, "mapped by class name"
-    if all(_is_index(word, classes) for word in sets.asked):
-        return {word: int(word) for word in present}, "mapped by class index"
+    by_name = _by_name(classes)
+    if any(word in by_name for word in present):
+        return by_name, "mapped by class name"
+    are_numbers = all(map(_is_number, sets.asked))
+    if are_numbers and _are_indices(classes, sets):
+        return {word: int(word) for word in present}, _BY_INDEX
     # A list's numbers are indices, though they may be those of other classes.
-    is_numbered = sets.are_folders or not all(word.isdecimal() for word in sets.asked)
-    if classes.names is None and not classes.is_imagenet and is_numbered:
+    if _has_own_order(classes) and (sets.are_folders or not are_numbers):
         for folders in (sets.every, sets.asked):
             if len(folders) == classes.num_classes:
                 # As ImageFolder numbered them when this checkpoint was trained.
-                return {word: i for i, word in enumerate(folders)}, "mapped by sorted folder order"
+                return {word: i for i, word in enumerate(folders)}, _BY_ORDER
     return {}, "unknown"
 
 
-def _is_index(word: str, classes: ClassSpace) -> bool:
-    return word.isdecimal() and int(word) < classes.num_classes
+def _by_name(classes: ClassSpace) -> dict[str, int]:
+    """The class of each name. ImageNet has two cranes: a name of two classes is left out."""
+    names = classes.names or (class_names() if classes.is_imagenet else ())
+    times = Counter(names)
+    return {name: i for i, name in enumerate(names) if times[name] == 1}
+
+
+def _has_own_order(classes: ClassSpace) -> bool:
+    """Whether nothing is known of the outputs' order, so that it may be that of the folders."""
+    return classes.names is None and not classes.is_imagenet
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and len(word) <= _LONGEST_NUMBER
+
+
+def _are_indices(classes: ClassSpace, sets: WordSets) -> bool:
+    """Whether the data's numbers can be class indices: all of them, also those not asked for.
+
+    Folders 1 to 1,000, as ILSVRC's IDs, do not become indices where the last is left out.
+    """
+    numbers = [int(word) for word in sets.every if _is_number(word)]
+    return (
+        max(numbers) < classes.num_classes
+        and len(set(numbers)) == len(numbers)  # no `1` beside `01`
+        and _named(classes, sets) is None
+    )
+
+
+def _named(classes: ClassSpace, sets: WordSets) -> str | None:
+    """A word of the data that names a class of the model."""
+    by_name = {**_by_name(classes), **(wnid_index() if classes.is_imagenet else {})}
+    return next((word for word in sets.every if word in by_name), None)
+
+
+def _why_not(present: Sequence[str], classes: ClassSpace, sets: WordSets) -> str:
+    """Why no word is a class of the model, and what can be done."""
+    if not all(map(_is_number, sets.asked)):
+        if sets.are_folders and len(sets.every) == 1:
+            return (
+                f"all images lie in the folder {present[0]!r}, which is not a class of this model "
+                f"(name with --data the folder whose sub-folders are the classes)"
+            )
+        shown = next(word for word in sets.asked if not _is_number(word))
+        return f"classes such as {shown!r} are not classes of this model"
+    if (name := _named(classes, sets)) is not None:
+        return f"the data's classes have numbers such as {present[0]!r} and names such as {name!r}"
+    numbers = sorted(int(word) for word in sets.every if _is_number(word))
+    last = classes.num_classes - 1
+    if numbers[-1] <= last:
+        return f"two of the data's classes have the same number ({_LIST_THEM})"
+    other = ", so they may begin at 1" if (numbers[0], numbers[-1]) == (1, last + 1) else ""
+    if other and classes.is_imagenet:
+        other += " or be ILSVRC's IDs"
+    return (
+        f"the data's classes are numbered {numbers[0]:,} to {numbers[-1]:,} and the model's "
+        f"outputs 0 to {last:,}{other} ({_LIST_THEM})"
+    )
+
+
+def _doubt(how: str, classes: ClassSpace, sets: WordSets) -> str | None:
+    """That numbered folders have another order as text than as numbers."""
+    if not (sets.are_folders and _has_own_order(classes) and all(map(_is_number, sets.asked))):
+        return None
+    words = next((s for s in (sets.every, sets.asked) if len(s) == classes.num_classes), ())
+    by_number = sorted(filter(_is_number, words), key=int)
+    pairs = zip(words, by_number, strict=False)
+    swapped = next((f"{a!r} before {b!r}" for a, b in pairs if a != b), None)
+    if swapped is None:
+        return None
+    if how == _BY_ORDER:
+        return (
+            f"the folders are numbered, and sorted as text ({swapped}), as ImageFolder does: if "
+            f"the model counts them otherwise, the labels are wrong ({_LIST_THEM})"
+        )
+    return (
+        f"the folders' numbers are taken as class indices, and ImageFolder sorts them as text "
+        f"({swapped}): if the model was trained so, the labels are wrong ({_LIST_THEM})"
+    )

@@ -1,7 +1,7 @@
 """The list of samples, and whose labels they carry."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from fastbench.data.dataset import find_images, scan, varied
 from fastbench.data.folder_tree import in_words
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.jpeg.quick_check import find_corrupt
-from fastbench.data.labels import ClassSpace, among_present, map_labels
+from fastbench.data.labels import ClassSpace, WordSets, among_present, map_labels
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
 
@@ -327,7 +327,84 @@ def test_a_lists_numbers_are_indices_or_nothing(folders: Callable[[int], Path]) 
         manifest = scan(tree / "list", limit=limit)
         labels = map_labels(manifest.words, ClassSpace(num_classes=10), manifest.word_sets)
         assert labels.indices is None  # they begin at 1, and are not sorted as text
-        assert labels.how == "no labels: classes such as '10' are not classes of this model"
+        assert "numbered 1 to 10 and the model's outputs 0 to 9, so they may beg" in labels.how
+
+
+def sets_of(every: Iterable[object], left_out: Collection[str] = (), **kind: bool) -> WordSets:
+    words = sorted(map(str, every))
+    asked = tuple(word for word in words if word not in left_out)
+    return WordSets(every=tuple(words), asked=asked, **{"are_folders": True, **kind})
+
+
+@pytest.mark.parametrize("are_folders", [True, False])
+@pytest.mark.parametrize(
+    ("every", "left_out", "said"),
+    [
+        ([*range(1, 10), 1000], ["1000"], "numbered 1 to 1,000 and the model's outputs 0 to 999"),
+        (range(1, 1001), ["1000"], "so they may begin at 1 or be ILSVRC's IDs (a list of lines"),
+        (range(1, 1001), map(str, range(600, 1001)), "or be ILSVRC's IDs"),
+        (["1", "01", "2"], ["01"], "two of the data's classes have the same number"),
+        (["1", "2", "tench"], ["tench"], "numbers such as '1' and names such as 'tench'"),
+        (["1", "2", "n01440764"], ["n01440764"], "names such as 'n01440764'"),
+    ],
+)
+def test_numbers_are_judged_by_all_of_the_data(
+    every: Iterable[object], left_out: Iterable[str], said: str, are_folders: bool
+) -> None:
+    """Whether or not some classes are left out, and in a limit's few images."""
+    for sets in (
+        sets_of(every, list(left_out), are_folders=are_folders),
+        sets_of(every, are_folders=are_folders),
+    ):
+        words = [word for word in sets.asked if word.isdecimal()]
+        if len(words) < len(sets.asked):
+            continue  # an error: only some are classes of the model
+        for present in (words, words[:1]):
+            labels = map_labels(tuple(present), IMAGENET, sets)
+            assert labels.indices is None
+            assert said in labels.how
+
+
+def test_numbers_that_all_fit_are_indices() -> None:
+    for every in (range(1000), range(9), [3, 17, 999], ["notes", *range(1, 10)]):
+        sets = sets_of(every, ["notes"])
+        labels = map_labels(sets.asked, IMAGENET, sets)
+        assert labels.indices == tuple(map(int, sets.asked))
+        assert labels.are_numbers
+        assert labels.doubt is None
+    long = "9" * 5000  # Python converts no such number
+    assert map_labels((long,), IMAGENET).indices is None
+
+
+@pytest.mark.parametrize(
+    ("every", "how", "doubt"),
+    [
+        (range(1, 11), "mapped by sorted folder order", "sorted as text ('10' before '2'), as"),
+        (range(11), "mapped by class index", "ImageFolder sorts them as text ('10' before '2')"),
+        (range(1, 10), "mapped by sorted folder order", None),
+        (range(10), "mapped by class index", None),
+        ([f"{i:02d}" for i in range(1, 12)], "mapped by sorted folder order", None),
+        ([f"{i:02d}" for i in range(12)], "mapped by class index", None),
+    ],
+)
+def test_numbered_folders_whose_order_is_not_known(
+    every: Iterable[object], how: str, doubt: str | None
+) -> None:
+    sets = sets_of(every)
+    classes = ClassSpace(num_classes=len(sets.every))
+    whole = map_labels(sets.every, classes, sets)
+    part = map_labels(sets.every[1:], classes, sets_of(sets.every, [sets.every[0]]))
+    assert whole.how == part.how == how
+    assert whole.doubt == part.doubt
+    assert whole.indices is not None
+    assert whole.indices[1:] == part.indices
+    assert (whole.doubt is None) == (doubt is None)
+    assert (doubt or "") in (whole.doubt or "")
+
+
+def test_images_that_all_lie_in_one_folder() -> None:
+    labels = map_labels(("images",) * 2, IMAGENET)
+    assert "all images lie in the folder 'images', which is not a class of this" in labels.how
 
 
 def test_a_flat_folder_has_no_labels() -> None:
