@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, UsageError
+from fastbench.core.stats import wilson_interval
 from fastbench.data.imagenet import WNID, class_names, wnid_index, wnids
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _BY_INDEX: Final = "mapped by class index"
 _BY_ORDER: Final = "mapped by sorted folder order"
 _LIST_THEM: Final = "a list of lines `path index` for --data says what is meant"
 _LONGEST_NUMBER: Final = 9
+_POOR: Final = 0.1
+"""Top-1 below which numbers are doubted as labels, whatever the number of classes."""
+_GOOD: Final = 0.5
+"""Top-1 that chance alone may reach in a few images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +141,21 @@ def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpa
     how = f"{labels.how}, predicted among the {len(kept):,} classes of the data"
     indices = tuple(place[index] for index in labels.indices)
     return dataclasses.replace(labels, indices=indices, how=how), classes.keep(kept)
+
+
+def doubts_of(labels: Labels, classes: ClassSpace, num_correct: int) -> list[str]:
+    """Why labels may be wrong, once `num_correct` of the samples are predicted as they say."""
+    found = [labels.doubt] if labels.doubt else []
+    if labels.are_numbers and labels.indices:
+        low, high = wilson_interval(num_correct, len(labels.indices))
+        # Where numbers are one off, neighbours that look alike give a few hits above chance.
+        if high < _POOR or (low <= 1 / classes.num_classes and high < _GOOD):
+            found.append(
+                "top-1 is hardly better than chance, so the data's numbers may not be the model's "
+                "class indices (they may begin at 1, or be ILSVRC's IDs): check them, and the "
+                "weights"
+            )
+    return found
 
 
 def _known(present: list[str], classes: ClassSpace, sets: WordSets) -> tuple[dict[str, int], str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastbench.core.stats import wilson_interval
-from fastbench.data.labels import BY_WNID
+from fastbench.data.labels import BY_WNID, doubts_of
 from fastbench.measure import machine
 from fastbench.measure.per_class import count_classes, count_confusions, running_values
 from fastbench.records.accuracy import Accuracy, Parity, Published
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 _CHANCE = 1 / 1000
 """Top-1 of a guess among ImageNet's classes, for which values are published."""
-
-_POOR = 0.1
-"""Top-1 below which numbers are doubted as labels, whatever the number of classes."""
-_GOOD = 0.5
-"""Top-1 that chance alone may reach in a few images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,6 @@ def make_record(
             *notes,
             *_doubts(passes),
             *_doubts_of_scores(bench, passes, scores),
-            *_doubts_of_labels(bench, passes, scores),
             *bench.cost.notes,
         ],
         num_parameters=bench.cost.num_parameters,
@@ -183,6 +177,8 @@ def _doubts_of_scores(bench: Bench, passes: Passes, scores: Scores) -> list[str]
     if scores.is_constant:
         found.append("the model's largest logit is the same for every image: check its weights")
     published = _published(bench)
+    if scores.hits:
+        found += doubts_of(bench.labels, bench.model.classes, scores.hits[-1][0])
     if scores.hits and published:
         low, high = wilson_interval(scores.hits[-1][0], len(scores.best))
         if low <= _CHANCE and high < published.top1:
@@ -190,19 +186,4 @@ def _doubts_of_scores(bench: Bench, passes: Passes, scores: Scores) -> list[str]
                 f"top-1 is no better than chance, and {100 * published.top1:.1f} % is published: "
                 f"check the weights, and whether the labels are the model's"
             )
-    return found
-
-
-def _doubts_of_labels(bench: Bench, passes: Passes, scores: Scores) -> list[str]:
-    """Why the labels may be those of other classes."""
-    if not passes.reads_images or not scores.hits:
-        return []
-    found = [bench.labels.doubt] if bench.labels.doubt else []
-    low, high = wilson_interval(scores.hits[-1][0], len(scores.best))
-    is_chance = low <= 1 / bench.model.classes.num_classes and high < _GOOD
-    if bench.labels.are_numbers and (is_chance or high < _POOR):
-        found.append(
-            "top-1 is hardly better than chance, so the data's numbers may not be the model's "
-            "class indices (they may begin at 1, or be ILSVRC's IDs): check them, and the weights"
-        )
     return found

@@ -14,7 +14,7 @@ from fastbench.data.dataset import find_images, scan, varied
 from fastbench.data.folder_tree import in_words
 from fastbench.data.imagenet import class_names, wnid_index
 from fastbench.data.jpeg.quick_check import find_corrupt
-from fastbench.data.labels import ClassSpace, WordSets, among_present, map_labels
+from fastbench.data.labels import ClassSpace, Labels, WordSets, among_present, doubts_of, map_labels
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
 
@@ -400,6 +400,29 @@ def test_numbered_folders_whose_order_is_not_known(
     assert whole.indices[1:] == part.indices
     assert (whole.doubt is None) == (doubt is None)
     assert (doubt or "") in (whole.doubt or "")
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "num", "num_correct", "is_doubted"),
+    [
+        (1000, 20, 0, True),
+        (1000, 3, 0, False),  # too few to tell
+        (1000, 50_000, 750, True),  # 1.5 %, as with labels that are one off
+        (1000, 50_000, 8_000, False),
+        (10, 1000, 100, True),
+        (10, 1000, 300, False),
+        (2, 1000, 500, False),  # a poor model, or a hard task
+        (2, 1000, 50, True),
+    ],
+)
+def test_numbers_are_doubted_where_top1_is_at_chance(
+    num_classes: int, num: int, num_correct: int, is_doubted: bool
+) -> None:
+    classes = ClassSpace(num_classes=num_classes)
+    labels = Labels(indices=(1,) * num, how="mapped by class index", are_numbers=True)
+    assert bool(doubts_of(labels, classes, num_correct)) == is_doubted
+    named = Labels(indices=(1,) * num, how="mapped by class name", doubt="sorted as text")
+    assert doubts_of(named, classes, num_correct) == ["sorted as text"]
 
 
 def test_images_that_all_lie_in_one_folder() -> None:
