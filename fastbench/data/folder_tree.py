@@ -21,7 +21,7 @@ from fastbench.core.units import and_more, counted
 from fastbench.data.imagenet import WNID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
@@ -79,6 +79,18 @@ def identity(path: str | Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def named_twice(paths: Iterable[Path]) -> tuple[Path, Path] | None:
+    """The first two paths that are one file, be it by a link or spelt otherwise."""
+    first: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        found = identity(path)
+        if found in first:
+            return first[found], path
+        if found is not None:
+            first[found] = path
+    return None
 
 
 def _walk(root: Path, not_used: Counter[str]) -> Iterator[_File]:

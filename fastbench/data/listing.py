@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, os_errors_as
-from fastbench.data.folder_tree import has_jpegs_name, identity, jpegs_below
+from fastbench.data.folder_tree import has_jpegs_name, jpegs_below, named_twice
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 _ARCHIVES: Final = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
@@ -98,7 +98,10 @@ def _from_list(path: Path) -> Listing:
             f"The list {path} has a label for some files and none for others (for example "
             f"{names[words.index(None)]}). Give every line a label, or none."
         )
-    _check_each_once(path, names)
+    if twice := named_twice(path.parent / name for name in names):
+        raise DataError(
+            f"The list {path} names one file twice: {twice[0]} and {twice[1]}. Name each file once."
+        )
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
         raise DataNotFoundError(
@@ -106,21 +109,6 @@ def _from_list(path: Path) -> Listing:
             f"files in {path} do not). Paths are relative to the list's own folder."
         )
     return Listing(root=path.parent, names=names, words=words)
-
-
-def _check_each_once(path: Path, names: Sequence[str]) -> None:
-    """Raise `DataError` where a list names a file twice, be it by a link or another path."""
-    first: dict[tuple[int, int], str] = {}
-    for name in names:
-        found = identity(path.parent / name)
-        if found is None:
-            continue
-        if found in first:
-            raise DataError(
-                f"The list {path} names one file twice: {first[found]} and {name}. "
-                f"Name each file once."
-            )
-        first[found] = name
 
 
 def _lines_of(path: Path) -> list[str]:

@@ -509,12 +509,16 @@ def test_a_list_may_name_files_elsewhere(small: Path, tmp_path: Path) -> None:
         ("n01440764/0.jpg 0\nn02123045/3.jpg\n", "has a label for some files and none for others"),
         (
             "n01440764/0.jpg 0\n./n01440764/0.jpg 1\n",
-            "one file twice: n01440764/0.jpg and ./n01440764/0.jpg.",
+            "small/n01440764/0.jpg. Name each file once",
         ),
+        ("link.jpg 0\nn01440764/0.jpg 0\n", "twice: "),
         ("n01440764/gone.jpg 0\n", "gone.jpg does not exist (1 of the 1 files in"),
     ],
 )
-def test_a_list_that_cannot_be(listed: Callable[[str], Path], text: str, said: str) -> None:
+def test_a_list_that_cannot_be(
+    listed: Callable[[str], Path], text: str, said: str, small: Path
+) -> None:
+    (small / "link.jpg").symlink_to("n01440764/0.jpg")
     with pytest.raises(DataError) as caught:
         scan(listed(text))
     assert said in str(caught.value)

@@ -180,8 +180,9 @@ def test_what_is_no_sample(tmp_path: Path, files: dict[str, bytes], message: str
 def test_shards_that_are_not_there(tmp_path: Path, shards: list[Path], output: Path) -> None:
     with pytest.raises(UsageError, match="Name at least one"):
         unpack_shards([], output)
-    with pytest.raises(UsageError, match=r"val-00\.tar is named 2 times"):
-        unpack_shards([*shards, shards[0]], output)
+    (tmp_path / "link.tar").symlink_to(shards[0])
+    with pytest.raises(UsageError, match=r"named twice: .*val-00\.tar and .*link\.tar\. Name each"):
+        unpack_shards([*shards, tmp_path / "link.tar"], output)
     with pytest.raises(DataNotFoundError, match=r"nowhere\.tar does not exist"):
         unpack_shards([*shards, tmp_path / "nowhere.tar"], output)
     with pytest.raises(DataNotFoundError, match="holds no samples"):

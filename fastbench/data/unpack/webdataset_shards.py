@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError
+from fastbench.data.folder_tree import named_twice
 from fastbench.data.imagenet import WNID
 from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member
 
@@ -69,9 +69,10 @@ def unpack_shards(
     """
     if not shards:
         raise UsageError("There are no shards to unpack. Name at least one tar archive.")
-    shard, times = Counter(shards).most_common(1)[0]
-    if times > 1:
-        raise UsageError(f"The shard {shard} is named {times} times. Name each shard once.")
+    if twice := named_twice(shards):
+        raise UsageError(
+            f"One shard is named twice: {twice[0]} and {twice[1]}. Name each shard once."
+        )
     samples = [sample for shard in shards for sample in _samples(shard)]
     kinds = {_INDEX.fullmatch(sample.label) is None: sample for sample in samples}
     if len(kinds) > 1:
