@@ -23,7 +23,8 @@ BY_WNID: Final = "mapped by ImageNet wnid"
 _BY_INDEX: Final = "mapped by class index"
 _BY_ORDER: Final = "mapped by sorted folder order"
 _LIST_THEM: Final = "a list of lines `path index` for --data says what is meant"
-_LONGEST_NUMBER: Final = 9
+_LONGEST_NUMBER: Final = 255
+"""In digits: Python converts no number of thousands."""
 _POOR: Final = 0.1
 """Top-1 below which numbers are doubted as labels, whatever the number of classes."""
 _GOOD: Final = 0.5
