@@ -49,8 +49,10 @@ class Manifest:
     labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
     size, `sizes[i]` its (width, height) in pixels. `unusual` has the samples that are stored in a
     rare way (see `jpeg/header.py`), `skipped` the files left out as unsound. `digest` is the
-    SHA-256 over names and file sizes, in hex. `word_sets` has all words of the data set, also those
-    without a sample in this run.
+    SHA-256 over names and file sizes, in hex, `contents` that over names, sizes and both ends of
+    each file: a copy of the data set has the same. `identity` is also of the files' times and of
+    all words: what was measured of these images holds for no others. `word_sets` has all words of
+    the data set, also those without a sample in this run.
     """
 
     root: Path
@@ -60,6 +62,8 @@ class Manifest:
     sizes: tuple[tuple[int, int], ...]
     skipped: tuple[Skipped, ...]
     digest: str
+    contents: str = ""
+    identity: str = ""
     word_sets: WordSets | None = None
     unusual: frozenset[int] = frozenset()
 
@@ -127,6 +131,9 @@ def scan(
             f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
             f"Name another folder with --data."
         )
+    contents = digest_of(
+        (f"{listing.names[i]}\0{frame.ends}", frame.num_bytes) for i, frame in frames.items()
+    )
     _LOG.debug("%d of %d images listed in %s", len(frames), len(listing.names), listing.root)
     return Manifest(
         root=listing.root,
@@ -136,6 +143,14 @@ def scan(
         sizes=tuple(frame.size for frame in frames.values()),
         skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
         digest=digest_of((listing.names[i], frame.num_bytes) for i, frame in frames.items()),
+        contents=contents,
+        identity=digest_of(
+            [
+                (contents, len(frames)),
+                *((str(listing.words[i]), frame.modified_ns) for i, frame in frames.items()),
+                *((word, 0) for word in every),
+            ]
+        ),
         word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
         unusual=frozenset(i for i, frame in enumerate(frames.values()) if frame.is_unusual),
     )

@@ -13,6 +13,9 @@ imports no torch; the functions do.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 import importlib
 import os
 from pathlib import Path
@@ -33,6 +36,9 @@ GROUP: Final = "fastbench.models"
 _SUFFIXES: Final = frozenset(
     (".bin", ".ckpt", ".jit", ".onnx", ".pt", ".pt2", ".pth", ".safetensors", ".torchscript", ".ts")
 )
+
+
+_WEIGHTS_SUFFIXES: Final = (".pth", ".pt", ".safetensors", ".bin")
 
 
 def known_names() -> list[str]:
@@ -60,7 +66,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     cannot be had or do not fit, `ModelError` where the model cannot be made, or gives no logits.
     """
     loaded: LoadedModel = _kind(name).load_model(name, weights, seed=seed)
-    return loaded
+    return dataclasses.replace(loaded, files=files_of(name, weights))
 
 
 def installed() -> dict[str, Any]:
@@ -79,14 +85,49 @@ def torchvision_names() -> list[str]:
     return sorted(str(name) for name in names)
 
 
+def weights_file(weights: str) -> tuple[Path, str] | None:
+    """The file that `--weights` names and what follows it as `:KEY`; None for a name of weights.
+
+    A file whose whole name is there needs no suffix of weights, and may have a colon in its name.
+    """
+    whole = Path(weights).expanduser()
+    before, _, key = weights.rpartition(":")
+    file = Path(before).expanduser()
+    if key and not whole.is_file() and (file.is_file() or file.suffix in _WEIGHTS_SUFFIXES):
+        return file, key
+    is_file = whole.suffix in _WEIGHTS_SUFFIXES or (whole.suffix != "" and whole.is_file())
+    return (whole, "") if is_file or os.sep in weights else None
+
+
+def files_of(model: str, weights: str) -> dict[str, str]:
+    """The SHA-256, in hex, of the files that `--model` and `--weights` name, by option.
+
+    A file that cannot be read is left out: loading it says why.
+    """
+    named = {}
+    if _is_file_name(model):
+        named["model"] = Path(model).expanduser()
+    if file_and_key := weights_file(weights):
+        named["weights"] = file_and_key[0]
+    found = {}
+    for option, path in named.items():
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            found[option] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def _kind(name: str) -> Any:
     """The module that makes a model of this name; torchvision.py for an unknown one."""
     if name.startswith(TIMM):
         kind = "timm"
-    elif os.sep in name or Path(name).suffix in _SUFFIXES:
+    elif _is_file_name(name):
         kind = "exported"
     elif ":" in name or (name in installed() and name not in (SAMPLE, *torchvision_names())):
         kind = "callable"
     else:
         kind = "torchvision"
     return importlib.import_module(f"{__package__}.{kind}")
+
+
+def _is_file_name(model: str) -> bool:
+    return os.sep in model or Path(model).suffix in _SUFFIXES

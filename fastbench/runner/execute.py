@@ -32,7 +32,9 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         _check_predictions(plan)
     if plan.num_changed:
         rows = counted(plan.num_changed, "finished row")
-        progress.note(f"{rows} had other images, labels or weights and will be run again.")
+        progress.note(
+            f"{rows} will be run again: not known to be of these images, labels and weights."
+        )
     missing = _leave_out(todo, progress)
     todo = [row for row in todo if row.loader not in missing]
     models = tuple(dict.fromkeys(row.model for row in todo))
