@@ -68,8 +68,9 @@ class RunConfig:
     )
     weights: Name = option(
         "DEFAULT",
-        "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file, or none",
-        "DEFAULT|NAME|FILE|none",
+        "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file (FILE:KEY: "
+        "one of several sets in it), or none",
+        "DEFAULT|NAME|FILE[:KEY]|none",
     )
     loader: tuple[Name, ...] = option(
         (),

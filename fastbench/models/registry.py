@@ -59,8 +59,8 @@ def check_name(name: str) -> None:
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
     """Make a model of any kind, with its weights, preprocessing and classes.
 
-    `weights` is `DEFAULT`, a `.pth`, `.pt` or `.safetensors` file, `none` for random weights drawn
-    from `seed`, or a name that the kind of model knows.
+    `weights` is `DEFAULT`, a `.pth`, `.pt` or `.safetensors` file (`FILE:KEY` is one of several
+    sets in it), `none` for random weights drawn from `seed`, or a name that the model's kind knows.
 
     Raises `UnknownNameError` for an unknown model or weights, `WeightsError` where the weights
     cannot be had or do not fit, `ModelError` where the model cannot be made, or gives no logits.
@@ -107,8 +107,7 @@ def files_of(model: str, weights: str) -> dict[str, str]:
     named = {}
     if _is_file_name(model):
         named["model"] = Path(model).expanduser()
-    if file_and_key := weights_file(weights):
-        named["weights"] = file_and_key[0]
+    named["weights"], _ = weights_file(weights) or (Path(weights).expanduser(), "")
     found = {}
     for option, path in named.items():
         with contextlib.suppress(OSError), open(path, "rb") as file:
