@@ -102,11 +102,11 @@ def weights_file(weights: str) -> tuple[Path, str] | None:
 def files_of(model: str, weights: str) -> dict[str, str]:
     """The SHA-256, in hex, of the files that `--model` and `--weights` name, by option.
 
-    A file that cannot be read is left out: loading it says why.
+    Of a callable that is the file of its module, if it is below the current folder. A file that
+    cannot be read is left out: loading it says why.
     """
-    named = {}
-    if _is_file_name(model):
-        named["model"] = Path(model).expanduser()
+    module, colon, _ = model.partition(":")
+    named = {"model": Path(module.replace(".", os.sep) + ".py" if colon else model).expanduser()}
     named["weights"], _ = weights_file(weights) or (Path(weights).expanduser(), "")
     found = {}
     for option, path in named.items():

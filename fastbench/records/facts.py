@@ -218,10 +218,9 @@ _ABOUT_THE_ROW: Final = (
     ),
     _fact(
         "model-file",
-        "the file of weights, or of the model: the first digits of its SHA-256",
-        lambda record: record.files.get("weights") or record.files.get("model"),
+        "the files of the model and of its weights: the first digits of their SHA-256",
+        lambda record: ", ".join(x[:_DIGITS] for x in record.files.values()) or None,
         heading="model file",
-        show=lambda value: value[:_DIGITS],
         template="file {}",
         within=("model", "weights"),
     ),

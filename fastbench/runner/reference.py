@@ -2,7 +2,7 @@
 
 All rows of a model are compared with them, and each row has its own process. The first row that
 needs them writes them: the reference's own, or another one after an extra pass. The file's name is
-a digest of what they depend on; a change of a model's or a loader's code is not noticed.
+a digest of what they depend on; of code, only the file of a callable's module is among that.
 """
 
 from __future__ import annotations

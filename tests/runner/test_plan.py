@@ -388,14 +388,24 @@ def test_the_newest_of_the_records_of_these_images_counts(
 
 
 @pytest.mark.parametrize(
-    "given_file", ["--weights=last.pt", "--weights=last.pt:ema", "--model=last.pt"]
+    ("given_file", "name"),
+    [
+        ("--weights=last.pt", "last.pt"),
+        ("--weights=last.pt:ema", "last.pt"),
+        ("--model=last.pt", "last.pt"),
+        ("--model=nets:small", "nets.py"),
+    ],
 )
 def test_a_row_of_another_file_is_measured_again(
-    given_file: str, tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    given_file: str,
+    name: str,
+    tmp_path: Path,
+    data: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By what is in it: its size, its time and its name are those of before."""
     monkeypatch.chdir(tmp_path)
-    file = Path("last.pt")
+    file = Path(name)
     file.write_bytes(b"before")
     as_before = file.stat()
     asked = ["--loader", "torchvision", given_file]

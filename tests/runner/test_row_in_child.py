@@ -571,3 +571,9 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     # Both are finished: their digests are those of the plan, and the images are the same.
     assert main(["run", "--resume", str(out), "--dry-run"]) == 0
     assert "2 rows: 2 finished, 0 to be measured." in capsys.readouterr().out
+    # A file of predictions is of one set of images.
+    os.utime(next(data.rglob("*.jpg")))
+    assert main(["run", "--resume", str(out)]) == OutputError.exit_code
+    err = capsys.readouterr().err
+    assert "2 finished rows will be run again: not known to be of these images" in err
+    assert "predictions.csv is there already, and nothing is overwritten." in err
