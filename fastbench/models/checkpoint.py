@@ -254,7 +254,7 @@ def _unreadable(path: Path, reason: Exception | str) -> WeightsError:
 def _sets(loaded: object) -> dict[str, Mapping[str, Any]]:
     """The sets of weights in what was saved, by name, the usual one first.
 
-    A set has at least half as many tensors as the largest, or a usual name: the state of an
+    A set has at least half as many matrices as the largest, or a usual name: the state of an
     optimizer is none.
     """
     found = dict(_holders(loaded, ""))
