@@ -32,6 +32,7 @@ _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
 _NUM_AVERAGED: Final = "n_averaged"
 """The counter of torch's `AveragedModel`, which is no tensor of the model."""
 _MOST_NAMED: Final = 6
+_DEEPEST: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,8 +269,8 @@ def _sets(loaded: object) -> dict[str, Mapping[str, Any]]:
 
 
 def _holders(loaded: object, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The mappings, however deep, that hold tensors by name."""
-    if not isinstance(loaded, Mapping):
+    """The mappings, down to some depth, that hold tensors by name; one may hold itself."""
+    if not isinstance(loaded, Mapping) or name.count(".") > _DEEPEST:
         return
     if _tensors(loaded):
         yield name, loaded

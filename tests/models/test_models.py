@@ -289,9 +289,12 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
             load_model(NAME, str(tmp_path / "damaged.pth"))
         assert "\x1b" not in str(caught.value)  # torch's own words have bold face
         assert "weights_only" not in str(caught.value)
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(WeightsError, match="holds no tensors by name"):
-        load_model(NAME, str(tmp_path / "list.pth"))
+    endless: dict[str, Any] = {}
+    endless["itself"] = endless
+    for content in ([1, 2], endless):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(WeightsError, match="holds no tensors by name"):
+            load_model(NAME, str(tmp_path / "other.pth"))
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
