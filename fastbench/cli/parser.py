@@ -23,7 +23,12 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with our kind of error."""
+    """argparse with our kind of error, and options that take one value once."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError`, where argparse exits."""
@@ -96,11 +101,28 @@ class _Once(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        given = vars(namespace).setdefault("given", set())
-        if self.dest in given:
-            parser.error(f"{option_string} is given twice, and takes one value; give it once")
-        given.add(self.dest)
+        given = vars(namespace).setdefault("given", {})
+        if option_string is not None:
+            if self.dest in given:
+                parser.error(f"{option_string} is given twice, and takes one value; give it once")
+            given[self.dest] = option_string
         setattr(namespace, self.dest, values)
+
+
+class _Switch(argparse.BooleanOptionalAction):
+    """Refuses `--quick --no-quick`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        given = vars(namespace).setdefault("given", {})
+        if given.setdefault(self.dest, option_string) != option_string:
+            parser.error(f"{given[self.dest]} and {option_string} are both given; leave out one")
+        super().__call__(parser, namespace, values, option_string)
 
 
 class _BothWays(argparse.BooleanOptionalAction):
@@ -124,7 +146,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, several: bool) -> None
     shared["help"] = option.help + ("; repeatable" if several else "")
     if option.kind is bool:
         shared["help"] += f" (default: {'on' if option.default else 'off'})"
-        action = _BothWays if several else argparse.BooleanOptionalAction
+        action = _BothWays if several else _Switch
         parser.add_argument(flag(option.name), action=action, **shared)
         return
     if option.bare is not None:
@@ -134,7 +156,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, several: bool) -> None
     parser.add_argument(
         flag(option.name),
         type=option.kind,
-        action="append" if several or option.is_tuple else _Once,
+        action="append" if several or option.is_tuple else "store",
         metavar=None if option.choices else (option.metavar or option.name.upper()),
         choices=option.choices,
         **shared,

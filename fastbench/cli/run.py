@@ -65,8 +65,13 @@ def render(plan: Plan) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
-    varying = naming.varying([row.config for row in plan.rows])
-    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *varying))]
+    configs = [row.config for row in plan.rows]
+    swept = [
+        name
+        for name, fact in FACTS.items()
+        if {*SWEPT} & {*fact.options} and naming.differs(configs, fact)
+    ]
+    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *naming.varying(configs), *swept))]
     for fact in facts:
         table.add_column(
             fact.heading, overflow="fold", justify="right" if fact.is_number else "left"

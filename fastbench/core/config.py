@@ -15,7 +15,7 @@ import msgspec
 
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.core.loader_facts import DEFAULT_LOADER, REFERENCE_LOADER
-from fastbench.core.options import declared, field_of, option, parse_loader_option
+from fastbench.core.options import declared, field_of, flag, option, parse_loader_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,8 +68,9 @@ class RunConfig:
     )
     weights: Name = option(
         "DEFAULT",
-        "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file, or none",
-        "DEFAULT|NAME|FILE|none",
+        "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file (FILE:KEY: "
+        "one of several sets in it), or none",
+        "DEFAULT|NAME|FILE[:KEY]|none",
     )
     loader: tuple[Name, ...] = option(
         (),
@@ -108,7 +109,10 @@ class RunConfig:
         swept=True,
     )
     num_threads: Count | None = option(
-        None, "a loader's threads or worker processes (default: all cores)", "N"
+        None,
+        "a loader's threads or worker processes (default: all cores)",
+        "N",
+        swept=True,
     )
     limit: Count | None = option(
         None, "use N images, evenly spread over the data set (default: all)", "N"
@@ -142,6 +146,7 @@ class RunConfig:
         "warm: read all files once before; cold: put them out of the page cache before each "
         "window, which is then one epoch",
         changes="measurement",
+        swept=True,
     )
     latency_batch_size: tuple[Count, ...] = option(
         (),
@@ -203,8 +208,15 @@ class RunConfig:
                 if "," in value and not {*"./:"} & {*value}:  # which a file may have
                     again = " ".join(f"--{name} {part.strip()}" for part in value.split(","))
                     raise UsageError(f"--{name} is {value!r}. Give one at a time: {again}")
+        settings = set()
         for text in self.loader_option:
-            loader, _ = parse_loader_option(text)
+            loader, (name, _) = parse_loader_option(text)
+            if (loader, name) in settings:
+                raise UsageError(
+                    f"--loader-option sets {loader}.{name} twice. Give it one value, or run once "
+                    f"for each."
+                )
+            settings.add((loader, name))
             if loader not in self.loaders:
                 raise UsageError(
                     f"--loader-option {text} is for the loader {loader!r}, which is not run. "
@@ -263,7 +275,9 @@ class RunConfig:
             changes: dict[str, Any] = {}
             for field, its_texts in texts.items():
                 values = OPTIONS[field].read(its_texts, several=True, is_text=True)
-                changes[field] = values if OPTIONS[field].is_tuple else values[-1]
+                if len(values) > 1 and not OPTIONS[field].is_tuple:
+                    raise UsageError(f"{flag(field)} has {len(values)} values. Give it one.")
+                changes[field] = values if OPTIONS[field].is_tuple else values[0]
             other = dataclasses.replace(self, **{**changes, "loader_option": ()}, ab=())
             # Options of a loader hold for B too, unless --ab sets them.
             settings: dict[tuple[str, str], str] = {}
@@ -289,7 +303,7 @@ class RunConfig:
         return tuple(dict.fromkeys((*reference, *asked)))
 
     def options_of(self, loader: str) -> dict[str, str | int | float | bool]:
-        """What `--loader-option` sets of one loader; the last value of a name counts."""
+        """What `--loader-option` sets of one loader."""
         parsed = map(parse_loader_option, self.loader_option)
         return dict(setting for name, setting in parsed if name == loader)
 

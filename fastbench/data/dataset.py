@@ -50,8 +50,10 @@ class Manifest:
     size, `sizes[i]` its (width, height) in pixels. `unusual` has the samples that are stored in a
     rare way (see `jpeg/header.py`), `skipped` the files left out as unsound, `not_used` how many
     others lie there, by kind (see `folder_tree.py`). `digest` is the SHA-256 over names and file
-    sizes, in hex. `word_sets` has all words of the data set, also those without a sample in this
-    run.
+    sizes, in hex, `contents` that over names, sizes and both ends of each file: a copy of the data
+    set has the same. `identity` is also of the files' times and of all words: what was measured of
+    these images holds for no others. `word_sets` has all words of the data set, also those without
+    a sample in this run.
     """
 
     root: Path
@@ -61,6 +63,8 @@ class Manifest:
     sizes: tuple[tuple[int, int], ...]
     skipped: tuple[Skipped, ...]
     digest: str
+    contents: str = ""
+    identity: str = ""
     word_sets: WordSets | None = None
     unusual: frozenset[int] = frozenset()
     not_used: Mapping[str, int] = field(default_factory=dict)
@@ -129,6 +133,9 @@ def scan(
             f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
             f"Name another folder with --data."
         )
+    contents = digest_of(
+        (f"{listing.names[i]}\0{frame.ends}", frame.num_bytes) for i, frame in frames.items()
+    )
     _LOG.debug("%d of %d images listed in %s", len(frames), len(listing.names), listing.root)
     return Manifest(
         root=listing.root,
@@ -138,6 +145,14 @@ def scan(
         sizes=tuple(frame.size for frame in frames.values()),
         skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
         digest=digest_of((listing.names[i], frame.num_bytes) for i, frame in frames.items()),
+        contents=contents,
+        identity=digest_of(
+            [
+                (contents, len(frames)),
+                *((str(listing.words[i]), frame.modified_ns) for i, frame in frames.items()),
+                *((word, 0) for word in every),
+            ]
+        ),
         word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
         unusual=frozenset(i for i, frame in enumerate(frames.values()) if frame.is_unusual),
         not_used=listing.not_used,

@@ -55,10 +55,10 @@ def list_images(source: Path) -> Listing:
 
 
 def digest_of(files: Iterable[tuple[str, int]]) -> str:
-    """The SHA-256, in hex, over files' names and sizes in bytes, in their order."""
+    """The SHA-256, in hex, over names with numbers, such as files with their bytes, in order."""
     digest = hashlib.sha256()
-    for name, num_bytes in files:
-        digest.update(f"{name}\0{num_bytes}\n".encode("utf-8", "surrogateescape"))
+    for name, number in files:
+        digest.update(f"{name}\0{number}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -23,7 +23,7 @@ from fastbench.loaders.base import IMAGENET, Preprocess
 from fastbench.models.classifier import Among, check_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "IMAGENET",
@@ -83,6 +83,8 @@ class LoadedModel:
     `weights` names its weights and `preprocess_source` where its preprocessing was read, both for
     the record. `published` is the top-1 and top-5 share that the weights' publisher states for
     ImageNet. `batch_sizes` is the least and the most images that a batch may have, None for any.
+    `files` has the SHA-256 of the files that it was made of, by option. `notes` say in sentences
+    what was chosen for the user.
     """
 
     name: str
@@ -93,6 +95,8 @@ class LoadedModel:
     classes: ClassSpace
     published: tuple[float, float] | None = None
     batch_sizes: tuple[int, int] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UsageError` for a batch that the model was not exported for."""

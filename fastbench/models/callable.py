@@ -27,7 +27,7 @@ from fastbench.core.errors import (
 )
 from fastbench.models.base import LoadedModel, Model, class_space, num_outputs, usual_preprocess
 from fastbench.models.checkpoint import load_into, read_checkpoint
-from fastbench.models.registry import GROUP, installed
+from fastbench.models.registry import GROUP, installed, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         )
     checkpoint = None
     if weights != "DEFAULT":
-        checkpoint = read_checkpoint(Path(weights).expanduser())
+        checkpoint = read_checkpoint(*(weights_file(weights) or (Path(weights).expanduser(), "")))
         load_into(module, checkpoint, name)
     module = module.eval().to("cpu", torch.float32)
     preprocess, source = usual_preprocess()
@@ -87,11 +87,12 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         names = checkpoint.classes(num_classes) or names
     return LoadedModel(
         name=name,
-        weights=OWN if checkpoint is None else checkpoint.path.name,
+        weights=OWN if checkpoint is None else checkpoint.name,
         module=module,
         preprocess=preprocess,
         preprocess_source=source,
         classes=class_space(num_classes, names),
+        notes=() if checkpoint is None else checkpoint.notes,
     )
 
 

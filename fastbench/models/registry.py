@@ -13,6 +13,9 @@ imports no torch; the functions do.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 import importlib
 import os
 from pathlib import Path
@@ -35,6 +38,9 @@ _SUFFIXES: Final = frozenset(
 )
 
 
+_WEIGHTS_SUFFIXES: Final = (".pth", ".pt", ".safetensors", ".bin")
+
+
 def known_names() -> list[str]:
     """Every model that has a name, sorted, the sample model first and plug-ins last."""
     built_in = [SAMPLE, *torchvision_names()]
@@ -53,14 +59,14 @@ def check_name(name: str) -> None:
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
     """Make a model of any kind, with its weights, preprocessing and classes.
 
-    `weights` is `DEFAULT`, a `.pth`, `.pt` or `.safetensors` file, `none` for random weights drawn
-    from `seed`, or a name that the kind of model knows.
+    `weights` is `DEFAULT`, a `.pth`, `.pt` or `.safetensors` file (`FILE:KEY` is one of several
+    sets in it), `none` for random weights drawn from `seed`, or a name that the model's kind knows.
 
     Raises `UnknownNameError` for an unknown model or weights, `WeightsError` where the weights
     cannot be had or do not fit, `ModelError` where the model cannot be made, or gives no logits.
     """
     loaded: LoadedModel = _kind(name).load_model(name, weights, seed=seed)
-    return loaded
+    return dataclasses.replace(loaded, files=files_of(name, weights))
 
 
 def installed() -> dict[str, Any]:
@@ -79,14 +85,48 @@ def torchvision_names() -> list[str]:
     return sorted(str(name) for name in names)
 
 
+def weights_file(weights: str) -> tuple[Path, str] | None:
+    """The file that `--weights` names and what follows it as `:KEY`; None for a name of weights.
+
+    A file whose whole name is there needs no suffix of weights, and may have a colon in its name.
+    """
+    whole = Path(weights).expanduser()
+    before, _, key = weights.rpartition(":")
+    file = Path(before).expanduser()
+    if key and not whole.is_file() and (file.is_file() or file.suffix in _WEIGHTS_SUFFIXES):
+        return file, key
+    is_file = whole.suffix in _WEIGHTS_SUFFIXES or (whole.suffix != "" and whole.is_file())
+    return (whole, "") if is_file or os.sep in weights else None
+
+
+def files_of(model: str, weights: str) -> dict[str, str]:
+    """The SHA-256, in hex, of the files that `--model` and `--weights` name, by option.
+
+    Of a callable that is the file of its module, if it is below the current folder. A file that
+    cannot be read is left out: loading it says why.
+    """
+    module, colon, _ = model.partition(":")
+    named = {"model": Path(module.replace(".", os.sep) + ".py" if colon else model).expanduser()}
+    named["weights"], _ = weights_file(weights) or (Path(weights).expanduser(), "")
+    found = {}
+    for option, path in named.items():
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            found[option] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def _kind(name: str) -> Any:
     """The module that makes a model of this name; torchvision.py for an unknown one."""
     if name.startswith(TIMM):
         kind = "timm"
-    elif os.sep in name or Path(name).suffix in _SUFFIXES:
+    elif _is_file_name(name):
         kind = "exported"
     elif ":" in name or (name in installed() and name not in (SAMPLE, *torchvision_names())):
         kind = "callable"
     else:
         kind = "torchvision"
     return importlib.import_module(f"{__package__}.{kind}")
+
+
+def _is_file_name(model: str) -> bool:
+    return os.sep in model or Path(model).suffix in _SUFFIXES

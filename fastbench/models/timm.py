@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,8 +27,8 @@ from fastbench.core.errors import (
 from fastbench.core.units import and_more, counted
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, triple
-from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
-from fastbench.models.registry import TIMM
+from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from fastbench.models.registry import TIMM, weights_file
 
 
 def check_name(name: str) -> None:
@@ -71,7 +70,8 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     Raises as `fastbench.models.registry.load_model` does.
     """
     check_name(name)
-    if not is_file_name(weights) and _config(name).get("num_classes") == 0:
+    file = weights_file(weights)
+    if file is None and _config(name).get("num_classes") == 0:
         raise ModelError(
             f"The model {name} has no classes: it makes features. Name one of timm's models with a "
             f"classifier, or with --weights a file that has one."
@@ -80,9 +80,9 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     checkpoint = None
     if weights == "none":
         module, loaded = _create(name), "none"
-    elif is_file_name(weights):
-        checkpoint = read_checkpoint(Path(weights).expanduser())
-        module, loaded = _with_file(name, checkpoint), checkpoint.path.name
+    elif file is not None:
+        checkpoint = read_checkpoint(*file)
+        module, loaded = _with_file(name, checkpoint), checkpoint.name
     elif weights == "DEFAULT":
         module = _with_published(name)
         loaded = module.pretrained_cfg.get("tag") or "pretrained"
@@ -104,6 +104,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         classes=class_space(
             module.num_classes, checkpoint.classes(module.num_classes) if checkpoint else None
         ),
+        notes=checkpoint.notes if checkpoint else (),
     )
 
 

@@ -24,8 +24,8 @@ from fastbench.core.errors import UnknownNameError, WeightsError, did_you_mean
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import LoadedModel, class_space, triple
-from fastbench.models.checkpoint import Checkpoint, is_file_name, load_into, read_checkpoint
-from fastbench.models.registry import SAMPLE, known_names, torchvision_names
+from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from fastbench.models.registry import SAMPLE, known_names, torchvision_names, weights_file
 
 SAMPLE_FILE: Final = Path(__file__).with_name("sample.safetensors")
 
@@ -49,8 +49,8 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     check_name(name)
     if weights == "none":
         return _with_random_weights(name, seed)
-    if is_file_name(weights):
-        return _load_file(name, Path(weights).expanduser())
+    if file := weights_file(weights):
+        return _load_file(name, *file)
     return _load_published(name, weights)
 
 
@@ -100,8 +100,8 @@ def _load_published(name: str, weights: str) -> LoadedModel:
     )
 
 
-def _load_file(name: str, path: Path) -> LoadedModel:
-    checkpoint = _renamed(read_checkpoint(path), name)
+def _load_file(name: str, path: Path, key: str) -> LoadedModel:
+    checkpoint = _renamed(read_checkpoint(path, key), name)
     module = _build(name, checkpoint)
     load_into(module, checkpoint, name)
     official = _published_as(name, path)
@@ -110,12 +110,13 @@ def _load_file(name: str, path: Path) -> LoadedModel:
     names = checkpoint.classes(num_classes)
     return LoadedModel(
         name=name,
-        weights=official.name if official else path.name,
+        weights=official.name if official else checkpoint.name,
         module=module,
         preprocess=checkpoint.preprocess or preprocess_of(entry.transforms()),
         preprocess_source=path.name if checkpoint.preprocess else str(entry),
         classes=class_space(num_classes, names),
         published=_published(official) if official else None,
+        notes=checkpoint.notes,
     )
 
 

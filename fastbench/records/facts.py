@@ -216,6 +216,14 @@ _ABOUT_THE_ROW: Final = (
         unsaid="embedded",
         within=("model",),
     ),
+    _fact(
+        "model-file",
+        "the files of the model and of its weights: the first digits of their SHA-256",
+        lambda record: ", ".join(x[:_DIGITS] for x in record.files.values()) or None,
+        heading="model file",
+        template="file {}",
+        within=("model", "weights"),
+    ),
     _fact("loader", "what turned files into batches", plan=lambda config: config.timed_loader),
     _fact(
         "decoder",
@@ -249,6 +257,15 @@ _ABOUT_THE_ROW: Final = (
         template="digest {}",
         options=("data", "classes"),
         plan=lambda config: config.classes or config.data,
+    ),
+    _fact(
+        "contents",
+        "what these images hold: the first digits of a digest of both ends of each file",
+        "data.contents",
+        heading="image contents",
+        show=lambda value: value[:_DIGITS],
+        template="contents {}",
+        within=("digest",),
     ),
     _fact(
         "page-cache",

@@ -49,7 +49,8 @@ class Described(Stored, frozen=True, kw_only=True):
     what was run, also where the configuration leaves the choice. `config` has every option as it
     was set, `environment` the machine and its software, `data` the images and the page cache,
     `preprocess` how an image becomes the model's input and where that was read, `loader_settings`
-    what the loader itself reports.
+    what the loader itself reports. `files` has the SHA-256 of the files of weights and model that
+    were named, by option.
     """
 
     schema_version: Count
@@ -65,6 +66,7 @@ class Described(Stored, frozen=True, kw_only=True):
     data: dict[str, Any]
     preprocess: dict[str, Any]
     loader_settings: dict[str, Any]
+    files: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Record(Described, frozen=True, kw_only=True):

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:
     """The rows of `fastbench run`, each in a process of its own."""
     todo = plan.todo
-    if todo:
-        _check_predictions(plan)
     if plan.num_changed:
         rows = counted(plan.num_changed, "finished row")
-        progress.note(f"{rows} had other images, labels or weights and will be run again.")
+        progress.note(
+            f"{rows} will be run again: not known to be of these images, labels and weights."
+        )
+    if todo:
+        _check_predictions(plan)
     missing = _leave_out(todo, progress)
     todo = [row for row in todo if row.loader not in missing]
     models = tuple(dict.fromkeys(row.model for row in todo))
@@ -79,9 +81,12 @@ def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, s
 
 
 def _check_predictions(plan: Plan) -> None:
-    """Refuse a file of predictions that exists, except in a resumed run, which adds to it."""
+    """Refuse a file of predictions that exists, except in a resumed run, which adds to it.
+
+    A file that has predictions of other images or weights is refused there too.
+    """
     name = plan.options.get("predictions")
-    if name is not None and not plan.resumed:
+    if name is not None and (plan.num_changed or not plan.resumed):
         predictions_csv.check(Path(name).expanduser())
 
 

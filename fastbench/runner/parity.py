@@ -147,8 +147,8 @@ def _depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
     config, model = workbench.config, bench.model
     return {
         "model": [model.name, model.weights, model.classes.outputs, config.seed],
-        "files": [reference.stamp(name) for name in (config.weights, model.name)],
-        "data": [str(workbench.manifest.root), workbench.manifest.digest],
+        "files": model.files,
+        "data": [str(workbench.manifest.root), workbench.manifest.identity],
         "preprocess": dataclasses.asdict(model.preprocess),
         "loader": [config.reference, config.options_of(config.reference), config.resize],
         "on": [str(workbench.device), torch.__version__, torchvision.__version__],

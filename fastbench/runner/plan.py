@@ -2,8 +2,8 @@
 
 A row is one `RunConfig` with one model and one loader. The rows of a model are together, and of
 rows that differ in the loader alone the reference's comes first. `--resume` finds the record of a
-row by a digest of the options that its result depends on. A record that is older than a file that
-it names is measured again; one of another machine or other software is not.
+row by a digest of the options that its result depends on. One of other images, or of another file
+of weights or of a model, is measured again; one of another machine or other software is not.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import itertools
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import OPTIONS, SWEPT, RunConfig
-from fastbench.core.errors import FastbenchError, RecordError, UsageError
+from fastbench.core.errors import RecordError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option
 from fastbench.data.dataset import find_images
 from fastbench.loaders import registry
+from fastbench.models.registry import files_of
 from fastbench.records import naming
 from fastbench.records.store import read_record
 from fastbench.records.validity import find_contradictions
@@ -187,16 +187,15 @@ def make_plan(
     if how.resume is None:
         return Plan(options=options, rows=rows, output=output, finished={}, resumed=False)
     assert output is not None
-    finished = _find_finished(rows, Path(output).expanduser())
-    same = _with_the_same_images(finished, rows[0].config, count)
-    same = {digest: record for digest, record in same.items() if not _is_outdated(record)}
+    found = _find_records(rows, Path(output).expanduser())
+    finished = _of_the_same_files(found, rows[0].config, count)
     return Plan(
         options=options,
         rows=rows,
         output=output,
-        finished=same,
+        finished=finished,
         resumed=True,
-        num_changed=len(finished) - len(same),
+        num_changed=len(found) - len(finished),
     )
 
 
@@ -258,10 +257,10 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
     return str(plans[-1].parent)
 
 
-def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record]:
-    """The newest record of each of these rows in a folder, by digest; INVALID ones do not count."""
+def _find_records(rows: Sequence[PlannedRow], folder: Path) -> dict[str, list[Record]]:
+    """The records of each of these rows in a folder, by digest; INVALID ones do not count."""
     wanted = {row.digest for row in rows}
-    found: dict[str, Record] = {}
+    found: dict[str, list[Record]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
             record = read_record(path)
@@ -271,36 +270,33 @@ def _find_finished(rows: Sequence[PlannedRow], folder: Path) -> dict[str, Record
             continue
         model = config.model[0] if len(config.model) == 1 else record.model
         digest = digest_of(config, model, record.loader)
-        if digest not in wanted or find_contradictions(record):
-            continue
-        if digest not in found or found[digest].created <= record.created:
-            found[digest] = record
+        if digest in wanted and not find_contradictions(record):
+            found.setdefault(digest, []).append(record)
     return found
 
 
-def _is_outdated(record: Record) -> bool:
-    """Whether a file of weights, of the model or of labels is newer than the record."""
-    config = record.config
-    named = (config.get("weights"), *(config.get("model") or ()), config.get("data"))
-    files = [Path(name).expanduser() for name in named if name]
-    measured_s = datetime.fromisoformat(record.created).timestamp()
-    return any(file.is_file() and int(file.stat().st_mtime) > measured_s for file in files)
-
-
-def _with_the_same_images(
-    finished: dict[str, Record],
+def _of_the_same_files(
+    found: Mapping[str, Sequence[Record]],
     config: RunConfig,
     count: Callable[..., Callable[[int, int], None]],
 ) -> dict[str, Record]:
-    """The records of the images that are there now; all of them if that cannot be told."""
-    if not finished:
-        return finished
-    try:
-        images = find_images(config, count)
-    except FastbenchError:  # the next row that is measured will report it
-        return finished
-    return {
-        digest: record
-        for digest, record in finished.items()
-        if record.data["digest"] == images.digest
-    }
+    """The newest record of each row that is of the images, weights and model that are there now.
+
+    A record of an older version does not know its files, so it is of others. Raises what
+    `find_images` raises: without images no run can go on.
+    """
+    if not found:
+        return {}
+    identity = find_images(config, count).identity
+    files = functools.cache(files_of)
+    finished = {}
+    for digest, records in found.items():
+        same = [
+            record
+            for record in records
+            if record.data.get("identity") == identity
+            and record.files == files(RunConfig.from_json(record.config).models[0], config.weights)
+        ]
+        if same:
+            finished[digest] = max(same, key=lambda record: record.created)
+    return finished

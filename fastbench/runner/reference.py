@@ -2,7 +2,7 @@
 
 All rows of a model are compared with them, and each row has its own process. The first row that
 needs them writes them: the reference's own, or another one after an extra pass. The file's name is
-a digest of what they depend on; a change of a model's or a loader's code is not noticed.
+a digest of what they depend on; of code, only the file of a callable's module is among that.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,6 +18,7 @@ from fastbench.core.atomic_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FOLDER: Final = ".reference"
 """Below the folder of the records. Its files have no suffix: they are no records."""
@@ -39,15 +39,6 @@ def keep(folder: Path, depends_on: Mapping[str, Any], predictions: list[int]) ->
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         write_whole(path, json.dumps(predictions).encode())
-
-
-def stamp(name: str) -> list[int] | None:
-    """Size and time of a file; None if a name of weights or of a model is no file."""
-    try:
-        found = Path(name).expanduser().stat()
-    except (OSError, ValueError):
-        return None
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _path(folder: Path, depends_on: Mapping[str, Any]) -> Path:

@@ -33,7 +33,9 @@ def test_the_options() -> None:
 
 
 def test_what_an_option_changes_is_declared_with_it() -> None:
-    assert SWEPT == ("resize", "dtype", "compile", "compile_mode", "batch_size")
+    assert list(SWEPT) == [
+        "resize", "dtype", "compile", "compile_mode", "batch_size", "num_threads", "page_cache",
+    ]  # fmt: skip
     assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
         "latency_batch_size", "min_seconds", "on_error", "page_cache", "passes", "quick",
@@ -113,12 +115,18 @@ def test_a_loader_option_of_a_loader_that_is_not_run() -> None:
         RunConfig(loader_option=("synthetic.prefetch=1",))
 
 
-def test_loader_options_are_typed_and_the_last_counts() -> None:
-    config = RunConfig(
-        loader_option=("dali.a=1", "dali.b=0.5", "dali.c=true", "dali.d=x", "dali.a=2")
-    )
-    assert config.options_of("dali") == {"a": 2, "b": 0.5, "c": True, "d": "x"}
+def test_loader_options_are_typed_and_set_once() -> None:
+    settings = ("dali.a=1", "dali.b=0.5", "dali.c=true", "dali.d=x")
+    config = RunConfig(loader_option=settings)
+    assert config.options_of("dali") == {"a": 1, "b": 0.5, "c": True, "d": "x"}
     assert config.options_of("torchvision") == {}
+    with pytest.raises(UsageError, match=r"--loader-option sets dali\.a twice"):
+        RunConfig(loader_option=(*settings, "dali.a=2"))
+
+
+def test_the_second_side_has_one_value_of_an_option() -> None:
+    with pytest.raises(UsageError, match=r"--batch-size has 2 values\. Give it one"):
+        RunConfig(ab=("batch-size=1", "batch-size=2")).other_side()
 
 
 def test_no_options_are_the_defaults() -> None:
@@ -174,21 +182,6 @@ def test_the_default_model_fits_the_data() -> None:
     assert RunConfig().models == ("sample",)
     assert RunConfig(data="photos").models == ("resnet50",)
     assert RunConfig(data="photos", model=("vgg16",)).models == ("vgg16",)
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--limit", "3", "--limit", "4"],
-        ["--num-threads", "1", "--num-threads", "1"],
-        ["--weights", "a.pth", "--weights", "b.pth"],
-        ["--device", "cpu", "--device=cuda:1"],
-        ["--page-cache", "cold", "--page-cache", "warm"],
-    ],
-)
-def test_a_second_value_is_refused_and_not_taken_in_the_place_of_the_first(argv: list[str]) -> None:
-    with pytest.raises(UsageError, match=rf"{argv[0]} is given twice, and takes one value"):
-        parse(*argv)
 
 
 @pytest.mark.parametrize("name", ["model", "loader"])

@@ -1,6 +1,7 @@
 """The list of samples, and whose labels they carry."""
 
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
@@ -34,6 +35,50 @@ def test_the_digest_follows_names_and_sizes(small: Path) -> None:
     assert scan(small).digest == before
     (small / "n01440764/0.jpg").rename(small / "n01440764/00.jpg")
     assert scan(small).digest != before
+
+
+def exchange(a: Path, b: Path) -> None:
+    """Give two JPEGs each other's content; their sizes and times are equal before and after."""
+    contents = [path.read_bytes() for path in (b, a)]
+    for path, content in zip((a, b), contents, strict=True):
+        path.write_bytes(content.ljust(max(map(len, contents)), b"\0"))
+        os.utime(path, ns=(0, 0))
+
+
+def test_files_of_other_contents_are_not_the_same_images(small: Path) -> None:
+    a, b = small / "n01440764/0.jpg", small / "n02123045/1.jpg"
+    exchange(a, b)
+    before = scan(small)
+    assert scan(small) == before
+    exchange(a, b)
+    after = scan(small)
+    assert after.digest == before.digest
+    assert after.contents != before.contents
+    assert after.identity != before.identity
+
+
+def test_a_copy_has_the_same_contents_and_not_the_same_identity(
+    small: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small, tmp_path / "copy", copy_function=shutil.copyfile)
+    before, copy = scan(small), scan(tmp_path / "copy")
+    assert (copy.digest, copy.contents) == (before.digest, before.contents)
+    assert copy.identity != before.identity
+
+
+def test_other_labels_are_another_identity(small: Path) -> None:
+    """Those of a list, and classes without an image in this run, by which labels are read."""
+    found = []
+    for word in ("0", "1"):
+        (small / "list.txt").write_text(f"n01440764/0.jpg 0\nn02123045/1.jpg {word}\n")
+        found.append(scan(small / "list.txt"))
+    assert found[0].contents == found[1].contents
+    assert found[0].identity != found[1].identity
+    some = scan(small, only=["n01440764"])
+    (small / "n02123045").rename(small / "n02123046")
+    other = scan(small, only=["n01440764"])
+    assert some.contents == other.contents
+    assert some.identity != other.identity
 
 
 def test_a_limit_is_spread_over_the_classes(images: Path) -> None:

@@ -193,9 +193,11 @@ def run(
     """`fastbench run` with a plug-in and `synthetic`: the exit code, and the complaints."""
 
     def run_(name: str, *argv: str) -> tuple[int, list[str]]:
+        if "--no-quick" not in argv:
+            argv = ("--quick", *argv)
         code = main_here(
             ["run", "--data", str(images), "--model", "shufflenet_v2_x0_5", "--weights", "none",
-             "--device", "cpu", "--quick", "--batch-size", "8", "--reference", "none", "--loader",
+             "--device", "cpu", "--batch-size", "8", "--reference", "none", "--loader",
              name, "--loader", "synthetic", "--output", str(tmp_path / "records"), *argv]
         )  # fmt: skip
         said = capsys.readouterr().err

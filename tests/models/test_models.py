@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 
 from fastbench.core.errors import CompileError, UnknownNameError, WeightsError
 from fastbench.models.classifier import Classifier, forget_compiled
-from fastbench.models.registry import known_names
+from fastbench.models.registry import files_of, known_names
 from fastbench.models.torchvision import load_model, preprocess_of
 
 NAME = "shufflenet_v2_x0_5"
 
 
-def state(num_classes: int = 1000, name: str = NAME) -> dict[str, torch.Tensor]:
-    torch.manual_seed(1)
+def state(num_classes: int = 1000, name: str = NAME, seed: int = 1) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
     module = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
     tensors: dict[str, torch.Tensor] = module.state_dict()
     return tensors
@@ -171,6 +171,104 @@ def test_a_file_that_does_not_say_its_version(tmp_path: Path) -> None:
         load_model("mnasnet0_5", str(tmp_path / "a.safetensors"))
 
 
+def two_states() -> tuple[dict[str, Any], dict[str, Any]]:
+    return state(seed=1), state(seed=2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "averaged"),
+    [
+        ("state_dict", "state_dict_ema"),
+        ("model", "model_ema"),
+        ("module", "ema"),
+        ("model.state_dict", "model.averaged"),
+    ],
+)
+def test_the_weights_that_were_taken_are_said_and_others_can_be_named(
+    raw: str, averaged: str, tmp_path: Path
+) -> None:
+    a, b = two_states()
+    saved: dict[str, Any] = {"epoch": 3, "optimizer": {"state": {0: {"m": a["fc.weight"]}}}}
+    for name, tensors in ((averaged, b), (raw, a)):
+        *outer, last = name.split(".")
+        holder = saved.setdefault(outer[0], {}) if outer else saved
+        holder[last] = {f"module.{key}": value for key, value in tensors.items()}
+    file = tmp_path / "a.pth"
+    torch.save(saved, file)
+    for weights, wanted, key in (
+        (str(file), a, raw),
+        (f"{file}:{raw}", a, raw),
+        (f"{file}:{averaged}", b, averaged),
+    ):
+        model = load_model(NAME, weights)
+        assert torch.equal(model.module.state_dict()["fc.weight"], wanted["fc.weight"])
+        assert model.weights == f"a.pth:{key}"
+        said = (
+            f"the weights are {raw} of a.pth, which also holds {averaged}; to take it: --weights "
+            f"{file}:{averaged}"
+        )
+        assert model.notes == (() if ":" in weights else (said,))
+        assert files_of(NAME, weights) == files_of(NAME, str(file)) != {}
+    with pytest.raises(
+        WeightsError, match=rf"no weights named 'eam'\. .*It has: {raw}, {averaged}"
+    ):
+        load_model(NAME, f"{file}:eam")
+
+
+def test_no_weights_are_taken_of_several_without_a_usual_name(tmp_path: Path) -> None:
+    a, b = two_states()
+    file = tmp_path / "a.pth"
+    torch.save({"student": a, "teacher": b, "loss": {"center": torch.zeros(1, 9)}}, file)
+    with pytest.raises(WeightsError, match=r"several sets of weights: student, teacher\. Name one"):
+        load_model(NAME, str(file))
+    loaded = load_model(NAME, f"{file}:teacher").module.state_dict()
+    assert torch.equal(loaded["fc.weight"], b["fc.weight"])
+    torch.save({"net": a, "loss": {"center": torch.zeros(1, 9)}}, file)  # the only one
+    model = load_model(NAME, str(file))
+    assert (model.weights, model.notes) == ("a.pth", ())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_sets_of_weights_that_have_a_prefix(suffix: str, tmp_path: Path) -> None:
+    named = dict(zip(("student.net", "teacher.net"), two_states(), strict=True))
+    every = {f"{x}.{key}": value for x, tensors in named.items() for key, value in tensors.items()}
+    file = tmp_path / f"a{suffix}"
+    (torch.save if suffix == ".pth" else save_file)(every, file)
+    with pytest.raises(
+        WeightsError, match=rf"or other weights with --weights {file}:student\.net or :teacher\.net"
+    ):
+        load_model(NAME, str(file))
+    model = load_model(NAME, f"{file}:teacher.net")
+    assert model.weights == f"a{suffix}:teacher.net"
+    expected = named["teacher.net"]["fc.weight"]
+    assert torch.equal(model.module.state_dict()["fc.weight"], expected)
+
+
+def test_a_file_whose_name_has_a_colon(tmp_path: Path) -> None:
+    a, b = two_states()
+    torch.save(a, tmp_path / "a.pth:ema")
+    torch.save({"ema": b}, tmp_path / "a.pth")
+    loaded = load_model(NAME, str(tmp_path / "a.pth:ema")).module.state_dict()
+    assert torch.equal(loaded["fc.weight"], a["fc.weight"])
+    with pytest.raises(WeightsError, match=r"x:y/a\.pth does not exist"):
+        load_model(NAME, str(tmp_path / "x:y/a.pth"))
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_integers_are_no_weights(kind: torch.dtype, tmp_path: Path) -> None:
+    tensors = state()
+    assert tensors["conv1.1.num_batches_tracked"].dtype == torch.int64  # which is as it should be
+    weight = tensors["fc.weight"]
+    tensors["fc.weight"] = (100 * weight).to(kind)
+    torch.save(tensors, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=rf"1 tensor \(first: fc\.weight, {kind}\)"):
+        load_model(NAME, str(tmp_path / "a.pth"))
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        tensors["fc.weight"] = weight.to(dtype)
+        torch.save(tensors, tmp_path / "a.pth")
+        load_model(NAME, str(tmp_path / "a.pth"))
+
+
 def test_another_models_checkpoint(tmp_path: Path) -> None:
     torch.save(state(name="squeezenet1_1"), tmp_path / "a.pth")
     with pytest.raises(WeightsError, match=r"a\.pth do not fit the model shufflenet.*missing"):
@@ -191,9 +289,12 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
             load_model(NAME, str(tmp_path / "damaged.pth"))
         assert "\x1b" not in str(caught.value)  # torch's own words have bold face
         assert "weights_only" not in str(caught.value)
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(WeightsError, match="holds no tensors by name"):
-        load_model(NAME, str(tmp_path / "list.pth"))
+    endless: dict[str, Any] = {}
+    endless["itself"] = endless
+    for content in ([1, 2], endless):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(WeightsError, match="holds no tensors by name"):
+            load_model(NAME, str(tmp_path / "other.pth"))
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

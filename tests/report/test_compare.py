@@ -108,6 +108,23 @@ def test_unlike_records(name: str, changes: dict[str, object]) -> None:
     assert "Verdict: not comparable (UNLIKE)" in text
 
 
+def test_images_of_equal_names_and_sizes_that_hold_something_else() -> None:
+    a, b, elsewhere = (
+        run(100, 101, data={**DATA, "contents": 64 * letter, "root": root}, files=files)
+        for letter, root, files in (
+            ("a", "/a", {"weights": 64 * "1"}),
+            ("b", "/a", {"weights": 64 * "2"}),
+            ("a", "/copied", {"weights": 64 * "1"}),
+        )
+    )
+    found = compare_records(a, b)
+    assert names(found.unlike) == {"image contents"}
+    assert names(found.changed) == {"model file"}
+    assert not compare_records(a, elsewhere).unlike
+    other = run(100, 101, data={**DATA, "contents": 64 * "b", "digest": 64 * "b"})
+    assert names(compare_records(a, other).unlike) == {"image set"}
+
+
 def test_what_a_record_does_not_know_is_no_unlikeness() -> None:
     found = compare_records(run(100, data={**DATA, "page_cache": None}, parity=None), run(100))
     assert not found.unlike

@@ -269,6 +269,17 @@ def test_ratios_between_cpus() -> None:
         assert texts(sheet, "ratio") == ["1.00x", "1.50x"]
 
 
+def test_rows_of_other_contents_are_not_ranked_and_of_another_file_have_its_name() -> None:
+    data = [{**DATA, "contents": 64 * letter} for letter in "aaab"]
+    sheet = sheet_of(*(run(100, loader=f"l{i}", data=its) for i, its in enumerate(data)))
+    (note,) = sheet.footnotes
+    assert note.text == (
+        "image contents bbbbbbbbbb (others: aaaaaaaaaa); not ranked with the others"
+    )
+    sheet = sheet_of(*(run(100, files={"weights": 64 * letter}) for letter in "ab"))
+    assert texts(sheet, "model-file") == [10 * "a", 10 * "b"]
+
+
 def test_no_ratio_of_what_is_unlike() -> None:
     cold = {**DATA, "page_cache": "cold"}
     sheet = sheet_of(run(100), run(200, dtype="float16"), by=COLUMNS["dtype"])

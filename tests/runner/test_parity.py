@@ -1,5 +1,6 @@
 """A row's predictions and pixels against the reference's: what is compared, and what is told."""
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from builders.images import draw
 from builders.plug_ins import PlugIn
 from PIL import Image
 
+from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.records.record import Record
@@ -25,6 +27,33 @@ def run(data: Path, output: Path, *argv: str) -> tuple[int, Record]:
     )  # fmt: skip
     (path,) = output.glob("sample-[!t]*.json")
     return code, read_record(path)
+
+
+def test_exchanged_images_are_measured_again_with_the_references_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of equal names, sizes and times: one image's content is that of another class."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    ensure_sample(8, root=data)
+    a, *_, b = sorted(data.rglob("*.jpg"))
+    contents = [path.read_bytes() for path in (a, b)]
+    argv = ["--loader", "dali", "--loader-option", "torchvision.prefetch=0"]
+    digests = []
+    for number, (of_a, of_b) in enumerate((contents, contents[::-1])):
+        for path, content in ((a, of_a), (b, of_b)):
+            path.write_bytes(content.ljust(max(map(len, contents)), b"\0"))
+            os.utime(path, ns=(0, 0))
+        code, record = run(data, out, *argv, *["--resume"] * number)
+        assert code == 0
+        assert record.parity is not None
+        assert record.parity.num_agreeing == 8
+        digests.append(record.data["digest"])
+        shown = capsys.readouterr().err
+        assert ("2 finished rows will be run again: not known to be" in shown) == bool(number)
+        for path in out.glob("*.json"):
+            path.rename(out / f"before-{number}-{path.name}")
+    assert digests[0] == digests[1]
+    assert len(list((out / ".reference").iterdir())) == 2
 
 
 def without_adobes_marker(path: Path) -> None:

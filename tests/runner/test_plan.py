@@ -17,6 +17,7 @@ from fastbench.core.config import SWEPT, PlanOptions, Preset, RunConfig
 from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import registry
+from fastbench.models.registry import files_of
 from fastbench.records.record import Record
 from fastbench.records.store import write_record
 from fastbench.records.validity import find_contradictions
@@ -297,8 +298,8 @@ def test_the_digest_of_a_record_is_that_of_its_row() -> None:
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The digest of the images that are there now."""
-    found = {"digest": "of the images"}
+    """The identity of the images that are there now."""
+    found = {"identity": "of the images"}
 
     def find(*_: object) -> object:
         if not found:
@@ -314,7 +315,8 @@ def record_of(row: plan.PlannedRow, **changes: Any) -> Record:
         model=row.model,
         loader=row.loader,
         config=dataclasses.asdict(row.config),
-        data={"num_samples": 100, "digest": "of the images"},
+        data={"num_samples": 100, "identity": "of the images"},
+        files=files_of(row.model, row.config.weights),
         **changes,
     )
 
@@ -355,30 +357,69 @@ def test_a_record_that_contradicts_itself_is_not_finished(
 
 def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -> None:
     write_record(record_of(plan.expand(given())[0]), tmp_path)
-    data["digest"] = "of others"
+    data["identity"] = "of others"
     resumed = plan_of("--loader", "dali", resume=str(tmp_path))
     assert (resumed.finished, resumed.num_changed, len(resumed.todo)) == ({}, 1, 2)
-    data.clear()  # they are gone: what was measured of them is not
-    assert len(plan_of("--loader", "dali", resume=str(tmp_path)).finished) == 1
+    data.clear()
+    with pytest.raises(DataNotFoundError):
+        plan_of("--loader", "dali", resume=str(tmp_path))
 
 
-@pytest.mark.parametrize("option", ["weights", "model", "data"])
-def test_a_file_that_was_changed_since_is_measured_again(
-    option: str, tmp_path: Path, data: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_record_that_does_not_know_its_images_is_measured_again(
+    tmp_path: Path, data: dict[str, str]
 ) -> None:
-    """A script that measures each new checkpoint says the same each time."""
+    """An older version wrote it."""
+    row = plan.expand(given())[0]
+    record = msgspec.structs.replace(record_of(row), data={"num_samples": 100, "digest": "a"})
+    write_record(record, tmp_path)
+    resumed = plan_of("--loader", "dali", resume=str(tmp_path))
+    assert (resumed.finished, resumed.num_changed) == ({}, 1)
+
+
+def test_the_newest_of_the_records_of_these_images_counts(
+    tmp_path: Path, data: dict[str, str]
+) -> None:
+    row = plan.expand(given())[0]
+    write_record(record_of(row, created="2026-01-02T00:00:00+00:00"), tmp_path)
+    newer = record_of(row, created="2026-01-03T00:00:00+00:00")
+    write_record(msgspec.structs.replace(newer, data={**newer.data, "identity": "b"}), tmp_path)
+    (found,) = plan_of("--loader", "dali", resume=str(tmp_path)).finished.values()
+    assert found.created == "2026-01-02T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("given_file", "name"),
+    [
+        ("--weights=last.pt", "last.pt"),
+        ("--weights=last.pt:ema", "last.pt"),
+        ("--model=last.pt", "last.pt"),
+        ("--model=nets:small", "nets.py"),
+    ],
+)
+def test_a_row_of_another_file_is_measured_again(
+    given_file: str,
+    name: str,
+    tmp_path: Path,
+    data: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By what is in it: its size, its time and its name are those of before."""
     monkeypatch.chdir(tmp_path)
-    file = Path("last.pt")
-    file.touch()
-    asked = ["--loader", "torchvision", f"--{option}", "last.pt"]
-    row = plan.expand(given(*asked))[0]
+    file = Path(name)
+    file.write_bytes(b"before")
+    as_before = file.stat()
+    asked = ["--loader", "torchvision", given_file]
     Path("out").mkdir()
-    write_record(record_of(row, created="2026-01-02T03:04:05+00:00"), Path("out"))
-    os.utime(file, ns=(0, 1_767_323_045_900_000_000))  # in the second of the record
+    write_record(record_of(plan.expand(given(*asked))[0]), Path("out"))
     assert plan_of(*asked, resume="out").todo == []
-    os.utime(file, (0, 1_767_323_046))
+    os.utime(file)  # a copy of the same file
+    assert plan_of(*asked, resume="out").todo == []
+    file.write_bytes(b"after.")
+    os.utime(file, ns=(0, as_before.st_mtime_ns))
     resumed = plan_of(*asked, resume="out")
     assert (len(resumed.todo), resumed.num_changed) == (1, 1)
+    file.unlink()
+    assert len(plan_of(*asked, resume="out").todo) == 1
 
 
 def test_resume_by_itself_takes_the_plan(
@@ -468,8 +509,3 @@ def test_the_references_predictions_are_kept(tmp_path: Path) -> None:
     file.write_text("[1, 2")
     assert reference.find(tmp_path, depends_on, 3) is None
     reference.keep(tmp_path / "gone", depends_on, [1])  # nobody's row fails for that
-    stamp = reference.stamp(str(file))
-    assert stamp is not None
-    file.write_text("[1, 2, 3]")
-    assert reference.stamp(str(file)) != stamp
-    assert reference.stamp("DEFAULT") is None

@@ -60,7 +60,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record that every stub makes."""
     folder = tmp_path / "stub"
     folder.mkdir()
-    data = {"num_samples": 100, "num_bytes": 11_000_000, "digest": "of the images"}
+    data = {"num_samples": 100, "num_bytes": 11_000_000, "identity": "of the images"}
     path = write_record(sound(data=data, accuracy=None), folder)
     monkeypatch.setenv("STUB_RECORD", str(path))
 
@@ -72,7 +72,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(row_in_child, "_send_missing", stub_child.send_missing)
     monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
-        "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"digest": "of the images"})
+        "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"identity": "of the images"})
     )
 
     def run_(*argv: str, loaders: tuple[str, ...] = (), reference: str = "none") -> int:
@@ -571,3 +571,9 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     # Both are finished: their digests are those of the plan, and the images are the same.
     assert main(["run", "--resume", str(out), "--dry-run"]) == 0
     assert "2 rows: 2 finished, 0 to be measured." in capsys.readouterr().out
+    # A file of predictions is of one set of images.
+    os.utime(next(data.rglob("*.jpg")))
+    assert main(["run", "--resume", str(out)]) == OutputError.exit_code
+    err = capsys.readouterr().err
+    assert "2 finished rows will be run again: not known to be of these images" in err
+    assert "predictions.csv is there already, and nothing is overwritten." in err

@@ -11,6 +11,7 @@ give other pixels. Every decoder then sees the same garbage.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,8 @@ _SIGNATURES: Final = (
     (b"II*\x00", "a TIFF"),
     (b"MM\x00*", "a TIFF"),
 )
+END: Final = 4096
+"""Bytes at either end of a file by which one photograph is told from another of equal size."""
 _MOST_PIXELS: Final = 178_956_970
 """Pillow, the reference's decoder, refuses larger images: twice its `MAX_IMAGE_PIXELS`."""
 
@@ -38,12 +41,15 @@ _MOST_PIXELS: Final = 178_956_970
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A file's size in bytes, its image's (width, height) in pixels, and whether it is stored in a
-    rare way (see `JpegHeader`).
+    rare way (see `JpegHeader`). `modified_ns` is the file's time, `ends` the SHA-256 of its first
+    and last `END` bytes, in hex.
     """
 
     num_bytes: int
     size: tuple[int, int]
     is_unusual: bool
+    modified_ns: int
+    ends: str
 
 
 def check_frame(path: Path) -> Frame:
@@ -55,10 +61,11 @@ def check_frame(path: Path) -> Frame:
     header = None
     try:
         with open(path, "rb") as file:
-            head = file.read(12)
-            num_bytes = os.fstat(file.fileno()).st_size
-            file.seek(max(0, num_bytes - 2))
-            tail = file.read(2)
+            head = file.read(END)
+            status = os.fstat(file.fileno())
+            num_bytes = status.st_size
+            file.seek(max(0, num_bytes - END))
+            tail = file.read(END)
             if head.startswith(START_OF_IMAGE):
                 with contextlib.suppress(ValueError):  # the decoder says what is wrong, below
                     header = read_header(file)
@@ -75,7 +82,7 @@ def check_frame(path: Path) -> Frame:
         what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
         raise CorruptImageError(path, what, f"Convert it to JPEG, or {LEAVE_OUT}")
     # Most files end with the marker. Some sound ones have bytes after it: those are decoded.
-    if (tail != END_OF_IMAGE or header is None or _is_rare(header)) and (
+    if (not tail.endswith(END_OF_IMAGE) or header is None or _is_rare(header)) and (
         found := find_corrupt([str(path)])
     ):
         if header is not None and header.precision != 8:
@@ -85,9 +92,13 @@ def check_frame(path: Path) -> Frame:
                 f"Convert it to 8 bits, or {LEAVE_OUT}",
             ) from found
         raise found
-    if header is None:
-        return Frame(num_bytes, _size_by_pillow(path), is_unusual=True)
-    return Frame(num_bytes, (header.width, header.height), header.is_unusual)
+    return Frame(
+        num_bytes,
+        size=(header.width, header.height) if header else _size_by_pillow(path),
+        is_unusual=header is None or header.is_unusual,
+        modified_ns=status.st_mtime_ns,
+        ends=hashlib.sha256(head + tail).hexdigest(),
+    )
 
 
 def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Hits = tuple[Accuracy, Parity | None]
 
-_OF_IMAGES: Final = tuple(FACTS[name].heading for name in ("images", "digest"))
+_OF_IMAGES: Final = tuple(FACTS[name].heading for name in ("images", "digest", "contents"))
 
 
 def find_worsening(comparison: PairComparison) -> list[str]:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-COMPARABLE: Final = ("images", "digest", "reads-images", "among", "page-cache", "quick")
+COMPARABLE: Final = (
+    *("images", "digest", "contents", "reads-images", "among", "page-cache", "quick"),
+)
 MOST_VALUES: Final = 3
 MOST_NAMED: Final = 6
 _LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
@@ -102,6 +104,7 @@ def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]
         _say(name, [its[name]], common[name])
         for name in COMPARABLE
         if stands_apart(its[name], common[name])
+        and not any(stands_apart(its[x], common[x]) for x in FACTS[name].within)
     ]
 
 
