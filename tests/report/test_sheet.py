@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from builders.paths import GOLDEN, RECORDS
 from builders.records import make, parity, pixels
-from builders.runs import DATA, broken, on_gpu, run, timed
+from builders.runs import DATA, broken, on_gpu, run, telemetry, timed
 from builders.sheets import sheet_of
 
 from fastbench.core.errors import UnknownNameError, UsageError
+from fastbench.records.accuracy import Accuracy
 from fastbench.records.record import UNREAD
 from fastbench.records.speed import Throughput
 from fastbench.report.columns.registry import COLUMNS, find
@@ -115,6 +116,30 @@ def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
     assert f"d: INVALID: {window}." in sheet.remarks
 
 
+def test_a_figure_in_doubt_is_marked_and_not_the_best() -> None:
+    """Speed that is in doubt leaves accuracy in its rank, and the other way round."""
+    right = Accuracy(num_samples=1000, top1_correct=990, top5_correct=995)
+    sheet = sheet_of(
+        run(100, loader="a"),
+        run(200, loader="b"),
+        run(900, loader="c", accuracy=right, telemetry=telemetry(foreign=0.92)),
+        run(800, loader="d", telemetry=telemetry(foreign=0.5)),
+        run(300, loader="e", weights="none"),
+        sort=COLUMNS["images/s"],
+    )
+    assert texts(sheet, "images/s") == ["*300*", "200", "100", "900", "800"]
+    assert texts(sheet, "top-1") == ["92.30", "92.30", "92.30", "*99.00*", "92.30"]
+    assert [[note.mark for note in line.footnotes] for line in sheet.lines] == [
+        ["b"], [], [], ["a"], ["a"],
+    ]  # fmt: skip
+    assert [note.text for note in sheet.footnotes] == [
+        "speed in doubt, not ranked by it: other processes took 92 % of the cores' time (the worst "
+        "of 2 rows)",
+        "accuracy in doubt, not ranked by it: the model's weights are random, so its accuracy is "
+        "chance",
+    ]
+
+
 def test_a_loader_that_reads_no_images_is_not_the_best() -> None:
     unread = {"accuracy": None, "parity": None, "labels": UNREAD}
     records = [run(100), run(50, loader="torchvision"), run(900, loader="synthetic", **unread)]
@@ -203,7 +228,8 @@ def test_an_old_record_is_flagged_and_what_it_does_not_know_is_not() -> None:
     sheet, _ = make_sheet([*rows, old], View())
     assert sheet is not None
     assert [note.text for note in sheet.footnotes] == [
-        "a record of schema version 2, which lacks what later ones have"
+        "a record of schema version 2, which lacks what later ones have",
+        "speed in doubt, not ranked by it: the GPU lowered its clocks (power cap)",
     ]
     unknown = run(100, data={**DATA, "page_cache": None}, parity=None)
     assert sheet_of(unknown, run(90, loader="x")).footnotes == []
@@ -383,15 +409,19 @@ def test_what_is_said_of_rows_is_said_once_and_in_short() -> None:
         for i, data in enumerate([{**DATA, "skipped": skipped}] * 20)
     ]
     unread = run(100, loader="synthetic", labels=UNREAD, accuracy=None, parity=None)
-    said = sheet_of(*rows, unread).remarks
+    sheet = sheet_of(*rows, unread)
+    said = sheet.remarks
     named = ", ".join(f"weights none · loader-{i}" for i in range(3))
-    assert said[:4] == [
+    assert [note.text for note in sheet.footnotes if note.is_doubt] == [
+        "accuracy in doubt, not ranked by it: the model's weights are random, so its accuracy is "
+        "chance"
+    ]
+    assert said == [
         "Skipped by every loader: 0.jpg is empty, 1.jpg is empty, 2.jpg is empty and 2 more.",
-        "sample: its weights are random, so its accuracy is chance.",
         "No accuracy: the images are not read.",
         f"{named} and 17 more: a doubt.",
     ]
     wrong = [broken(row) for row in rows]
     *first, last = sheet_of(*wrong).remarks
     assert all(": INVALID: " in text for text in first)
-    assert (len(first), last) == (10, "And 33 more reasons; CSV and JSON lines have all.")
+    assert (len(first), last) == (10, "And 32 more reasons; CSV and JSON lines have all.")

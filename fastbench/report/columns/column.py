@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
+from fastbench.records.advice import ACCURACY, advise
+from fastbench.records.advice import SPEED as OF_SPEED
 from fastbench.records.facts import FILE, MACHINE, RUN, device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
@@ -20,6 +22,7 @@ from fastbench.records.validity import find_contradictions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastbench.records.advice import Advice
     from fastbench.records.record import Record
 
 OK: Final = "ok"
@@ -78,6 +81,11 @@ class Column:
     def is_label(self) -> bool:
         """Whether it says which row this is, and not what was measured."""
         return self.topic in (RUN, MACHINE, FILE)
+
+    @property
+    def about(self) -> str:
+        """Which doubts are doubts of this figure (see `advice.py`)."""
+        return ACCURACY if self.topic == PREDICTIONS else OF_SPEED
 
     @property
     def title(self) -> str:
@@ -191,6 +199,20 @@ class Row:
         if self.parity == DIFFERENT:
             return DIFFERENT
         return FAIL if self.failures else OK
+
+    @functools.cached_property
+    def advice(self) -> list[Advice]:
+        """What `advice.py` says of the row; nothing of an INVALID one, whose figures say nothing."""
+        return [] if self.invalid else advise(self.record)
+
+    @property
+    def doubts(self) -> list[Advice]:
+        """The advice that puts a figure in doubt."""
+        return [advice for advice in self.advice if advice.about]
+
+    def is_doubted(self, column: Column) -> bool:
+        """Whether the row's figure in a column is in doubt, and so is not ranked."""
+        return any(doubt.about == column.about for doubt in self.doubts)
 
     @property
     def reasons(self) -> list[str]:

@@ -117,6 +117,15 @@ FIGURES: Final = (
         ),
         best="min",
     ),
+    _speed(
+        name="padding",
+        meaning="share of the batches' places that held no image, which the model computes too",
+        unit="share",
+        shown_unit="%",
+        read=lambda row: row.record.throughput.padded_share,
+        best="min",
+        words=lambda value: f"{format_quantity(100 * value)} % of the batches' places empty",
+    ),
     _rate(
         name="loader-ceiling",
         heading="loader alone",

@@ -12,6 +12,7 @@ from fastbench.core.units import and_more
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS, folder_of
 from fastbench.records.validity import find_contradictions
+from fastbench.report.columns.column import Row
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes, what_is_common
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Caption:
 def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> Caption:
     """The caption of these rows; `without` are facts that stand elsewhere in the plot."""
     told = {*naming.varying(records), *without}
-    notes, of_rows = make_footnotes([facts(record) for record in records], told)
+    doubts = [Row(record=record).doubts for record in records]
+    notes, of_rows = make_footnotes([facts(record) for record in records], told, doubts)
     folders = list(dict.fromkeys(filter(None, map(folder_of, records))))
     texts = [
         *(folders if len(folders) == 1 else []),

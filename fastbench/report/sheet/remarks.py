@@ -41,5 +41,3 @@ def _on_the_data(record: Record) -> Iterator[str]:
         yield f"Skipped by every loader: {and_more(files, _MOST_NAMED)}."
     if record.accuracy is None:
         yield f"No accuracy: {record.labels.removeprefix('no labels: ')}."
-    elif record.weights == "none":
-        yield f"{record.model}: its weights are random, so its accuracy is chance."
