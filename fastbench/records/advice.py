@@ -1,7 +1,7 @@
 """Advice on a row, each with what to try next: a closed list.
 
 First come doubts that make a figure wrong, then those that make it uncertain, then hints on how to
-make it better. A row is not ranked by the figures that are in doubt; a hint leaves them as they are.
+make it better. A row is not ranked by a figure that is in doubt; a hint leaves the rank as it is.
 """
 
 from __future__ import annotations

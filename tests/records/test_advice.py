@@ -308,8 +308,8 @@ def test_of_several_rows_each_is_said_of_the_worst_one() -> None:
     assert [(row, advice.name) for row, advice in said] == [(2, "noisy"), (2, "model-bound")]
     assert [advice.num_rows for _, advice in said] == [2, 2]
     assert said[0][1].in_doubt == (
-        "speed in doubt, not ranked by it: the windows' throughputs differ by 133 % (the worst of 2 "
-        "rows)"
+        "speed in doubt, not ranked by it: the windows' throughputs differ by 133 % "
+        "(the worst of 2 rows)"
     )
     assert worst_of([[]]) == []
 

@@ -13,7 +13,7 @@ from builders.sheets import sheet_of
 
 from fastbench.core.errors import UnknownNameError, UsageError
 from fastbench.records.accuracy import Accuracy
-from fastbench.records.record import UNREAD
+from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import Throughput
 from fastbench.report.columns.registry import COLUMNS, find
 from fastbench.report.formats.export import to_jsonl
@@ -285,6 +285,59 @@ def test_groups_with_ratios() -> None:
     assert texts(across, "ratio") == ["1.00x", "*1.25x*", "–", "1.00x"]
 
 
+def on_two_gpus(model: str, a: float, b: float, **changes: object) -> list[Record]:
+    """The same configuration on both, a row each; the changes are of the second."""
+    return [
+        run(a, a, model=model, **on_gpu("NVIDIA A")),
+        run(b, b, model=model, **{**on_gpu("NVIDIA B"), **changes}),
+    ]
+
+
+def test_a_mean_over_the_models_that_all_gpus_have() -> None:
+    """Of 2x and 0.5x it is 1x, and of what may not be ranked it is not made."""
+    rows = [*on_two_gpus("alexnet", 100, 200), *on_two_gpus("vgg16", 100, 50)]
+    alone = run(900, model="resnet18", **on_gpu("NVIDIA B"))
+    doubted = on_two_gpus("resnet50", 100, 900, telemetry=telemetry(foreign=0.9))
+    told = "Geometric mean of the ratios, over the 2 models that every device has (alexnet, vgg16)"
+    mean = f"{told}: NVIDIA A 1.00x, NVIDIA B 1.00x"
+    for view in ({"by": find("gpu")}, {"across": find("gpu")}):
+        assert sheet_of(*rows, alone, **view).remarks[:2] == [
+            "Ratios are to NVIDIA A.", f"{mean}.",
+        ]  # fmt: skip
+    said = sheet_of(*rows, *doubted, by=find("gpu")).remarks
+    assert said[1] == f"{mean}; without 1 configuration that cannot be ranked."
+    batches = [
+        msgspec.structs.replace(row, batch_size=64) for row in on_two_gpus("vgg16", 100, 800)
+    ]
+    said = sheet_of(*rows, *batches, by=find("gpu")).remarks
+    assert "over 3 configurations of the 2 models that every" in said[1]
+    assert "NVIDIA B 2.00x." in said[1]  # the cube root of 2 * 0.5 * 8
+    assert len(sheet_of(*rows[:2], alone, by=find("gpu")).remarks) == 1  # one model is no mean
+    assert "Geometric" not in " ".join(sheet_of(*rows, by=COLUMNS["model"]).remarks)
+
+
+def test_a_baseline_in_doubt_is_named() -> None:
+    base, other = on_two_gpus("alexnet", 100, 200)
+    base = msgspec.structs.replace(base, telemetry=telemetry(foreign=0.9))
+    assert sheet_of(base, other, by=find("gpu")).remarks == [
+        "Ratios are to NVIDIA A, whose speed is in doubt in 1 of 1 row."
+    ]
+
+
+def test_ratios_are_named_only_where_they_are_shown() -> None:
+    rows = on_two_gpus("alexnet", 100, 200)
+    assert sheet_of(*rows, by=find("gpu"), columns="loader,images/s").remarks == []
+    apart = [run(100, **on_gpu("NVIDIA A")), run(100, loader="b", **on_gpu("NVIDIA B"))]
+    assert sheet_of(*apart, by=find("gpu"), columns="loader,images/s").remarks == []
+    assert sheet_of(*apart, by=find("gpu")).remarks[0].startswith("There are no ratios")
+
+
+def test_a_column_has_the_same_number_of_digits() -> None:
+    rows = [run(1000, **on_gpu("NVIDIA A")), run(1047, loader="b", **on_gpu("NVIDIA A"))]
+    sheet = sheet_of(*rows, prices={"NVIDIA A": 0.72})
+    assert texts(sheet, "cost") == ["0.200", "*0.191*"]
+
+
 def test_ratios_between_cpus() -> None:
     def on(cpu: str, *gpus: str) -> dict[str, object]:
         its = {"cpu": cpu, "num_cores": 2, "gpus": [{"name": name} for name in gpus]}
@@ -324,7 +377,7 @@ def test_windows_without_images() -> None:
         prices={"A CPU": 0.36},
     )
     assert texts(sheet, "ratio") == ["1.00x", "–", "1.00x"]
-    assert texts(sheet, "cost") == ["1", "–", "1"]
+    assert texts(sheet, "cost") == ["1.00", "–", "1.00"]
 
 
 def test_groups_of_numbers_are_in_order() -> None:
@@ -351,11 +404,11 @@ def test_prices() -> None:
     ]
     prices = {"NVIDIA H200": 3.6, "h100": 1.8}
     sheet = sheet_of(*records, by=find("gpu"), prices=prices)
-    assert texts(sheet, "cost") == ["10", "5", "–"]
+    assert texts(sheet, "cost") == ["10.0", "5.00", "–"]
     assert (
         "Prices of an hour: NVIDIA H200 $3.6, NVIDIA H100 80GB HBM3 $1.8; none was given for A CPU."
     ) in sheet.remarks
-    assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1"
+    assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1.00"
     nowhere = run(100, environment={"cpu": None, "num_cores": 2, "gpus": []})
     remarks = sheet_of(*records, nowhere, prices=prices).remarks
     assert any(text.endswith("none was given for A CPU, an unknown device.") for text in remarks)

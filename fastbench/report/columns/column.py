@@ -114,7 +114,9 @@ class Column:
             return NOT_AVAILABLE
         if self.show is not None:
             return self.show(value)
-        return value if isinstance(value, str) else format_quantity(self.factor * value)
+        if isinstance(value, str):
+            return value
+        return format_quantity(self.factor * value, is_in_column=True)
 
     def in_words(self, value: Value) -> str:
         """A value in a heading or a sentence; never empty."""
@@ -202,7 +204,7 @@ class Row:
 
     @functools.cached_property
     def advice(self) -> list[Advice]:
-        """What `advice.py` says of the row; nothing of an INVALID one, whose figures say nothing."""
+        """What `advice.py` says of the row; nothing if it is INVALID: its figures say nothing."""
         return [] if self.invalid else advise(self.record)
 
     @property

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import percentile
 from fastbench.records import naming
+from fastbench.records.advice import SPEED
 from fastbench.records.facts import FACTS
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
-from fastbench.report.plots.caption import caption_of, valid_records
+from fastbench.report.plots.caption import (
+    COLOURED,
+    caption_of,
+    in_doubt,
+    places_of,
+    valid_records,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +34,13 @@ if TYPE_CHECKING:
 
     Samples = dict[int, list[float]]
 
+_RING: Final[dict[str, Any]] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 12,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+}
 _PANEL: Final = (4.9, 3.6)  # inches
 _MOST_SERIES: Final = 14
 _TICK_SIZE: Final = 9.0
@@ -40,12 +54,16 @@ _BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and
 
 @dataclass
 class _Series:
-    """One configuration: by batch size, its windows' throughputs and its latencies in ms."""
+    """One configuration: by batch size, its windows' throughputs and its latencies in ms.
+
+    `doubted` are the batch sizes of rows whose speed is in doubt.
+    """
 
     name: str
     records: list[Record] = field(default_factory=list)
     rates: Samples = field(default_factory=dict)
     latencies_ms: Samples = field(default_factory=dict)
+    doubted: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ class _Panel:
     meaning: str
     samples: list[Samples]
     """Of each series."""
+    doubted: list[set[int]]
+    places: list[int]
 
 
 @style.look()
@@ -64,7 +84,8 @@ def figure(records: Sequence[Record]) -> Figure:
     series, num_earlier = _series(valid)
     several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
     shown = several[:_MOST_SERIES]
-    panels = [panel for panel in _panels(shown) if any(len(x) > 1 for x in panel.samples)]
+    panels = _panels(shown, _places(shown, records))
+    panels = [panel for panel in panels if any(len(x) > 1 for x in panel.samples)]
     if not panels:
         raise style.NothingToShowError(
             "No configuration has several batch sizes. Run with several --batch-size, or with "
@@ -117,6 +138,8 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
         series = found.setdefault(key, _Series(" · ".join(name) or record.model))
         series.records.append(record)
         series.rates[record.batch_size] = record.throughput.rates
+        if in_doubt(record, SPEED):
+            series.doubted.add(record.batch_size)
         for latency in (record.latency, *record.other_latencies):
             # A row of that batch size knows better than one that probed it.
             is_own = latency is record.latency
@@ -125,14 +148,26 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     return list(found.values()), len(records) - len(kept)
 
 
-def _panels(shown: Sequence[_Series]) -> list[_Panel]:
+def _places(shown: Sequence[_Series], records: Sequence[Record]) -> list[int]:
+    """The numbers of the lines' colours: those of a fact in which all lines differ, if there is."""
+    for name in COLOURED:
+        places = places_of(records, name)
+        own = [places[FACTS[name].of(series.records[0])] for series in shown]
+        if len(set(own)) == len(own) > 1:
+            return own
+    return list(range(len(shown)))
+
+
+def _panels(shown: Sequence[_Series], places: list[int]) -> list[_Panel]:
     spread = "Throughput: the median of the windows, and their spread."
     ends = "Latency: the median, and the smallest and the largest sample."
+    doubted = [series.doubted for series in shown]
     return [
-        _Panel("throughput", COLUMNS["images/s"].title, spread, [s.rates for s in shown]),
-        _Panel(
-            "batch latency", COLUMNS["batch-latency"].title, ends, [s.latencies_ms for s in shown]
-        ),
+        _Panel(name, COLUMNS[column].title, meaning, samples, doubted, places)
+        for name, column, meaning, samples in (
+            ("throughput", "images/s", spread, [s.rates for s in shown]),
+            ("batch latency", "batch-latency", ends, [s.latencies_ms for s in shown]),
+        )
     ]
 
 
@@ -141,20 +176,24 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
     width = _PANEL[0] * max(len(panels), 1.4)
     lines = [style.fold(name, 90) for name in names]
     wide = max(style.text_width(x, _NAME_SIZE) for name in lines for x in name)
-    columns = max(1, min(len(names), int((width - 0.3) / (wide + _HANDLE))))
+    handles = [style.line_handle(**_look(place)) for place in panels[0].places]
+    if any(panels[0].doubted):
+        handles.append(style.line_handle(**_RING))
+        lines.append(["ring: in doubt"])
+    columns = max(1, min(len(lines), int((width - 0.3) / (wide + _HANDLE))))
     heights = [_PANEL[1]]
-    if len(names) > 1:
-        rows = -(-len(names) // columns) * max(map(len, lines))
+    if len(lines) > 1:
+        rows = -(-len(lines) // columns) * max(map(len, lines))
         heights.append(_LEGEND_LINE * rows + 0.1)
     made = style.new_figure(width, sum(heights))
     grid = made.add_gridspec(len(heights), len(panels), height_ratios=heights)
     for column, panel in enumerate(panels):
         _draw_panel(made.add_subplot(grid[0, column]), panel, width / len(panels) - _BESIDE_AXES)
-    if len(names) > 1:
+    if len(lines) > 1:
         below = made.add_subplot(grid[1, :])
         below.axis("off")
         below.legend(
-            [style.line_handle(**_look(i)) for i in range(len(names))],
+            handles,
             ["\n".join(name) for name in lines],
             loc="upper left",
             ncols=columns,
@@ -167,8 +206,7 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
 
 def _look(i: int) -> dict[str, Any]:
     """Colour, marker and dashes change together; the second round has hollow markers."""
-    num = len(style.PALETTE) - 1  # but yellow: a thin line of it cannot be seen
-    turn, place = divmod(i, num)
+    turn, place = divmod(i, len(style.PALETTE))
     return {
         "color": style.PALETTE[place],
         "marker": style.MARKERS[place],
@@ -212,8 +250,12 @@ def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
             [below, above],
             capsize=2.5,
             elinewidth=0.9,
-            **_look(i),
+            **_look(panel.places[i]),
         )
+        ringed = [
+            (aside * x, y) for x, y in zip(sizes, middles, strict=True) if x in panel.doubted[i]
+        ]
+        axes.plot([x for x, _ in ringed], [y for _, y in ringed], **_RING)
     values = [x for of_batch in panel.samples for found in of_batch.values() for x in found]
     style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
     batches = sorted({size for of_batch in panel.samples for size in of_batch})

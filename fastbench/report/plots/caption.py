@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.units import and_more
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS, folder_of
+from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import Row
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes, what_is_common
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
+COLOURED: Final = ("loader", "device", "compile", "dtype", "batch", "weights", "page-cache")
+"""The facts that colours may stand for, the first of them that tells the rows apart."""
 _MOST_NAMED: Final = 3
 _NAME_CHARS: Final = 60
 
@@ -59,6 +62,31 @@ def _input(records: Sequence[Record]) -> list[str]:
     if any(naming.differs(records, FACTS[name]) for name in PREPROCESS):
         return []
     return ["each model's own resize and crop"]
+
+
+def places_of(records: Sequence[Record], name: str) -> dict[object, int]:
+    """The number of each value of a fact, for its colour and marker: as on the HTML page."""
+    values = naming.in_order(FACTS[name].of(record) for record in records)
+    return {value: number for number, value in enumerate(values)}
+
+
+def in_doubt(record: Record, *about: str) -> bool:
+    """Whether a record is in doubt about `advice.SPEED` or `ACCURACY`, whichever are named."""
+    return any(doubt.about in about for doubt in Row(record=record).doubts)
+
+
+def is_hollow(record: Record, *about: str) -> bool:
+    """Whether a record's figures do not count: it fails a gate or is in doubt."""
+    return bool(failures_of(record)) or in_doubt(record, *about)
+
+
+def why_hollow(records: Sequence[Record], *about: str) -> str:
+    """For the legend, why some of the records are hollow; empty if none is."""
+    whys = {
+        "fails a gate": any(map(failures_of, records)),
+        "in doubt": any(in_doubt(record, *about) for record in records),
+    }
+    return " or ".join(why for why, is_so in whys.items() if is_so)
 
 
 def brief_names(records: Sequence[Record]) -> list[str]:

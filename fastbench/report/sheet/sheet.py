@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
+from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.facts import images_of
 from fastbench.report.columns.column import OK, Row
@@ -27,7 +28,7 @@ from fastbench.report.sheet.footnotes import (
     why_not_comparable,
 )
 from fastbench.report.sheet.pick_columns import grouping_of, pick
-from fastbench.report.sheet.ratios import sides, with_prices, with_ratios
+from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
 
 if TYPE_CHECKING:
@@ -266,17 +267,26 @@ def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: 
     return [*known, *(line for line in lines if line.row.value(column) is None)]
 
 
+def _on_ratios(rows: Sequence[Row], contrast: Column, values: list[Value]) -> list[str]:
+    """What the ratios are to, and their means; or that there are none."""
+    if all(row.ratio is None for row in rows):
+        return [
+            f"There are no ratios: nothing was measured alike with more than one "
+            f"{contrast.heading}."
+        ]
+    speed = COLUMNS["images/s"]
+    base = [row for row in rows if row.value(contrast) == values[0]]
+    doubted = sum(row.is_doubted(speed) for row in base)
+    doubt = f", whose speed is in doubt in {doubted} of {counted(len(base), 'row')}"
+    said = f"Ratios are to {contrast.in_words(values[0])}{doubt if doubted else ''}."
+    return [said, *filter(None, [means_over_models(rows, contrast, values, speed)])]
+
+
 def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: View) -> list[str]:
     """What is said below the table, apart from footnotes and the legend."""
     remarks = []
-    has_ratios = any(line.row.ratio is not None for line in sheet.lines)
-    if view.contrast and has_ratios:
-        remarks.append(f"Ratios are to {view.contrast.in_words(values[0])}.")
-    elif view.contrast and len(values) > 1:
-        remarks.append(
-            f"There are no ratios: nothing was measured alike with more than one "
-            f"{view.contrast.heading}."
-        )
+    if view.contrast and len(values) > 1 and any(x.column.name == "ratio" for x in choices):
+        remarks += _on_ratios([line.row for line in sheet.lines], view.contrast, values)
     if view.prices:
         prices = {line.row.device: line.row.price_per_h for line in sheet.lines}
         said = [f"{name} ${price:g}" for name, price in prices.items() if price is not None]
