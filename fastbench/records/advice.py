@@ -52,10 +52,19 @@ class Advice:
         return self.name, "" if self.size else self.seen
 
     @property
+    def doubt(self) -> str:
+        """What it puts in doubt, and what was seen in the worst row."""
+        return f"{self.about} in doubt: {self._seen_in_the_worst}"
+
+    @property
     def in_doubt(self) -> str:
-        """A doubt for a footnote: what it leaves unranked, and what was seen in the worst row."""
+        """The same for the footnote of a row that is not ranked by it."""
+        return f"{self.about} in doubt, not ranked by it: {self._seen_in_the_worst}"
+
+    @property
+    def _seen_in_the_worst(self) -> str:
         worst = f" (the worst of {self.num_rows} rows)" if self.num_rows > 1 else ""
-        return f"{self.about} in doubt, not ranked by it: {self.seen}{worst}"
+        return self.seen + worst
 
 
 def advise(record: Record) -> list[Advice]:

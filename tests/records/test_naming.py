@@ -97,7 +97,7 @@ def test_an_option_has_one_name_everywhere(option: Option) -> None:
         *environment_differences([a], [b]),
     ]
     assert fact.heading in {difference.name for difference in differences}
-    notes, of_rows = make_footnotes([facts(each) for each in (a, a, b)], ())
+    notes, of_rows = make_footnotes([facts(each) for each in (a, a, b)], (), [[]] * 3)
     assert any(note.text.startswith(f"{fact.heading} ") for note in notes) or option.name in (
         "model",  # whose weights say it, too
         "quick",

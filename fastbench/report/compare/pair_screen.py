@@ -11,9 +11,11 @@ from rich.text import Text
 
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points, format_value
+from fastbench.records.advice import worst_of
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.naming import FIRST_LOOK, full_name
+from fastbench.report.columns.column import Row
 from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
 from fastbench.report.compare.worsening import find_worsening, median_hits
 from fastbench.report.formats.terminal import hanging, paragraphs
@@ -189,7 +191,7 @@ def _about_the_ratio(comparison: PairComparison) -> list[str]:
 
 
 def _doubts(comparison: PairComparison) -> list[str]:
-    """Failed gates and notes of the records, each once."""
+    """Failed gates, notes and doubts of the records, each once."""
     notes: dict[str, None] = {}
     for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):
         for record in runs:
@@ -197,4 +199,13 @@ def _doubts(comparison: PairComparison) -> list[str]:
                 notes[f"{letter}: {FIRST_LOOK}"] = None
             for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
-    return list(notes)
+    return [*notes, *doubts_of(comparison.runs_a, comparison.runs_b)]
+
+
+def doubts_of(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
+    """What puts figures of the records of a side in doubt, each kind once."""
+    return [
+        f"{letter}: {doubt.doubt}."
+        for letter, records in (("A", a), ("B", b))
+        for _, doubt in worst_of([Row(record=record).doubts for record in records])
+    ]
