@@ -24,6 +24,9 @@ ABOVE_CEILING: Final = 1.1
 PADDED: Final = 0.05
 
 SPEED: Final = "speed"
+"""All that is timed: the machine was not as it should be."""
+THROUGHPUT: Final = "throughput"
+"""What the end-to-end windows show; what has a pass of its own is not in doubt."""
 ACCURACY: Final = "accuracy"
 HINT: Final = ""
 
@@ -32,8 +35,9 @@ HINT: Final = ""
 class Advice:
     """Its name in the list, what was seen, and what to try.
 
-    `about` is what it puts in doubt: `SPEED` or `ACCURACY`; empty for a hint. `size` tells which of
-    several rows has it worst, the larger the worse. `num_rows` is how many rows it is the worst of.
+    `about` is what it puts in doubt: `SPEED`, `THROUGHPUT` or `ACCURACY`; empty for a hint. `size`
+    tells which of several rows has it worst, the larger the worse. `num_rows` is how many rows it
+    is the worst of.
     """
 
     name: str
@@ -272,16 +276,16 @@ def _model_bound(record: Record) -> _Said:
 
 
 _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
-    "recompiled": (SPEED, _recompiled),
+    "recompiled": (THROUGHPUT, _recompiled),
     "ran-eagerly": (SPEED, _ran_eagerly),
     "throttled": (SPEED, _throttled),
     "foreign-gpu": (SPEED, _foreign_gpu),
     "foreign-cpu": (SPEED, _foreign_cpu),
-    "above-ceiling": (SPEED, _above_ceiling),
-    "padded": (SPEED, _padded),
+    "above-ceiling": (THROUGHPUT, _above_ceiling),
+    "padded": (THROUGHPUT, _padded),
     "random-weights": (ACCURACY, _random_weights),
-    "unsettled": (SPEED, _unsettled),
-    "noisy": (SPEED, _noisy),
+    "unsettled": (THROUGHPUT, _unsettled),
+    "noisy": (THROUGHPUT, _noisy),
     "as-found": (SPEED, _as_found),
     "graph-breaks": (HINT, _graph_breaks),
     "serial": (HINT, _serial),

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from builders.records import make
 
-from fastbench.records.advice import ACCURACY, NAMES, advise, worst_of
+from fastbench.records.advice import ACCURACY, NAMES, THROUGHPUT, advise, worst_of
 from fastbench.records.record import Record
 from fastbench.records.speed import (
     Ceiling,
@@ -308,7 +308,7 @@ def test_of_several_rows_each_is_said_of_the_worst_one() -> None:
     assert [(row, advice.name) for row, advice in said] == [(2, "noisy"), (2, "model-bound")]
     assert [advice.num_rows for _, advice in said] == [2, 2]
     assert said[0][1].in_doubt == (
-        "speed in doubt, not ranked by it: the windows' throughputs differ by 133 % "
+        "throughput in doubt, not ranked by it: the windows' throughputs differ by 133 % "
         "(the worst of 2 rows)"
     )
     assert worst_of([[]]) == []
@@ -327,6 +327,9 @@ def test_doubts_and_hints() -> None:
     assert [name for name in NAMES if not about[name]] == [
         "graph-breaks", "serial", "contended", "loader-bound", "model-bound",
     ] == list(NAMES[-5:])  # fmt: skip
+    assert [name for name in NAMES if about[name] == THROUGHPUT] == [
+        "recompiled", "above-ceiling", "padded", "unsettled", "noisy",
+    ]  # fmt: skip
     assert [name for name in NAMES if about[name] == ACCURACY] == ["random-weights"]
     unknown = quiet(data={"num_samples": 100, "page_cache": None})
     assert advise(unknown) == []

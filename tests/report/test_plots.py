@@ -235,7 +235,7 @@ def test_what_is_in_doubt_is_on_no_front() -> None:
     hollow = [x for x in figure.axes[0].lines if x.get_markerfacecolor() == "white"]
     assert sorted(x for line in hollow for x in line.get_xdata()) == [400, 900]
     assert "hollow: in doubt" in legend_of(figure)
-    assert "ᵃ speed in doubt, not ranked by it: end to end is" in caption_of(figure)
+    assert "ᵃ throughput in doubt, not ranked by it: end to end is" in caption_of(figure)
     assert "ᵇ accuracy in doubt, not ranked by it: the model's weights" in caption_of(figure)
     chance = registry.draw("accuracy-throughput", [row(rate, weights="none") for rate in (1, 2)])
     assert "Pareto front" not in legend_of(chance)
@@ -249,7 +249,7 @@ def test_doubts_are_in_every_plot() -> None:
         ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
         assert sorted(ticks) == ["busyᵃ", "calm"]
         assert "hollow: in doubt" in legend_of(figure)
-        assert "ᵃ speed in doubt, not ranked by it: end to end is" in caption_of(figure)
+        assert "ᵃ throughput in doubt, not ranked by it: end to end is" in caption_of(figure)
     sizes = [row(100, batch_size=8), busy(300, batch_size=16), row(350, batch_size=32)]
     figure = registry.draw("batches", sizes)
     (ring,) = (x for x in figure.axes[0].lines if x.get_markersize() == 12 and len(x.get_xdata()))

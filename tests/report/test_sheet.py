@@ -140,6 +140,15 @@ def test_a_figure_in_doubt_is_marked_and_not_the_best() -> None:
     ]
 
 
+def test_throughput_in_doubt_leaves_what_was_measured_apart() -> None:
+    unsettled = msgspec.structs.replace(timed(500), is_settled=False)
+    rows = [run(100, loader="a"), run(500, loader="b", throughput=unsettled)]
+    rows += [run(90, loader="c", telemetry=telemetry(foreign=0.9)), run(80, loader="d")]
+    sheet = sheet_of(*rows, columns="loader,images/s,step,loader-ceiling")
+    assert texts(sheet, "images/s") == ["*100*", "500", "90.0", "80.0"]
+    assert texts(sheet, "loader-ceiling") == ["500", "*1,000*", "500", "500"]
+
+
 def test_a_loader_that_reads_no_images_is_not_the_best() -> None:
     unread = {"accuracy": None, "parity": None, "labels": UNREAD}
     records = [run(100), run(50, loader="torchvision"), run(900, loader="synthetic", **unread)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
-from fastbench.records.advice import ACCURACY, advise
+from fastbench.records.advice import ACCURACY, THROUGHPUT, advise
 from fastbench.records.advice import SPEED as OF_SPEED
 from fastbench.records.facts import FILE, MACHINE, RUN, device_name
 from fastbench.records.gates import compare_pixels, failures_of
@@ -58,7 +58,8 @@ class Column:
     significant digits. `bounds` are the value's range: a 95 % interval, or the windows' extremes.
     `detail` is a smaller text below the value, by default that range; it may have parts with `, `
     between. `words` is the value in a sentence: `batch 32`. `best` is the better direction, empty
-    where there is none. `topic` is what a table keeps together.
+    where there is none. `topic` is what a table keeps together. `is_of_windows` says whether a
+    figure of speed comes from the end-to-end windows, and not from a pass of its own.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Column:
     detail: Callable[[Row], str | None] | None = None
     words: Callable[[Any], str] = str
     aliases: tuple[str, ...] = ()
+    is_of_windows: bool = True
 
     @property
     def is_label(self) -> bool:
@@ -83,9 +85,11 @@ class Column:
         return self.topic in (RUN, MACHINE, FILE)
 
     @property
-    def about(self) -> str:
+    def about(self) -> tuple[str, ...]:
         """Which doubts are doubts of this figure (see `advice.py`)."""
-        return ACCURACY if self.topic == PREDICTIONS else OF_SPEED
+        if self.topic == PREDICTIONS:
+            return (ACCURACY,)
+        return (OF_SPEED, THROUGHPUT) if self.is_of_windows else (OF_SPEED,)
 
     @property
     def title(self) -> str:
@@ -214,7 +218,7 @@ class Row:
 
     def is_doubted(self, column: Column) -> bool:
         """Whether the row's figure in a column is in doubt, and so is not ranked."""
-        return any(doubt.about == column.about for doubt in self.doubts)
+        return any(doubt.about in column.about for doubt in self.doubts)
 
     @property
     def reasons(self) -> list[str]:

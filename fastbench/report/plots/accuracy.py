@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import format_percent
 from fastbench.records import naming
-from fastbench.records.advice import ACCURACY
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import style
@@ -142,7 +141,7 @@ def _after(record: Record, mark: str) -> str:
     """What stands after a row's name: a footnote's mark, and that its bars do not count."""
     if find_contradictions(record):
         return mark + "\nINVALID"
-    found = {"fails": bool(failures_of(record)), "in doubt": in_doubt(record, ACCURACY)}
+    found = {"fails": bool(failures_of(record)), "in doubt": in_doubt(record, "top-1")}
     why = ", ".join(word for word, is_so in found.items() if is_so)
     return mark + (f"\n({why})" if why else "")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.records.advice import SPEED
 from fastbench.report.plots import style
 from fastbench.report.plots.caption import is_hollow, why_hollow
 
@@ -25,7 +24,7 @@ def draw_bar(
 ) -> None:
     """End-to-end throughput with the spread of its windows; hollow where it does not count."""
     throughput = record.throughput
-    look = _HOLLOW if is_hollow(record, SPEED) else {**_BAR, "facecolor": colour}
+    look = _HOLLOW if is_hollow(record, "images/s") else {**_BAR, "facecolor": colour}
     axes.barh(y, throughput.images_per_s, height, linewidth=0.8, zorder=3, **look)
     low, high = min(throughput.rates), max(throughput.rates)
     if low < high:
@@ -42,7 +41,7 @@ def legend_entries(
     from matplotlib.patches import Patch
 
     looks = {"end to end": _BAR, **(behind or {})}
-    if why := why_hollow(records, SPEED):
+    if why := why_hollow(records, "images/s"):
         looks[f"hollow: {why}"] = _HOLLOW
     return {label: Patch(linewidth=0.8, **look) for label, look in looks.items()}
 
@@ -51,5 +50,5 @@ def meaning(records: Sequence[Record]) -> str:
     """What a bar is, for the caption."""
     several = any(len(record.throughput.rates) > 1 for record in records)
     text = "the median of the windows; black line: their spread." if several else "one window each."
-    why = why_hollow(records, SPEED)
+    why = why_hollow(records, "images/s")
     return f"Bars: {text}" + (f" Hollow: {why}." if why else "")

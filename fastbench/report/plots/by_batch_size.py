@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import percentile
 from fastbench.records import naming
-from fastbench.records.advice import SPEED
 from fastbench.records.facts import FACTS
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
@@ -54,16 +53,12 @@ _BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and
 
 @dataclass
 class _Series:
-    """One configuration: by batch size, its windows' throughputs and its latencies in ms.
-
-    `doubted` are the batch sizes of rows whose speed is in doubt.
-    """
+    """One configuration: by batch size, its windows' throughputs and its latencies in ms."""
 
     name: str
     records: list[Record] = field(default_factory=list)
     rates: Samples = field(default_factory=dict)
     latencies_ms: Samples = field(default_factory=dict)
-    doubted: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,9 @@ class _Panel:
     samples: list[Samples]
     """Of each series."""
     doubted: list[set[int]]
+    """Of each series, the batch sizes at which the figure is in doubt."""
     places: list[int]
+    """Of each series, the number of its colour."""
 
 
 @style.look()
@@ -138,8 +135,6 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
         series = found.setdefault(key, _Series(" · ".join(name) or record.model))
         series.records.append(record)
         series.rates[record.batch_size] = record.throughput.rates
-        if in_doubt(record, SPEED):
-            series.doubted.add(record.batch_size)
         for latency in (record.latency, *record.other_latencies):
             # A row of that batch size knows better than one that probed it.
             is_own = latency is record.latency
@@ -161,9 +156,12 @@ def _places(shown: Sequence[_Series], records: Sequence[Record]) -> list[int]:
 def _panels(shown: Sequence[_Series], places: list[int]) -> list[_Panel]:
     spread = "Throughput: the median of the windows, and their spread."
     ends = "Latency: the median, and the smallest and the largest sample."
-    doubted = [series.doubted for series in shown]
+
+    def doubted(column: str) -> list[set[int]]:
+        return [{r.batch_size for r in s.records if in_doubt(r, column)} for s in shown]
+
     return [
-        _Panel(name, COLUMNS[column].title, meaning, samples, doubted, places)
+        _Panel(name, COLUMNS[column].title, meaning, samples, doubted(column), places)
         for name, column, meaning, samples in (
             ("throughput", "images/s", spread, [s.rates for s in shown]),
             ("batch latency", "batch-latency", ends, [s.latencies_ms for s in shown]),
@@ -177,7 +175,7 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
     lines = [style.fold(name, 90) for name in names]
     wide = max(style.text_width(x, _NAME_SIZE) for name in lines for x in name)
     handles = [style.line_handle(**_look(place)) for place in panels[0].places]
-    if any(panels[0].doubted):
+    if any(sizes for panel in panels for sizes in panel.doubted):
         handles.append(style.line_handle(**_RING))
         lines.append(["ring: in doubt"])
     columns = max(1, min(len(lines), int((width - 0.3) / (wide + _HANDLE))))

@@ -14,6 +14,7 @@ from fastbench.records.facts import FACTS, PREPROCESS, folder_of
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes, what_is_common
 
 if TYPE_CHECKING:
@@ -70,21 +71,22 @@ def places_of(records: Sequence[Record], name: str) -> dict[object, int]:
     return {value: number for number, value in enumerate(values)}
 
 
-def in_doubt(record: Record, *about: str) -> bool:
-    """Whether a record is in doubt about `advice.SPEED` or `ACCURACY`, whichever are named."""
-    return any(doubt.about in about for doubt in Row(record=record).doubts)
+def in_doubt(record: Record, *names: str) -> bool:
+    """Whether a record's figure in any of these columns is in doubt."""
+    row = Row(record=record)
+    return any(row.is_doubted(COLUMNS[name]) for name in names)
 
 
-def is_hollow(record: Record, *about: str) -> bool:
-    """Whether a record's figures do not count: it fails a gate or is in doubt."""
-    return bool(failures_of(record)) or in_doubt(record, *about)
+def is_hollow(record: Record, *names: str) -> bool:
+    """Whether a record's figures do not count: it fails a gate, or one of them is in doubt."""
+    return bool(failures_of(record)) or in_doubt(record, *names)
 
 
-def why_hollow(records: Sequence[Record], *about: str) -> str:
+def why_hollow(records: Sequence[Record], *names: str) -> str:
     """For the legend, why some of the records are hollow; empty if none is."""
     whys = {
         "fails a gate": any(map(failures_of, records)),
-        "in doubt": any(in_doubt(record, *about) for record in records),
+        "in doubt": any(in_doubt(record, *names) for record in records),
     }
     return " or ".join(why for why, is_so in whys.items() if is_so)
 

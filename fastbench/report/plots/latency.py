@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import MIN_SAMPLES, supported_percentile
 from fastbench.core.units import NOT_AVAILABLE
-from fastbench.records.advice import SPEED
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
 from fastbench.report.plots.caption import is_hollow, valid_records, why_hollow
@@ -58,12 +57,12 @@ def figure(records: Sequence[Record]) -> Figure:
     for axes, (column, samples_of) in zip(rows.panels, panels, strict=True):
         samples = [samples_of(record) for record in grouped.records]
         for y, record, of_row in zip(rows.ys, grouped.records, samples, strict=True):
-            _draw_strip(axes, y, of_row, _HOLLOW if is_hollow(record, SPEED) else _DOT)
+            _draw_strip(axes, y, of_row, _HOLLOW if is_hollow(record, column.name) else _DOT)
         everything = [1e3 * value for of_row in samples for value in of_row]
         style.scale_axis(axes, "x", min(everything), max(everything), from_zero=True)
         axes.set_xlabel(column.title)
         taken += add_columns(axes, rows.ys, _columns(samples, column))
-    why = why_hollow(grouped.records, SPEED)
+    why = why_hollow(grouped.records, *(column.name for column, _ in panels))
     _add_legend(rows.panels[0], (_WIDTH - rows.left - taken) / len(panels), why)
     needs = ", ".join(f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99))
     meaning = (

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.records import naming
-from fastbench.records.advice import ACCURACY, SPEED
 from fastbench.records.facts import FACTS
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
@@ -94,7 +93,7 @@ def figure(records: Sequence[Record]) -> Figure:
             f"Not held against the others, for their page cache or --quick: {num_apart} of "
             f"{len(comparable):,} points."
         )
-    if why := why_hollow(comparable, SPEED, ACCURACY):
+    if why := why_hollow(comparable, "images/s", "top-1"):
         meaning += f" Hollow: {why}."
     notes = [meaning, *left_out]
     made, num_bare = _draw(points, [*said.paragraphs, " ".join(notes)])
@@ -136,7 +135,7 @@ def _is_ranked(records: Sequence[Record]) -> list[bool]:
 
 
 def _is_hollow(record: Record) -> bool:
-    return is_hollow(record, SPEED, ACCURACY)
+    return is_hollow(record, "images/s", "top-1")
 
 
 def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]) -> _Points:
@@ -238,7 +237,7 @@ def _draw_points(axes: Axes, points: _Points) -> None:
             entries[name] = style.line_handle(markerfacecolor=colour, **look)
     if len(points.front) > 1:
         entries[_FRONT_NAME] = style.line_handle(**_FRONT)
-    if why := why_hollow(points.records, SPEED, ACCURACY):
+    if why := why_hollow(points.records, "images/s", "top-1"):
         hollow = _POINT | {"marker": "o", "markerfacecolor": "white"}
         entries[f"hollow: {why}"] = style.line_handle(**hollow)
     if entries:
