@@ -329,8 +329,14 @@ def test_a_baseline_in_doubt_is_named() -> None:
     base, other = on_two_gpus("alexnet", 100, 200)
     base = msgspec.structs.replace(base, telemetry=telemetry(foreign=0.9))
     assert sheet_of(base, other, by=find("gpu")).remarks == [
-        "Ratios are to NVIDIA A, whose speed is in doubt in 1 of 1 row."
+        "Ratios are to NVIDIA A, whose throughput is in doubt in 1 of 1 row."
     ]
+    third = run(300, 300, model="alexnet", **on_gpu("NVIDIA C"))
+    assert texts(sheet_of(base, other, third, across=find("gpu")), "ratio") == [
+        "1.00x", "2.00x", "3.00x",
+    ]  # fmt: skip
+    sound = on_two_gpus("alexnet", 100, 200)
+    assert texts(sheet_of(*sound, third, across=find("gpu")), "ratio")[2] == "*3.00x*"
 
 
 def test_ratios_are_named_only_where_they_are_shown() -> None:

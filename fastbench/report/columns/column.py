@@ -144,7 +144,7 @@ class Row:
     `path` is the record's file, where it has one, and `version` the file's schema version.
     `price_per_h` is what an hour of the device costs, in dollars. `ratio` is the throughput over
     that of the same configuration on the other side of a contrast, with its 95 % interval where
-    there is one (see `ratios.py`).
+    there is one (see `ratios.py`); it is in doubt where that other throughput is.
     """
 
     record: Record
@@ -153,6 +153,7 @@ class Row:
     price_per_h: float | None = None
     ratio: float | None = None
     ratio_interval: tuple[float, float] | None = None
+    is_ratio_doubted: bool = False
     _values: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def value(self, column: Column) -> Value:
@@ -218,6 +219,8 @@ class Row:
 
     def is_doubted(self, column: Column) -> bool:
         """Whether the row's figure in a column is in doubt, and so is not ranked."""
+        if column.name == "ratio" and self.is_ratio_doubted:
+            return True
         return any(doubt.about in column.about for doubt in self.doubts)
 
     @property

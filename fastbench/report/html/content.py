@@ -136,13 +136,13 @@ def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict
     for name, column in COLUMNS.items():
         its_cells = [of_row[name] for of_row in cells]
         if any(cell.value is not None for cell in its_cells):
-            described.append(_column(column, its_cells))
+            described.append(_column(column, its_cells, rows))
         if name == _SPEED:
             described.append(_pipeline(rows))
     return described
 
 
-def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
+def _column(column: Column, cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, Any]:
     values = [cell.value for cell in cells]
     texts, details = [cell.text for cell in cells], [cell.detail for cell in cells]
     bounds = [cell.bounds for cell in cells]
@@ -154,7 +154,7 @@ def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
         "topic": column.topic,
         "kind": "number" if is_number else "text",
         "isLabel": column.is_label,
-        "about": column.about,
+        "doubted": _doubted(column, rows),
         "align": column.align,
         "best": column.best,
         "factor": column.factor,
@@ -175,13 +175,18 @@ def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:
         "topic": COLUMNS[_SPEED].topic,
         "kind": PIPELINE,
         "isLabel": False,
-        "about": COLUMNS[_SPEED].about,
+        "doubted": _doubted(COLUMNS["of-ceiling"], rows),
         "align": "left",
         "best": "",
         "factor": 1,
         "values": [row.value(COLUMNS["of-ceiling"]) for row in rows],
         "texts": [_bound_in_words(row) for row in rows],
     }
+
+
+def _doubted(column: Column, rows: Sequence[Row]) -> list[int]:
+    """The rows whose figure in the column is in doubt, and so not ranked."""
+    return [number for number, row in enumerate(rows) if row.is_doubted(column)]
 
 
 def _bound_in_words(row: Row) -> str:

@@ -42,8 +42,7 @@ const draw = (tag, attributes = {}, ...children) =>
 const valueOf = (column, row) => column.values[row];
 const textOf = (column, row) => (column.texts ? column.texts[row] : (column.values[row] ?? "–"));
 // Whether a row is ranked by these columns: it can be, and none of its figures there is in doubt.
-const isRanked = (row, ...by) =>
-  data.rows[row].isRanked && !data.rows[row].advice.some(({ about }) => by.some((column) => column.about.includes(about)));
+const isRanked = (row, ...by) => data.rows[row].isRanked && !by.some((column) => column.doubted.includes(row));
 const doubtsOf = (row) => data.rows[row].advice.filter(({ about }) => about);
 // The footnotes of a row that say how its conditions differ.
 const apartOf = (row) => data.footnotes.filter((note) => !note.is_doubt && data.rows[row].marks.includes(note.mark));

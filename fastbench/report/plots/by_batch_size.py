@@ -91,8 +91,9 @@ def figure(records: Sequence[Record]) -> Figure:
     own_threads = ("threads",) if _have_own_threads(valid) else ()
     drawn = [r for s in shown for r in s.records]
     said = caption_of(drawn, without=("batch", *own_threads))
-    marks = iter(said.marks)
-    names = [s.name + "".join(dict.fromkeys(next(marks) for _ in s.records)) for s in shown]
+    every = iter(said.every)
+    marks = [[mark for _ in s.records for mark in next(every)] for s in shown]
+    names = [s.name + "".join(dict.fromkeys(its)) for s, its in zip(shown, marks, strict=True)]
     made = _draw(panels, names)
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),

@@ -32,10 +32,15 @@ _SHOWN_OF_INPUT: Final = ("preprocess-resize", "preprocess-crop", "preprocess-in
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What the rows share, then a paragraph a footnote; and each row's mark (empty for most)."""
+    """What the rows share, then a paragraph a footnote; `every` has the marks of each row."""
 
     paragraphs: list[str]
-    marks: list[str]
+    every: list[list[str]]
+
+    @property
+    def marks(self) -> list[str]:
+        """The marks of each row as they stand behind its name."""
+        return ["".join(marks) for marks in self.every]
 
 
 def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> Caption:
@@ -52,7 +57,7 @@ def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     footnotes = [f"{note.mark.translate(SUPERSCRIPTS)} {note.text}." for note in notes]
     return Caption(
         paragraphs=[" · ".join(filter(None, texts)), *footnotes],
-        marks=["".join(n.mark.translate(SUPERSCRIPTS) for n in its) for its in of_rows],
+        every=[[note.mark.translate(SUPERSCRIPTS) for note in its] for its in of_rows],
     )
 
 
@@ -88,7 +93,7 @@ def why_hollow(records: Sequence[Record], *names: str) -> str:
         "fails a gate": any(map(failures_of, records)),
         "in doubt": any(in_doubt(record, *names) for record in records),
     }
-    return " or ".join(why for why, is_so in whys.items() if is_so)
+    return ", or ".join(why for why, is_so in whys.items() if is_so)
 
 
 def brief_names(records: Sequence[Record]) -> list[str]:

@@ -19,6 +19,7 @@ from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
 from fastbench.core.units import and_more, counted
 from fastbench.records import naming
+from fastbench.records.advice import ACCURACY
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.report.columns.column import OK
 from fastbench.report.sheet.footnotes import stands_apart
@@ -95,7 +96,10 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
     if min(*rates, *its_rates) <= 0:  # windows in which nothing was classified
         return row
     ratio, interval = log_ratio_interval(rates, its_rates)
-    return dataclasses.replace(row, ratio=ratio, ratio_interval=interval)
+    is_doubted = any(doubt.about != ACCURACY for partner in partners for doubt in partner.doubts)
+    return dataclasses.replace(
+        row, ratio=ratio, ratio_interval=interval, is_ratio_doubted=is_doubted
+    )
 
 
 def means_over_models(

@@ -277,7 +277,7 @@ def _on_ratios(rows: Sequence[Row], contrast: Column, values: list[Value]) -> li
     speed = COLUMNS["images/s"]
     base = [row for row in rows if row.value(contrast) == values[0]]
     doubted = sum(row.is_doubted(speed) for row in base)
-    doubt = f", whose speed is in doubt in {doubted} of {counted(len(base), 'row')}"
+    doubt = f", whose throughput is in doubt in {doubted} of {counted(len(base), 'row')}"
     said = f"Ratios are to {contrast.in_words(values[0])}{doubt if doubted else ''}."
     return [said, *filter(None, [means_over_models(rows, contrast, values, speed)])]
 
