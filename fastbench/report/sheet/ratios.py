@@ -135,14 +135,11 @@ def means_over_models(
     )
     num = f"{len(sound)} configurations of " if len(sound) > len(models) else ""
     left_out = len(whole) - len(sound)
+    rest = f"; without {counted(left_out, 'configuration')} that cannot be ranked"
     return (
         f"Geometric mean of the ratios, over {num}the {len(models)} models that every "
         f"{contrast.heading} has ({and_more(models, MOST_MODELS)}): {said}"
-        + (
-            f"; without {counted(left_out, 'configuration')} that cannot be ranked."
-            if left_out
-            else "."
-        )
+        f"{rest if left_out else ''}."
     )
 
 
