@@ -474,9 +474,9 @@ def test_doubts_are_said_of_each_side_once(tmp_path: Path) -> None:
     found = compared(a, b)
     *_, first, second = set_screen.set_notes(found, [])
     assert first == (
-        "A: speed in doubt: other processes took 90 % of the cores' time (the worst of 2 rows)."
+        "A, b: speed in doubt: other processes took 90 % of the cores' time (the worst of 2 rows)."
     )
-    assert second == "B: speed in doubt: other processes took 30 % of the cores' time."
+    assert second == "B, b: speed in doubt: other processes took 30 % of the cores' time."
     assert text_of(compare_records(busy[0], run(100)), 80).count("A: speed in doubt: other") == 1
 
 

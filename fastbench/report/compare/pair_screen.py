@@ -21,7 +21,7 @@ from fastbench.report.compare.worsening import find_worsening, median_hits
 from fastbench.report.formats.terminal import hanging, paragraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastbench.records.differences import Difference
     from fastbench.records.record import Record
@@ -199,13 +199,17 @@ def _doubts(comparison: PairComparison) -> list[str]:
                 notes[f"{letter}: {FIRST_LOOK}"] = None
             for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
-    return [*notes, *doubts_of(comparison.runs_a, comparison.runs_b)]
+    sides = {"A": comparison.runs_a, "B": comparison.runs_b}
+    return [*notes, *doubts_of({side: [("", x) for x in runs] for side, runs in sides.items()})]
 
 
-def doubts_of(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
-    """What puts figures of the records of a side in doubt, each kind once."""
+def doubts_of(sides: Mapping[str, Sequence[tuple[str, Record]]]) -> list[str]:
+    """What puts figures of a side's records in doubt, each kind once.
+
+    `sides` are its records by the side's letter, each with the name of its row, which may be empty.
+    """
     return [
-        f"{letter}: {doubt.doubt}."
-        for letter, records in (("A", a), ("B", b))
-        for _, doubt in worst_of([Row(record=record).doubts for record in records])
+        f"{', '.join(filter(None, (letter, named[number][0])))}: {doubt.doubt}."
+        for letter, named in sides.items()
+        for number, doubt in worst_of([Row(record=record).doubts for _, record in named])
     ]

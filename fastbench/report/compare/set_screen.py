@@ -244,5 +244,8 @@ def set_notes(found: SetComparison, columns: Sequence[str]) -> list[str]:
         notes.append("!: predictions got worse beyond chance, as said above.")
     if "images/J" in columns:
         notes.append("images/J: ratio of the images for each joule of the GPU, B / A.")
-    doubts = doubts_of(found.records("a"), found.records("b"))
-    return [*notes, *(f"{text}." for text in found.mixed), *doubts]
+    sides = {
+        side.upper(): [(row.label, x.record) for row in found.rows for x in getattr(row.pair, side)]
+        for side in "ab"
+    }
+    return [*notes, *(f"{text}." for text in found.mixed), *doubts_of(sides)]
