@@ -14,17 +14,17 @@ SPELT_OUT: Final = "backslashreplace"
 
 
 def format_rate(images_per_s: float) -> str:
-    """Images a second with three or more significant digits: `9.87`, `98.7`, `987`, `9,874`."""
+    """Images a second with three or more significant digits: `0.191`, `9.87`, `98.7`, `9,874`."""
     return _three_digits(images_per_s)
 
 
 def format_milliseconds(seconds: float | None) -> str:
-    """Milliseconds with three significant digits, without the unit: `1.23`, `12.3`, `1,234`."""
+    """Milliseconds, three or more significant digits, no unit: `0.123`, `1.23`, `12.3`, `1,234`."""
     return NOT_AVAILABLE if seconds is None else _three_digits(seconds * 1e3)
 
 
 def _three_digits(value: float) -> str:
-    digits = 2 if value < 10 else 1 if value < 100 else 0
+    digits = 3 if 0 < value < 1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f}"
 
 
@@ -57,13 +57,17 @@ def format_points(difference: float) -> str:
     return f"{sign}{abs(points):.2f}"
 
 
-def format_quantity(value: float) -> str:
-    """Any quantity with three significant digits: `0.0017`, `0.164`, `1`, `22.7`, `1,234`."""
+def format_quantity(value: float, *, is_in_column: bool = False) -> str:
+    """Any quantity with three significant digits: `0.0017`, `0.164`, `1`, `22.7`, `1,234`.
+
+    In a column those at the end are kept though they are zeros, `0.200` above `0.191`.
+    """
     if value == 0:
         return "0"
-    digits = min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
+    rounded = float(f"{abs(value):.2e}")  # 0.9999 has the digits of 1.00
+    digits = min(6, max(0, 2 - math.floor(math.log10(rounded))))
     text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return text.rstrip("0").rstrip(".") if "." in text and not is_in_column else text
 
 
 def format_bytes(num_bytes: float) -> str:

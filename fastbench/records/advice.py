@@ -1,16 +1,16 @@
-"""Doubts about a row, each with what to try next: a closed list.
+"""Advice on a row, each with what to try next: a closed list.
 
-First come doubts that make the figure wrong, then those that make it uncertain, then advice on how
-to make it better.
+First come doubts that make a figure wrong, then those that make it uncertain, then hints on how to
+make it better. A row is not ranked by a figure that is in doubt; a hint leaves the rank as it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.loader_facts import FASTEST_ON, SLOWER_ON
-from fastbench.core.units import counted
+from fastbench.core.units import counted, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,37 +21,80 @@ NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
+PADDED: Final = 0.05
+
+SPEED: Final = "speed"
+"""All that is timed: the machine was not as it should be."""
+THROUGHPUT: Final = "throughput"
+"""What the end-to-end windows show; what has a pass of its own is not in doubt."""
+ACCURACY: Final = "accuracy"
+HINT: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A doubt: its name in the list, what was seen, and what to try."""
+    """Its name in the list, what was seen, and what to try.
+
+    `about` is what it puts in doubt: `SPEED`, `THROUGHPUT` or `ACCURACY`; empty for a hint. `size`
+    tells which of several rows has it worst, the larger the worse. `num_rows` is how many rows it
+    is the worst of.
+    """
 
     name: str
-    doubt: str
+    about: str
+    seen: str
     remedy: str
+    size: float = 0
+    num_rows: int = 1
 
     def __str__(self) -> str:
-        return f"{self.doubt}: {self.remedy}"
+        return f"{self.seen}: {self.remedy}"
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Equal for rows that share a footnote; advice without a size does so in the same words."""
+        return self.name, "" if self.size else self.seen
+
+    @property
+    def doubt(self) -> str:
+        """What it puts in doubt, and what was seen in the worst row."""
+        return f"{self.about} in doubt: {self._seen_in_the_worst}"
+
+    @property
+    def in_doubt(self) -> str:
+        """The same for the footnote of a row that is not ranked by it."""
+        return f"{self.about} in doubt, not ranked by it: {self._seen_in_the_worst}"
+
+    @property
+    def _seen_in_the_worst(self) -> str:
+        worst = f" (the worst of {self.num_rows} rows)" if self.num_rows > 1 else ""
+        return self.seen + worst
 
 
 def advise(record: Record) -> list[Advice]:
-    """The doubts about a record, the gravest first."""
-    found = ((name, check(record)) for name, check in _CHECKS.items())
-    return [Advice(name, *said) for name, said in found if said is not None]
+    """The doubts about a record, the gravest first; then the hints."""
+    found = ((name, about, check(record)) for name, (about, check) in _CHECKS.items())
+    return [Advice(name, about, *said) for name, about, said in found if said is not None]
 
 
-def advise_all(records: Sequence[Record], most: int) -> list[tuple[Record, Advice]]:
-    """The gravest doubts about several rows, each only for the first row that has it."""
-    every = [(record, advice) for record in records for advice in advise(record)]
-    every.sort(key=lambda pair: NAMES.index(pair[1].name))  # stable: rows keep their order
-    first: dict[str, tuple[Record, Advice]] = {}
-    for record, advice in every:
-        first.setdefault(advice.name, (record, advice))
-    return list(first.values())[:most]
+def worst_of(every: Sequence[Sequence[Advice]]) -> list[tuple[int, Advice]]:
+    """The advice on several rows, the gravest first: each kind once, and the row that has it worst.
+
+    `every` has the advice on each row; a row is its number there.
+    """
+    found: dict[tuple[str, str], list[tuple[int, Advice]]] = {}
+    for number, of_row in enumerate(every):
+        for advice in of_row:
+            found.setdefault(advice.kind, []).append((number, advice))
+    worst = []
+    for its in sorted(found.values(), key=lambda its: NAMES.index(its[0][1].name)):
+        number, advice = max(its, key=lambda pair: pair[1].size)  # the first of equals
+        are_unlike = len({other.seen for _, other in its}) > 1
+        worst.append((number, replace(advice, num_rows=len(its) if are_unlike else 1)))
+    return worst
 
 
-_Said = tuple[str, str] | None
+_Said = tuple[str, str] | tuple[str, str, float] | None
 
 
 def _recompiled(record: Record) -> _Said:
@@ -62,6 +105,7 @@ def _recompiled(record: Record) -> _Said:
         f"torch.compile made {counted(num, 'more graph')} in the timed passes, so the "
         f"throughput is too low",
         "set TORCH_LOGS=recompiles to see why, or --no-compile",
+        num,
     )
 
 
@@ -78,6 +122,7 @@ def _graph_breaks(record: Record) -> _Said:
     return (
         f"torch.compile broke the model into parts ({counted(num, 'graph break')})",
         "set TORCH_LOGS=graph_breaks to see where",
+        num,
     )
 
 
@@ -98,6 +143,7 @@ def _foreign_gpu(record: Record) -> _Said:
     return (
         f"{counted(gpu.num_foreign_processes, 'other process', 'other processes')} on the GPU",
         "end what nvidia-smi lists, and run again",
+        gpu.num_foreign_processes,
     )
 
 
@@ -108,6 +154,7 @@ def _foreign_cpu(record: Record) -> _Said:
     return (
         f"other processes took {100 * share:.0f} % of the cores' time",
         "end them and run again, or compare with --ab, which they slow alike",
+        share,
     )
 
 
@@ -118,7 +165,26 @@ def _above_ceiling(record: Record) -> _Said:
         f"end to end is {record.overlap_efficiency:.2f}x the {record.bound} alone, which cannot be "
         f"but by noise",
         "run again on a quiet machine, with a larger --min-seconds",
+        record.overlap_efficiency,
     )
+
+
+def _padded(record: Record) -> _Said:
+    share, num_images = record.throughput.padded_share, record.data["num_samples"]
+    if share <= PADDED:
+        return None
+    return (
+        f"{format_quantity(100 * share)} % of the places in the batches of {record.batch_size} "
+        f"were empty, which the model computes all the same",
+        f"a --batch-size that divides the {counted(num_images, 'image')}, or more images",
+        share,
+    )
+
+
+def _random_weights(record: Record) -> _Said:
+    if record.weights != "none" or record.accuracy is None:
+        return None
+    return "the model's weights are random, so its accuracy is chance", "--weights DEFAULT"
 
 
 def _unsettled(record: Record) -> _Said:
@@ -136,12 +202,13 @@ def _noisy(record: Record) -> _Said:
     return (
         f"the windows' throughputs differ by {100 * record.throughput.spread:.0f} %",
         "more --windows, a larger --min-seconds, or --ab for a comparison",
+        record.throughput.spread,
     )
 
 
 def _as_found(record: Record) -> _Said:
-    state = record.data.get("page_cache", "warm")
-    if state in ("warm", "cold"):
+    state = record.data.get("page_cache")
+    if state in ("warm", "cold", None):
         return None
     if state == "not cold":
         return "the files stayed in the page cache", "another file system, or --page-cache warm"
@@ -158,6 +225,7 @@ def _serial(record: Record) -> _Said:
         f"loader and model take turns: for {100 * (record.throughput.stall_share or 0):.0f} % of "
         f"the time the host waits for a loader that does not read ahead",
         f"--loader-option {record.loader}.prefetch=4",
+        record.throughput.stall_share or 0,
     )
 
 
@@ -170,6 +238,7 @@ def _contended(record: Record) -> _Said:
         ("fewer --num-threads" if record.num_threads > 1 else "more cores")
         if record.device == "cpu"
         else f"--loader-option {record.loader}.prefetch=4",
+        -(record.overlap_efficiency or 0),
     )
 
 
@@ -183,7 +252,11 @@ def _loader_bound(record: Record) -> _Said:
         remedy = "a machine with a GPU, or more cores"
     else:
         remedy = "more --num-threads"
-    return f"loader-bound, the model alone is {record.headroom:.1f}x as fast", remedy
+    return (
+        f"loader-bound, the model alone is {record.headroom:.1f}x as fast",
+        remedy,
+        record.headroom or 1,
+    )
 
 
 def _model_bound(record: Record) -> _Said:
@@ -195,23 +268,30 @@ def _model_bound(record: Record) -> _Said:
         remedy = "--dtype float16"
     else:
         remedy = "a larger --batch-size"
-    return f"model-bound, the loader alone is {record.headroom:.1f}x as fast", remedy
+    return (
+        f"model-bound, the loader alone is {record.headroom:.1f}x as fast",
+        remedy,
+        record.headroom or 1,
+    )
 
 
-_CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
-    "recompiled": _recompiled,
-    "ran-eagerly": _ran_eagerly,
-    "graph-breaks": _graph_breaks,
-    "throttled": _throttled,
-    "foreign-gpu": _foreign_gpu,
-    "foreign-cpu": _foreign_cpu,
-    "above-ceiling": _above_ceiling,
-    "unsettled": _unsettled,
-    "noisy": _noisy,
-    "as-found": _as_found,
-    "serial": _serial,
-    "contended": _contended,
-    "loader-bound": _loader_bound,
-    "model-bound": _model_bound,
+_CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
+    "recompiled": (THROUGHPUT, _recompiled),
+    "ran-eagerly": (SPEED, _ran_eagerly),
+    "throttled": (SPEED, _throttled),
+    "foreign-gpu": (SPEED, _foreign_gpu),
+    "foreign-cpu": (SPEED, _foreign_cpu),
+    "above-ceiling": (THROUGHPUT, _above_ceiling),
+    "padded": (THROUGHPUT, _padded),
+    "random-weights": (ACCURACY, _random_weights),
+    "unsettled": (THROUGHPUT, _unsettled),
+    "noisy": (THROUGHPUT, _noisy),
+    "as-found": (SPEED, _as_found),
+    "graph-breaks": (HINT, _graph_breaks),
+    "serial": (HINT, _serial),
+    "contended": (HINT, _contended),
+    "loader-bound": (HINT, _loader_bound),
+    "model-bound": (HINT, _model_bound),
 }
+"""What each puts in doubt, and the check of it."""
 NAMES: Final = tuple(_CHECKS)

@@ -6,6 +6,7 @@ run use the same names.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,6 +147,20 @@ def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, 
 def full_name(row: Record | RunConfig) -> str:
     """The name of a row by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · batch 8`."""
     return " · ".join(filter(None, (FACTS[name].text(row) for name in _OFTEN)))
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """The values, each once: numbers within a text count as such, and None comes last.
+
+    Plots and pages number their colours so: a GPU has the same one in all of them.
+    """
+
+    def natural(value: Any) -> list[tuple[float, str]]:
+        parts = re.split(r"([0-9]+)", str(value).casefold())
+        return [(float(x), "") if x.isdecimal() else (-1.0, x) for x in parts] + [(0, str(value))]
+
+    found = set(values)
+    return sorted(found - {None}, key=natural) + [None] * (None in found)
 
 
 def shared(rows: Rows, names: Iterable[str]) -> list[str]:

@@ -74,7 +74,14 @@ class Throughput(Stored, frozen=True, kw_only=True):
     @property
     def spread(self) -> float:
         """The largest of the windows' throughputs less the smallest, as a share of the median."""
-        return (max(self.rates) - min(self.rates)) / self.images_per_s
+        difference = max(self.rates) - min(self.rates)
+        return difference and difference / (self.images_per_s or difference)
+
+    @property
+    def padded_share(self) -> float:
+        """Share of the batches' places that held no image: the model computes all of them."""
+        num_places = len(self.step_times_s) * self.batch_size
+        return 1 - self.num_images / num_places if num_places else 0.0
 
     @property
     def stall_share(self) -> float | None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from builders.records import make
 from fastbench.records.record import ParityRecord, Record
-from fastbench.records.speed import GpuTelemetry, Telemetry, Throughput, Window
+from fastbench.records.speed import Ceiling, GpuTelemetry, Telemetry, Throughput, Window
 from fastbench.records.store import write_record
 from fastbench.report.compare.pair_comparison import PairComparison, compare_runs
 from fastbench.report.compare.pair_screen import render
@@ -52,7 +52,13 @@ def timed(*rates: float, images: int = 1000, wait: float = 0.25) -> Throughput:
 
 
 def run(*rates: float, **changes: object) -> Record:
-    return make(**{"throughput": timed(*rates), "data": DATA, **changes})
+    """Windows at these images/s, which are at most what loader and model reach alone."""
+    alone_s = min(2.0, 500 / max(rates))
+    ceilings = {
+        "loader_ceiling": Ceiling(num_images=1000, wall_s=alone_s),
+        "model_ceiling": Ceiling(num_images=512, wall_s=alone_s),
+    }
+    return make(**{"throughput": timed(*rates), "data": DATA, **ceilings, **changes})
 
 
 def written(folder: Path, record: Record, name: str | None = None) -> Path:
@@ -98,15 +104,9 @@ def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[
         "environment": {"cpu": "A CPU", "num_cores": 16, "gpus": [{"name": name}]},
     }
     if watts is not None:
-        changes["telemetry"] = Telemetry(
-            wall_s=wall_s,
-            interval_s=0.1,
-            num_readings=2,
-            num_images=1000,
+        changes["telemetry"] = telemetry(
+            wall_s,
             num_cores=16,
-            cpu_s=20.0,
-            foreign_cpu_s=0.0,
-            rss_bytes=[1_000_000_000, 2_000_000_000],
             gpu=GpuTelemetry(
                 energy_j=watts * wall_s,
                 power_w=[watts],
@@ -122,6 +122,27 @@ def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[
             ),
         )
     return changes
+
+
+def telemetry(
+    wall_s: float = 10.0,
+    *,
+    num_cores: int = 2,
+    foreign: float = 0.0,
+    gpu: GpuTelemetry | None = None,
+) -> Telemetry:
+    """`foreign` is the share of the cores' time that other processes took."""
+    return Telemetry(
+        wall_s=wall_s,
+        interval_s=0.1,
+        num_readings=2,
+        num_images=1000,
+        num_cores=num_cores,
+        cpu_s=20.0,
+        foreign_cpu_s=foreign * wall_s * num_cores,
+        rss_bytes=[1_000_000_000, 2_000_000_000],
+        gpu=gpu,
+    )
 
 
 def text_of(comparison: PairComparison, width: int) -> str:

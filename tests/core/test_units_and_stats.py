@@ -6,8 +6,9 @@ from fastbench.core import stats, units
 
 
 def test_rates() -> None:
-    given = [0.5, 9.876, 98.76, 987.6, 9876.0]
-    assert [units.format_rate(x) for x in given] == ["0.50", "9.88", "98.8", "988", "9,876"]
+    given = [0.0, 0.5, 9.876, 98.76, 987.6, 9876.0]
+    texts = ["0.00", "0.500", "9.88", "98.8", "988", "9,876"]
+    assert [units.format_rate(x) for x in given] == texts
 
 
 def test_milliseconds() -> None:

@@ -15,7 +15,7 @@ from fastbench.records.differences import (
     split_unlike,
 )
 from fastbench.records.facts import FACTS, OF_OPTIONS, Fact
-from fastbench.records.naming import names, varying
+from fastbench.records.naming import in_order, names, varying
 from fastbench.records.record import Record
 from fastbench.report.columns.registry import COLUMNS, SETS
 from fastbench.report.html.row_panel import panel_of
@@ -97,7 +97,7 @@ def test_an_option_has_one_name_everywhere(option: Option) -> None:
         *environment_differences([a], [b]),
     ]
     assert fact.heading in {difference.name for difference in differences}
-    notes, of_rows = make_footnotes([facts(each) for each in (a, a, b)], ())
+    notes, of_rows = make_footnotes([facts(each) for each in (a, a, b)], (), [[]] * 3)
     assert any(note.text.startswith(f"{fact.heading} ") for note in notes) or option.name in (
         "model",  # whose weights say it, too
         "quick",
@@ -144,3 +144,11 @@ def test_a_default_goes_without_saying() -> None:
 def test_what_a_record_does_not_know_is_not_another() -> None:
     unknown = run(100, environment={**environment(0), "driver": None})
     assert names([run(100, environment=environment(0)), unknown])[0] == ["run 1"]
+
+
+def test_values_are_in_order() -> None:
+    """Numbers in texts as numbers, whatever the case, and what is not known last."""
+    texts = ["NVIDIA H100", None, "nvidia A100", "NVIDIA H20", "NVIDIA H20"]
+    assert in_order(texts) == ["nvidia A100", "NVIDIA H20", "NVIDIA H100", None]
+    assert in_order([128, 8, 32]) == [8, 32, 128]
+    assert in_order([]) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from builders.records import make
+from builders.runs import run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -132,6 +133,11 @@ def test_what_differs_is_said_of_each_row() -> None:
     assert "date        2026-01-02 03:00:00 UTC to 2026-01-02 04:00:00 UTC\n" in text
     assert text.count("\nmachine ") == 1
     assert "\nloader " not in text
+
+
+def test_what_is_in_doubt_is_said() -> None:
+    text = accuracy_text.summary([run(100, weights="none")])
+    assert "\ndoubt       accuracy in doubt: the model's weights are random, so its" in text
 
 
 def test_two_weights_of_one_model_are_told_apart() -> None:

@@ -40,6 +40,7 @@ def test_what_columns_read() -> None:
         "compile": "compile",
         "images/s": 100,
         "spread": 0.04,
+        "padding": 0.0234375,  # 24 of 1,024 places
         "loader-ceiling": 200,
         "model-ceiling": 125,  # 1,000 of the 1,024 places of 32 batches
         "of-ceiling": 0.8,

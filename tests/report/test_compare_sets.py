@@ -11,7 +11,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from builders.runs import DATA, MOVED, environment, folder_of, run, text_of
+from builders.runs import (
+    DATA,
+    MOVED,
+    compare_records,
+    environment,
+    folder_of,
+    run,
+    telemetry,
+    text_of,
+)
 from rich.console import Console
 
 from fastbench.cli.main import main
@@ -457,6 +466,20 @@ def test_what_chance_does_to_many_rows_is_counted(tmp_path: Path) -> None:
         assert f"by chance: {said} would." in notes if said else "by chance" not in notes
 
 
+def test_doubts_are_said_of_each_side_once(tmp_path: Path) -> None:
+    busy = [run(100, model=m, telemetry=telemetry(foreign=x)) for m, x in (("a", 0.5), ("b", 0.9))]
+    a = folder_of(tmp_path / "before", x=busy[0], y=busy[1])
+    beside = run(100, model="b", telemetry=telemetry(foreign=0.3))
+    b = folder_of(tmp_path / "after", x=run(100, model="a"), y=beside)
+    found = compared(a, b)
+    *_, first, second = set_screen.set_notes(found, [])
+    assert first == (
+        "A, b: speed in doubt: other processes took 90 % of the cores' time (the worst of 2 rows)."
+    )
+    assert second == "B, b: speed in doubt: other processes took 30 % of the cores' time."
+    assert text_of(compare_records(busy[0], run(100)), 80).count("A: speed in doubt: other") == 1
+
+
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = sets(tmp_path, new=run(5, model="new"))
     argv = ["compare", str(a), str(b), "--format", "json", "--fail-below", "0.95"]
@@ -469,7 +492,9 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
     first = found["rows"][0]
     assert first["verdict"] == "slower"
-    assert first["a"] == [{"file": str(a / "alexnet.json"), "images_per_s": [99, 100, 101]}]
+    assert first["a"] == [
+        {"file": str(a / "alexnet.json"), "images_per_s": [99, 100, 101], "doubts": []}
+    ]
     assert first["interval_has"] == "windows"
     assert {"name": "torch", "a": "2.15.0", "b": "2.16.0", "num_rows": 4} in found["differences"]
     assert found["only_b"][0]["files"] == [str(b / "new.json")]

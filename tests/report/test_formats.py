@@ -7,7 +7,7 @@ import re
 
 import pytest
 from builders.records import parity, pixels
-from builders.runs import DATA, broken, on_gpu, run
+from builders.runs import DATA, broken, on_gpu, run, telemetry
 from builders.sheets import sheet_of
 from rich.cells import cell_len
 
@@ -65,7 +65,7 @@ def test_markdown() -> None:
         "| cold <sup>a</sup> | ok | 50.0 | 20 (model) | – |",
     ]
     assert "<sup>a</sup> page cache cold (others: warm); not ranked with the others" in text
-    assert "| bro\\|ken | INVALID | 800 | 320 (model) | – |" in text
+    assert "| bro\\|ken | INVALID | 800 | 100 (model) | – |" in text
     assert "- **images/s**: throughput from files to predictions" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
@@ -131,6 +131,35 @@ def test_json_lines() -> None:
     assert (rows[0]["images/s"], rows[0]["images/s low"], rows[0]["model"]) == (100, 99, "sample")
     assert (rows[0]["watts"], rows[0]["batch"], rows[0]["notes"]) == (None, 32, [])
     assert rows[4]["status"] == "INVALID"
+
+
+def test_doubts_are_in_every_format() -> None:
+    """A row is marked in tables; for programs each row has its own figure."""
+    rows = [
+        run(100, loader="calm"),
+        run(200, loader="beside", telemetry=telemetry(foreign=0.5)),
+        run(300, loader="worse", telemetry=telemetry(foreign=0.92)),
+    ]
+    worst = "speed in doubt, not ranked by it: other processes took 92"
+    sheet = sheet_of(*rows, columns="loader,images/s")
+    markdown, latex = to_markdown(sheet), to_latex(sheet)
+    assert "| beside <sup>a</sup> | 200 |" in markdown
+    assert f"<sup>a</sup> {worst} % of the cores' time (the worst of 2 rows)" in markdown
+    assert "beside\\textsuperscript{a} & 200 \\\\" in latex
+    assert f"\\textsuperscript{{a}} {worst} \\% of" in latex
+    assert "**" not in markdown.split("- ")[0]
+    screen = text_of(sheet, 80)
+    assert "worse ᵃ" in screen
+    assert worst in screen
+    data = sheet_of(*rows, columns="loader,doubts", is_data=True)
+    calm, beside, worse = map(json.loads, to_jsonl(data).splitlines())
+    assert [row["doubts"] for row in (calm, beside, worse)] == [None, "foreign-cpu", "foreign-cpu"]
+    assert calm["notes"] == []
+    assert [note[:60] for note in beside["notes"] + worse["notes"]] == [
+        "speed in doubt, not ranked by it: other processes took 50 % ",
+        "speed in doubt, not ranked by it: other processes took 92 % ",
+    ]
+    assert 'beside,foreign-cpu,ok,"speed in doubt, not ranked by it: other' in to_csv(data)
 
 
 def test_a_table_of_wide_characters_keeps_its_width() -> None:

@@ -166,21 +166,23 @@ def test_rows_are_marked(sheet: Sheet) -> None:
 def test_a_column_in_sight_is_a_reason_too(records: Path) -> None:
     """Where the digest is a column there is no footnote on it, and the row is not ranked."""
     sheet = sheet_of_files(records, columns="default,digest")
-    rows = content.describe(sheet)["rows"]
+    data = content.describe(sheet)
+    rows, notes = data["rows"], data["footnotes"]
     (row,) = (row for row in rows if any("image set" in why for why in row["unranked"]))
     assert not row["isRanked"]
     assert row["unranked"] == [
         "image set ffffffffff (others: 3f1b1c3f9e); not ranked with the others"
     ]
     for row in rows:
-        assert row["isRanked"] == (row["status"] == "ok" and not row["unranked"] + row["marks"])
+        apart = [note for note in notes if note["mark"] in row["marks"] and not note["is_doubt"]]
+        assert row["isRanked"] == (row["status"] == "ok" and not row["unranked"] + apart)
     assert not any(row["unranked"] for row in content.describe(sheet_of_files(records))["rows"])
 
 
 def test_what_is_said_of_a_row(sheet: Sheet) -> None:
     data = content.describe(sheet)
     invalid = next(row for row in data["rows"] if row["status"] == "INVALID")
-    assert not invalid["doubts"]  # figures that are none give reason for no advice
+    assert not invalid["advice"]  # figures that are none give reason for no advice
     assert "how it ran" not in dict(invalid["facts"])
     sound = dict(data["rows"][0]["facts"])
     assert "torch 2.15.0" in sound["software"]
@@ -189,8 +191,8 @@ def test_what_is_said_of_a_row(sheet: Sheet) -> None:
     names = [advice["name"] for advice in data["advice"]]
     assert len(names) == len(set(names)) > 1
     for advice in data["advice"]:
-        doubt = {name: advice[name] for name in ("name", "doubt", "remedy")}
-        assert doubt in data["rows"][advice["row"]]["doubts"]
+        its = {name: advice[name] for name in ("name", "about", "seen", "remedy")}
+        assert its in data["rows"][advice["row"]]["advice"]
 
 
 def test_a_commit_that_was_edited_is_not_the_commit(tmp_path: Path) -> None:

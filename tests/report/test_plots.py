@@ -3,6 +3,7 @@
 import functools
 import itertools
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from PIL import Image
 from fastbench.cli.main import main
 from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
 from fastbench.records.record import Record
-from fastbench.report.plots import pareto, registry
+from fastbench.report.html import page
+from fastbench.report.plots import pareto, registry, style
 from fastbench.report.plots.pareto import pareto_front
 from fastbench.report.plots.registry import NothingToShowError
 
@@ -211,6 +213,90 @@ def test_a_first_look_and_a_cold_cache_are_on_no_front() -> None:
     assert said in caption_of(figure)
 
 
+def busy(rate: float, **changes: Any) -> Record:
+    """A row whose model alone is said to be slower than model and loader together."""
+    return row(rate, **{"model_alone": rate / 1.3, **changes})
+
+
+def legend_of(figure: Figure, axes: int = 0) -> list[str]:
+    legend = figure.axes[axes].get_legend()
+    return [] if legend is None else [text.get_text() for text in legend.get_texts()]
+
+
+def test_what_is_in_doubt_is_on_no_front() -> None:
+    """Neither too fast a row nor random weights; both are hollow, with the words below."""
+    rows = [row(100, top1=950, model="slow", weights="V1")]
+    rows += [busy(900, top1=960, model="busy", weights="V1")]
+    rows += [row(400, top1=970, model="random", weights="none")]
+    rows += [row(300, top1=940, model="fast", weights="V1")]
+    figure = registry.draw("accuracy-throughput", rows)
+    bold = [name for name, text in labels_of(figure).items() if text.get_weight() == "bold"]
+    assert sorted(bold) == ["fast", "slow"]
+    hollow = [x for x in figure.axes[0].lines if x.get_markerfacecolor() == "white"]
+    assert sorted(x for line in hollow for x in line.get_xdata()) == [400, 900]
+    assert "hollow: in doubt" in legend_of(figure)
+    assert "ᵃ throughput in doubt, not ranked by it: end to end is" in caption_of(figure)
+    assert "ᵇ accuracy in doubt, not ranked by it: the model's weights" in caption_of(figure)
+    chance = registry.draw("accuracy-throughput", [row(rate, weights="none") for rate in (1, 2)])
+    assert "Pareto front" not in legend_of(chance)
+
+
+def test_doubts_are_in_every_plot() -> None:
+    """A bar or a dot is hollow, a point of a line has a ring; and each row has its mark."""
+    rows = [row(100, loader="calm"), busy(300, loader="busy")]
+    for plot in ("loaders", "latency"):
+        figure = registry.draw(plot, rows)
+        ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert sorted(ticks) == ["busyᵃ", "calm"]
+        assert "hollow: in doubt" in legend_of(figure)
+        assert "ᵃ throughput in doubt, not ranked by it: end to end is" in caption_of(figure)
+    sizes = [row(100, batch_size=8), busy(300, batch_size=16), busy(350, batch_size=32)]
+    # Of random weights the accuracy is in doubt, which has no point here.
+    sizes = [msgspec.structs.replace(record, weights="none") for record in sizes]
+    figure = registry.draw("batches", sizes)
+    (ring,) = (x for x in figure.axes[0].lines if x.get_markersize() == 12 and len(x.get_xdata()))
+    assert list(ring.get_ydata()) == pytest.approx([300, 350])
+    assert legend_of(figure, -1) == ["sampleᵇᵃ", "ring: in doubt"]  # each mark once
+    figure = registry.draw("accuracy", [row(weights="none"), row(model="other", weights="V1")])
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert [tick.split("\n")[-1] for tick in ticks if "in doubt" in tick] == ["(in doubt)"]
+    gpus = [row(gpu=GPUS[0]), busy(300, gpu=GPUS[1])]
+    assert legend_of(registry.draw("gpus", gpus)) == ["hollow: in doubt"]
+
+
+def test_a_gpu_has_one_colour_everywhere() -> None:
+    """By its name among all rows, in whichever order they come and whatever is left out."""
+    blue, red, green = style.PALETTE[:3]
+    in_order = dict(zip(sorted(GPUS), (blue, red, green), strict=True))
+    records = [
+        row(1000 * (i + 1) * size**0.1, gpu=gpu, batch_size=size)
+        for size in (8, 16)
+        for i, gpu in enumerate(GPUS)
+    ]
+    for given in (records, records[::-1]):
+        bars = registry.draw("gpus", given).axes[0].patches
+        found = {mpl.colors.to_hex(bar.get_facecolor()) for bar in bars}
+        assert found == {blue, red, green}
+        batches = registry.draw("batches", given).axes[-1].get_legend()
+        assert batches is not None
+        lines = zip(batches.get_texts(), batches.legend_handles, strict=True)
+        assert {text.get_text(): line.get_color() for text, line in lines} == in_order  # type: ignore[union-attr]
+        # A row that has no point, but a name before all others', has a colour all the same.
+        first = row(gpu="A GPU", accuracy=None)
+        points = registry.draw("accuracy-throughput", [*given, first]).axes[0].get_legend()
+        assert points is not None
+        markers = zip(points.get_texts(), points.legend_handles, strict=True)
+        its = {text.get_text(): line.get_markerfacecolor() for text, line in markers}  # type: ignore[union-attr]
+        assert [its[gpu] for gpu in sorted(GPUS)] == [red, green, style.PALETTE[3]]
+    assert pages_colours() == list(style.PALETTE)
+
+
+def pages_colours() -> list[str]:
+    """Those of the page on white paper."""
+    found: list[str] = re.findall(r"--group-\d: light-dark\((#\w{6})", page._part("page.css"))
+    return found
+
+
 def test_rows_predicted_among_other_classes_are_on_no_front() -> None:
     present = row(900, top1=990, model="few classes", config={**real().config, "among": "present"})
     records = [row(100, model="a"), row(300, model="b"), present]
@@ -322,7 +408,11 @@ def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:
     lone = row(gpu=GPUS[0], model="alexnet", weights="V1")
     figure = registry.draw("gpus", [*on_gpus(), lone, row()])
     texts = columns_of(figure)
-    assert {"15.0", "14.0", "10.0", "3.00x", "1.00x", "600"} < set(texts)
+    assert {"15.0", "14.0", "10.0", "0.78x", "0.33x", "1.00x", "600"} < set(texts)
+    assert "ratio toNVIDIA H200(made up)" in {text.replace("\n", "") for text in texts}
+    mean = "over the 2 models that every device has (resnet50, vgg16): NVIDIA H200 (made up) 1.00x"
+    said = f"Ratios are to {GPUS[0]}. Geometric mean of the ratios, {mean}, {GPUS[1]} 0.78x, "
+    assert said in caption_of(figure)
     assert {"resnet50", "vgg16"} < {text.get_text() for text in figure.texts}
     assert "Left out: rows whose configuration one GPU alone ran (1)." in caption_of(figure)
 

@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from builders.paths import GOLDEN, RECORDS
 from builders.records import make, parity, pixels
-from builders.runs import DATA, broken, on_gpu, run, timed
+from builders.runs import DATA, broken, on_gpu, run, telemetry, timed
 from builders.sheets import sheet_of
 
 from fastbench.core.errors import UnknownNameError, UsageError
-from fastbench.records.record import UNREAD
+from fastbench.records.accuracy import Accuracy
+from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import Throughput
 from fastbench.report.columns.registry import COLUMNS, find
 from fastbench.report.formats.export import to_jsonl
@@ -115,6 +116,39 @@ def test_the_best_is_marked_among_rows_that_can_be_ranked() -> None:
     assert f"d: INVALID: {window}." in sheet.remarks
 
 
+def test_a_figure_in_doubt_is_marked_and_not_the_best() -> None:
+    """Speed that is in doubt leaves accuracy in its rank, and the other way round."""
+    right = Accuracy(num_samples=1000, top1_correct=990, top5_correct=995)
+    sheet = sheet_of(
+        run(100, loader="a"),
+        run(200, loader="b"),
+        run(900, loader="c", accuracy=right, telemetry=telemetry(foreign=0.92)),
+        run(800, loader="d", telemetry=telemetry(foreign=0.5)),
+        run(300, loader="e", weights="none"),
+        sort=COLUMNS["images/s"],
+    )
+    assert texts(sheet, "images/s") == ["*300*", "200", "100", "900", "800"]
+    assert texts(sheet, "top-1") == ["92.30", "92.30", "92.30", "*99.00*", "92.30"]
+    assert [[note.mark for note in line.footnotes] for line in sheet.lines] == [
+        ["b"], [], [], ["a"], ["a"],
+    ]  # fmt: skip
+    assert [note.text for note in sheet.footnotes] == [
+        "speed in doubt, not ranked by it: other processes took 92 % of the cores' time (the worst "
+        "of 2 rows)",
+        "accuracy in doubt, not ranked by it: the model's weights are random, so its accuracy is "
+        "chance",
+    ]
+
+
+def test_throughput_in_doubt_leaves_what_was_measured_apart() -> None:
+    unsettled = msgspec.structs.replace(timed(500), is_settled=False)
+    rows = [run(100, loader="a"), run(500, loader="b", throughput=unsettled)]
+    rows += [run(90, loader="c", telemetry=telemetry(foreign=0.9)), run(80, loader="d")]
+    sheet = sheet_of(*rows, columns="loader,images/s,step,loader-ceiling")
+    assert texts(sheet, "images/s") == ["*100*", "500", "90.0", "80.0"]
+    assert texts(sheet, "loader-ceiling") == ["500", "*1,000*", "500", "500"]
+
+
 def test_a_loader_that_reads_no_images_is_not_the_best() -> None:
     unread = {"accuracy": None, "parity": None, "labels": UNREAD}
     records = [run(100), run(50, loader="torchvision"), run(900, loader="synthetic", **unread)]
@@ -203,7 +237,8 @@ def test_an_old_record_is_flagged_and_what_it_does_not_know_is_not() -> None:
     sheet, _ = make_sheet([*rows, old], View())
     assert sheet is not None
     assert [note.text for note in sheet.footnotes] == [
-        "a record of schema version 2, which lacks what later ones have"
+        "a record of schema version 2, which lacks what later ones have",
+        "speed in doubt, not ranked by it: the GPU lowered its clocks (power cap)",
     ]
     unknown = run(100, data={**DATA, "page_cache": None}, parity=None)
     assert sheet_of(unknown, run(90, loader="x")).footnotes == []
@@ -259,6 +294,65 @@ def test_groups_with_ratios() -> None:
     assert texts(across, "ratio") == ["1.00x", "*1.25x*", "–", "1.00x"]
 
 
+def on_two_gpus(model: str, a: float, b: float, **changes: object) -> list[Record]:
+    """The same configuration on both, a row each; the changes are of the second."""
+    return [
+        run(a, a, model=model, **on_gpu("NVIDIA A")),
+        run(b, b, model=model, **{**on_gpu("NVIDIA B"), **changes}),
+    ]
+
+
+def test_a_mean_over_the_models_that_all_gpus_have() -> None:
+    """Of 2x and 0.5x it is 1x, and of what may not be ranked it is not made."""
+    rows = [*on_two_gpus("alexnet", 100, 200), *on_two_gpus("vgg16", 100, 50)]
+    alone = run(900, model="resnet18", **on_gpu("NVIDIA B"))
+    doubted = on_two_gpus("resnet50", 100, 900, telemetry=telemetry(foreign=0.9))
+    told = "Geometric mean of the ratios, over the 2 models that every device has (alexnet, vgg16)"
+    mean = f"{told}: NVIDIA A 1.00x, NVIDIA B 1.00x"
+    for view in ({"by": find("gpu")}, {"across": find("gpu")}):
+        assert sheet_of(*rows, alone, **view).remarks[:2] == [
+            "Ratios are to NVIDIA A.", f"{mean}.",
+        ]  # fmt: skip
+    said = sheet_of(*rows, *doubted, by=find("gpu")).remarks
+    assert said[1] == f"{mean}; without 1 configuration that cannot be ranked."
+    batches = [
+        msgspec.structs.replace(row, batch_size=64) for row in on_two_gpus("vgg16", 100, 800)
+    ]
+    said = sheet_of(*rows, *batches, by=find("gpu")).remarks
+    assert "over 3 configurations of the 2 models that every" in said[1]
+    assert "NVIDIA B 2.00x." in said[1]  # the cube root of 2 * 0.5 * 8
+    assert len(sheet_of(*rows[:2], alone, by=find("gpu")).remarks) == 1  # one model is no mean
+    assert "Geometric" not in " ".join(sheet_of(*rows, by=COLUMNS["model"]).remarks)
+
+
+def test_a_baseline_in_doubt_is_named() -> None:
+    base, other = on_two_gpus("alexnet", 100, 200)
+    base = msgspec.structs.replace(base, telemetry=telemetry(foreign=0.9))
+    assert sheet_of(base, other, by=find("gpu")).remarks == [
+        "Ratios are to NVIDIA A, whose throughput is in doubt in 1 of 1 row."
+    ]
+    third = run(300, 300, model="alexnet", **on_gpu("NVIDIA C"))
+    assert texts(sheet_of(base, other, third, across=find("gpu")), "ratio") == [
+        "1.00x", "2.00x", "3.00x",
+    ]  # fmt: skip
+    sound = on_two_gpus("alexnet", 100, 200)
+    assert texts(sheet_of(*sound, third, across=find("gpu")), "ratio")[2] == "*3.00x*"
+
+
+def test_ratios_are_named_only_where_they_are_shown() -> None:
+    rows = on_two_gpus("alexnet", 100, 200)
+    assert sheet_of(*rows, by=find("gpu"), columns="loader,images/s").remarks == []
+    apart = [run(100, **on_gpu("NVIDIA A")), run(100, loader="b", **on_gpu("NVIDIA B"))]
+    assert sheet_of(*apart, by=find("gpu"), columns="loader,images/s").remarks == []
+    assert sheet_of(*apart, by=find("gpu")).remarks[0].startswith("There are no ratios")
+
+
+def test_a_column_has_the_same_number_of_digits() -> None:
+    rows = [run(1000, **on_gpu("NVIDIA A")), run(1047, loader="b", **on_gpu("NVIDIA A"))]
+    sheet = sheet_of(*rows, prices={"NVIDIA A": 0.72})
+    assert texts(sheet, "cost") == ["0.200", "*0.191*"]
+
+
 def test_ratios_between_cpus() -> None:
     def on(cpu: str, *gpus: str) -> dict[str, object]:
         its = {"cpu": cpu, "num_cores": 2, "gpus": [{"name": name} for name in gpus]}
@@ -309,7 +403,7 @@ def test_windows_without_images() -> None:
         prices={"A CPU": 0.36},
     )
     assert texts(sheet, "ratio") == ["1.00x", "–", "1.00x"]
-    assert texts(sheet, "cost") == ["1", "–", "1"]
+    assert texts(sheet, "cost") == ["1.00", "–", "1.00"]
 
 
 def test_groups_of_numbers_are_in_order() -> None:
@@ -336,11 +430,11 @@ def test_prices() -> None:
     ]
     prices = {"NVIDIA H200": 3.6, "h100": 1.8}
     sheet = sheet_of(*records, by=find("gpu"), prices=prices)
-    assert texts(sheet, "cost") == ["10", "5", "–"]
+    assert texts(sheet, "cost") == ["10.0", "5.00", "–"]
     assert (
         "Prices of an hour: NVIDIA H200 $3.6, NVIDIA H100 80GB HBM3 $1.8; none was given for A CPU."
     ) in sheet.remarks
-    assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1"
+    assert texts(sheet_of(*records, prices={"a cpu": 0.36}), "cost")[2] == "1.00"
     nowhere = run(100, environment={"cpu": None, "num_cores": 2, "gpus": []})
     remarks = sheet_of(*records, nowhere, prices=prices).remarks
     assert any(text.endswith("none was given for A CPU, an unknown device.") for text in remarks)
@@ -394,16 +488,20 @@ def test_what_is_said_of_rows_is_said_once_and_in_short() -> None:
         for i, data in enumerate([{**DATA, "skipped": skipped, "not_used": {".png": 8}}] * 20)
     ]
     unread = run(100, loader="synthetic", labels=UNREAD, accuracy=None, parity=None)
-    said = sheet_of(*rows, unread).remarks
+    sheet = sheet_of(*rows, unread)
+    said = sheet.remarks
     named = ", ".join(f"weights none · loader-{i}" for i in range(3))
-    assert said[:5] == [
+    assert [note.text for note in sheet.footnotes if note.is_doubt] == [
+        "accuracy in doubt, not ranked by it: the model's weights are random, so its accuracy is "
+        "chance"
+    ]
+    assert said == [
         "Skipped by every loader: 0.jpg is empty, 1.jpg is empty, 2.jpg is empty and 2 more.",
         "Not used of the data: 8 .png files.",
-        "sample: its weights are random, so its accuracy is chance.",
         "No accuracy: the images are not read.",
         f"{named} and 17 more: a doubt.",
     ]
     wrong = [broken(row) for row in rows]
     *first, last = sheet_of(*wrong).remarks
     assert all(": INVALID: " in text for text in first)
-    assert (len(first), last) == (10, "And 34 more reasons; CSV and JSON lines have all.")
+    assert (len(first), last) == (10, "And 33 more reasons; CSV and JSON lines have all.")

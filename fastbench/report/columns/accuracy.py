@@ -126,4 +126,13 @@ SCORES: Final = (
         "ok, INVALID (its numbers contradict each other), FAIL (a gate of parity or "
         "accuracy) or different; only ok is ranked",
     ),
+    Column(
+        name="doubts",
+        heading="doubts",
+        meaning="names of the row's doubts, such as foreign-cpu, for which its speed or its "
+        "accuracy is not ranked",
+        topic=PREDICTIONS,
+        read=lambda row: ", ".join(doubt.name for doubt in row.doubts) or None,
+        align="left",
+    ),
 )

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
+from fastbench.records.advice import ACCURACY, THROUGHPUT, advise
+from fastbench.records.advice import SPEED as OF_SPEED
 from fastbench.records.facts import FILE, MACHINE, RUN, device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
@@ -20,6 +22,7 @@ from fastbench.records.validity import find_contradictions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastbench.records.advice import Advice
     from fastbench.records.record import Record
 
 OK: Final = "ok"
@@ -55,7 +58,8 @@ class Column:
     significant digits. `bounds` are the value's range: a 95 % interval, or the windows' extremes.
     `detail` is a smaller text below the value, by default that range; it may have parts with `, `
     between. `words` is the value in a sentence: `batch 32`. `best` is the better direction, empty
-    where there is none. `topic` is what a table keeps together.
+    where there is none. `topic` is what a table keeps together. `is_of_windows` says whether a
+    figure of speed comes from the end-to-end windows, and not from a pass of its own.
     """
 
     name: str
@@ -73,11 +77,19 @@ class Column:
     detail: Callable[[Row], str | None] | None = None
     words: Callable[[Any], str] = str
     aliases: tuple[str, ...] = ()
+    is_of_windows: bool = True
 
     @property
     def is_label(self) -> bool:
         """Whether it says which row this is, and not what was measured."""
         return self.topic in (RUN, MACHINE, FILE)
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Which doubts are doubts of this figure (see `advice.py`)."""
+        if self.topic == PREDICTIONS:
+            return (ACCURACY,)
+        return (OF_SPEED, THROUGHPUT) if self.is_of_windows else (OF_SPEED,)
 
     @property
     def title(self) -> str:
@@ -106,7 +118,9 @@ class Column:
             return NOT_AVAILABLE
         if self.show is not None:
             return self.show(value)
-        return value if isinstance(value, str) else format_quantity(self.factor * value)
+        if isinstance(value, str):
+            return value
+        return format_quantity(self.factor * value, is_in_column=True)
 
     def in_words(self, value: Value) -> str:
         """A value in a heading or a sentence; never empty."""
@@ -130,7 +144,7 @@ class Row:
     `path` is the record's file, where it has one, and `version` the file's schema version.
     `price_per_h` is what an hour of the device costs, in dollars. `ratio` is the throughput over
     that of the same configuration on the other side of a contrast, with its 95 % interval where
-    there is one (see `ratios.py`).
+    there is one (see `ratios.py`); it is in doubt where that other throughput is.
     """
 
     record: Record
@@ -139,6 +153,7 @@ class Row:
     price_per_h: float | None = None
     ratio: float | None = None
     ratio_interval: tuple[float, float] | None = None
+    is_ratio_doubted: bool = False
     _values: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def value(self, column: Column) -> Value:
@@ -191,6 +206,22 @@ class Row:
         if self.parity == DIFFERENT:
             return DIFFERENT
         return FAIL if self.failures else OK
+
+    @functools.cached_property
+    def advice(self) -> list[Advice]:
+        """What `advice.py` says of the row; nothing if it is INVALID: its figures say nothing."""
+        return [] if self.invalid else advise(self.record)
+
+    @property
+    def doubts(self) -> list[Advice]:
+        """The advice that puts a figure in doubt."""
+        return [advice for advice in self.advice if advice.about]
+
+    def is_doubted(self, column: Column) -> bool:
+        """Whether the row's figure in a column is in doubt, and so is not ranked."""
+        if column.name == "ratio" and self.is_ratio_doubted:
+            return True
+        return any(doubt.about in column.about for doubt in self.doubts)
 
     @property
     def reasons(self) -> list[str]:

@@ -117,14 +117,25 @@ FIGURES: Final = (
         ),
         best="min",
     ),
+    _speed(
+        name="padding",
+        meaning="share of the batches' places that held no image, which the model computes too",
+        unit="share",
+        shown_unit="%",
+        read=lambda row: row.record.throughput.padded_share,
+        best="min",
+        words=lambda value: f"{format_quantity(100 * value)} % of the batches' places empty",
+    ),
     _rate(
         name="loader-ceiling",
+        is_of_windows=False,
         heading="loader alone",
         meaning="throughput of the loader alone",
         read=lambda row: row.record.ceilings.get("loader"),
     ),
     _rate(
         name="model-ceiling",
+        is_of_windows=False,
         heading="model alone",
         meaning="throughput of the model alone on a resident batch, less the last batch's padding",
         read=lambda row: row.record.ceilings.get("model"),
@@ -185,6 +196,7 @@ FIGURES: Final = (
     ),
     _time(
         name="batch-latency",
+        is_of_windows=False,
         heading="latency",
         meaning="from asking for a batch to its predictions, nothing else in flight: median",
         read=lambda row: row.record.latency.median_s,
@@ -229,6 +241,7 @@ FIGURES: Final = (
     ),
     _taken(
         name="loader-cpu-s",
+        is_of_windows=False,
         heading="loader CPU s / 1,000",
         meaning="CPU seconds for 1,000 images of the loader alone",
         unit="s/1,000 images",
@@ -263,6 +276,7 @@ FIGURES: Final = (
     ),
     _taken(
         name="compile-s",
+        is_of_windows=False,
         heading="compile time",
         meaning="the compiled model's first run beyond a later one",
         unit="s",
@@ -270,6 +284,7 @@ FIGURES: Final = (
     ),
     _taken(
         name="parameters",
+        is_of_windows=False,
         meaning="the model's parameters",
         unit="parameters",
         shown_unit="M",
@@ -279,6 +294,7 @@ FIGURES: Final = (
     ),
     _taken(
         name="macs",
+        is_of_windows=False,
         heading="GMACs",
         meaning="multiply-accumulates of the model for one image, in thousands of millions",
         unit="MACs",

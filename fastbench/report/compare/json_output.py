@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fastbench.report.columns.column import Row
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -71,7 +73,14 @@ def _row(row: ComparedPair) -> dict[str, Any]:
 
 
 def _runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [{"file": str(run.path), "images_per_s": run.record.throughput.rates} for run in runs]
+    return [
+        {
+            "file": str(run.path),
+            "images_per_s": run.record.throughput.rates,
+            "doubts": [doubt.name for doubt in Row(record=run.record).doubts],
+        }
+        for run in runs
+    ]
 
 
 def _lone(lone: Lone) -> dict[str, Any]:

@@ -11,15 +11,17 @@ from rich.text import Text
 
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points, format_value
+from fastbench.records.advice import worst_of
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.naming import FIRST_LOOK, full_name
+from fastbench.report.columns.column import Row
 from fastbench.report.compare.pair_comparison import Figure, PairComparison, format_ratio
 from fastbench.report.compare.worsening import find_worsening, median_hits
 from fastbench.report.formats.terminal import hanging, paragraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastbench.records.differences import Difference
     from fastbench.records.record import Record
@@ -189,7 +191,7 @@ def _about_the_ratio(comparison: PairComparison) -> list[str]:
 
 
 def _doubts(comparison: PairComparison) -> list[str]:
-    """Failed gates and notes of the records, each once."""
+    """Failed gates, notes and doubts of the records, each once."""
     notes: dict[str, None] = {}
     for letter, runs in (("A", comparison.runs_a), ("B", comparison.runs_b)):
         for record in runs:
@@ -197,4 +199,17 @@ def _doubts(comparison: PairComparison) -> list[str]:
                 notes[f"{letter}: {FIRST_LOOK}"] = None
             for note in (*failures_of(record), *record.notes):
                 notes[f"{letter}: {note}."] = None
-    return list(notes)
+    sides = {"A": comparison.runs_a, "B": comparison.runs_b}
+    return [*notes, *doubts_of({side: [("", x) for x in runs] for side, runs in sides.items()})]
+
+
+def doubts_of(sides: Mapping[str, Sequence[tuple[str, Record]]]) -> list[str]:
+    """What puts figures of a side's records in doubt, each kind once.
+
+    `sides` are its records by the side's letter, each with the name of its row, which may be empty.
+    """
+    return [
+        f"{', '.join(filter(None, (letter, named[number][0])))}: {doubt.doubt}."
+        for letter, named in sides.items()
+        for number, doubt in worst_of([Row(record=record).doubts for _, record in named])
+    ]

@@ -157,6 +157,7 @@ def _without_copies(runs: Iterable[Run]) -> Iterator[Run]:
 
 def _run(row: Row) -> Run:
     with refusing_damage(f"{row.path} is a damaged record"):
+        _ = row.doubts  # which the notes read later
         return Run(row.path, row.record, configuration(row.record))
 
 

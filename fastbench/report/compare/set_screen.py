@@ -24,7 +24,12 @@ from fastbench.report.compare.pair_comparison import (
     PairComparison,
     format_ratio,
 )
-from fastbench.report.compare.pair_screen import NOTHING_DIFFERS, head, table_of_differences
+from fastbench.report.compare.pair_screen import (
+    NOTHING_DIFFERS,
+    doubts_of,
+    head,
+    table_of_differences,
+)
 from fastbench.report.formats.terminal import paragraphs
 
 if TYPE_CHECKING:
@@ -239,4 +244,8 @@ def set_notes(found: SetComparison, columns: Sequence[str]) -> list[str]:
         notes.append("!: predictions got worse beyond chance, as said above.")
     if "images/J" in columns:
         notes.append("images/J: ratio of the images for each joule of the GPU, B / A.")
-    return [*notes, *(f"{text}." for text in found.mixed)]
+    sides = {
+        side.upper(): [(row.label, x.record) for row in found.rows for x in getattr(row.pair, side)]
+        for side in "ab"
+    }
+    return [*notes, *(f"{text}." for text in found.mixed), *doubts_of(sides)]

@@ -15,6 +15,7 @@ from fastbench.records import naming
 from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
+from fastbench.report.columns.column import Row
 from fastbench.report.formats.terminal import hanging
 from fastbench.report.plots.registry import draw
 from fastbench.report.plots.style import encode
@@ -100,6 +101,7 @@ def _block(record: Record) -> list[str]:
     for name, found in (
         ("INVALID", find_contradictions(record)),
         ("FAIL", failures_of(record)),
+        ("doubt", [doubt.doubt for doubt in Row(record=record).doubts]),
         ("note", record.notes),
     ):
         lines += [line for text in found for line in _entry(name, text)]

@@ -168,4 +168,5 @@ def _titles(column: Column, title: str) -> list[str]:
 
 def _notes(line: Line) -> list[str]:
     row = line.row
-    return [*row.reasons, *row.record.notes, *(note.text for note in line.footnotes)]
+    apart = [note.text for note in line.footnotes if not note.is_doubt]  # of the worst row
+    return [*row.reasons, *row.record.notes, *(doubt.in_doubt for doubt in row.doubts), *apart]

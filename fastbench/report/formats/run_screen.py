@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from fastbench.records.advice import advise_all
+from fastbench.records.advice import worst_of
 from fastbench.report.formats.terminal import hanging, paragraphs, print_lines, print_sheet, wrap
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 from fastbench.report.sheet.sheet import make_sheet
@@ -47,8 +47,6 @@ def _rows(sheet: Sheet, width: int) -> Iterator[Text]:
 
 
 def _advice(sheet: Sheet, width: int) -> Iterator[Text]:
-    """The gravest doubts of the valid rows."""
-    name_of = {id(line.row.record): line.name for line in sheet.lines}
-    valid = [line.row.record for line in sheet.lines if not line.row.invalid]
-    for record, advice in advise_all(valid, MOST_ADVICE):
-        yield from hanging("→", f"{name_of[id(record)]}: {advice}.", "", width)
+    """The gravest advice on all rows, each with the row that needs it most."""
+    for number, advice in worst_of([line.row.advice for line in sheet.lines])[:MOST_ADVICE]:
+        yield from hanging("→", f"{sheet.lines[number].name}: {advice}.", "", width)

@@ -24,7 +24,7 @@ function addChart() {
   axes.x = named("images/s") ?? numeric[0];
   axes.y = [named("top-1", "of-ceiling", "batch-latency"), ...numeric].find((column) => column && column !== axes.x);
   axes.logX = spansDecade(axes.x);
-  const groups = facets.filter((facet) => facet.boxes.length <= NUM_GROUPS && facet.name !== "doubt");
+  const groups = facets.filter((facet) => facet.boxes.length <= NUM_GROUPS && facet.name !== "advice");
   axes.group = ["loader", "device", "model", "dtype"].map((name) => groups.find((facet) => facet.name === name)).find(Boolean) ?? groups[0] ?? null;
   addChoice("axis-x", "x", numeric);
   addChoice("axis-y", "y", numeric);
@@ -65,7 +65,7 @@ function frontOf(rows) {
   if (!x.best || !y.best) return [];
   const gain = (column, row) => (column.best === "max" ? 1 : -1) * valueOf(column, row);
   const order = rows
-    .filter((row) => data.rows[row].isRanked)
+    .filter((row) => isRanked(row, x, y))
     .sort((a, b) => gain(x, b) - gain(x, a) || gain(y, b) - gain(y, a));
   const front = [];
   for (const row of order) {
@@ -135,13 +135,12 @@ function drawWhiskers(svg, point, across, up, area) {
 function drawPoints(svg, front) {
   if (!points.some((point) => point.row === active)) active = points[0].row;
   for (const point of points) {
-    const about = data.rows[point.row];
     const group = groupOf(point.row);
     const radius = front.has(point.row) ? 5.5 : 4.5;
     point.element = draw(
       "g",
       {
-        class: `point group-${group % NUM_GROUPS}${about.isRanked ? "" : " unranked"}`,
+        class: `point group-${group % NUM_GROUPS}${isRanked(point.row, axes.x, axes.y) ? "" : " unranked"}`,
         transform: `translate(${point.x.toFixed(1)} ${point.y.toFixed(1)})`,
         role: "button",
         tabindex: point.row === active ? 0 : -1,
@@ -156,10 +155,10 @@ function drawPoints(svg, front) {
 }
 
 function labelOf(row, front) {
-  const { title, status, isRanked } = data.rows[row];
+  const { title, status } = data.rows[row];
   const parts = [title, ...[axes.x, axes.y].map((column) => `${column.title} ${textOf(column, row)}`)];
   if (status !== "ok") parts.push(status);
-  else if (!isRanked) parts.push("not ranked");
+  else if (!isRanked(row, axes.x, axes.y)) parts.push("not ranked");
   if (front.has(row)) parts.push("on the Pareto front");
   return parts.join(", ");
 }
@@ -188,7 +187,7 @@ function drawNames(svg, front, area) {
 }
 
 function renderLegend(rows, front) {
-  const numHollow = rows.filter((row) => !data.rows[row].isRanked).length;
+  const numHollow = rows.filter((row) => !isRanked(row, axes.x, axes.y)).length;
   byId("chart-caption").textContent =
     (front.length > 1 ? "Dashed: the Pareto front, the ranked rows that none is better than on both axes. " : "") +
     (rows.length <= MOST_WHISKERS && (axes.x.bounds || axes.y.bounds) ? "Thin lines: 95 % interval, or the windows' range. " : "") +

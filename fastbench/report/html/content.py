@@ -11,10 +11,11 @@ Data lie column by column:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.records import naming
-from fastbench.records.advice import NAMES, advise, advise_all
+from fastbench.records.advice import worst_of
 from fastbench.records.facts import OF_OPTIONS
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
@@ -57,7 +58,9 @@ def describe(sheet: Sheet) -> dict[str, Any]:
     return {
         "columns": _columns(rows, cells),
         "shown": _shown(sheet, rows),
-        "facets": [name for name in _FACETS if _num_values(name, rows) in _CHOICES],
+        "facets": {
+            name: _texts(name, rows) for name in _FACETS if _num_values(name, rows) in _CHOICES
+        },
         "rows": [
             {
                 "title": " · ".join(name),
@@ -68,8 +71,11 @@ def describe(sheet: Sheet) -> dict[str, Any]:
             }
             for name, (_, about), line in zip(called, parts, sheet.lines, strict=True)
         ],
-        "advice": [{"row": number, **_doubt(advice)} for number, advice in _first_doubts(rows)],
-        "footnotes": [{"mark": note.mark, "text": note.text} for note in sheet.footnotes],
+        "advice": [
+            {"row": number, **_advice(advice)}
+            for number, advice in worst_of([row.advice for row in rows])
+        ],
+        "footnotes": [dataclasses.asdict(note) for note in sheet.footnotes],
         "common": sheet.common,
         "remarks": sheet.remarks,
     }
@@ -82,7 +88,7 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
             "file": row.path.name,
             "status": row.status,
             "problems": row.reasons,
-            "doubts": [] if row.invalid else [_doubt(advice) for advice in advise(row.record)],
+            "advice": [_advice(advice) for advice in row.advice],
             "facts": panel_of(row),
         }
 
@@ -93,22 +99,19 @@ def _why_unranked(line: Line, common: dict[str, Any]) -> list[str]:
     return [why for why in why_not_comparable(line.facts, common) if why not in noted]
 
 
+def _texts(name: str, rows: Sequence[Row]) -> list[str]:
+    """What there is to choose from of a facet; the chart's colours are in this order."""
+    column = COLUMNS[name]
+    values = naming.in_order(row.value(column) for row in rows)
+    return list(dict.fromkeys(map(column.text, values)))
+
+
 def _num_values(name: str, rows: Sequence[Row]) -> int:
     return len({row.value(COLUMNS[name]) for row in rows})
 
 
-def _first_doubts(rows: Sequence[Row]) -> list[tuple[int, Advice]]:
-    """The doubts of all rows, the gravest first, each once with the first row that has it.
-
-    An INVALID row's figures say nothing, and give reason for no advice.
-    """
-    numbers = {id(row.record): number for number, row in enumerate(rows) if not row.invalid}
-    records = [rows[number].record for number in numbers.values()]
-    return [(numbers[id(record)], advice) for record, advice in advise_all(records, len(NAMES))]
-
-
-def _doubt(advice: Advice) -> dict[str, str]:
-    return {"name": advice.name, "doubt": advice.doubt, "remedy": advice.remedy}
+def _advice(advice: Advice) -> dict[str, str]:
+    return {name: getattr(advice, name) for name in ("name", "about", "seen", "remedy")}
 
 
 def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:
@@ -133,13 +136,13 @@ def _columns(rows: Sequence[Row], cells: Sequence[dict[str, Cell]]) -> list[dict
     for name, column in COLUMNS.items():
         its_cells = [of_row[name] for of_row in cells]
         if any(cell.value is not None for cell in its_cells):
-            described.append(_column(column, its_cells))
+            described.append(_column(column, its_cells, rows))
         if name == _SPEED:
             described.append(_pipeline(rows))
     return described
 
 
-def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
+def _column(column: Column, cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, Any]:
     values = [cell.value for cell in cells]
     texts, details = [cell.text for cell in cells], [cell.detail for cell in cells]
     bounds = [cell.bounds for cell in cells]
@@ -151,6 +154,7 @@ def _column(column: Column, cells: Sequence[Cell]) -> dict[str, Any]:
         "topic": column.topic,
         "kind": "number" if is_number else "text",
         "isLabel": column.is_label,
+        "doubted": _doubted(column, rows),
         "align": column.align,
         "best": column.best,
         "factor": column.factor,
@@ -171,12 +175,18 @@ def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:
         "topic": COLUMNS[_SPEED].topic,
         "kind": PIPELINE,
         "isLabel": False,
+        "doubted": _doubted(COLUMNS["of-ceiling"], rows),
         "align": "left",
         "best": "",
         "factor": 1,
         "values": [row.value(COLUMNS["of-ceiling"]) for row in rows],
         "texts": [_bound_in_words(row) for row in rows],
     }
+
+
+def _doubted(column: Column, rows: Sequence[Row]) -> list[int]:
+    """The rows whose figure in the column is in doubt, and so not ranked."""
+    return [number for number, row in enumerate(rows) if row.is_doubted(column)]
 
 
 def _bound_in_words(row: Row) -> str:

@@ -41,6 +41,11 @@ const draw = (tag, attributes = {}, ...children) =>
 
 const valueOf = (column, row) => column.values[row];
 const textOf = (column, row) => (column.texts ? column.texts[row] : (column.values[row] ?? "–"));
+// Whether a row is ranked by these columns: it can be, and none of its figures there is in doubt.
+const isRanked = (row, ...by) => data.rows[row].isRanked && !by.some((column) => column.doubted.includes(row));
+const doubtsOf = (row) => data.rows[row].advice.filter(({ about }) => about);
+// The footnotes of a row that say how its conditions differ.
+const apartOf = (row) => data.footnotes.filter((note) => !note.is_doubt && data.rows[row].marks.includes(note.mark));
 const isNumber = (column) => column.kind === "number";
 const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
@@ -48,7 +53,7 @@ const haystacks = every.map((row) =>
   [
     ...data.columns.filter((column) => !isNumber(column)).map((column) => textOf(column, row)),
     ...data.rows[row].problems,
-    ...data.rows[row].doubts.map((doubt) => doubt.name),
+    ...data.rows[row].advice.map((advice) => advice.name),
     data.rows[row].title,
   ]
     .join("\n")

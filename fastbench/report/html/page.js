@@ -49,12 +49,14 @@ function addConditions() {
       flags.append(make("li", { class: "wrong" }, tag, ` ${counted(rows.length, "row")}: ${WHY[status]}`));
     }
   }
-  const apart = data.rows.filter((row) => row.marks.length).length;
-  if (apart) {
-    const marks = data.footnotes.map((note) => note.mark).join(", ");
-    const where = make("a", { href: "#footnotes" }, `footnotes ${marks}`);
-    flags.append(make("li", {}, make("strong", { class: "doubt" }, "unlike"), ` ${counted(apart, "row")}: the `, where, " say how the conditions differ."));
-  }
+  const addFlag = (name, rows, isDoubt, say) => {
+    if (!rows.length) return;
+    const marks = data.footnotes.filter((note) => note.is_doubt === isDoubt).map((note) => note.mark);
+    const where = make("a", { href: "#footnotes" }, `footnotes ${marks.join(", ")}`);
+    flags.append(make("li", {}, make("strong", { class: "doubt" }, name), ` ${counted(rows.length, "row")}: the `, where, ` say ${say}.`));
+  };
+  addFlag("unlike", every.filter((row) => apartOf(row).length), false, "how the conditions differ");
+  addFlag("in doubt", every.filter((row) => doubtsOf(row).length), true, "which figures are not ranked, and why");
   if (flags.children.length) conditions.append(flags);
 }
 
@@ -67,17 +69,17 @@ const WHY = {
 function addAdvice() {
   const list = document.querySelector("#advice ol");
   byId("advice").hidden = !data.advice.length;
-  for (const { row, name, doubt, remedy } of data.advice) {
-    const number = data.rows.filter((each) => each.doubts.some((found) => found.name === name)).length;
+  for (const { row, name, seen, remedy } of data.advice) {
+    const number = data.rows.filter((each) => each.advice.some((found) => found.name === name)).length;
     const rows = counted(number, "row");
-    const button = make("button", { type: "button", "aria-label": `Show the ${rows} with the doubt ${name}` }, `Show ${rows}`);
+    const button = make("button", { type: "button", "aria-label": `Show the ${rows} with the advice ${name}` }, `Show ${rows}`);
     button.addEventListener("click", () => {
       clearFilters();
-      pick("doubt", [name]);
+      pick("advice", [name]);
       update();
       byId("table").scrollIntoView();
     });
-    const advice = make("div", {}, make("strong", {}, name), ` · ${data.rows[row].title}: ${doubt}. `);
+    const advice = make("div", {}, make("strong", {}, name), ` · ${data.rows[row].title}: ${seen}. `);
     advice.append(make("span", { class: "remedy" }, `Try: ${remedy}.`));
     list.append(make("li", {}, advice, button));
   }

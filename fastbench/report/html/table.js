@@ -2,16 +2,17 @@
 
 // ---- Facets --------------------------------------------------------------------------------
 
-const facets = data.facets.map((name) => ({
+const facets = Object.entries(data.facets).map(([name, texts]) => ({
   name,
+  texts,
   title: columns.get(name).title,
   of: (row) => [textOf(columns.get(name), row)],
 }));
-if (data.rows.some((row) => row.doubts.length)) {
+if (data.advice.length) {
   facets.push({
-    name: "doubt",
-    title: "doubt",
-    of: (row) => data.rows[row].doubts.map((doubt) => doubt.name),
+    name: "advice",
+    title: "advice",
+    of: (row) => data.rows[row].advice.map((advice) => advice.name),
   });
 }
 
@@ -21,12 +22,7 @@ function addFacets() {
     for (const row of every) {
       for (const text of facet.of(row)) counts.set(text, (counts.get(text) ?? 0) + 1);
     }
-    const texts = [...counts.keys()];
-    const column = columns.get(facet.name);
-    if (column) {
-      const order = every.toSorted(compareBy(column, true));
-      texts.sort((a, b) => place(facet, order, a) - place(facet, order, b));
-    }
+    const texts = facet.texts ?? [...counts.keys()];
     const picked = new Set();
     state.picked.set(facet.name, picked);
     facet.summary = make("span", {}, facet.title);
@@ -55,8 +51,6 @@ function addFacets() {
     byId("facets").append(facet.menu);
   }
 }
-
-const place = (facet, order, text) => order.findIndex((row) => facet.of(row)[0] === text);
 
 function pick(name, texts) {
   const facet = facets.find((each) => each.name === name);
@@ -111,7 +105,7 @@ function update() {
     state.visible.sort(compareBy(column, state.sort.ascending));
     // Of figures, those that are not ranked come after the others.
     const known = (row) => valueOf(column, row) !== null;
-    const place = (row) => (known(row) ? (column.isLabel || data.rows[row].isRanked ? 0 : 1) : 2);
+    const place = (row) => (known(row) ? (column.isLabel || isRanked(row, column) ? 0 : 1) : 2);
     state.visible.sort((a, b) => place(a) - place(b));
   }
   state.most = MOST_ROWS;
@@ -270,10 +264,9 @@ function markBest() {
   for (const element of body.querySelectorAll(".best")) element.classList.remove("best");
   // Of all that the filters leave, whether they are rendered yet or not; and by what people read, as
   // in every other format of a report.
-  const ranked = state.visible.filter((row) => data.rows[row].isRanked);
   shownColumns().forEach((column, position) => {
     if (!column.best || !isNumber(column)) return;
-    const found = ranked.filter((row) => valueOf(column, row) !== null);
+    const found = state.visible.filter((row) => isRanked(row, column) && valueOf(column, row) !== null);
     if (new Set(found.map((row) => textOf(column, row))).size < 2) return;
     const sign = column.best === "max" ? 1 : -1;
     const best = found.reduce((a, b) => (sign * (valueOf(column, b) - valueOf(column, a)) > 0 ? b : a));
@@ -321,11 +314,12 @@ function detailOf(row) {
     const list = make("dl");
     const add = (name, text, kind) => list.append(make("dt", {}, name), make("dd", kind ? { class: kind } : {}, text));
     for (const problem of about.problems) add("problem", problem, "bad");
-    for (const mark of about.marks) {
-      add(`unlike ${mark}`, data.footnotes.find((note) => note.mark === mark).text, "doubt");
-    }
+    for (const note of apartOf(row)) add(`unlike ${note.mark}`, note.text, "doubt");
     for (const why of about.unranked) add("not ranked", why, "doubt");
-    for (const { doubt, remedy } of about.doubts) add("doubt", `${doubt}. Try: ${remedy}.`);
+    for (const { about: subject, seen, remedy } of about.advice) {
+      if (subject) add("in doubt", `${subject}, not ranked by it: ${seen}. Try: ${remedy}.`, "doubt");
+      else add("advice", `${seen}. Try: ${remedy}.`);
+    }
     for (const [name, text] of about.facts) add(name, text);
     const cell = make("td", { colspan: shownColumns().length + 1 }, make("div", {}, list));
     details.set(row, make("tr", { class: "detail", "data-detail": row }, cell));

@@ -78,14 +78,14 @@ function showTip(row) {
     list.append(make("dt", {}, column.title), make("dd", {}, `${textOf(column, row)}${detail}`));
   }
   const flags = about.problems.map((problem) => make("div", { class: "bad" }, problem));
-  const marks = data.footnotes.filter((note) => about.marks.includes(note.mark));
   tip.replaceChildren(
     make("strong", {}, about.title),
     list,
     textOf(columns.get("pipeline"), row),
     ...flags,
     ...about.unranked.map((why) => make("div", { class: "doubt" }, why)),
-    ...marks.map((note) => make("div", { class: "doubt" }, `${note.mark}: ${note.text}`)),
+    ...apartOf(row).map((note) => make("div", { class: "doubt" }, `${note.mark}: ${note.text}`)),
+    ...doubtsOf(row).map((doubt) => make("div", { class: "doubt" }, `${doubt.about} in doubt: ${doubt.seen}`)),
   );
   tip.hidden = false;
   placeTip(point);

@@ -13,7 +13,7 @@ from fastbench.records import naming
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.plots import style
-from fastbench.report.plots.caption import brief_names, caption_of, list_names
+from fastbench.report.plots.caption import brief_names, caption_of, in_doubt, list_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,9 +139,11 @@ def _draw_group(axes: Axes, position: int, record: Record) -> None:
 
 def _after(record: Record, mark: str) -> str:
     """What stands after a row's name: a footnote's mark, and that its bars do not count."""
-    return mark + (
-        "\nINVALID" if find_contradictions(record) else "\n(fails)" if failures_of(record) else ""
-    )
+    if find_contradictions(record):
+        return mark + "\nINVALID"
+    found = {"fails": bool(failures_of(record)), "in doubt": in_doubt(record, "top-1")}
+    why = ", ".join(word for word, is_so in found.items() if is_so)
+    return mark + (f"\n({why})" if why else "")
 
 
 def _num_scored(scored: Sequence[Record]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.records.gates import failures_of
 from fastbench.report.plots import style
+from fastbench.report.plots.caption import is_hollow, why_hollow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 _BAR: Final[dict[str, Any]] = {"facecolor": style.PALETTE[0], "edgecolor": "black"}
-FAILS_NAME: Final = "hollow: fails a gate"
-FAILS_MEANING: Final = "Hollow: fails a gate of parity or accuracy."
-_FAILS: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "black"}
+_HOLLOW: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "black"}
 
 
-def draw_bar(axes: Axes, y: float, record: Record, height: float) -> None:
-    """End-to-end throughput with the spread of its windows; hollow where predictions are wrong."""
+def draw_bar(
+    axes: Axes, y: float, record: Record, height: float, colour: str = style.PALETTE[0]
+) -> None:
+    """End-to-end throughput with the spread of its windows; hollow where it does not count."""
     throughput = record.throughput
-    look = _FAILS if failures_of(record) else _BAR
+    look = _HOLLOW if is_hollow(record, "images/s") else {**_BAR, "facecolor": colour}
     axes.barh(y, throughput.images_per_s, height, linewidth=0.8, zorder=3, **look)
     low, high = min(throughput.rates), max(throughput.rates)
     if low < high:
@@ -41,8 +41,8 @@ def legend_entries(
     from matplotlib.patches import Patch
 
     looks = {"end to end": _BAR, **(behind or {})}
-    if any_fails(records):
-        looks[FAILS_NAME] = _FAILS
+    if why := why_hollow(records, "images/s"):
+        looks[f"hollow: {why}"] = _HOLLOW
     return {label: Patch(linewidth=0.8, **look) for label, look in looks.items()}
 
 
@@ -50,9 +50,5 @@ def meaning(records: Sequence[Record]) -> str:
     """What a bar is, for the caption."""
     several = any(len(record.throughput.rates) > 1 for record in records)
     text = "the median of the windows; black line: their spread." if several else "one window each."
-    return f"Bars: {text}" + (f" {FAILS_MEANING}" if any_fails(records) else "")
-
-
-def any_fails(records: Sequence[Record]) -> bool:
-    """Whether a hollow bar is drawn, which the legend then explains."""
-    return any(failures_of(record) for record in records)
+    why = why_hollow(records, "images/s")
+    return f"Bars: {text}" + (f" Hollow: {why}." if why else "")

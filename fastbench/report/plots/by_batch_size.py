@@ -15,7 +15,13 @@ from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
-from fastbench.report.plots.caption import caption_of, valid_records
+from fastbench.report.plots.caption import (
+    COLOURED,
+    caption_of,
+    in_doubt,
+    places_of,
+    valid_records,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +33,13 @@ if TYPE_CHECKING:
 
     Samples = dict[int, list[float]]
 
+_RING: Final[dict[str, Any]] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 12,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+}
 _PANEL: Final = (4.9, 3.6)  # inches
 _MOST_SERIES: Final = 14
 _TICK_SIZE: Final = 9.0
@@ -55,6 +68,10 @@ class _Panel:
     meaning: str
     samples: list[Samples]
     """Of each series."""
+    doubted: list[set[int]]
+    """Of each series, the batch sizes at which the figure is in doubt."""
+    places: list[int]
+    """Of each series, the number of its colour."""
 
 
 @style.look()
@@ -64,7 +81,8 @@ def figure(records: Sequence[Record]) -> Figure:
     series, num_earlier = _series(valid)
     several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
     shown = several[:_MOST_SERIES]
-    panels = [panel for panel in _panels(shown) if any(len(x) > 1 for x in panel.samples)]
+    panels = _panels(shown, _places(shown, records))
+    panels = [panel for panel in panels if any(len(x) > 1 for x in panel.samples)]
     if not panels:
         raise style.NothingToShowError(
             "No configuration has several batch sizes. Run with several --batch-size, or with "
@@ -73,8 +91,9 @@ def figure(records: Sequence[Record]) -> Figure:
     own_threads = ("threads",) if _have_own_threads(valid) else ()
     drawn = [r for s in shown for r in s.records]
     said = caption_of(drawn, without=("batch", *own_threads))
-    marks = iter(said.marks)
-    names = [s.name + "".join(dict.fromkeys(next(marks) for _ in s.records)) for s in shown]
+    every = iter(said.every)
+    marks = [[mark for _ in s.records for mark in next(every)] for s in shown]
+    names = [s.name + "".join(dict.fromkeys(its)) for s, its in zip(shown, marks, strict=True)]
     made = _draw(panels, names)
     left_out = [
         (len(series) - len(several), "configurations of one batch size"),
@@ -125,14 +144,29 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     return list(found.values()), len(records) - len(kept)
 
 
-def _panels(shown: Sequence[_Series]) -> list[_Panel]:
+def _places(shown: Sequence[_Series], records: Sequence[Record]) -> list[int]:
+    """The numbers of the lines' colours: those of a fact in which all lines differ, if there is."""
+    for name in COLOURED:
+        places = places_of(records, name)
+        own = [places[FACTS[name].of(series.records[0])] for series in shown]
+        if len(set(own)) == len(own) > 1:
+            return own
+    return list(range(len(shown)))
+
+
+def _panels(shown: Sequence[_Series], places: list[int]) -> list[_Panel]:
     spread = "Throughput: the median of the windows, and their spread."
     ends = "Latency: the median, and the smallest and the largest sample."
+
+    def doubted(column: str) -> list[set[int]]:
+        return [{r.batch_size for r in s.records if in_doubt(r, column)} for s in shown]
+
     return [
-        _Panel("throughput", COLUMNS["images/s"].title, spread, [s.rates for s in shown]),
-        _Panel(
-            "batch latency", COLUMNS["batch-latency"].title, ends, [s.latencies_ms for s in shown]
-        ),
+        _Panel(name, COLUMNS[column].title, meaning, samples, doubted(column), places)
+        for name, column, meaning, samples in (
+            ("throughput", "images/s", spread, [s.rates for s in shown]),
+            ("batch latency", "batch-latency", ends, [s.latencies_ms for s in shown]),
+        )
     ]
 
 
@@ -141,20 +175,24 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
     width = _PANEL[0] * max(len(panels), 1.4)
     lines = [style.fold(name, 90) for name in names]
     wide = max(style.text_width(x, _NAME_SIZE) for name in lines for x in name)
-    columns = max(1, min(len(names), int((width - 0.3) / (wide + _HANDLE))))
+    handles = [style.line_handle(**_look(place)) for place in panels[0].places]
+    if any(sizes for panel in panels for sizes in panel.doubted):
+        handles.append(style.line_handle(**_RING))
+        lines.append(["ring: in doubt"])
+    columns = max(1, min(len(lines), int((width - 0.3) / (wide + _HANDLE))))
     heights = [_PANEL[1]]
-    if len(names) > 1:
-        rows = -(-len(names) // columns) * max(map(len, lines))
+    if len(lines) > 1:
+        rows = -(-len(lines) // columns) * max(map(len, lines))
         heights.append(_LEGEND_LINE * rows + 0.1)
     made = style.new_figure(width, sum(heights))
     grid = made.add_gridspec(len(heights), len(panels), height_ratios=heights)
     for column, panel in enumerate(panels):
         _draw_panel(made.add_subplot(grid[0, column]), panel, width / len(panels) - _BESIDE_AXES)
-    if len(names) > 1:
+    if len(lines) > 1:
         below = made.add_subplot(grid[1, :])
         below.axis("off")
         below.legend(
-            [style.line_handle(**_look(i)) for i in range(len(names))],
+            handles,
             ["\n".join(name) for name in lines],
             loc="upper left",
             ncols=columns,
@@ -167,8 +205,7 @@ def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
 
 def _look(i: int) -> dict[str, Any]:
     """Colour, marker and dashes change together; the second round has hollow markers."""
-    num = len(style.PALETTE) - 1  # but yellow: a thin line of it cannot be seen
-    turn, place = divmod(i, num)
+    turn, place = divmod(i, len(style.PALETTE))
     return {
         "color": style.PALETTE[place],
         "marker": style.MARKERS[place],
@@ -212,8 +249,12 @@ def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
             [below, above],
             capsize=2.5,
             elinewidth=0.9,
-            **_look(i),
+            **_look(panel.places[i]),
         )
+        ringed = [
+            (aside * x, y) for x, y in zip(sizes, middles, strict=True) if x in panel.doubted[i]
+        ]
+        axes.plot([x for x, _ in ringed], [y for _, y in ringed], **_RING)
     values = [x for of_batch in panel.samples for found in of_batch.values() for x in found]
     style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
     batches = sorted({size for of_batch in panel.samples for size in of_batch})

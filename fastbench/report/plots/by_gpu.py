@@ -1,7 +1,7 @@
 """Throughput and energy by GPU, as bars for each configuration that several GPUs ran.
 
 A loader that decodes on the CPU depends on the rest of the machine too: the CPU's name is in the
-caption or in a footnote.
+caption or in a footnote. Ratios are to the GPU of the first row, as in a table with `--by gpu`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.records import naming
 from fastbench.records.facts import device_name
+from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import bars, style
-from fastbench.report.plots.caption import valid_records
+from fastbench.report.plots.caption import places_of, valid_records
 from fastbench.report.plots.row_layout import add_columns, figures, group_rows, lay_out
+from fastbench.report.sheet.ratios import means_over_models, with_ratios
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 8.5
 _HEIGHT: Final = 0.24
+_HEADING_CHARS: Final = 14
 
 
 @style.look()
@@ -44,18 +47,26 @@ def figure(records: Sequence[Record]) -> Figure:
     grouped = group_rows(shared, "device", lambda record: record.throughput.images_per_s)
     rows = lay_out(grouped, width=_WIDTH, row_height=0.36)
     (axes,) = rows.panels
+    places = places_of(records, "device")
     for y, record in zip(rows.ys, grouped.records, strict=True):
-        bars.draw_bar(axes, y, record, _HEIGHT)
+        colour = style.colour(places[device_name(record)])
+        bars.draw_bar(axes, y, record, _HEIGHT, colour)
     highest = max(max(record.throughput.rates) for record in grouped.records)
     style.scale_axis(axes, "x", 0, highest, from_zero=True)
     axes.set_xlabel(COLUMNS["images/s"].title)
-    taken = add_columns(axes, rows.ys, _columns(grouped.records))
-    if bars.any_fails(grouped.records):
-        entries = bars.legend_entries(grouped.records)
+    base = device_name(shared[0])
+    speed, gpu = COLUMNS["images/s"], COLUMNS["device"]
+    with_ratio = with_ratios([Row(record=record) for record in grouped.records], gpu, base)
+    taken = add_columns(axes, rows.ys, _columns(with_ratio, str(base)))
+    entries = bars.legend_entries(grouped.records)
+    del entries["end to end"]  # whose colours are the GPUs'
+    if entries:
         style.add_legend(axes, entries, _WIDTH - rows.left - taken - 0.3)
     alone = len(on_gpu) - len(shared)
     notes = [f"Left out: rows whose configuration one GPU alone ran ({alone})."] if alone else []
-    said = [_meaning(grouped.records), *invalid, *notes]
+    names = list(dict.fromkeys(device_name(record) for record in shared))  # the base is the first
+    mean = means_over_models(with_ratio, gpu, names, speed)
+    said = [_meaning(grouped.records), f"Ratios are to {base}.", mean, *invalid, *notes]
     return rows.finish("Throughput by GPU, the same configuration on each", said)
 
 
@@ -63,15 +74,12 @@ def _key(record: Record) -> tuple[object, ...]:
     return naming.configuration_key(record, ("device",))
 
 
-def _columns(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
-    slowest: dict[tuple[object, ...], float] = {}
-    for record in records:
-        rate = record.throughput.images_per_s
-        slowest[_key(record)] = min(rate, slowest.get(_key(record), rate))
-    ratios = [f"{r.throughput.images_per_s / slowest[_key(r)]:.2f}x" for r in records]
+def _columns(rows: Sequence[Row], base: str) -> list[tuple[str, list[str]]]:
+    heading = "\n".join(style.fold(f"ratio to {base}", _HEADING_CHARS))
+    records = [row.record for row in rows]
     return [
         *figures(records, "images/s"),
-        ("of the\nslowest", ratios),
+        (heading, [COLUMNS["ratio"].text(row.ratio) for row in rows]),
         *figures(records, "watts", "images/J"),
     ]
 

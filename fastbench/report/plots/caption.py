@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.units import and_more
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, PREPROCESS, folder_of
+from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes, what_is_common
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
+COLOURED: Final = ("loader", "device", "compile", "dtype", "batch", "weights", "page-cache")
+"""The facts that colours may stand for, the first of them that tells the rows apart."""
 _MOST_NAMED: Final = 3
 _NAME_CHARS: Final = 60
 
@@ -27,16 +32,22 @@ _SHOWN_OF_INPUT: Final = ("preprocess-resize", "preprocess-crop", "preprocess-in
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What the rows share, then a paragraph a footnote; and each row's mark (empty for most)."""
+    """What the rows share, then a paragraph a footnote; `every` has the marks of each row."""
 
     paragraphs: list[str]
-    marks: list[str]
+    every: list[list[str]]
+
+    @property
+    def marks(self) -> list[str]:
+        """The marks of each row as they stand behind its name."""
+        return ["".join(marks) for marks in self.every]
 
 
 def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> Caption:
     """The caption of these rows; `without` are facts that stand elsewhere in the plot."""
     told = {*naming.varying(records), *without}
-    notes, of_rows = make_footnotes([facts(record) for record in records], told)
+    doubts = [Row(record=record).doubts for record in records]
+    notes, of_rows = make_footnotes([facts(record) for record in records], told, doubts)
     folders = list(dict.fromkeys(filter(None, map(folder_of, records))))
     texts = [
         *(folders if len(folders) == 1 else []),
@@ -46,7 +57,7 @@ def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     footnotes = [f"{note.mark.translate(SUPERSCRIPTS)} {note.text}." for note in notes]
     return Caption(
         paragraphs=[" · ".join(filter(None, texts)), *footnotes],
-        marks=["".join(n.mark.translate(SUPERSCRIPTS) for n in its) for its in of_rows],
+        every=[[note.mark.translate(SUPERSCRIPTS) for note in its] for its in of_rows],
     )
 
 
@@ -57,6 +68,32 @@ def _input(records: Sequence[Record]) -> list[str]:
     if any(naming.differs(records, FACTS[name]) for name in PREPROCESS):
         return []
     return ["each model's own resize and crop"]
+
+
+def places_of(records: Sequence[Record], name: str) -> dict[object, int]:
+    """The number of each value of a fact, for its colour and marker: as on the HTML page."""
+    values = naming.in_order(FACTS[name].of(record) for record in records)
+    return {value: number for number, value in enumerate(values)}
+
+
+def in_doubt(record: Record, *names: str) -> bool:
+    """Whether a record's figure in any of these columns is in doubt."""
+    row = Row(record=record)
+    return any(row.is_doubted(COLUMNS[name]) for name in names)
+
+
+def is_hollow(record: Record, *names: str) -> bool:
+    """Whether a record's figures do not count: it fails a gate, or one of them is in doubt."""
+    return bool(failures_of(record)) or in_doubt(record, *names)
+
+
+def why_hollow(records: Sequence[Record], *names: str) -> str:
+    """For the legend, why some of the records are hollow; empty if none is."""
+    whys = {
+        "fails a gate": any(map(failures_of, records)),
+        "in doubt": any(in_doubt(record, *names) for record in records),
+    }
+    return ", or ".join(why for why, is_so in whys.items() if is_so)
 
 
 def brief_names(records: Sequence[Record]) -> list[str]:

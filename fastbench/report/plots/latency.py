@@ -12,7 +12,7 @@ from fastbench.core.stats import MIN_SAMPLES, supported_percentile
 from fastbench.core.units import NOT_AVAILABLE
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import style
-from fastbench.report.plots.caption import valid_records
+from fastbench.report.plots.caption import is_hollow, valid_records, why_hollow
 from fastbench.report.plots.row_layout import add_columns, group_rows, lay_out
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ _DOT: Final[dict[str, Any]] = {
     "linestyle": "none",
     "marker": "o",
     "markersize": 3.2,
-    "markerfacecolor": style.PALETTE[4],
+    "markerfacecolor": style.PALETTE[5],
     "markeredgecolor": style.PALETTE[0],
     "markeredgewidth": 0.4,
 }
+_HOLLOW: Final[dict[str, Any]] = {**_DOT, "markerfacecolor": "white"}
 # Percentile: half of its mark's height in inches, and its line's width.
 _MARKS: Final = {50: (0.15, 2.2), 90: (0.12, 1.4), 99: (0.09, 1.0)}
 
@@ -55,13 +56,14 @@ def figure(records: Sequence[Record]) -> Figure:
     taken = 0.0
     for axes, (column, samples_of) in zip(rows.panels, panels, strict=True):
         samples = [samples_of(record) for record in grouped.records]
-        for y, of_row in zip(rows.ys, samples, strict=True):
-            _draw_strip(axes, y, of_row)
+        for y, record, of_row in zip(rows.ys, grouped.records, samples, strict=True):
+            _draw_strip(axes, y, of_row, _HOLLOW if is_hollow(record, column.name) else _DOT)
         everything = [1e3 * value for of_row in samples for value in of_row]
         style.scale_axis(axes, "x", min(everything), max(everything), from_zero=True)
         axes.set_xlabel(column.title)
         taken += add_columns(axes, rows.ys, _columns(samples, column))
-    _add_legend(rows.panels[0], (_WIDTH - rows.left - taken) / len(panels))
+    why = why_hollow(grouped.records, *(column.name for column, _ in panels))
+    _add_legend(rows.panels[0], (_WIDTH - rows.left - taken) / len(panels), why)
     needs = ", ".join(f"p{pct} needs {MIN_SAMPLES[pct]}" for pct in (90, 99))
     meaning = (
         "Batch latency: from asking for a batch to its predictions on the host, nothing else in "
@@ -71,7 +73,7 @@ def figure(records: Sequence[Record]) -> Figure:
     return rows.finish("Batch latency and step time", [meaning, *invalid])
 
 
-def _draw_strip(axes: Axes, y: float, samples_s: list[float]) -> None:
+def _draw_strip(axes: Axes, y: float, samples_s: list[float], look: dict[str, Any]) -> None:
     if not samples_s:
         return
     ordered = sorted(samples_s)
@@ -82,7 +84,7 @@ def _draw_strip(axes: Axes, y: float, samples_s: list[float]) -> None:
         [y + _JITTER * _scatter(i) for i in range(num)],
         alpha=0.75,
         zorder=2,
-        **_DOT,
+        **look,
     )
     for pct, (half, width) in _MARKS.items():
         value = supported_percentile(samples_s, pct)
@@ -112,8 +114,10 @@ def _columns(samples: Sequence[list[float]], column: Column) -> list[tuple[str, 
     ]
 
 
-def _add_legend(axes: Axes, width: float) -> None:
+def _add_legend(axes: Axes, width: float, why_hollow: str) -> None:
     entries = {"a sample": style.line_handle(**_DOT)}
+    if why_hollow:
+        entries[f"hollow: {why_hollow}"] = style.line_handle(**_HOLLOW)
     for pct, (half, line_width) in _MARKS.items():
         entries[f"p{pct}"] = style.line_handle(
             linestyle="none",

@@ -2,10 +2,10 @@
 in the other.
 
 The front joins measured values: where intervals overlap, another measurement may order the rows
-otherwise. A row that fails a gate of parity or accuracy is hollow and not on the front; nor is one
-that a table would not rank with the others, for its page cache or `--quick`. Rows of other images
-than most, rows predicted among other classes (`--among`) and INVALID rows are left out, and the
-caption says so.
+otherwise. A row that fails a gate, or whose speed or accuracy is in doubt, is hollow and not on the
+front; nor is one that a table would not rank with the others, for its page cache or `--quick`. Rows
+of other images than most, rows predicted among other classes (`--among`) and INVALID rows are left
+out, and the caption says so.
 """
 
 from __future__ import annotations
@@ -17,10 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
-from fastbench.records.gates import failures_of
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import bars, style
-from fastbench.report.plots.caption import caption_of, valid_records
+from fastbench.report.plots import style
+from fastbench.report.plots.caption import (
+    COLOURED,
+    caption_of,
+    is_hollow,
+    places_of,
+    valid_records,
+    why_hollow,
+)
 from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
 
 if TYPE_CHECKING:
@@ -38,7 +44,6 @@ _MARKER: Final = 7.0  # points
 _LABEL_SIZE: Final = 7.5
 _LABEL_CHARS: Final = 26
 _MOST_LABELS: Final = 60  # of more points, only those on the front have a label
-_SERIES_FIELDS: Final = ("loader", "device", "compile", "dtype", "batch", "weights", "page-cache")
 _POINT: Final[dict[str, Any]] = {
     "linestyle": "none",
     "markersize": _MARKER,
@@ -50,13 +55,17 @@ _FRONT_NAME: Final = "Pareto front"
 
 @dataclass(frozen=True, kw_only=True)
 class _Points:
-    """The rows to draw: values, labels, series (what the markers say), and which are the front."""
+    """The rows to draw: values, labels, series (what the markers say), and which are the front.
+
+    `places` are the numbers of the series' colours and markers.
+    """
 
     records: list[Record]
     x: list[float]
     y: list[float]
     labels: list[str]
     series: list[str]
+    places: list[int]
     front: list[int]
 
 
@@ -75,7 +84,7 @@ def figure(records: Sequence[Record]) -> Figure:
     """The plot of the rows that have an accuracy. Raises `NothingToShowError`."""
     comparable, left_out = _comparable(records)
     said = caption_of(comparable)
-    points = _points(comparable, said.marks)
+    points = _points(comparable, said.marks, records)
     meaning = "Bars: 95 % interval of top-1 (Wilson), and the spread of the windows' throughputs."
     if points.front and len(points.x) > 1:
         meaning += " Bold: on the Pareto front."
@@ -84,8 +93,8 @@ def figure(records: Sequence[Record]) -> Figure:
             f"Not held against the others, for their page cache or --quick: {num_apart} of "
             f"{len(comparable):,} points."
         )
-    if bars.any_fails(comparable):
-        meaning += f" {bars.FAILS_MEANING}"
+    if why := why_hollow(comparable, "images/s", "top-1"):
+        meaning += f" Hollow: {why}."
     notes = [meaning, *left_out]
     made, num_bare = _draw(points, [*said.paragraphs, " ".join(notes)])
     if num_bare:
@@ -125,21 +134,26 @@ def _is_ranked(records: Sequence[Record]) -> list[bool]:
     return [not why_not_comparable(its, common) for its in every]
 
 
-def _points(records: list[Record], marks: Sequence[str]) -> _Points:
+def _is_hollow(record: Record) -> bool:
+    return is_hollow(record, "images/s", "top-1")
+
+
+def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]) -> _Points:
+    """The points of these rows; a colour stands for the same among `every` row."""
     x = [record.throughput.images_per_s for record in records]
     y = [100 * record.accuracy.top1 for record in records if record.accuracy]
     is_ranked = _is_ranked(records)
-    passing = [i for i, record in enumerate(records) if is_ranked[i] and not failures_of(record)]
+    passing = [i for i, r in enumerate(records) if is_ranked[i] and not _is_hollow(r)]
     front = [passing[i] for i in pareto_front([x[i] for i in passing], [y[i] for i in passing])]
     telling = naming.varying(records)
     # What the markers say need not be said at each of them, if it leaves something to be said.
     by = next(
         (
             name
-            for name in _SERIES_FIELDS
+            for name in COLOURED
             if name in telling
             and len(telling) > 1
-            and len({FACTS[name].text(r) for r in records}) <= len(style.MARKERS)
+            and len(places_of(every, name)) <= len(style.MARKERS)
         ),
         None,
     )
@@ -155,6 +169,7 @@ def _points(records: list[Record], marks: Sequence[str]) -> _Points:
             for name, record, mark in zip(names, records, marks, strict=True)
         ],
         series=[FACTS[by].text(record) if by else "" for record in records],
+        places=[places_of(every, by)[FACTS[by].of(record)] if by else 0 for record in records],
         front=front,
     )
 
@@ -209,24 +224,22 @@ def _draw_front(axes: Axes, points: _Points) -> list[_Line]:
 
 
 def _draw_points(axes: Axes, points: _Points) -> None:
-    names = list(dict.fromkeys(points.series))
     entries: dict[str, Artist] = {}
-    for number, name in enumerate(names):
-        marker = style.MARKERS[number % len(style.MARKERS)]
-        look = _POINT | {"marker": marker, "markeredgewidth": 0.8}
-        colour = style.PALETTE[number % len(style.PALETTE)]
+    for number, name in sorted(set(zip(points.places, points.series, strict=True))):
+        look = _POINT | {"marker": style.MARKERS[number], "markeredgewidth": 0.8}
+        colour = style.colour(number)
         own = [i for i, series in enumerate(points.series) if series == name]
-        for face, fails in ((colour, False), ("white", True)):
-            its = [i for i in own if bool(failures_of(points.records[i])) == fails]
+        for face, counts in ((colour, True), ("white", False)):
+            its = [i for i in own if _is_hollow(points.records[i]) != counts]
             x, y = [points.x[i] for i in its], [points.y[i] for i in its]
             axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
         if name:
             entries[name] = style.line_handle(markerfacecolor=colour, **look)
     if len(points.front) > 1:
         entries[_FRONT_NAME] = style.line_handle(**_FRONT)
-    if bars.any_fails(points.records):
+    if why := why_hollow(points.records, "images/s", "top-1"):
         hollow = _POINT | {"marker": "o", "markerfacecolor": "white"}
-        entries[bars.FAILS_NAME] = style.line_handle(**hollow)
+        entries[f"hollow: {why}"] = style.line_handle(**hollow)
     if entries:
         style.add_legend(axes, entries, _SIZE[0] - 1)
 

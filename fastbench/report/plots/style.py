@@ -1,10 +1,10 @@
 """The look of all plots: colours, markers, title and caption, and the file.
 
-The colours are Okabe and Ito's, which the colour-blind tell apart; what a colour says, a marker, a
-hatch or a line says too. A figure is laid out once, at its final size, and then frozen, so that
-measured widths of texts hold in PNG and SVG. A user's own style of matplotlib is ignored, and the
-same records give the same bytes. Characters that the font lacks (DejaVu Sans has no Chinese) are
-drawn as boxes.
+The colours are after Okabe and Ito's, which the colour-blind tell apart; what a colour says, a
+marker, a hatch or a line says too. A figure is laid out once, at its final size, and then frozen,
+so that measured widths of texts hold in PNG and SVG. A user's own style of matplotlib is ignored,
+and the same records give the same bytes. Characters that the font lacks (DejaVu Sans has no
+Chinese) are drawn as boxes.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE: Final = (
-    "#0072B2",  # blue
-    "#E69F00",  # orange
-    "#009E73",  # bluish green
-    "#D55E00",  # vermillion
-    "#56B4E9",  # sky blue
-    "#CC79A7",  # reddish purple
-    "#000000",
-    "#F0E442",  # yellow
+    "#0072b2",  # blue
+    "#d55e00",  # vermillion
+    "#00855f",  # bluish green
+    "#b0568a",  # reddish purple
+    "#9a6f00",  # dark yellow
+    "#2b8fc4",  # sky blue
+    "#5c636b",  # grey
+    "#6a4fb3",  # violet
 )
-"""M. Okabe and K. Ito, "Color Universal Design" (2008)."""
+"""The colours of `html/page.css`, after M. Okabe and K. Ito, "Color Universal Design" (2008)."""
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: Final = ("-", "--", "-.", ":")
 TEXT: Final = "#222222"
@@ -202,6 +202,11 @@ def _fill(pieces: list[str], width: int) -> list[str]:
             lines.append("")
         lines[-1] += piece
     return [line.strip() for line in lines]
+
+
+def colour(number: int) -> str:
+    """The colour of a number; numbers beyond the palette begin it again."""
+    return PALETTE[number % len(PALETTE)]
 
 
 def line_handle(**look: Any) -> Artist:

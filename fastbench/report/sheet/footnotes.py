@@ -3,6 +3,8 @@
 A row has a footnote where it differs from the others in something that is neither a column, nor a
 heading, nor a part of the rows' names.
 
+A row that is in doubt (`records/advice.py`) has a footnote too.
+
 Rows are ranked against each other only on the same images, which their loaders read, among the same
 classes, with the same page cache, and not a first look against a result.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import and_more, span
+from fastbench.records.advice import worst_of
 from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
 from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
@@ -23,6 +26,7 @@ from fastbench.report.sheet.row_in_words import size_of_model
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from fastbench.records.advice import Advice
     from fastbench.records.record import Record
 
 COMPARABLE: Final = (
@@ -58,10 +62,11 @@ _SENTENCES: Final = {
 
 @dataclass(frozen=True)
 class Footnote:
-    """What is said of the rows that carry its mark."""
+    """What is said of the rows that carry its mark; `is_doubt` where it is from `advice.py`."""
 
     mark: str
     text: str
+    is_doubt: bool = False
 
 
 def facts(record: Record, version: int = SCHEMA_VERSION) -> dict[str, Any]:
@@ -109,9 +114,12 @@ def why_not_comparable(its: dict[str, Any], common: dict[str, Any]) -> list[str]
 
 
 def make_footnotes(
-    every: Sequence[dict[str, Any]], shown: Collection[str]
+    every: Sequence[dict[str, Any]], shown: Collection[str], doubts: Sequence[Sequence[Advice]]
 ) -> tuple[list[Footnote], list[list[Footnote]]]:
-    """All footnotes, and those of each row; `shown` are the facts in sight, which need none."""
+    """All footnotes, and those of each row; `shown` are the facts in sight, which need none.
+
+    `doubts` are those of each row. Rows share the footnote of a doubt, which has the worst figure.
+    """
     notes: dict[str, Footnote] = {}
     of_rows: list[list[Footnote]] = [[] for _ in every]
     for name in every[0]:
@@ -121,6 +129,11 @@ def make_footnotes(
             for number, text in _apart(every, group, name):
                 note = notes.setdefault(text, Footnote(_mark(len(notes)), text))
                 of_rows[number].append(note)
+    for _, worst in worst_of(doubts):
+        note = Footnote(_mark(len(notes)), worst.in_doubt, is_doubt=True)
+        notes[note.text] = note
+        for its_notes, its_doubts in zip(of_rows, doubts, strict=True):
+            its_notes += [note for doubt in its_doubts if doubt.kind == worst.kind]
     return list(notes.values()), of_rows
 
 

@@ -12,12 +12,16 @@ interval.
 from __future__ import annotations
 
 import dataclasses
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UnknownNameError, UsageError, did_you_mean
 from fastbench.core.stats import log_ratio_interval
+from fastbench.core.units import and_more, counted
 from fastbench.records import naming
+from fastbench.records.advice import ACCURACY
 from fastbench.records.facts import FACTS, PREPROCESS
+from fastbench.report.columns.column import OK
 from fastbench.report.sheet.footnotes import stands_apart
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
 """The columns that make up what was run, apart from the images."""
+MOST_MODELS: Final = 6
+"""Of those that a mean is over, so many are named."""
 
 
 def configuration(row: Row, contrast: Column) -> tuple[Any, ...]:
@@ -90,7 +96,51 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
     if min(*rates, *its_rates) <= 0:  # windows in which nothing was classified
         return row
     ratio, interval = log_ratio_interval(rates, its_rates)
-    return dataclasses.replace(row, ratio=ratio, ratio_interval=interval)
+    is_doubted = any(doubt.about != ACCURACY for partner in partners for doubt in partner.doubts)
+    return dataclasses.replace(
+        row, ratio=ratio, ratio_interval=interval, is_ratio_doubted=is_doubted
+    )
+
+
+def means_over_models(
+    rows: Sequence[Row], contrast: Column, values: Sequence[Value], speed: Column
+) -> str:
+    """A sentence with the geometric mean of each side's ratios, over the models that all have.
+
+    Each configuration counts once. One is left out if a row of it may not be ranked by `speed`.
+    The sentence is empty where fewer than two models are left.
+    """
+    if contrast.name in ("model", "weights"):
+        return ""
+    found: dict[tuple[Any, ...], dict[Value, list[Row]]] = {}
+    for row in rows:
+        if row.ratio is not None:
+            its_sides = found.setdefault(configuration(row, contrast), {})
+            its_sides.setdefault(row.value(contrast), []).append(row)
+    whole = [its_sides for its_sides in found.values() if len(its_sides) == len(values)]
+    sound = [
+        its_sides
+        for its_sides in whole
+        if all(r.status == OK and not r.is_doubted(speed) for x in its_sides.values() for r in x)
+    ]
+    models = list(dict.fromkeys(x[values[0]][0].record.model for x in sound))
+    if len(models) < 2:
+        return ""
+    means = [
+        geometric_mean([geometric_mean([r.ratio or 1 for r in x[value]]) for x in sound])
+        for value in values
+    ]
+    said = ", ".join(
+        f"{contrast.in_words(value)} {mean:.2f}x" for value, mean in zip(values, means, strict=True)
+    )
+    num = f"{len(sound)} configurations of " if len(sound) > len(models) else ""
+    left_out = len(whole) - len(sound)
+    rest = f"; without {counted(left_out, 'configuration')} that cannot be ranked"
+    return (
+        f"Geometric mean of the ratios, over {num}the {len(models)} models that every "
+        f"{contrast.heading} has ({and_more(models, MOST_MODELS)}): {said}"
+        f"{rest if left_out else ''}."
+    )
 
 
 def _is_like(a: Row, b: Row, contrast: Column) -> bool:

@@ -44,5 +44,3 @@ def _on_the_data(record: Record) -> Iterator[str]:
         yield f"Not used of the data: {in_words(not_used)}."
     if record.accuracy is None:
         yield f"No accuracy: {record.labels.removeprefix('no labels: ')}."
-    elif record.weights == "none":
-        yield f"{record.model}: its weights are random, so its accuracy is chance."

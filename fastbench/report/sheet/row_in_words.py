@@ -28,6 +28,7 @@ def how_it_ran(row: Row) -> str:
     parts = [
         *_known(row, "verdict"),
         *_windows(record),
+        *(_known(row, "padding") if record.throughput.padded_share else ()),
         *_known(row, "stall"),
         *_warm_up(record),
         *_known(row, "cpu-s", "watts", "images/J", "jpeg"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
+from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.facts import images_of
 from fastbench.report.columns.column import OK, Row
@@ -27,7 +28,7 @@ from fastbench.report.sheet.footnotes import (
     why_not_comparable,
 )
 from fastbench.report.sheet.pick_columns import grouping_of, pick
-from fastbench.report.sheet.ratios import sides, with_prices, with_ratios
+from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         column for column in grouping if view.by or len({row.value(column) for row in rows}) > 1
     ]
     shown = {column.name for column in (*columns, *headings)}
-    notes, of_rows = make_footnotes(every, shown)
+    notes, of_rows = make_footnotes(every, shown, [row.doubts for row in rows])
     records = [row.record for row in rows]
     names = naming.names(records, always=("loader",))
     lines = [
@@ -162,7 +163,7 @@ def _undamaged(
             with refusing_damage(f"{row.path} is a damaged record"):
                 its_facts = facts(row.record, row.version)
                 hash(tuple(its_facts.values()))
-                _ = row.status, remarks_on([("", row)]), images_of(row.record)
+                _ = row.status, row.doubts, remarks_on([("", row)]), images_of(row.record)
                 for column in needed.values():
                     hash(cell_of(row, column).value)
         except RecordError as error:
@@ -211,17 +212,24 @@ def _ranked(
 ) -> list[Line]:
     """A group's lines in order, the best values marked."""
     common = usual([line.facts for line in lines])
-    ranked = [
+    comparable = [
         line
         for line in lines
         if line.row.status == OK and not why_not_comparable(line.facts, common)
     ]
-    is_ranked = {id(line) for line in ranked}
-    best = [_best(column, [line.cells[i] for line in ranked]) for i, column in enumerate(columns)]
+
+    def ranked(column: Column) -> list[Line]:
+        return [line for line in comparable if not line.row.is_doubted(column)]
+
+    best = [
+        _best([(line, line.cells[i]) for line in ranked(column)], column)
+        for i, column in enumerate(columns)
+    ]
     if view.across:
         across = view.across
         lines = sorted(lines, key=lambda line: values.index(line.row.value(across)))
     if view.sort:
+        is_ranked = {id(line) for line in ranked(view.sort)}
         lines = _sorted(lines, view.sort, is_ranked, reverse=view.reverse)
     elif view.reverse:
         lines = lines[::-1]
@@ -229,23 +237,22 @@ def _ranked(
         dataclasses.replace(
             line,
             cells=[
-                dataclasses.replace(cell, is_best=True) if cell.text == text else cell
-                for cell, text in zip(line.cells, best, strict=True)
+                dataclasses.replace(cell, is_best=True) if id(line) in its_best else cell
+                for cell, its_best in zip(line.cells, best, strict=True)
             ],
         )
-        if id(line) in is_ranked
-        else line
         for line in lines
     ]
 
 
-def _best(column: Column, cells: list[Cell]) -> str | None:
-    """The text of a column's best value; None where there is nothing to choose from."""
-    known = [cell for cell in cells if isinstance(cell.value, int | float)]
-    if not column.best or len({cell.text for cell in known}) < 2:
-        return None
+def _best(cells: list[tuple[Line, Cell]], column: Column) -> set[int]:
+    """The lines with a column's best value, by `id`; none where there is nothing to choose from."""
+    known = [(id(line), x) for line, x in cells if isinstance(x.value, int | float)]
+    if not column.best or len({cell.text for _, cell in known}) < 2:
+        return set()
     choose_best = max if column.best == "max" else min
-    return choose_best(known, key=lambda cell: cell.value).text  # type: ignore[arg-type,return-value]
+    best = choose_best((cell for _, cell in known), key=lambda cell: cell.value)  # type: ignore[arg-type,return-value]
+    return {line for line, cell in known if cell.text == best.text}
 
 
 def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: bool) -> list[Line]:
@@ -260,17 +267,26 @@ def _sorted(lines: list[Line], column: Column, is_ranked: set[int], *, reverse: 
     return [*known, *(line for line in lines if line.row.value(column) is None)]
 
 
+def _on_ratios(rows: Sequence[Row], contrast: Column, values: list[Value]) -> list[str]:
+    """What the ratios are to, and their means; or that there are none."""
+    if all(row.ratio is None for row in rows):
+        return [
+            f"There are no ratios: nothing was measured alike with more than one "
+            f"{contrast.heading}."
+        ]
+    speed = COLUMNS["images/s"]
+    base = [row for row in rows if row.value(contrast) == values[0]]
+    doubted = sum(row.is_doubted(speed) for row in base)
+    doubt = f", whose throughput is in doubt in {doubted} of {counted(len(base), 'row')}"
+    said = f"Ratios are to {contrast.in_words(values[0])}{doubt if doubted else ''}."
+    return [said, *filter(None, [means_over_models(rows, contrast, values, speed)])]
+
+
 def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: View) -> list[str]:
     """What is said below the table, apart from footnotes and the legend."""
     remarks = []
-    has_ratios = any(line.row.ratio is not None for line in sheet.lines)
-    if view.contrast and has_ratios:
-        remarks.append(f"Ratios are to {view.contrast.in_words(values[0])}.")
-    elif view.contrast and len(values) > 1:
-        remarks.append(
-            f"There are no ratios: nothing was measured alike with more than one "
-            f"{view.contrast.heading}."
-        )
+    if view.contrast and len(values) > 1 and any(x.column.name == "ratio" for x in choices):
+        remarks += _on_ratios([line.row for line in sheet.lines], view.contrast, values)
     if view.prices:
         prices = {line.row.device: line.row.price_per_h for line in sheet.lines}
         said = [f"{name} ${price:g}" for name, price in prices.items() if price is not None]
