@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
+
 from builders.images import encoded, photo, segment
 
 ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
@@ -29,7 +30,7 @@ def mosaic(
     before = [0] * len(sampling)
     bits = []
     for y, x in itertools.product(range(mcus_y), range(mcus_x)):
-        for i, (h, v) in enumerate(map(lambda factors: map(int, factors), sampling)):
+        for i, (h, v) in enumerate(map(int, factors) for factors in sampling):
             for row, column in itertools.product(range(v), range(h)):
                 value = planes[i][y * v + row][x * h + column]
                 step, before[i] = value - before[i], value

@@ -78,7 +78,7 @@ class EpochLoader(ABC):
         """Free all that the loader holds; called once."""
 
     def _blame(self, samples: Iterable[int], what: str) -> Exception:
-        """The error that names the first damaged file of the samples; else it says `what` of all."""
+        """The error that names the first damaged file of the samples; else `what`, and all."""
         paths = [self._spec.paths[i] for i in samples]
         return find_corrupt(paths) or LoaderError(
             f"{what}. The reference decodes its files, {and_more(paths, 3)}. "
