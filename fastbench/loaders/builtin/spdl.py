@@ -55,7 +55,7 @@ _NO_FFMPEG = (
 
 
 def filter_graph(preprocess: Preprocess, flags: str) -> str:
-    """FFmpeg's description of: one picture, short side to `resize`, RGB, the middle `crop` pixels."""
+    """FFmpeg's description of: short side to `resize`, RGB, the middle `crop` pixels."""
     short, crop = r"min(iw\,ih)", preprocess.crop
     width, height = (f"{side}*{preprocess.resize}/{short}" for side in ("iw", "ih"))
     # Of a file of several pictures (MPO, as phones write) the first.
