@@ -21,6 +21,10 @@ NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
+DECODED_BYTES_PER_S: Final = 1e9
+"""More than a core decodes of JPEGs' bytes: libjpeg-turbo reads some 0.1e9, scaled down 0.2e9."""
+FLOPS: Final = {"float32": 2e12, "float16": 2e13, "bfloat16": 2e13}
+"""More than a core computes: two units of AVX-512 at 5 GHz have 0.3e12, of AMX 8e12."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,37 @@ def _foreign_cpu(record: Record) -> _Said:
     return (
         f"other processes took {100 * share:.0f} % of the cores' time",
         "end them and run again, or compare with --ab, which they slow alike",
+    )
+
+
+def _above_decoding(record: Record) -> _Said:
+    num_bytes, num_cores = record.data.get("num_bytes"), record.environment.get("num_cores")
+    if not (record.decodes and record.device == "cpu" and num_bytes and num_cores):
+        return None
+    rate = max(record.throughput.images_per_s, record.ceilings.get("loader", 0))
+    each = num_bytes / record.data["num_samples"]
+    if rate * each <= num_cores * DECODED_BYTES_PER_S:
+        return None
+    return (
+        f"{rate:,.0f} images/s are {rate * each / 1e9:,.1f} GB/s of JPEGs, more than "
+        f"{counted(num_cores, 'core')} can decode, so they were not decoded while they were timed",
+        f"fastbench loaders check {record.loader}",
+    )
+
+
+def _above_arithmetic(record: Record) -> _Said:
+    num_cores = record.environment.get("num_cores")
+    most = FLOPS.get(record.dtype)
+    if not (record.device == "cpu" and num_cores and record.num_macs and most):
+        return None
+    rate = max(record.throughput.images_per_s, record.ceilings.get("model", 0))
+    flops = 2 * record.num_macs * rate
+    if flops <= num_cores * most:
+        return None
+    return (
+        f"{rate:,.0f} images/s of the model are {flops / 1e12:,.1f} TFLOP/s, more than "
+        f"{counted(num_cores, 'core')} can compute, so it did not compute all of them",
+        "a model that keeps no results, on data that differ",
     )
 
 
@@ -205,6 +240,8 @@ _CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
     "throttled": _throttled,
     "foreign-gpu": _foreign_gpu,
     "foreign-cpu": _foreign_cpu,
+    "above-decoding": _above_decoding,
+    "above-arithmetic": _above_arithmetic,
     "above-ceiling": _above_ceiling,
     "unsettled": _unsettled,
     "noisy": _noisy,

@@ -563,7 +563,7 @@ class Pretending(Reading):
         ),
         (
             Ahead,
-            "prefetch=0 reads no batch ahead",
+            "prefetch=0 reads none ahead",
             "was read before its batch was asked for (batch 1)",
         ),
         (Pretending, "repeatable=False", "the images are others than with repeatable=True: sample"),

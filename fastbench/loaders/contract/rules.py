@@ -329,7 +329,7 @@ RULES: Final = (
     Rule("close()", _closes, seconds=30.0),
     Rule("closed is closed", _closed, seconds=30.0),
     Rule("prefetch=0", reopened.no_prefetch),
-    Rule("prefetch=0 reads no batch ahead", reopened.reads_no_batch_ahead, reads=True),
+    Rule("prefetch=0 reads none ahead", reopened.reads_no_batch_ahead, reads=True),
     Rule("every epoch reads the files", reopened.reads_anew, reads=True),
     Rule("repeatable=False", reopened.as_timed),
     Rule("num_threads=1", reopened.one_thread),
