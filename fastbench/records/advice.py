@@ -234,14 +234,14 @@ def _model_bound(record: Record) -> _Said:
 
 
 _CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
+    "above-decoding": _above_decoding,
+    "above-arithmetic": _above_arithmetic,
     "recompiled": _recompiled,
     "ran-eagerly": _ran_eagerly,
     "graph-breaks": _graph_breaks,
     "throttled": _throttled,
     "foreign-gpu": _foreign_gpu,
     "foreign-cpu": _foreign_cpu,
-    "above-decoding": _above_decoding,
-    "above-arithmetic": _above_arithmetic,
     "above-ceiling": _above_ceiling,
     "unsettled": _unsettled,
     "noisy": _noisy,

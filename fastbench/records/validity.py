@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 0.02
 """How far the steps' sum may be from the wall time, for the first request and the last wait."""
 
-CLOCKS_S: Final = 0.25
+CLOCKS_S: Final = 0.1
 """How far two clocks may be apart for each window: its process may have to wait between them."""
 
 
