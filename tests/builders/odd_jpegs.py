@@ -78,6 +78,17 @@ def rgb(*, by_marker: bool) -> bytes:
     return data
 
 
+def sampled_rgb() -> bytes:
+    """RGB by Adobe's marker, whose green and blue are sampled as chroma usually is."""
+    return mosaic(["22", "11", "11"]).replace(b"\xff\xdb", ADOBE + b"\0\xff\xdb", 1)
+
+
+def jfif_with_ids_of_rgb() -> bytes:
+    """JFIF says Y, Cb and Cr, the ids of the components R, G and B; libjpeg believes JFIF."""
+    jfif = segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+    return mosaic(["11"] * 3, ids=b"RGB").replace(b"\xff\xdb", jfif + b"\xff\xdb", 1)
+
+
 def arithmetic() -> bytes:
     """The frame header says that it is coded arithmetically, which few decoders can."""
     return encoded().replace(b"\xff\xc0", b"\xff\xc9", 1)

@@ -10,7 +10,16 @@ import pytest
 import torch
 from builders.images import broken_tables, encoded, flat, photo, random_bytes
 from builders.loaders import IMAGENET, spec_of
-from builders.odd_jpegs import arithmetic, cmyk, mosaic, rgb, two_pictures, with_junk
+from builders.odd_jpegs import (
+    arithmetic,
+    cmyk,
+    jfif_with_ids_of_rgb,
+    mosaic,
+    rgb,
+    sampled_rgb,
+    two_pictures,
+    with_junk,
+)
 from builders.paths import REPOSITORY
 from PIL import Image, ImageCms
 
@@ -53,6 +62,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "YCCK": lambda: cmyk(2),
     "RGB by Adobe's marker": lambda: rgb(by_marker=True),
     "RGB by the ids of its components": lambda: rgb(by_marker=False),
+    "RGB, green and blue sampled as chroma": sampled_rgb,
+    "YCbCr by JFIF, RGB by its ids": jfif_with_ids_of_rgb,
     "restart markers": lambda: encoded(restart_marker_blocks=7),
     "two pictures (MPO)": two_pictures,
     "EXIF orientation (ignored by all)": lambda: encoded(exif=ROTATED),
