@@ -130,7 +130,7 @@ def map_labels(
 def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpace]:
     """The samples' labels among the classes that occur, and these classes.
 
-    Raises `UsageError` without labels.
+    Raises `UsageError` without labels, and where only one class occurs.
     """
     if labels.indices is None:
         raise UsageError(
@@ -138,6 +138,11 @@ def among_present(labels: Labels, classes: ClassSpace) -> tuple[Labels, ClassSpa
             f"with class folders."
         )
     kept = sorted(set(labels.indices))
+    if len(kept) == 1:
+        raise UsageError(
+            "--among present leaves one class to choose from, for all images are of the same: any "
+            "model would be right. Leave it out, or name data of several classes."
+        )
     place = {index: i for i, index in enumerate(kept)}
     how = f"{labels.how}, predicted among the {len(kept):,} classes of the data"
     indices = tuple(place[index] for index in labels.indices)

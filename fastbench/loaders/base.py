@@ -137,9 +137,10 @@ class Batch:
     """Images ready for the model, on its device.
 
     `images_NCHW` is normalised, in the spec's dtype, with channels_last strides. `ids_N` is int64,
-    on the same device. Of the N rows the first `num_valid` count; the rest is padding, whose ids
-    are ignored. N is the batch size, or `num_valid` in the last batch. The tensors are not made
-    under `torch.inference_mode`, which gives torch.compile another kind of input to compile for.
+    on the same device. Both are plain tensors, of no subclass. Of the N rows the first `num_valid`
+    count; the rest is padding, whose ids are ignored. N is the batch size, or `num_valid` in the
+    last batch. The tensors are not made under `torch.inference_mode`, which gives torch.compile
+    another kind of input to compile for.
     """
 
     images_NCHW: torch.Tensor
@@ -151,10 +152,10 @@ class Loader(Protocol):
     """Iterating yields one epoch: every sample once, in the order of `LoaderSpec.paths`.
 
     Epochs follow each other: a loader should prefetch across the boundary, so that the next
-    `iter()` finds batches waiting. An epoch left early is finished, unseen, by the next `iter()`.
-    A batch stays valid until the next but one is asked for. A file that cannot be read raises, at
-    its batch, an error that names it; `CorruptImageError` is made for that. Iterating a
-    closed loader raises.
+    `iter()` finds batches waiting. Each decodes the files anew. An epoch left early is finished,
+    unseen, by the next `iter()`. A batch stays valid until the next but one is asked for. A file
+    that cannot be read raises, at its batch, an error that names it; `CorruptImageError` is made
+    for that. Iterating a closed loader raises.
 
     `reads_images` is False where the images do not come from the files, so that their predictions
     mean nothing. `settings` is what was really used, for the record. Two of them are read:
@@ -211,11 +212,13 @@ class LoaderTraits:
     """What an opened loader may say of itself, and the defaults.
 
     `repeatable` is False where a sample's pixels depend on its place in a batch, unless the spec
-    asks for `repeatable`. `num_workers`, of its `settings`, counts the workers that each prefetch
-    for themselves.
+    asks for `repeatable`. `packs` is True where it reads a copy of the files, made while it was
+    opened (an archive, a database). `num_workers`, of its `settings`, counts the workers that each
+    prefetch for themselves.
     """
 
     repeatable: bool = True
+    packs: bool = False
     num_workers: int = 1
 
     @classmethod
@@ -224,6 +227,7 @@ class LoaderTraits:
         workers = dict(loader.settings).get("num_workers")
         return cls(
             repeatable=getattr(loader, "repeatable", cls.repeatable),
+            packs=getattr(loader, "packs", cls.packs),
             num_workers=workers if isinstance(workers, int) and workers > 0 else cls.num_workers,
         )
 

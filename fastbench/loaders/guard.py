@@ -116,8 +116,8 @@ class Expected:
     def faults(self, batch: object, position: int) -> Iterator[tuple[str, str]]:
         """What is wrong with the batch at a position: (the rule that it breaks, what was seen).
 
-        The rules are `batch`, `sizes`, `shape`, `layout`, `dtype`, `device` and `ids`. Nothing else
-        is checked of what is no `Batch`.
+        The rules are `batch`, `plain`, `sizes`, `shape`, `layout`, `dtype`, `device` and `ids`.
+        Nothing else is checked of what is no `Batch`.
         """
         if not isinstance(batch, Batch):
             yield "batch", f"batch {position} is {_kind(batch)}, not a fastbench.loaders.base.Batch"
@@ -132,6 +132,9 @@ class Expected:
                 wanted = _article(kind.__name__)
                 yield "batch", f"{what} is {_kind(value)}, not {wanted} (batch {position})"
                 return
+        for what, value in (("images_NCHW", images), ("ids_N", ids)):
+            if type(value) is not torch.Tensor:  # its work could be done later, or never
+                yield "plain", f"{what} is {_kind(value)}, a subclass, and not a plain torch.Tensor"
         if images.is_inference():
             yield (
                 "batch",

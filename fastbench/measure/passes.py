@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from fastbench.measure.clock import kernel_s
 from fastbench.measure.pipeline import Stream, endless
 from fastbench.measure.warm_up import warm_up, warm_up_loader
 from fastbench.records.speed import Ceiling, Latency, Throughput, WarmUp, Window
@@ -58,6 +59,7 @@ def end_to_end(
     windows: list[Window] = []
     step_times_s: list[float] = []
     num_epochs = 0
+    by_kernel_s: list[float] = []
     first_warm_up, is_settled = warm_up(stream, model, clock, durations, settle=True)
     for number in range(durations.num_windows):
         if number > 0:
@@ -69,6 +71,7 @@ def end_to_end(
         if watch is not None:
             watch.begin()
         clock.start()
+        began_s = kernel_s()
         while num_steps == 0 or not (
             evict is not None
             or (clock.elapsed() >= durations.min_seconds and num_steps >= durations.min_batches)
@@ -82,6 +85,9 @@ def end_to_end(
             num_steps += num_batches
             num_epochs += 1
         wall_s = clock.stop()
+        ended_s = kernel_s()
+        if began_s is not None and ended_s is not None:
+            by_kernel_s.append(ended_s - began_s)
         if watch is not None:
             watch.end(num_images)
         step_times_s += clock.step_times()
@@ -101,6 +107,7 @@ def end_to_end(
         step_times_s=step_times_s,
         windows=windows,
         is_settled=is_settled,
+        kernel_s=sum(by_kernel_s) if by_kernel_s else None,
     )
 
 

@@ -29,6 +29,10 @@ THROUGHPUT: Final = "throughput"
 """What the end-to-end windows show; what has a pass of its own is not in doubt."""
 ACCURACY: Final = "accuracy"
 HINT: Final = ""
+DECODED_BYTES_PER_S: Final = 1e9
+"""More than a core decodes of JPEGs' bytes: libjpeg-turbo reads some 0.1e9, scaled down 0.2e9."""
+FLOPS: Final = {"float32": 2e12, "float16": 2e13, "bfloat16": 2e13}
+"""More than a core computes: two units of AVX-512 at 5 GHz have 0.3e12, of AMX 8e12."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,37 @@ def _foreign_cpu(record: Record) -> _Said:
     )
 
 
+def _above_decoding(record: Record) -> _Said:
+    num_bytes, num_cores = record.data.get("num_bytes"), record.environment.get("num_cores")
+    if not (record.decodes and record.device == "cpu" and num_bytes and num_cores):
+        return None
+    rate = max(record.throughput.images_per_s, record.ceilings.get("loader", 0))
+    each = num_bytes / record.data["num_samples"]
+    if rate * each <= num_cores * DECODED_BYTES_PER_S:
+        return None
+    return (
+        f"{rate:,.0f} images/s are {rate * each / 1e9:,.1f} GB/s of JPEGs, more than "
+        f"{counted(num_cores, 'core')} can decode, so they were not decoded while they were timed",
+        f"fastbench loaders check {record.loader}",
+    )
+
+
+def _above_arithmetic(record: Record) -> _Said:
+    num_cores = record.environment.get("num_cores")
+    most = FLOPS.get(record.dtype)
+    if not (record.device == "cpu" and num_cores and record.num_macs and most):
+        return None
+    rate = max(record.throughput.images_per_s, record.ceilings.get("model", 0))
+    flops = 2 * record.num_macs * rate
+    if flops <= num_cores * most:
+        return None
+    return (
+        f"{rate:,.0f} images/s of the model are {flops / 1e12:,.1f} TFLOP/s, more than "
+        f"{counted(num_cores, 'core')} can compute, so it did not compute all of them",
+        "a model that keeps no results, on data that differ",
+    )
+
+
 def _above_ceiling(record: Record) -> _Said:
     if record.overlap_efficiency is None or record.overlap_efficiency < ABOVE_CEILING:
         return None
@@ -276,6 +311,8 @@ def _model_bound(record: Record) -> _Said:
 
 
 _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
+    "above-decoding": (SPEED, _above_decoding),
+    "above-arithmetic": (SPEED, _above_arithmetic),
     "recompiled": (THROUGHPUT, _recompiled),
     "ran-eagerly": (SPEED, _ran_eagerly),
     "throttled": (SPEED, _throttled),

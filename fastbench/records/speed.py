@@ -51,6 +51,7 @@ class Throughput(Stored, frozen=True, kw_only=True):
     `step_times_s` has the time from each completed batch to the next, the pipeline full.
     `windows` is empty in records of version 2 and older, which have one window. `is_settled` says
     whether the step time had settled when the warm-up ended; None if that was not checked.
+    `kernel_s` is `wall_s` by the kernel's clock, in steps of 0.01 s; None if it is not known.
     """
 
     num_images: Count
@@ -60,6 +61,7 @@ class Throughput(Stored, frozen=True, kw_only=True):
     step_times_s: list[Amount]
     windows: list[Window] = msgspec.field(default_factory=list)
     is_settled: bool | None = None
+    kernel_s: Amount | None = None
 
     @property
     def rates(self) -> list[float]:

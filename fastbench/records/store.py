@@ -8,7 +8,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
     6   what moves a figure or makes it doubtful (a field a line):
-        files; data: contents, identity, not_used
+        files; data: contents, identity, not_used; throughput: kernel_s
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 0.02
 """How far the steps' sum may be from the wall time, for the first request and the last wait."""
 
+CLOCKS_S: Final = 0.1
+"""How far two clocks may be apart for each window: its process may have to wait between them."""
+
 
 def find_contradictions(record: Record) -> list[str]:
     """The contradictions, each with its figure, value and window (from 1); none if it is valid."""
@@ -47,6 +50,12 @@ def _of_times(throughput: Throughput) -> Iterator[str]:
         yield (
             f"the steps take {sum(steps_s):.3f} s together and the windows {wall_s:.3f} s: "
             f"throughput and step times are not of the same run"
+        )
+    allowed_s = TOLERANCE * wall_s + CLOCKS_S * max(1, len(throughput.windows))
+    if throughput.kernel_s is not None and abs(throughput.kernel_s - wall_s) > allowed_s:
+        yield (
+            f"the windows take {wall_s:.3f} s, and {throughput.kernel_s:.2f} s by the kernel's "
+            f"clock: something changed the process's clock, or the machine slept"
         )
     if throughput.windows:
         yield from _of_windows(throughput)

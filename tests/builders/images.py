@@ -34,12 +34,13 @@ def encoded(image: Image.Image | None = None, kind: str = "JPEG", **options: obj
     return file.getvalue()
 
 
+def segment(marker: int, content: bytes) -> bytes:
+    """A JPEG's segment."""
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
 def flat(width: int, height: int, precision: int) -> bytes:
     """A grey JPEG of one colour: DC of the first block 100 quantised steps, all else 0."""
-
-    def segment(marker: int, content: bytes) -> bytes:
-        return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-
     num_blocks = -(-width // 8) * -(-height // 8)
     # DC categories 0 and 7 have the codes 0 and 10; the AC code 0 ends a block.
     bits = "10" + format(100, "07b") + "0" + "00" * (num_blocks - 1)

@@ -591,6 +591,8 @@ def test_predicting_among_the_classes_that_are_present() -> None:
     assert "among the 2 classes of the data" in among.how
     with pytest.raises(UsageError, match="--among present needs labels"):
         among_present(map_labels((None,), IMAGENET), IMAGENET)
+    with pytest.raises(UsageError, match="one class to choose from"):
+        among_present(map_labels(("n01440764",) * 3, IMAGENET), IMAGENET)
 
 
 def test_class_names() -> None:

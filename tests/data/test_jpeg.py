@@ -4,7 +4,8 @@ import io
 from pathlib import Path
 
 import pytest
-from builders.images import draw
+from builders.images import draw, encoded, photo
+from builders.odd_jpegs import arithmetic, cmyk, mosaic, rgb, with_junk
 from PIL import Image
 
 from fastbench.data.dataset import scan
@@ -46,8 +47,12 @@ def test_fill_bytes_before_a_marker(tmp_path: Path) -> None:
         (b"\xff\xd8", "ends before"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", "ends before"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08", "ends before"),
-        (b"\xff\xd8\x00\x00" + bytes(20), "damaged"),
-        (b"\xff\xd8\xff\xe0\x00\x00" + bytes(20), "damaged"),
+        (b"\xff\xd8\x00\x00" + bytes(20), "belong to no segment"),
+        (b"\xff\xd8\xff\xe0\x00\x00" + bytes(20), "belong to no segment"),
+        (with_junk(encoded(), b"\xff\xe0"), "belong to no segment"),
+        (with_junk(encoded(), b"\xff\xc4"), "belong to no segment"),
+        (with_junk(encoded(), b"\xff\xda"), "belong to no segment"),
+        (encoded()[: encoded().index(b"\xff\xda")], "ends before its image data"),
         (b"\xff\xd8\xff\xda\x00\x08" + bytes(20), "without a frame header"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x00\x03" + bytes(20), "0 wide"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x10\x03" + bytes(20), "0 high"),
@@ -64,39 +69,25 @@ def test_a_manifest_knows_the_sizes(small: Path) -> None:
     assert manifest.largest == (94, 70)
 
 
-def resampled(data: bytes, sampling: bytes) -> bytes:
-    """The same JPEG, whose frame header says of each component how it is sampled."""
-    frame = data.index(b"\xff\xc0") + 10
-    for i, factors in enumerate(sampling):
-        at = frame + 3 * i + 1
-        data = data[:at] + bytes([factors]) + data[at + 1 :]
-    return data
-
-
-def test_what_decoders_differ_in_is_unusual(tmp_path: Path) -> None:
-    def drawn(name: str, **how: object) -> bytes:
-        return draw(tmp_path / name, (90, 70), **how).read_bytes()
-
-    plain = drawn("plain.jpg")
+def test_what_decoders_differ_in_is_unusual() -> None:
+    plain = encoded()
     usual = [
         plain,
-        drawn("444.jpg", subsampling=0),
-        drawn("422.jpg", subsampling=1),
-        drawn("progressive.jpg", progressive=True),
-        drawn("gray.jpg", mode="L"),
+        encoded(subsampling=0),
+        encoded(subsampling=1),
+        encoded(progressive=True),
+        encoded(photo(mode="L")),
+        mosaic(["22", "11", "11"]),
     ]
     assert not any(read(data).is_unusual for data in usual)
-    rgb = drawn("rgb.jpg", keep_rgb=True)
     unusual = {
-        "four components": drawn("cmyk.jpg", mode="CMYK"),
-        "RGB, by the ids of its components": rgb,
-        "RGB, by Adobe's marker": rgb.replace(
-            b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0", 1
-        ).replace(b"\xff\xdb", b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0\xff\xdb", 1),
-        "4:1:1": resampled(plain, b"\x41\x11\x11"),
-        "4:4:0": resampled(plain, b"\x12\x11\x11"),
-        "chromas sampled in two ways": resampled(plain, b"\x22\x21\x11"),
+        "four components": cmyk(0),
+        "RGB, by the ids of its components": rgb(by_marker=False),
+        "RGB, by Adobe's marker": rgb(by_marker=True),
+        "4:1:1": mosaic(["41", "11", "11"]),
+        "4:4:0": mosaic(["12", "11", "11"]),
+        "chromas sampled in two ways": mosaic(["22", "21", "11"]),
         "lossless": plain.replace(b"\xff\xc0", b"\xff\xc3"),
-        "arithmetic": plain.replace(b"\xff\xc0", b"\xff\xc9"),
+        "arithmetic": arithmetic(),
     }
     assert [name for name, data in unusual.items() if not read(data).is_unusual] == []

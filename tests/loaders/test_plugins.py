@@ -389,7 +389,7 @@ def test_a_loader_that_fails_at_the_command_line(
     failed = [line.rstrip() for line in lines if line.startswith("FAIL")]
     assert failed == ["FAIL     every sample once, in order  epoch 1 has sample 3 at place 2"]
     assert re.fullmatch(
-        r"swapping breaks the contract: 1 FAIL, 20 ok, 3 skipped, in [\d.]+ s\.", verdict
+        r"swapping breaks the contract: 1 FAIL, 22 ok, 5 skipped, in [\d.]+ s\.", verdict
     )
 
 
@@ -433,7 +433,7 @@ def test_the_example_keeps_the_contract(example: None, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "skipped" not in out
     assert re.search(r"told +parity +exact: max 0\.\d\d", out)
-    assert "pil-threads keeps the contract: 23 ok, 1 told" in out
+    assert "pil-threads keeps the contract: 27 ok, 1 told" in out
 
 
 def test_the_example_runs_by_name(

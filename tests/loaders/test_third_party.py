@@ -21,7 +21,7 @@ from fastbench.core.child_process import Channel, ChildProcess
 from fastbench.core.errors import CorruptImageError, LoaderError, LoaderMissingError, UsageError
 from fastbench.data.dataset import scan
 from fastbench.loaders.base import Loader, LoaderSpec, Preprocess
-from fastbench.loaders.registry import resolve
+from fastbench.loaders.registry import resolve, why_not
 
 Open = Callable[[str, LoaderSpec], Loader]
 NAMES = ["spdl", "timm", "webdataset"]
@@ -267,7 +267,7 @@ def test_spdls_filters(images: Path, opened: Open) -> None:
 
 
 def without_ffmpeg(spec: LoaderSpec, channel: Channel) -> None:
-    """Open SPDL's loader where none of its modules finds the libraries."""
+    """Ask for and open SPDL's loader where none of its modules finds the libraries."""
     find = importlib.import_module
 
     def fail(name: str, package: str | None = None) -> ModuleType:
@@ -276,6 +276,7 @@ def without_ffmpeg(spec: LoaderSpec, channel: Channel) -> None:
         return find(name, package)
 
     importlib.import_module = fail
+    channel.send("answer", why_not("spdl"))
     resolve("spdl")(spec)
 
 
@@ -283,7 +284,9 @@ def test_spdl_without_ffmpeg_says_what_to_install(images: Path, server: None) ->
     """In a process of its own: SPDL looks for FFmpeg once."""
     pytest.importorskip("spdl.io")
     with ChildProcess(without_ffmpeg, spec_of(scan(images))) as child:
+        _, listed = child.next_message()
         _, error = child.next_message()
     assert isinstance(error, LoaderMissingError)
-    assert "The loader 'spdl' finds no FFmpeg" in str(error)
-    assert "apt-get install ffmpeg" in str(error)
+    for text in (listed, str(error)):
+        assert "it finds no FFmpeg" in text
+        assert "apt-get install ffmpeg" in text

@@ -109,6 +109,8 @@ def test_whole_epochs_until_the_time_is_up() -> None:
     )
     assert (throughput.num_epochs, throughput.num_images) == (3, 3 * NUM_SAMPLES)
     assert throughput.wall_s == 30
+    assert throughput.kernel_s is not None
+    assert throughput.kernel_s < 5  # which the script does not change
     check_each_once(tally.read(), 3, NAMES, "counting")
 
 

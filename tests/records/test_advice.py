@@ -5,7 +5,7 @@ import pytest
 from builders.records import make
 
 from fastbench.records.advice import ACCURACY, NAMES, THROUGHPUT, advise, worst_of
-from fastbench.records.record import Record
+from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import (
     Ceiling,
     Compilation,
@@ -113,8 +113,39 @@ def limited(loader_s: float, model_s: float, **changes: object) -> Record:
     return quiet(loader_ceiling=ceiling(loader_s), model_ceiling=ceiling(model_s), **changes)
 
 
+def replaying(each: int, **changes: object) -> Record:
+    """The images have so many bytes each."""
+    return quiet(data={"num_samples": 100, "num_bytes": 100 * each}, **changes)
+
+
 # Of each: records that ask for it and for nothing else, and what is said; records that do not.
 CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
+    # The loader alone has 526 images/s, which may be 3.8 MB each on two cores.
+    "above-decoding": (
+        [
+            (replaying(3_900_000), "2.1 GB/s of JPEGs, more than 2 cores can decode"),
+            (replaying(4_100_000, loader_ceiling=None), "500 images/s are 2.0 GB/s"),
+        ],
+        [
+            replaying(3_700_000),
+            replaying(3_900_000, loader_settings={"decoder": "none while it is timed"}),
+            replaying(3_900_000, labels=UNREAD),
+            replaying(3_900_000, device="cuda:0"),
+            replaying(3_900_000, environment={}),
+        ],
+    ),
+    # The model alone has 513 images/s, which may be 3.9e9 multiply-accumulates on two cores.
+    "above-arithmetic": (
+        [
+            (quiet(num_macs=3_950_000_000), "4.1 TFLOP/s, more than 2 cores can compute"),
+            (quiet(num_macs=39_500_000_000, dtype="bfloat16"), "40.5 TFLOP/s"),
+        ],
+        [
+            quiet(num_macs=3_800_000_000),
+            quiet(num_macs=3_950_000_000, dtype="float16"),
+            quiet(num_macs=3_950_000_000, device="cuda:0"),
+        ],
+    ),
     "recompiled": (
         [
             (compiled(num_recompiles=2), "made 2 more graphs"),

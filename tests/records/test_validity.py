@@ -44,6 +44,14 @@ CASES = {
     "steps of a slower run": (timed(step_times_s=[2 * s for s in STEPS_S]), OTHER_RUN),
     "steps of a faster run": (timed(step_times_s=[0.97 * s for s in STEPS_S]), OTHER_RUN),
     "half the wall time": (timed(wall_s=0.3, windows=[]), OTHER_RUN),
+    "a clock too slow": (
+        timed(kernel_s=0.92),
+        "the windows take 0.600 s, and 0.92 s by the kernel's clock",
+    ),
+    "a clock too fast": (
+        timed(kernel_s=1.0, wall_s=6.0, step_times_s=[10 * s for s in STEPS_S], windows=[]),
+        "the windows take 6.000 s, and 1.00 s by the kernel's clock",
+    ),
     "a window left out": (
         timed(windows=[WINDOW] * 2),
         "the windows' times add up to 0.400 s, and not to 0.600 s",
@@ -154,6 +162,8 @@ def test_a_contradiction_is_found(case: str) -> None:
         agreeing(0),
         agreeing(3),
         timed(windows=[]),  # a record of version 2
+        timed(kernel_s=0.9),
+        timed(kernel_s=0.3),
         timed(windows=windows({"wait_s": 0.0}, {"wait_s": 0.2})),
         timed(step_times_s=[0.02] * 30),
         timed(step_times_s=[0.99 * s for s in STEPS_S]),  # the last synchronisation

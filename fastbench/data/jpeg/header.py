@@ -1,14 +1,15 @@
 """What a JPEG's header says, read without decoding anything.
 
-Segments are walked up to the first frame header (ITU-T T.81, annex B), which takes one or two short
-reads a file. It says how large a decoder's buffers will get, and which files a decoder cannot take
-(CMYK, 12 bits), before time is measured.
+Segments are walked up to the image data (ITU-T T.81, annex B), which takes one or two short reads a
+file. The frame header says how large a decoder's buffers will get, and which files a decoder cannot
+take (CMYK, 12 bits), before time is measured. Bytes that belong to no segment are found too: some
+decoders read over them, others fail or crash.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ class JpegHeader:
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
-    """Read the frame header of the JPEG that begins at the file's start.
+    """Read the headers of the JPEG that begins at the file's start.
 
-    Raises `ValueError`, with the reason, where there is none.
+    Raises `ValueError`, with the reason, where it has no frame header or where a segment before the
+    image data is damaged.
     """
     file.seek(0)
     data = file.read(_CHUNK)
@@ -57,15 +59,16 @@ def read_header(file: BinaryIO) -> JpegHeader:
         raise ValueError("no start-of-image marker")
     place = 2
     is_rgb = False
+    header = None
     while True:
         if place + 10 > start + len(data):
             file.seek(place)
             start, data = place, file.read(_CHUNK)
         here = place - start
         if len(data) < here + 4:
-            raise ValueError("the file ends before its frame header")
+            raise ValueError("the file ends before its image data")
         if data[here] != 0xFF:
-            raise ValueError("a segment is damaged before the frame header")
+            raise ValueError("bytes before the image data belong to no segment")
         marker = data[here + 1]
         if marker == 0xFF:  # fill bytes may precede a marker
             place += 1
@@ -73,36 +76,36 @@ def read_header(file: BinaryIO) -> JpegHeader:
         if marker in _STANDALONE:
             place += 2
             continue
-        if marker in _FRAME_HEADERS:
-            if len(data) < here + 10:
-                raise ValueError("the file ends before its frame header")
-            precision, height, width, components = struct.unpack_from(">BHHB", data, here + 4)
-            # A height of 0 means that it follows the image data, which no decoder here reads.
-            if width == 0 or height == 0 or components not in (1, 3, 4):
-                raise ValueError(
-                    f"the frame is {width} wide and {height} high with {components} components"
-                )
-            return JpegHeader(
-                width,
-                height,
-                num_components=components,
-                precision=precision,
-                is_unusual=(
-                    marker not in _USUAL_PROCESSES
-                    or is_rgb
-                    or _is_unusual(file, place + 10, components)
-                ),
-            )
         if marker in (0xD9, 0xDA):
-            raise ValueError("the image data begins without a frame header")
+            if header is None:
+                raise ValueError("the image data begins without a frame header")
+            return replace(header, is_unusual=header.is_unusual or is_rgb)
         (length,) = struct.unpack_from(">H", data, here + 2)
-        if length < 2:
-            raise ValueError("a segment is damaged before the frame header")
+        if marker == 0 or length < 2:
+            raise ValueError("bytes before the image data belong to no segment")
+        if marker in _FRAME_HEADERS and header is None:
+            header = _read_frame(file, place, marker)
         if marker == _ADOBE:
             file.seek(place + 4)
             segment = file.read(12)
             is_rgb = segment.startswith(b"Adobe") and segment[11:] == b"\0"
         place += 2 + length
+
+
+def _read_frame(file: BinaryIO, place: int, marker: int) -> JpegHeader:
+    """The frame header there; an Adobe marker is not looked at."""
+    file.seek(place + 4)
+    frame = file.read(6)
+    if len(frame) < 6:
+        raise ValueError("the file ends before its image data")
+    precision, height, width, num_components = struct.unpack(">BHHB", frame)
+    # A height of 0 means that it follows the image data, which no decoder here reads.
+    if width == 0 or height == 0 or num_components not in (1, 3, 4):
+        raise ValueError(
+            f"the frame is {width} wide and {height} high with {num_components} components"
+        )
+    is_unusual = marker not in _USUAL_PROCESSES or _is_unusual(file, place + 10, num_components)
+    return JpegHeader(width, height, num_components, precision, is_unusual)
 
 
 def _is_unusual(file: BinaryIO, place: int, num_components: int) -> bool:

@@ -2,7 +2,8 @@
 
 The quick look (`check_frame`) takes a few short reads a file, so every run begins with it: what is
 empty, cut off, of another format, of more than 8 bits or too large for Pillow is named before any
-time is measured. Whether the bytes between are sound only decoding tells (`find_corrupt`).
+time is measured. So is damage before the image data, over which Pillow reads and of which DALI
+dies. Whether the bytes between are sound only decoding tells (`find_corrupt`).
 
 Neither finds damage that still decodes: libjpeg fills what is missing with grey, and flipped bits
 give other pixels. Every decoder then sees the same garbage.
@@ -10,7 +11,6 @@ give other pixels. Every decoder then sees the same garbage.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -55,10 +55,10 @@ class Frame:
 def check_frame(path: Path) -> Frame:
     """Check a file's header and last bytes.
 
-    Raises `CorruptImageError` for a file that is empty, unreadable, cut off, or no JPEG that the
-    reference can decode.
+    Raises `CorruptImageError` for a file that is empty, unreadable, cut off, no JPEG that the
+    reference can decode, or damaged before its image data.
     """
-    header = None
+    header, damage = None, ""
     try:
         with open(path, "rb") as file:
             head = file.read(END)
@@ -67,8 +67,10 @@ def check_frame(path: Path) -> Frame:
             file.seek(max(0, num_bytes - END))
             tail = file.read(END)
             if head.startswith(START_OF_IMAGE):
-                with contextlib.suppress(ValueError):  # the decoder says what is wrong, below
+                try:
                     header = read_header(file)
+                except ValueError as error:  # the decoder's reason goes first, below
+                    damage = str(error)
     except OSError as error:
         raise CorruptImageError(
             path,
@@ -92,10 +94,16 @@ def check_frame(path: Path) -> Frame:
                 f"Convert it to 8 bits, or {LEAVE_OUT}",
             ) from found
         raise found
+    if header is None:
+        raise CorruptImageError(
+            path,
+            f"is damaged ({damage}), on which some decoders fail or crash",
+            f"Save it anew, or {LEAVE_OUT}",
+        )
     return Frame(
         num_bytes,
-        size=(header.width, header.height) if header else _size_by_pillow(path),
-        is_unusual=header is None or header.is_unusual,
+        size=(header.width, header.height),
+        is_unusual=header.is_unusual,
         modified_ns=status.st_mtime_ns,
         ends=hashlib.sha256(head + tail).hexdigest(),
     )
@@ -128,12 +136,17 @@ def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
+def not_decoded(path: str, decoder: str, reason: object) -> CorruptImageError:
+    """The error for a file that a decoder other than the reference's did not decode.
+
+    Where the reference does not decode it either, the reason is the reference's.
+    """
+    return find_corrupt([path]) or CorruptImageError(
+        path,
+        f"cannot be decoded by {decoder} ({first_line(reason)}), though the reference decodes it",
+        "Use another loader, or remove the file.",
+    )
+
+
 def _is_rare(header: JpegHeader) -> bool:
     return header.precision != 8 or header.width * header.height > _MOST_PIXELS
-
-
-def _size_by_pillow(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.size

@@ -11,7 +11,7 @@ The two differ slightly, so predictions are then scored in a pass of their own. 
 depends on the chip and on the threads: it is searched for (`search_space`) unless it is given.
 
 `prefetch` is the depth of DALI's queue, which holds the batch that is asked for too: one batch less
-is made ahead, and none with 1.
+is made ahead, and none with 1. With 0 the files of a batch are read when it is asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import nvidia.dali as dali
 import torch
 from nvidia.dali import fn, pipeline_def, types
@@ -38,6 +39,7 @@ from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, resize_and_crop
 from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.loaders.shared.epochs import EpochLoader
+from fastbench.loaders.shared.threads import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +95,7 @@ class DaliLoader(EpochLoader):
                 ) from error
 
     def _hand_over(self, taken: tuple[Any, Any], ids: range) -> Batch:
-        # DALI pads the last batch of an epoch with its last image.
+        # DALI's reader pads the last batch of an epoch with its last image.
         images_NHWC, ids_N = (torch.from_dlpack(output.as_tensor()) for output in taken)
         images_NCHW = images_NHWC.permute(0, 3, 1, 2)
         if images_NCHW.dtype != self._dtype:
@@ -138,9 +140,12 @@ class DaliLoader(EpochLoader):
         try:
             if self._spec.prefetch:
                 return self._pipeline.run(stream)
+            ids = self._spec.ids(position)
+            self._pipeline.feed_input("files", [read_file(self._spec.paths[i]) for i in ids])
+            self._pipeline.feed_input("ids", np.arange(ids.start, ids.stop))
             self._pipeline.schedule_run()
             return self._pipeline.outputs(stream)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             # DALI often does not name the file behind a failed batch.
             raise _out_of_memory(error) or self._blame(
                 self._spec.ids(position), f"DALI failed on batch {position}: {_reason(error)}"
@@ -220,14 +225,18 @@ def _make_pipeline(
     `files` are the reader's arguments that name them. `options` are those of decoding on the GPU,
     None where the CPU decodes.
     """
-    encoded, ids = fn.readers.file(
-        name="reader",
-        **files,
-        pad_last_batch=True,
-        stick_to_shard=True,
-        dont_use_mmap=True,  # faster from the page cache: 36k images/s against 27k
-        read_ahead=bool(spec.prefetch),
-    )
+    if spec.prefetch:
+        encoded, ids = fn.readers.file(
+            name="reader",
+            **files,
+            pad_last_batch=True,
+            stick_to_shard=True,
+            dont_use_mmap=True,  # faster from the page cache: 36k images/s against 27k
+            read_ahead=True,
+        )
+    else:  # DALI's reader always reads the next batch's files
+        encoded = fn.external_source(name="files", dtype=types.UINT8, ndim=1)
+        ids = fn.external_source(name="ids", dtype=types.INT64, ndim=0)
     shape = fn.peek_image_shape(encoded, adjust_orientation=False)
     images = _decode(encoded, options)
     if spec.on_gpu:
@@ -270,7 +279,7 @@ def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
     return (width, height) if scale >= 1 else (int(width * scale), int(height * scale))
 
 
-def _out_of_memory(error: RuntimeError) -> OutOfMemoryError | None:
+def _out_of_memory(error: Exception) -> OutOfMemoryError | None:
     text = str(error).lower()
     if "out of memory" not in text and "bad_alloc" not in text and "memory allocation" not in text:
         return None

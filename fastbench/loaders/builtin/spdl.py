@@ -36,7 +36,7 @@ from fastbench.core.errors import (
     UsageError,
     first_line,
 )
-from fastbench.data.jpeg.quick_check import corrupt
+from fastbench.data.jpeg.quick_check import not_decoded
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.epochs import EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer
@@ -48,13 +48,18 @@ FILTERS = (
 """The flags of FFmpeg's scaler that the option `filter` takes, joined by `+`."""
 _DEFAULTS = {"bilinear": "bilinear+full_chroma_int", "bicubic": "bicubic+full_chroma_int"}
 _STOP_S = 20.0
+_NO_FFMPEG = (
+    "it finds no FFmpeg libraries that fit it; install the system's FFmpeg (Debian, Ubuntu: "
+    "apt-get install ffmpeg)"
+)
 
 
 def filter_graph(preprocess: Preprocess, flags: str) -> str:
     """FFmpeg's description of: short side to `resize`, RGB, the middle `crop` pixels."""
     short, crop = r"min(iw\,ih)", preprocess.crop
     width, height = (f"{side}*{preprocess.resize}/{short}" for side in ("iw", "ih"))
-    scale = f"scale=w={width}:h={height}:flags={flags}"
+    # Of a file of several pictures (MPO, as phones write) the first.
+    scale = f"trim=end_frame=1,scale=w={width}:h={height}:flags={flags}"
     # RGB first: on subsampled planes a crop can only start at every other pixel.
     return f"{scale},format=pix_fmts=rgb24,crop=w={crop}:h={crop}"
 
@@ -87,6 +92,15 @@ class SpdlLoader(EpochLoader):
                 .build(num_threads=spec.num_threads)
             )
             self._pipeline.start()
+
+    @staticmethod
+    def why_not() -> str | None:
+        """What is missing here for it to run."""
+        try:
+            _ffmpeg_version()
+        except LoaderMissingError:
+            return _NO_FFMPEG
+        return None
 
     def _hand_over(self, taken: tuple[torch.Tensor, torch.Tensor], ids: range) -> Batch:
         levels_NHWC, ids_N = taken
@@ -135,9 +149,11 @@ class _Batches:
                 packets, filter_desc=self._graph, decode_config=self._strict
             )
         except Exception as error:  # noqa: BLE001 - SPDL would log it and drop the sample
-            return sample, corrupt(path, _first_reason(error))
+            return sample, not_decoded(path, "FFmpeg", _first_reason(error))
         # An image that FFmpeg refuses may come out empty, without an error.
-        return sample, frames if frames.width > 0 else corrupt(path, "FFmpeg finds no image in it")
+        if frames.width > 0:
+            return sample, frames
+        return sample, not_decoded(path, "FFmpeg", "it finds no image")
 
     def collect(
         self, item: tuple[int, Any]
@@ -190,7 +206,7 @@ def _ffmpeg_version() -> str:
         spdl.io.utils.set_ffmpeg_log_level(-8)  # it would print about damaged files
     except (ImportError, RuntimeError) as error:
         raise LoaderMissingError(
-            "The loader 'spdl' finds no FFmpeg libraries that fit it. Install the system's FFmpeg "
-            "(Debian, Ubuntu: apt-get install ffmpeg), or choose another loader with --loader."
+            f"The loader 'spdl' cannot run here: {_NO_FFMPEG}; "
+            f"or choose another loader with --loader."
         ) from error
     return "libavcodec " + ".".join(str(part) for part in versions["libavcodec"])

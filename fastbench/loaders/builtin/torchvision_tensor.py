@@ -1,9 +1,10 @@
 """The reference's pixels as fast as a CPU makes them: uint8 tensors all the way, in threads.
 
 libjpeg-turbo decodes (through torchvision), torch's antialiased uint8 kernel resizes, which rounds
-as Pillow does, and each image is normalised while it is in the cache. Nothing is resized right of
-the crop and below it. What lies left of it and above is, since the kernel begins at a whole pixel
-and the crop seldom does.
+as Pillow does with weights of its own (single pixels are a level off; two with bicubic, and where a
+small image is enlarged), and each image is normalised while it is in the cache. Nothing is resized
+right of the crop and below it. What lies left of it and above is, since the kernel begins at a
+whole pixel and the crop seldom does.
 
 torchvision's decoder is deprecated (torchvision 0.29). Its successor TorchCodec always rotates by
 EXIF orientation, which the reference does not. So the decoder is called by its operator, without a

@@ -45,6 +45,7 @@ class WebdatasetLoader(WorkerLoader):
     """The loader `webdataset`."""
 
     name = "webdataset"
+    packs = True
 
     def __init__(self, spec: LoaderSpec) -> None:
         take_options(spec, self.name)

@@ -5,6 +5,7 @@ Shape suffixes: C channels, H height, W width.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from collections import deque
@@ -12,9 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import FastbenchError
+from fastbench.core.loader_facts import decodes
+from fastbench.loaders.base import LoaderTraits
+from fastbench.loaders.contract.trial import Epoch, SkippedError
 from fastbench.loaders.guard import BrokenContractError, in_words
+from fastbench.records.gates import IMAGE_LEVELS, MEAN_LEVELS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import torch
+
+    from fastbench.loaders.base import Loader
     from fastbench.loaders.contract.trial import Subject
 
 CUT_OFF: Final = "cut-off.jpg"
@@ -38,6 +48,120 @@ def _as_before(subject: Subject, how: str, **changes: object) -> str:
     if epoch.ids != wanted.ids:
         raise BrokenContractError(f"{how} an epoch has other samples or another order")
     return subject.alike(epoch.images, wanted.images, how)
+
+
+def as_timed(subject: Subject) -> str:
+    """Opened as it is timed, where pixels need not repeat, it delivers the same images."""
+    wanted = subject.epochs[0]
+    with subject.open(repeatable=False) as (loader, spec):
+        epoch = subject.read(loader, spec)
+    epoch.raise_faults()
+    if epoch.ids != wanted.ids:
+        raise BrokenContractError("an epoch has other samples or another order")
+    means = {
+        sample: float(subject.levels(image, wanted.images[sample]).double().mean())
+        for sample, image in epoch.images.items()
+    }
+    worst = max(means, key=lambda sample: means[sample])
+    mean = sum(means.values()) / len(means)
+    if not (mean < MEAN_LEVELS and means[worst] < IMAGE_LEVELS):
+        raise BrokenContractError(
+            f"the images are others than with repeatable=True: sample {worst} is "
+            f"{means[worst]:.2f} levels off in the mean"
+        )
+    return f"the same images, within {mean:.1g} levels in the mean"
+
+
+def reads_no_batch_ahead(subject: Subject) -> str:
+    """With prefetch=0 a batch's files are read when it is asked for, and not before."""
+    with (
+        _exchangeable(subject) as files,
+        subject.open(paths=files.paths, prefetch=0, repeatable=False) as (loader, spec),
+    ):
+        _skip_copies(loader)
+        with subject.watched("in mid-epoch"):
+            batches = iter(loader)
+        num_batches = min(3, spec.num_batches)
+        for position in range(num_batches):
+            files.exchange(spec.ids(position))
+            epoch = Epoch()
+            with subject.watched("in mid-epoch"):
+                epoch.take_in(next(batches))
+            if old := files.find_old(epoch):
+                raise BrokenContractError(
+                    f"sample {old[0]} was read before its batch was asked for (batch {position})"
+                )
+    return f"{num_batches} batches, whose files were exchanged just before they were asked for"
+
+
+def reads_anew(subject: Subject) -> str:
+    """The files are read in every epoch: else what is timed is no decoding."""
+    with (
+        _exchangeable(subject) as files,
+        subject.open(paths=files.paths, repeatable=False) as (
+            loader,
+            spec,
+        ),
+    ):
+        _skip_copies(loader)
+        epoch = subject.read(loader, spec)
+        files.exchange(range(len(files.paths)))
+        # What was made ahead is old: some batches of each worker, and what lies between.
+        num_ahead = (spec.prefetch + 1) * LoaderTraits.of(loader).num_workers + 2
+        for _ in range(1 + -(-num_ahead // spec.num_batches)):
+            epoch = subject.read(loader, spec)
+        if old := files.find_old(epoch):
+            raise BrokenContractError(
+                f"{len(old)} samples, such as {old[0]}, are images of files that were exchanged an "
+                f"epoch before: they were read once, and kept"
+            )
+    return "files that were exchanged were seen an epoch later"
+
+
+def _skip_copies(loader: Loader) -> None:
+    if not decodes(loader.settings):
+        raise SkippedError("its settings say that it decodes nothing while it is timed")
+    if LoaderTraits.of(loader).packs:
+        raise SkippedError("it reads a copy of the files, which it made when it was opened")
+
+
+class _Files:
+    """Copies of the subject's files; exchanged, each has the next one's picture."""
+
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        self._subject = subject
+        self._contents = [Path(path).read_bytes() for path in subject.spec.paths]
+        self.paths = tuple(str(folder / f"{i:04d}.jpg") for i in range(len(self._contents)))
+        for path, content in zip(self.paths, self._contents, strict=True):
+            Path(path).write_bytes(content)
+
+    def exchange(self, samples: Iterable[int]) -> None:
+        for i in samples:
+            new = Path(f"{self.paths[i]}.new")
+            new.write_bytes(self._contents[self._next(i)])
+            new.replace(self.paths[i])
+
+    def find_old(self, epoch: Epoch) -> list[int]:
+        """The samples whose images are nearer to those of before the exchange."""
+        known = self._subject.epochs[0].images
+        return [
+            i
+            for i, image in epoch.images.items()
+            if self._distance(image, known[i]) < self._distance(image, known[self._next(i)])
+        ]
+
+    def _next(self, sample: int) -> int:
+        return (sample + 1) % len(self._contents)
+
+    def _distance(self, a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(self._subject.levels(a, b).double().mean())
+
+
+@contextlib.contextmanager
+def _exchangeable(subject: Subject) -> Iterator[_Files]:
+    _ = subject.epochs  # what the files' pictures look like
+    with tempfile.TemporaryDirectory() as folder:
+        yield _Files(subject, Path(folder))
 
 
 def dtypes(subject: Subject) -> str:

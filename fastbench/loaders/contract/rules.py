@@ -1,8 +1,9 @@
 """The rules of the contract of `loaders/base.py`; each is tried on a loader, and gives one finding.
 
 The loader is opened as a run would open it, on real files. Then it is used as a run seldom does:
-epochs are left early, it is closed in mid-epoch, opened on the reversed list and on a file that is
-cut off, and opened and closed repeatedly while threads, processes and memory are counted.
+epochs are left early, it is closed in mid-epoch, opened on the reversed list, on files that are
+exchanged meanwhile and on a file that is cut off, and opened and closed repeatedly while threads,
+processes and memory are counted.
 
 How far the images are from the reference's is told and not judged: another filter may be meant.
 
@@ -313,6 +314,7 @@ def _parity(subject: Subject) -> str:
 RULES: Final = (
     Rule("opens", _opens, vital=True, seconds=120.0),
     Rule("yields Batch objects", _batches, vital=True, seconds=120.0),
+    Rule("plain tensors", _by_faults("plain", lambda _: "images and ids are torch.Tensor")),
     Rule("every sample once, in order", _samples),
     Rule("static sizes, num_valid", _by_faults("sizes", _seen_sizes)),
     Rule("ids", _by_faults("ids", lambda s: f"int64, on {s.spec.device}")),
@@ -327,6 +329,9 @@ RULES: Final = (
     Rule("close()", _closes, seconds=30.0),
     Rule("closed is closed", _closed, seconds=30.0),
     Rule("prefetch=0", reopened.no_prefetch),
+    Rule("prefetch=0 reads none ahead", reopened.reads_no_batch_ahead, reads=True),
+    Rule("every epoch reads the files", reopened.reads_anew, reads=True),
+    Rule("repeatable=False", reopened.as_timed),
     Rule("num_threads=1", reopened.one_thread),
     Rule("float16 and bfloat16", reopened.dtypes),
     Rule("ids belong to their images", reopened.belong, reads=True),

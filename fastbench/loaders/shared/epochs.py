@@ -12,6 +12,7 @@ import torch
 
 from fastbench.core.errors import LoaderError
 from fastbench.core.loader_facts import REFERENCE_LOADER
+from fastbench.core.units import and_more
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ class EpochLoader(ABC):
         """Free all that the loader holds; called once."""
 
     def _blame(self, samples: Iterable[int], what: str) -> Exception:
-        """The error that names the first damaged file of the samples; else it says `what`."""
-        culprit = find_corrupt(self._spec.paths[i] for i in samples)
-        return culprit or LoaderError(
-            f"{what}. Run with --loader {REFERENCE_LOADER} to tell whether an image is at fault."
+        """The error that names the first damaged file of the samples; else `what`, and all."""
+        paths = [self._spec.paths[i] for i in samples]
+        return find_corrupt(paths) or LoaderError(
+            f"{what}. The reference decodes its files, {and_more(paths, 3)}. "
+            f"Use --loader {REFERENCE_LOADER}, or remove the file at fault."
         )
