@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
+THROTTLED: Final = 0.01
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
 
@@ -91,6 +92,17 @@ def _throttled(record: Record) -> _Said:
     )
 
 
+def _cpu_throttled(record: Record) -> _Said:
+    share = record.telemetry.throttled_share if record.telemetry else None
+    if share is None or share < THROTTLED:
+        return None
+    return (
+        f"the CPU quota was used up in {100 * share:.0f} % of its periods, and the run stood still",
+        "raise the quota (docker run --cpus, limits.cpu of a pod), or use fewer --num-threads and "
+        "--model-threads",
+    )
+
+
 def _foreign_gpu(record: Record) -> _Said:
     gpu = record.telemetry.gpu if record.telemetry else None
     if gpu is None or not gpu.num_foreign_processes:
@@ -106,7 +118,7 @@ def _foreign_cpu(record: Record) -> _Said:
     if share is None or share < FOREIGN_CPU:
         return None
     return (
-        f"other processes took {100 * share:.0f} % of the cores' time",
+        f"other processes took {100 * share:.0f} % of the time of the cores that the run may use",
         "end them and run again, or compare with --ab, which they slow alike",
     )
 
@@ -189,7 +201,9 @@ def _loader_bound(record: Record) -> _Said:
 def _model_bound(record: Record) -> _Said:
     if record.bound != "model" or (record.headroom or 1) < BOUND:
         return None
-    if record.compile_mode is None:
+    if record.engine is not None:
+        remedy = "other settings of its engine, or a larger --batch-size"
+    elif record.compile_mode is None:
         remedy = "--compile"
     elif record.device != "cpu" and record.dtype == "float32":
         remedy = "--dtype float16"
@@ -203,6 +217,7 @@ _CHECKS: Final[dict[str, Callable[[Record], _Said]]] = {
     "ran-eagerly": _ran_eagerly,
     "graph-breaks": _graph_breaks,
     "throttled": _throttled,
+    "cpu-throttled": _cpu_throttled,
     "foreign-gpu": _foreign_gpu,
     "foreign-cpu": _foreign_cpu,
     "above-ceiling": _above_ceiling,
