@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.config import OPTIONS
 from fastbench.core.loader_facts import VERSION_SETTINGS
 from fastbench.core.options import spelt
+from fastbench.core.units import format_value
 from fastbench.records.facts import FACTS, MACHINE, PACKAGES, PREPROCESS, RUN
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Difference:
     name: str
     a: Any
     b: Any
+
+
+def side_in_words(value: Any) -> str:
+    """A side of a difference."""
+    return "not known" if value is None else format_value(value)
 
 
 def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:

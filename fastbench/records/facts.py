@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fastbench.core.options import Option
-    from fastbench.records.record import Record
+    from fastbench.records.record import AbRecord, Record
 
 RUN: Final = "what was run"
 MACHINE: Final = "machine and software"
@@ -49,7 +49,7 @@ class Fact:
     name: str
     heading: str
     meaning: str
-    read: Callable[[Record], Any]
+    read: Callable[[Any], Any]
     topic: str = RUN
     show: Callable[[Any], str] = format_value
     template: str = "{}"
@@ -61,7 +61,7 @@ class Fact:
     within: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
-    def of(self, row: Record | RunConfig) -> Any:
+    def of(self, row: Record | AbRecord | RunConfig) -> Any:
         """The row's value; None where it is not known."""
         if isinstance(row, RunConfig):
             return self._planned(row)
@@ -90,7 +90,7 @@ class Fact:
             return counted(value, self.unit) if isinstance(value, int) else f"{value} {self.unit}s"
         return self.template.format(self.show(value))
 
-    def text(self, row: Record | RunConfig) -> str:
+    def text(self, row: Record | AbRecord | RunConfig) -> str:
         """The row's value in a sentence; empty if it is not known."""
         value = self.of(row)
         return "" if value is None else self.words(value)
@@ -235,7 +235,7 @@ def _version(heading: str, *packages: str) -> Fact:
 def _of_option(option: Option) -> Fact:
     """An option as a fact: `name value`, a bool as its name; the default is left out."""
     name = spelt(option.name)
-    default = "" if option.default is None else option.default
+    default = "auto" if option.default is None else option.default
     return Fact(
         name=name,
         heading=name,

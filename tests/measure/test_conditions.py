@@ -3,16 +3,23 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from builders.images import draw
 from builders.runs import compare_records, run, text_of
 
+from fastbench.core.config import RunConfig
 from fastbench.measure import telemetry
 from fastbench.measure.conditions import describe_conditions
 from fastbench.measure.machine import describe
+from fastbench.models.registry import load_model
 from fastbench.records.facts import FACTS
 from fastbench.report.compare.pair_screen import NOTHING_DIFFERS
+from fastbench.runner import prepare
+from fastbench.runner.prepare import Workbench
 
 RECORDED = {
     "num_cores": ("cores", 1, 2),
@@ -44,6 +51,7 @@ def test_every_condition_is_compared(key: str) -> None:
     (found,) = compare_records(old, b).changed
     assert (found.name, found.a) == (name, None)
     assert found.b is not None
+    assert f"{name} not known" in " ".join(text_of(compare_records(old, b), 120).split())
 
 
 def test_the_conditions_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +72,26 @@ def test_the_conditions_are_those_of_this_process(monkeypatch: pytest.MonkeyPatc
     assert not {"TORCH_HOME", "CUDA_PATH", "OMPX"} & {*found["variables"]}
     assert found["interop_threads"] == torch.get_num_interop_threads()
     assert found["instruction_set"] == torch.backends.cpu.get_cpu_capability()
+
+
+def test_no_variable_decides_on_the_models_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`torchrun` sets OMP_NUM_THREADS to 1, and the tests do, too."""
+    monkeypatch.setattr(prepare, "num_cores", lambda: 3)
+    draw(tmp_path / "a.jpg", (48, 32))
+    quiet: Any = SimpleNamespace(say=print, note=print, count=lambda *_: lambda *_: None)
+    for given, expected in ((None, 3), (2, 2)):
+        config = RunConfig(data=str(tmp_path), device="cpu", batch_size=1, model_threads=given)
+        workbench = Workbench(config, tmp_path, quiet)
+        model = load_model("sample")
+        for classifier in (
+            workbench.rows_classifier(model),
+            workbench.classifier(model, "float32", None),
+        ):
+            torch.set_num_threads(1)
+            classifier.warm_up(model.preprocess.crop)
+            assert describe()["torch_threads"] == expected
 
 
 def test_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
