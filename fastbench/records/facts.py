@@ -271,7 +271,7 @@ _ABOUT_THE_ROW: Final = (
         template="decoder {}",
     ),
     _fact("dtype", "the model's number format", _number_format),
-    _fact("engine", "what runs the model", _engine_name, unsaid=_TORCH, within=("model",)),
+    _fact("engine", "what runs the model", _engine_name, unsaid=_TORCH),
     _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
     _fact(
         "compile",

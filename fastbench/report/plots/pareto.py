@@ -38,7 +38,10 @@ _MARKER: Final = 7.0  # points
 _LABEL_SIZE: Final = 7.5
 _LABEL_CHARS: Final = 26
 _MOST_LABELS: Final = 60  # of more points, only those on the front have a label
-_SERIES_FIELDS: Final = ("loader", "device", "compile", "dtype", "batch", "weights", "page-cache")
+_SERIES_FIELDS: Final = (
+    *("loader", "device", "engine", "compile", "dtype"),
+    *("batch", "weights", "page-cache"),
+)
 _POINT: Final[dict[str, Any]] = {
     "linestyle": "none",
     "markersize": _MARKER,

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from fastbench.report.columns.column import Column, Row, Value
 
-CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
+CONFIGURATION: Final = (
+    *("device", "model", "weights", "loader"),
+    *("dtype", "engine", "batch", "compile"),
+)
 """The columns that make up what was run, apart from the images."""
 
 
