@@ -23,7 +23,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
-from fastbench.core.device import choose_device, num_cores
+from fastbench.core.cores import num_cores
+from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import LoaderSpec

@@ -40,7 +40,7 @@ from scipy.stats import quantile_test
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads torchvision's operators
 
-from fastbench.core.device import num_cores
+from fastbench.core.cores import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.data.dataset import Manifest, scan

@@ -42,7 +42,7 @@ import torch
 from rich.console import Console
 
 from fastbench.core.config import RunConfig
-from fastbench.core.device import num_cores
+from fastbench.core.cores import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.sample.draw_all import ensure_sample

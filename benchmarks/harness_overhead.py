@@ -39,7 +39,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import torch
 from scipy.stats import quantile_test
 
-from fastbench.core.device import choose_device, num_cores
+from fastbench.core.cores import num_cores
+from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import Loader, LoaderSpec

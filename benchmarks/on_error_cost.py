@@ -26,7 +26,8 @@ from pathlib import Path
 
 from harness_overhead import interleave
 
-from fastbench.core.device import choose_device, num_cores
+from fastbench.core.cores import num_cores
+from fastbench.core.device import choose_device
 from fastbench.data.dataset import Manifest, scan
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import LoaderSpec

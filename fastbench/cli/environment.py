@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastbench.cli.output import say
 from fastbench.cli.parser import add_command
-from fastbench.core.units import format_bytes
+from fastbench.core.units import counted, format_bytes
 
 if TYPE_CHECKING:
     import argparse
@@ -32,14 +32,19 @@ def render(facts: dict[str, Any]) -> str:
         f"{gpu['num_multiprocessors']} multiprocessors, {_engines(gpu['jpeg_engines'])}"
         for gpu in facts["gpus"]
     ]
+    quota = f", CPU quota of {facts['cpu_quota']:g}" if facts["cpu_quota"] else ""
+    variables = facts["variables"].items()
     lines = {
-        "CPU": f"{facts['cpu'] or 'unknown'}, {facts['num_cores']} cores",
+        "CPU": f"{facts['cpu'] or 'unknown'}, {counted(facts['num_cores'], 'core')}{quota}",
+        "instructions": facts["instruction_set"],
         "memory": format_bytes(facts["memory_bytes"]),
         **{f"GPU {i}": text for i, text in enumerate(gpus)},
         **({} if gpus else {"GPU": "none that torch can use: everything runs on the CPU"}),
         "NVIDIA driver": facts["driver"] or "none",
         "CUDA of torch": facts["cuda"] or "none: a CPU build",
         "operating system": facts["os"],
+        "allocator": facts["allocator"] or "unknown",
+        "variables": " ".join(f"{name}={value}" for name, value in variables) or "none set",
         "Python": facts["python"],
         **{name: version for name, version in facts["packages"].items() if version},
         "git": facts["git"] or "not a checkout",

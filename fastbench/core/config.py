@@ -98,6 +98,12 @@ class RunConfig:
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
         "auto", "the model's dtype; auto is float16 on a GPU, float32 on a CPU", swept=True
     )
+    tf32: bool = option(
+        False,
+        "let a GPU multiply float32 numbers as TensorFloat-32: faster, with 10 bits of precision "
+        "in place of 23; the reference's predictions are made without",
+        swept=True,
+    )
     compile: bool = option(False, "compile the model with torch.compile", swept=True)
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
@@ -111,6 +117,13 @@ class RunConfig:
     num_threads: Count | None = option(
         None,
         "a loader's threads or worker processes (default: all cores)",
+        "N",
+        swept=True,
+    )
+    model_threads: Count | None = option(
+        None,
+        "torch's threads for the model on a CPU, whatever OMP_NUM_THREADS says (default: as many "
+        "as there are cores that the process may use)",
         "N",
         swept=True,
     )

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, first_line
+from fastbench.core.errors import (
+    DeviceError,
+    FastbenchError,
+    OutOfMemoryError,
+    UsageError,
+    first_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +38,28 @@ def choose_device(asked: str) -> torch.device:
             f"numbered from 0. List them: fastbench env"
         )
     return torch.device("cuda", index)
+
+
+def check_tf32(device: torch.device, dtype: str, asked: bool) -> None:
+    """Raise `UsageError` where TensorFloat-32 would be used without being asked for, or in vain."""
+    wrong = "0" if asked else "1"
+    for name in ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"):
+        if device.type == "cuda" and os.environ.get(name) == wrong:
+            raise UsageError(
+                f"{name}={wrong} overrides --{'' if asked else 'no-'}tf32, for the reference's "
+                f"predictions too. Unset it: --tf32 is for the rows alone."
+            )
+    if not asked:
+        return
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+        where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        raise UsageError(
+            f"--tf32 is for NVIDIA GPUs since Ampere, and the model runs on {where}. Leave it out."
+        )
+    if dtype != "float32":
+        raise UsageError(
+            f"--tf32 changes float32 models only, and this one is {dtype}. Use --dtype float32."
+        )
 
 
 @contextlib.contextmanager
@@ -84,8 +112,3 @@ def _is_of_memory(error: Exception) -> bool:
         isinstance(error, RuntimeError)
         and ("DefaultCPUAllocator" in text or "out of memory" in text)
     )
-
-
-def num_cores() -> int:
-    """Cores that this process may use; in a container they may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Facts of the machine and of its software; None if one is unknown."""
+"""Facts of the machine, its software and its state; None if one is unknown."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from fastbench.core.device import num_cores
+from fastbench.core.cores import read_text
 from fastbench.core.nvidia import jpeg_engines
+from fastbench.measure.conditions import describe_conditions
 
 _PACKAGES: Final = (
     "fastbench",
@@ -25,15 +26,18 @@ _PACKAGES: Final = (
 )
 
 
-@functools.cache
 def describe() -> dict[str, Any]:
-    """The machine and its software, for every record."""
+    """The machine, its software and the conditions of this process, for every record."""
+    return {**_describe_machine(), **describe_conditions()}
+
+
+@functools.cache
+def _describe_machine() -> dict[str, Any]:
     import psutil
     import torch
 
     return {
         "cpu": _cpu_name(),
-        "num_cores": num_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": [_gpu(i) for i in range(torch.cuda.device_count())],
         "driver": _driver(),
@@ -62,7 +66,7 @@ def _gpu(index: int) -> dict[str, Any]:
 
 
 def _cpu_name() -> str | None:
-    for line in _read("/proc/cpuinfo").splitlines():
+    for line in read_text(Path("/proc/cpuinfo")).splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()
@@ -71,7 +75,7 @@ def _cpu_name() -> str | None:
 
 def _driver() -> str | None:
     """The version of NVIDIA's kernel driver, from its file in /proc or from NVML."""
-    for word in _read("/proc/driver/nvidia/version").split("\n")[0].split():
+    for word in read_text(Path("/proc/driver/nvidia/version")).split("\n")[0].split():
         if word.replace(".", "").isdecimal() and "." in word:
             return word
     try:  # some containers do not show that file
@@ -110,10 +114,3 @@ def _output(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8", "replace")
-    except OSError:
-        return ""

@@ -8,10 +8,11 @@ percent, MHz and degrees Celsius, as NVML has them.
 A child's CPU time moves to its parent when it ends, so the sum over this process and its children
 of all generations is what they used. The rest of the cores' busy time is foreign: other programs,
 the kernel's threads and interrupts, and what a hypervisor took. `/proc/stat` has it in steps of
-10 ms a core.
+10 ms a core. Under a CPU quota the kernel counts the periods, and those in which the quota was used
+up and the run stood still.
 
 Limits: shared pages count once in each process. A child whose own parent ended before it is not
-seen. Under a CPU quota cores and foreign time are the whole machine's. NVML averages power over up
+seen. NVML averages power over up
 to a second and utilisation over 1/6 to 1 s, where "SM utilisation" is the share of time in which
 any kernel ran. Used memory is that of all processes on the GPU. The thread's own CPU time is part
 of the run's.
@@ -30,6 +31,7 @@ from typing import Any, Final, Self
 
 import psutil
 
+from fastbench.core.cores import cpu_quota, num_periods
 from fastbench.core.nvidia import nvml_handle
 from fastbench.records.speed import GpuTelemetry, Telemetry
 
@@ -118,6 +120,9 @@ class Watch:
             num_readings=len(self._rss_bytes),
             num_images=self._num_images,
             num_cores=len(self._cores),
+            cpu_quota=cpu_quota(),
+            num_periods=self._count("num_periods"),
+            num_throttled=self._count("num_throttled"),
             cpu_s=max(0.0, cpu_s),
             foreign_cpu_s=foreign_cpu_s(wall_s * len(self._cores), told_s, busy_s, cpu_s),
             rss_bytes=list(self._rss_bytes),
@@ -130,6 +135,10 @@ class Watch:
         if any(None in pair for pair in marks):
             return None
         return float(sum(end - start for start, end in marks))
+
+    def _count(self, counter: str) -> int | None:
+        grown = self._grown(counter)
+        return None if grown is None else max(0, round(grown))
 
     def close(self) -> None:
         """End the thread; an open window does not count."""
@@ -187,7 +196,8 @@ class Watch:
         wall_s = time.perf_counter()
         energy_j = self._gpu.energy_j() if self._gpu else None
         told_s, busy_s = _cores_s(self._cores)
-        return _Mark(wall_s, self.cpu_s(), told_s, busy_s, energy_j)
+        periods, throttled = num_periods() or (None, None)
+        return _Mark(wall_s, self.cpu_s(), told_s, busy_s, energy_j, periods, throttled)
 
     def cpu_s(self) -> float:
         """CPU time so far of this process and all its children, with those that have ended."""
@@ -284,7 +294,7 @@ class _Gpu:
 
 @dataclass(frozen=True)
 class _Mark:
-    """The counters at one end of a window, in seconds and joules.
+    """The counters at one end of a window, in seconds, joules, and periods of the CPU quota.
 
     `told_s` is the time of the cores in `/proc/stat`, `busy_s` the part that was not idle.
     """
@@ -294,6 +304,8 @@ class _Mark:
     told_s: float | None
     busy_s: float | None
     energy_j: float | None
+    num_periods: int | None
+    num_throttled: int | None
 
 
 def foreign_cpu_s(

@@ -20,7 +20,8 @@ from fastbench.core.errors import ModelError, UsageError, errors_as
 from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
-from fastbench.models.classifier import Among, check_logits
+from fastbench.models.classifier import Among, check_logits, is_torchscript
+from fastbench.records.record import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,12 +48,21 @@ class Model:
 
     `module` turns normalised (N, 3, H, W) images into (N, classes) logits. `preprocess` is what it
     was trained with; None stands for the usual one for ImageNet. `classes` names its outputs, by
-    index; None with 1,000 outputs stands for ImageNet's. Raises `ModelError` for other types.
+    index; None with 1,000 outputs stands for ImageNet's.
+
+    A module that hands its images to another engine than torch states what the record is to say:
+    `engine`, such as `onnxruntime`, `number_format`, such as `int8`, `num_threads` that the engine
+    uses, and `num_parameters`. What it does not state is not known. Raises `ModelError` for other
+    types.
     """
 
     module: torch.nn.Module
     preprocess: Preprocess | None = None
     classes: Sequence[str] | None = None
+    engine: str | None = None
+    number_format: str | None = None
+    num_threads: int | None = None
+    num_parameters: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, torch.nn.Module):
@@ -74,6 +84,30 @@ class Model:
             isinstance(self.classes, str) or not all(isinstance(x, str) for x in self.classes)
         ):
             raise ModelError("A Model's classes are not names. Give it a list of str, or None.")
+        for name in ("engine", "number_format"):
+            if not isinstance(stated := getattr(self, name), str | None) or stated == "":
+                raise ModelError(f"A Model's {name} is {stated!r}. Give it a name, or None.")
+        for name in ("num_threads", "num_parameters"):
+            stated = getattr(self, name)
+            if stated is not None and (type(stated) is not int or stated < 1):
+                raise ModelError(
+                    f"A Model's {name} is {stated!r}. Give it a whole number from 1, or None."
+                )
+
+    @property
+    def foreign_engine(self) -> Engine | None:
+        """What runs the module in place of torch; None if that is torch.
+
+        A module without a parameter or a buffer of torch's leaves the work to something else, known
+        or not.
+        """
+        states = (self.engine, self.number_format, self.num_threads)
+        has_tensors = any(True for _ in (*self.module.parameters(), *self.module.buffers()))
+        if states == (None, None, None) and (has_tensors or is_torchscript(self.module)):
+            return None
+        return Engine(
+            name=self.engine, number_format=self.number_format, num_threads=self.num_threads
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +118,8 @@ class LoadedModel:
     the record. `published` is the top-1 and top-5 share that the weights' publisher states for
     ImageNet. `batch_sizes` is the least and the most images that a batch may have, None for any.
     `files` has the SHA-256 of the files that it was made of, by option. `notes` say in sentences
-    what was chosen for the user.
+    what was chosen for the user. `engine` is what runs it in place of torch, None for torch;
+    `num_parameters` is stated, None if they are to be counted.
     """
 
     name: str
@@ -97,6 +132,8 @@ class LoadedModel:
     batch_sizes: tuple[int, int] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    engine: Engine | None = None
+    num_parameters: int | None = None
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UsageError` for a batch that the model was not exported for."""

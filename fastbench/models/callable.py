@@ -3,7 +3,8 @@
 The callable is called without arguments, after torch's seed was set, and returns a
 `torch.nn.Module` or a `Model`. Modules are looked for in the current folder first, as `python -m`
 does. `--weights FILE` replaces the model's own weights; the preprocessing and classes that the file
-states come before those of the `Model`. The model is run on a blank image to count its classes.
+states come before those of the `Model`. The model is run on a blank image to count its classes. A
+`Model` may state what runs it in place of torch: see `fastbench.models.base`.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     torch.manual_seed(seed)
     with errors_as(ModelError, f"The model {name} cannot be made", "Mend its callable."):
         made = make()
-        model = made if isinstance(made, Model) else None
-        module = made if model is None else model.module
-    if not isinstance(module, torch.nn.Module):
+    if not isinstance(made, torch.nn.Module | Model):
         raise ModelError(
             f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
             f"torch.nn.Module, or a fastbench.models.base.Model."
         )
+    model = made if isinstance(made, Model) else Model(module=made)
+    module = model.module
     checkpoint = None
     if weights != "DEFAULT":
         checkpoint = read_checkpoint(*(weights_file(weights) or (Path(weights).expanduser(), "")))
@@ -74,9 +75,9 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     preprocess, source = usual_preprocess()
     if checkpoint is not None and checkpoint.preprocess is not None:
         preprocess, source = checkpoint.preprocess, checkpoint.path.name
-    elif model is not None and model.preprocess is not None:
+    elif model.preprocess is not None:
         preprocess, source = model.preprocess, name
-    names = None if model is None or model.classes is None else tuple(model.classes)
+    names = None if model.classes is None else tuple(model.classes)
     num_classes = num_outputs(module, name, preprocess.crop)
     if names is not None and len(names) != num_classes:
         raise ModelError(
@@ -93,6 +94,8 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         preprocess_source=source,
         classes=class_space(num_classes, names),
         notes=() if checkpoint is None else checkpoint.notes,
+        engine=model.foreign_engine,
+        num_parameters=model.num_parameters,
     )
 
 

@@ -22,8 +22,9 @@ class Classifier:
     """A module that turns (N, 3, H, W) images into (N, classes) logits, N always the batch size.
 
     The module is moved to `device` and `dtype` with channels_last weights. float32 means float32:
-    TensorFloat-32 is off. `compile_mode` is torch.compile's mode, None for eager. `name` is what
-    errors call the model. Raises `CompileError` for a module that torch.compile cannot take.
+    TensorFloat-32 is off without `tf32`. `num_threads` are torch's for the model on a CPU, None for
+    as many as it has. `compile_mode` is torch.compile's mode, None for eager. `name` is what errors
+    call the model. Raises `CompileError` for a module that torch.compile cannot take.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class Classifier:
         dtype: str,
         batch_size: int,
         compile_mode: str | None = None,
+        tf32: bool = False,
+        num_threads: int | None = None,
         name: str = "model",
     ) -> None:
         if compile_mode is not None and is_torchscript(module):
@@ -51,8 +54,9 @@ class Classifier:
             "max-autotune",
         )
         self._counters_before = _compile_counters()
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
+        self._tf32 = tf32
+        self._num_threads = num_threads or torch.get_num_threads()
+        self.set_up_torch()
         # Shapes are static, so the search for the fastest convolutions is made once.
         torch.backends.cudnn.benchmark = True
         module = module.eval().to(self.device, self.dtype)
@@ -65,6 +69,7 @@ class Classifier:
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Logits of a batch; a partial one is padded with zeros first, so shapes never change."""
+        self.set_up_torch()
         if images_NCHW.shape[0] < self.batch_size:
             # Not in inference mode: torch.compile would compile the model again for its tensors.
             padded_NCHW = images_NCHW.new_zeros((self.batch_size, *images_NCHW.shape[1:]))
@@ -77,6 +82,16 @@ class Classifier:
                 torch.compiler.cudagraph_mark_step_begin()
             logits: torch.Tensor = self._forward(images_NCHW)
             return logits
+
+    def set_up_torch(self) -> None:
+        """Set what torch has once a process, which another classifier or a loader may have changed.
+
+        It takes a microsecond. What torch.compile made holds for these values only.
+        """
+        if torch.get_num_threads() != self._num_threads:
+            torch.set_num_threads(self._num_threads)
+        torch.set_float32_matmul_precision("high" if self._tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = self._tf32
 
     def num_graphs(self) -> tuple[int, int]:
         """Graphs that torch.compile made, and graph breaks, since this classifier was made."""

@@ -44,12 +44,15 @@ class Cost:
 
 
 def count_cost(model: LoadedModel) -> Cost:
-    """Count a model that is on the CPU in float32; it is run once."""
+    """Count a model that is on the CPU in float32; it is run once, unless another engine has it."""
     notes = []
-    num_parameters: int | None = sum(p.numel() for p in model.module.parameters())
-    if num_parameters == 0 and is_torchscript(model.module):
-        num_parameters = None
+    num_parameters = model.num_parameters or sum(p.numel() for p in model.module.parameters())
+    if not num_parameters and is_torchscript(model.module):
         notes.append("parameters not counted: this TorchScript was frozen, they are constants")
+    elif not num_parameters:
+        notes.append("parameters not counted: torch has none, and the model does not state them")
+    if model.engine is not None:
+        return Cost(num_parameters=num_parameters or None, notes=tuple(notes))
     num_macs = None
     try:
         num_macs = _count_macs(model)
@@ -60,7 +63,7 @@ def count_cost(model: LoadedModel) -> Cost:
         if num_macs == 0:
             num_macs = None
             notes.append("multiply-accumulates not counted: torch's counter saw none")
-    return Cost(num_parameters=num_parameters, num_macs=num_macs, notes=tuple(notes))
+    return Cost(num_parameters=num_parameters or None, num_macs=num_macs, notes=tuple(notes))
 
 
 def _count_macs(model: LoadedModel) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
+THROTTLED: Final = 0.01
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
 PADDED: Final = 0.05
@@ -137,6 +138,18 @@ def _throttled(record: Record) -> _Said:
     return (
         f"the GPU lowered its clocks ({', '.join(gpu.throttle_reasons)})",
         "cool it or raise its power limit (nvidia-smi -q -d PERFORMANCE), and run again",
+    )
+
+
+def _cpu_throttled(record: Record) -> _Said:
+    share = record.telemetry.throttled_share if record.telemetry else None
+    if share is None or share < THROTTLED:
+        return None
+    return (
+        f"the CPU quota was used up in {100 * share:.0f} % of its periods, and the run stood still",
+        "raise the quota (docker run --cpus, limits.cpu of a pod), or use fewer --num-threads and "
+        "--model-threads",
+        share,
     )
 
 
@@ -297,7 +310,9 @@ def _loader_bound(record: Record) -> _Said:
 def _model_bound(record: Record) -> _Said:
     if record.bound != "model" or (record.headroom or 1) < BOUND:
         return None
-    if record.compile_mode is None:
+    if record.engine is not None:
+        remedy = "other settings of its engine, or a larger --batch-size"
+    elif record.compile_mode is None:
         remedy = "--compile"
     elif record.device != "cpu" and record.dtype == "float32":
         remedy = "--dtype float16"
@@ -316,6 +331,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
     "recompiled": (THROUGHPUT, _recompiled),
     "ran-eagerly": (SPEED, _ran_eagerly),
     "throttled": (SPEED, _throttled),
+    "cpu-throttled": (SPEED, _cpu_throttled),
     "foreign-gpu": (SPEED, _foreign_gpu),
     "foreign-cpu": (SPEED, _foreign_cpu),
     "above-ceiling": (THROUGHPUT, _above_ceiling),

@@ -1,7 +1,7 @@
 """What differs between two records: what makes them unlike, the settings, the machine.
 
-Records that differ in batch size, images, dtype, page cache, preprocessing or reference are
-*unlike*: their ratio is not the effect of a change.
+Records that differ in batch size, images, dtype, TensorFloat-32, page cache, preprocessing or
+reference are *unlike*: their ratio is not the effect of a change.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.config import OPTIONS
 from fastbench.core.loader_facts import VERSION_SETTINGS
 from fastbench.core.options import spelt
+from fastbench.core.units import format_value
 from fastbench.records.facts import FACTS, MACHINE, PACKAGES, PREPROCESS, RUN
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 MUST_BE_ALIKE: Final = (
-    *("batch", "dtype", "images", "digest", "contents", "page-cache"),
+    *("batch", "dtype", "tf32", "images", "digest", "contents", "page-cache"),
     *(*PREPROCESS, "reference"),
 )
 """The facts in which two records must not differ."""
@@ -43,6 +44,11 @@ class Difference:
     name: str
     a: Any
     b: Any
+
+
+def side_in_words(value: Any) -> str:
+    """A side of a difference."""
+    return "not known" if value is None else format_value(value)
 
 
 def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.options import field_of, spelt
 from fastbench.core.units import counted, format_bytes, format_value
+from fastbench.records.record import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fastbench.core.options import Option
-    from fastbench.records.record import Record
+    from fastbench.records.record import AbRecord, Record
 
 RUN: Final = "what was run"
 MACHINE: Final = "machine and software"
 FILE: Final = "record"
 
+_TORCH: Final = "torch"
 _DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 PACKAGES: Final = ("fastbench", "torch", "torchvision", *_DALI)
 """Packages whose version is a fact; a record knows more."""
@@ -47,7 +49,7 @@ class Fact:
     name: str
     heading: str
     meaning: str
-    read: Callable[[Record], Any]
+    read: Callable[[Any], Any]
     topic: str = RUN
     show: Callable[[Any], str] = format_value
     template: str = "{}"
@@ -59,7 +61,7 @@ class Fact:
     within: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
-    def of(self, row: Record | RunConfig) -> Any:
+    def of(self, row: Record | AbRecord | RunConfig) -> Any:
         """The row's value; None where it is not known."""
         if isinstance(row, RunConfig):
             return self._planned(row)
@@ -88,7 +90,7 @@ class Fact:
             return counted(value, self.unit) if isinstance(value, int) else f"{value} {self.unit}s"
         return self.template.format(self.show(value))
 
-    def text(self, row: Record | RunConfig) -> str:
+    def text(self, row: Record | AbRecord | RunConfig) -> str:
         """The row's value in a sentence; empty if it is not known."""
         value = self.of(row)
         return "" if value is None else self.words(value)
@@ -120,6 +122,51 @@ def images_of(record: Record) -> list[str]:
     if num_classes := record.data.get("num_classes"):
         found.append(counted(num_classes, "class", "classes"))
     return found
+
+
+def _engine_of(record: Record) -> Engine | None:
+    """What runs the model in place of torch; None if torch does."""
+    # A record before version 6 says nothing of it; a model without parameters is not torch's.
+    unknown = record.engine is None and getattr(record, "num_parameters", None) == 0
+    return Engine() if unknown else record.engine
+
+
+def _engine_name(record: Record) -> str | None:
+    engine = _engine_of(record)
+    return engine.name if engine else _TORCH
+
+
+def _number_format(record: Record) -> str | None:
+    engine = _engine_of(record)
+    return engine.number_format if engine else record.dtype
+
+
+def _engine_threads(record: Record) -> int | None:
+    engine = _engine_of(record)
+    threads: int | None = record.environment.get("torch_threads")
+    return engine.num_threads if engine else threads
+
+
+def _compilation(record: Record) -> str | None:
+    """Nothing where another engine has the model: what it does with it is not known."""
+    if _engine_of(record) and record.compile_mode is None:
+        return None
+    return compilation(record.compile_mode)
+
+
+def _cpu_quota(record: Record) -> str | None:
+    if "cpu_quota" not in record.environment:
+        return None
+    quota = record.environment["cpu_quota"]
+    return "none" if quota is None else f"{quota:g} cores"
+
+
+def _variables(record: Record) -> str | None:
+    """All in one text: which of them are set is part of the fact."""
+    known = record.environment.get("variables")
+    if known is None:
+        return None
+    return " ".join(f"{name}={value}" for name, value in known.items()) or "none set"
 
 
 def compilation(mode: str | None) -> str:
@@ -188,7 +235,7 @@ def _version(heading: str, *packages: str) -> Fact:
 def _of_option(option: Option) -> Fact:
     """An option as a fact: `name value`, a bool as its name; the default is left out."""
     name = spelt(option.name)
-    default = "" if option.default is None else option.default
+    default = "auto" if option.default is None else option.default
     return Fact(
         name=name,
         heading=name,
@@ -231,16 +278,32 @@ _ABOUT_THE_ROW: Final = (
         "loader_settings.decoder",
         template="decoder {}",
     ),
-    _fact("dtype", "the model's number format"),
+    _fact("dtype", "the model's number format", _number_format),
+    _fact("engine", "what runs the model", _engine_name, unsaid=_TORCH),
     _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
     _fact(
         "compile",
         "`compile`, with torch.compile's mode where it is not the default; or `eager`",
-        lambda record: compilation(record.compile_mode),
+        _compilation,
         options=("compile", "compile_mode"),
         plan=lambda config: compilation(config.compile_mode if config.compile else None),
     ),
     _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
+    _fact(
+        "engine-threads",
+        "threads that ran the model on the CPU: torch's, or what another engine states",
+        _engine_threads,
+        heading="engine threads",
+        unit="engine thread",
+    ),
+    _fact(
+        "matmul-precision",
+        "torch's precision of float32 matrix products: highest, or high for TensorFloat-32",
+        "environment.matmul_precision",
+        heading="matmul precision",
+        topic=RUN,
+        unsaid="highest",
+    ),
     _fact(
         "images",
         "images of the data set that were used",
@@ -320,6 +383,23 @@ _ELSE: Final = (
     ),
     _fact("cpu", "the machine's CPU", "environment.cpu", heading="CPU", template="{}"),
     _fact("cores", "cores that the run could use", "environment.num_cores", unit="core"),
+    _fact("affinity", "the numbers of the cores that it was allowed", "environment.affinity"),
+    _fact(
+        "cpu-quota",
+        "the CPU time that its control group had, in cores",
+        _cpu_quota,
+        heading="CPU quota",
+        topic=MACHINE,
+        template="CPU quota {}",
+        unsaid="none",
+    ),
+    _fact("governor", "what decides on the CPU's clocks", "environment.governor"),
+    _fact(
+        "instruction-set",
+        "the instructions that torch uses on this CPU",
+        "environment.instruction_set",
+        heading="instruction set",
+    ),
     _fact(
         "memory",
         "the machine's memory",
@@ -348,6 +428,30 @@ _ELSE: Final = (
         "omp-wait-policy",
         "what OpenMP's threads do while they wait",
         "environment.omp_wait_policy",
+    ),
+    _fact("allocator", "the library that malloc is from", "environment.allocator"),
+    _fact(
+        "interop-threads",
+        "torch's threads for operations side by side",
+        "environment.interop_threads",
+        heading="inter-op threads",
+        unit="inter-op thread",
+    ),
+    *(
+        _fact(f"cudnn-{name}", meaning, f"environment.cudnn_{name}", heading=f"cuDNN {name}")
+        for name, meaning in (
+            ("benchmark", "whether cuDNN tries which of its algorithms is the fastest"),
+            ("deterministic", "whether it may use deterministic algorithms only"),
+            ("tf32", "whether its convolutions may use TensorFloat-32"),
+        )
+    ),
+    _fact(
+        "variables",
+        "environment variables that change the speed of torch, DALI or the allocator",
+        _variables,
+        topic=MACHINE,
+        template="variables {}",
+        unsaid="none set",
     ),
     _fact(
         "commit",

@@ -41,6 +41,14 @@ CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
 
 
+class Engine(Stored, frozen=True, kw_only=True):
+    """What runs a model in place of torch, as the model states it; None where it does not."""
+
+    name: str | None = None
+    number_format: str | None = None
+    num_threads: Count | None = None
+
+
 class Described(Stored, frozen=True, kw_only=True):
     """What every kind of record says of its run.
 
@@ -50,7 +58,7 @@ class Described(Stored, frozen=True, kw_only=True):
     was set, `environment` the machine and its software, `data` the images and the page cache,
     `preprocess` how an image becomes the model's input and where that was read, `loader_settings`
     what the loader itself reports. `files` has the SHA-256 of the files of weights and model that
-    were named, by option.
+    were named, by option. `engine` is what runs the model; None if torch does.
     """
 
     schema_version: Count
@@ -67,6 +75,7 @@ class Described(Stored, frozen=True, kw_only=True):
     preprocess: dict[str, Any]
     loader_settings: dict[str, Any]
     files: dict[str, str] = msgspec.field(default_factory=dict)
+    engine: Engine | None = None
 
 
 class Record(Described, frozen=True, kw_only=True):

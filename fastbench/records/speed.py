@@ -5,6 +5,7 @@ SI units; `_s` is seconds. As in all of a record, what derives from the numbers 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -121,7 +122,9 @@ class Telemetry(Stored, frozen=True, kw_only=True):
 
     `cpu_s` is CPU time of this process and its children, `rss_bytes` their resident memory, a value
     for each reading. `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot
-    be told, as in some containers). `gpu` is None without one.
+    be told, as in some containers). `gpu` is None without one. `cpu_quota` is what the run may use
+    of the `num_cores` cores, in cores; of `num_periods` periods of the quota `num_throttled` were
+    throttled. All three are None without a quota.
     """
 
     wall_s: Amount
@@ -133,6 +136,9 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     foreign_cpu_s: Amount | None
     rss_bytes: list[Count]
     gpu: GpuTelemetry | None
+    cpu_quota: Amount | None = None
+    num_periods: Count | None = None
+    num_throttled: Count | None = None
 
     @property
     def cpu_s_per_1000_images(self) -> float:
@@ -141,9 +147,22 @@ class Telemetry(Stored, frozen=True, kw_only=True):
 
     @property
     def foreign_cpu_share(self) -> float | None:
-        """Share of the cores' time that other processes took; None if it cannot be told."""
-        cores_s = self.wall_s * self.num_cores
-        return None if self.foreign_cpu_s is None else self.foreign_cpu_s / cores_s
+        """Share of the run's core time that other processes took; None if it cannot be told.
+
+        Under a quota they take what they do not leave of it: the rest was never the run's.
+        """
+        if self.foreign_cpu_s is None or not self.wall_s * self.num_cores:
+            return None
+        usable = min(self.num_cores, self.cpu_quota or math.inf)
+        taken_s = self.foreign_cpu_s - (self.num_cores - usable) * self.wall_s
+        return max(0.0, taken_s) / (usable * self.wall_s)
+
+    @property
+    def throttled_share(self) -> float | None:
+        """Share of the CPU quota's periods in which the run stood still; None without a quota."""
+        if not self.num_periods or self.num_throttled is None:
+            return None
+        return self.num_throttled / self.num_periods
 
     @property
     def watts(self) -> float | None:

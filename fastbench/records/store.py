@@ -7,8 +7,11 @@ History of `schema_version`; what a version lacks has its field's default when i
         pixels, page_cache_share
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
-    6   what moves a figure or makes it doubtful (a field a line):
-        files; data: contents, identity, not_used; throughput: kernel_s
+    6   engine, files; data: contents, identity, not_used; throughput: kernel_s; telemetry:
+        cpu_quota, num_periods, num_throttled;
+        environment: affinity, cpu_quota, governor, instruction_set, allocator, variables,
+        torch_threads, interop_threads, matmul_precision, cudnn_tf32, cudnn_benchmark,
+        cudnn_deterministic
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import msgspec
 
 from fastbench.core.atomic_files import file_stem, write_new, writing
 from fastbench.core.errors import RecordError
-from fastbench.records.facts import compilation
+from fastbench.records.facts import FACTS
 from fastbench.records.record import Described, ParityRecord, Record
 
 if TYPE_CHECKING:
@@ -60,13 +63,14 @@ def write_record(record: Described, folder: Path) -> Path:
     """
     parts = [record.model, record.loader]
     if isinstance(record, Record):
-        how = compilation(record.compile_mode).replace(" ", "-")
-        parts += [record.dtype, *([how] if record.compile_mode else [])]
+        how = FACTS["compile"].text(record).replace(" ", "-")
+        parts += [FACTS[name].text(record) for name in ("engine", "dtype")]
+        parts += [how] if record.compile_mode else []
     else:
         parts.insert(0, "parity" if isinstance(record, ParityRecord) else "ab")
     text = _text_of(record)
     with writing("The record", folder):
-        (path,) = write_new(folder, file_stem(*parts), {".json": text.encode()})
+        (path,) = write_new(folder, file_stem(*filter(None, parts)), {".json": text.encode()})
     _LOG.debug("record written: %s", path)
     return path
 

@@ -79,7 +79,7 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str) -> AbRecord:
 def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
     model, labels = workbench.load(name)
     with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
-        classifier = workbench.classifier(model, workbench.dtype, workbench.compile_mode)
+        classifier = workbench.rows_classifier(model)
         classifier.warm_up(model.preprocess.crop)
     return Bench(model, labels, classifier), workbench.spec(model, workbench.config.timed_loader)
 

@@ -96,6 +96,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """The fields of `Described`, by name; `settings` are the opened loader's."""
     model = bench.model
+    bench.classifier.set_up_torch()  # another one may have run last
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -114,6 +115,7 @@ def describe_run(
             "source": model.preprocess_source,
         },
         "loader_settings": dict(settings),
+        "engine": model.engine,
     }
 
 

@@ -50,7 +50,7 @@ def compare_with_reference(
     if name == "none":
         return None
     # A float32 eager row of the reference is its own reference.
-    is_reference = loader == name and workbench.is_float32_eager
+    is_reference = loader == name and workbench.is_as_reference
     if is_reference:
         expected: list[int] | None = predictions
         reference.keep(workbench.folder, _depends_on(workbench, bench), predictions)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 ALL: Final = "all"
+_HALF: Final = ("float16", "bfloat16")
 PLAN_FILE: Final = "plan.toml"
 """In a run's folder: its options, as a --config file has them."""
 NOT_OF_THE_ROW: Final = frozenset(
@@ -142,9 +143,16 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every_kind = [
         dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
     ]
-    # Without compilation rows cannot differ in its mode.
+    # Without compilation rows cannot differ in its mode, and beside float32 rows the others not in
+    # TensorFloat-32.
+    beside_float32 = "float32" in values["dtype"]
     kinds = [
-        kind if kind["compile"] else {**kind, "compile_mode": "default"} for kind in every_kind
+        {
+            **kind,
+            **({} if kind["compile"] else {"compile_mode": "default"}),
+            **({"tf32": False} if beside_float32 and kind["dtype"] in _HALF else {}),
+        }
+        for kind in every_kind
     ]
     kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}

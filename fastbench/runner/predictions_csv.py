@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import writing
 from fastbench.core.errors import OutputError
+from fastbench.records.facts import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +54,8 @@ def add(
 ) -> None:
     """Add one row's predictions. Raises `OutputError` if they cannot be written."""
     output = model.classes.output
-    row = [record.model, record.loader, record.dtype, record.compile_mode or ""]
+    dtype = FACTS["dtype"].text(record)
+    row = [record.model, record.loader, dtype, record.compile_mode or ""]
     probabilities = scores.probabilities or [[] for _ in scores.best]
     missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
     lines = (

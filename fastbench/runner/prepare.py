@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastbench.core.config import DEFAULT_BATCH_SIZE
-from fastbench.core.device import choose_device, mapped_errors, num_cores
+from fastbench.core.cores import num_cores
+from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.data.dataset import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
@@ -109,7 +110,9 @@ class Workbench:
         self.durations = Durations.make(
             min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
         )
+        check_tf32(self.device, self.dtype, config.tf32)
         self._num_threads = config.num_threads or num_cores()
+        self._model_threads = config.model_threads or num_cores()
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' labels as its outputs."""
@@ -126,6 +129,8 @@ class Workbench:
         dtype: str,
         compile_mode: str | None,
         batch_size: int | None = None,
+        *,
+        tf32: bool = False,
     ) -> Classifier:
         """A copy of the model made ready for batches of the run's size, or of another.
 
@@ -139,17 +144,25 @@ class Workbench:
             dtype=dtype,
             batch_size=batch_size,
             compile_mode=compile_mode,
+            tf32=tf32,
+            num_threads=self._model_threads,
             name=model.name,
         )
 
+    def rows_classifier(self, model: LoadedModel, batch_size: int | None = None) -> Classifier:
+        """The model in the dtype, compilation and precision of the rows."""
+        return self.classifier(
+            model, self.dtype, self.compile_mode, batch_size, tf32=self.config.tf32
+        )
+
     @property
-    def is_float32_eager(self) -> bool:
+    def is_as_reference(self) -> bool:
         """Whether the rows' own model is the one of the reference's predictions."""
-        return self.dtype == "float32" and self.compile_mode is None
+        return self.dtype == "float32" and self.compile_mode is None and not self.config.tf32
 
     def float32(self, bench: Bench) -> Classifier:
-        """The model of the reference's predictions: float32, eager."""
-        if self.is_float32_eager:
+        """The model of the reference's predictions: float32, eager, without TensorFloat-32."""
+        if self.is_as_reference:
             return bench.classifier
         if bench.float32 is None:
             bench.float32 = self.classifier(bench.model, "float32", None)
@@ -233,7 +246,7 @@ def _warmed_up(
     workbench: Workbench, model: LoadedModel, batch_size: int | None = None
 ) -> tuple[Classifier, float]:
     """The model in the rows' dtype and compilation, run once; seconds of compiling."""
-    classifier = workbench.classifier(model, workbench.dtype, workbench.compile_mode, batch_size)
+    classifier = workbench.rows_classifier(model, batch_size)
     return classifier, classifier.warm_up(model.preprocess.crop)
 
 

@@ -54,6 +54,7 @@ def run_on(
             "--weights": weights or str(checkpoint),
             "--device": device_,
             "--batch-size": "8",
+            "--model-threads": "1",  # threads that wait for each other are slower here
             "--min-seconds": "1",
             "--output": str(output),
         }

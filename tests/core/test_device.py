@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastbench.core import device
-from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError
+from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, UsageError
 
 
 def test_foreign_errors_are_mapped_once() -> None:
@@ -17,6 +17,29 @@ def test_foreign_errors_are_mapped_once() -> None:
         raise FastbenchError("ours")
     with pytest.raises(RuntimeError, match="a bug"), device.mapped_errors("work", 8):
         raise RuntimeError("a bug")  # no error of ours hides a bug
+
+
+def test_tf32_where_it_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    device.check_tf32(gpu, "float32", True)
+    for where, dtype in ((cpu, "float32"), (gpu, "float16")):
+        device.check_tf32(where, dtype, False)
+    with pytest.raises(UsageError, match="and the model runs on the CPU"):
+        device.check_tf32(cpu, "float32", True)
+    with pytest.raises(UsageError, match="this one is float16"):
+        device.check_tf32(gpu, "float16", True)
+    # What overrides it from outside would change the reference's predictions too.
+    for value, asked in (("1", False), ("0", True)):
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+        device.check_tf32(gpu, "float32", not asked)
+        with pytest.raises(UsageError, match=f"NVIDIA_TF32_OVERRIDE={value} overrides"):
+            device.check_tf32(gpu, "float32", asked)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    with pytest.raises(UsageError, match="since Ampere, and the model runs on Tesla T4"):
+        device.check_tf32(gpu, "float32", True)
 
 
 def test_choosing_a_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,22 @@ def test_compiled_logits_are_the_eager_ones(mode: str) -> None:
     assert both[1].num_graphs() == (1, 0)
 
 
+def test_tf32_is_the_rows_and_not_the_references(run: Run, images: Path) -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no TensorFloat-32")
+    code, records = run(
+        images, "--loader", "torchvision", "--dtype", "float32", "--tf32", "--no-tf32"
+    )
+    assert code == 0
+    on, off = sorted(records, key=lambda record: not record.config["tf32"])
+    for record, precision in ((on, "high"), (off, "highest")):
+        assert record.environment["matmul_precision"] == precision
+        assert record.environment["cudnn_tf32"] is (precision == "high")
+        assert record.environment["cudnn_benchmark"] is True
+        assert record.parity is not None
+        assert record.parity.is_reference is (precision == "highest")
+
+
 def test_the_search_is_recorded(run: Run, images: Path) -> None:
     code, records = run(images, "--loader", "dali", "--reference", "none", quick=False)
     assert code == 0

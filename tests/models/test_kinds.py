@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from builders.command_line import main_here
@@ -20,8 +21,10 @@ from fastbench.loaders.base import Preprocess
 from fastbench.models import registry
 from fastbench.models.base import LoadedModel, Model, class_space, keep_outputs
 from fastbench.models.classifier import Classifier
-from fastbench.models.cost import count_cost
+from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
+from fastbench.records.facts import FACTS
+from fastbench.records.record import Engine
 from fastbench.records.store import read_record
 
 NETS = """
@@ -46,6 +49,16 @@ PREPROCESS = Preprocess(
 def small(): return Net()
 def thousand(): return Net(1000)
 def stated(): return Model(module=Net(), preprocess=PREPROCESS, classes=["a", "b", "c"])
+class Session(torch.nn.Module):  # as one around ONNX Runtime: torch knows nothing of its weights
+    def forward(self, x):
+        return x.mean((2, 3))
+
+def opaque(): return Session()
+def int8():
+    return Model(
+        module=Session(), preprocess=PREPROCESS, engine="onnxruntime", number_format="int8",
+        num_threads=2, num_parameters=25_000_000,
+    )
 def two_names(): return Model(module=Net(), classes=["a", "b"])
 def needs_width(width, depth=3): return Net()
 def fails(): raise ValueError("no weights here\\nmore")
@@ -111,6 +124,47 @@ def test_a_callable_that_states_its_preprocessing(here: Path) -> None:
     assert model.classes.names == ("a", "b", "c")
     assert (model.preprocess.resize, model.preprocess.crop) == (64, 48)
     assert model.preprocess_source == "nets:stated"
+
+
+def test_what_another_engine_runs_is_known_as_far_as_it_is_stated(here: Path) -> None:
+    model = load_model("nets:int8")
+    assert model.engine == Engine(name="onnxruntime", number_format="int8", num_threads=2)
+    assert count_cost(model) == Cost(num_parameters=25_000_000)
+    model = load_model("nets:opaque")
+    assert model.engine == Engine()
+    assert count_cost(model).num_parameters is None
+    assert load_model("nets:small").engine is None
+    assert load_model("nets:stated").engine is None
+
+
+def test_a_run_of_another_engine(
+    tmp_path: Path, here: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("nets:int8", "nets:opaque")
+    passes = ("--passes", "end-to-end", "--reference", "none", "--loader", "torchvision")
+    code, records = run(
+        tmp_path, images, *passes, *(x for name in names for x in ("--model", name))
+    )
+    shown = capsys.readouterr().out
+    assert code == 0
+    of = {record.model: record for record in records}
+    facts = ("engine", "dtype", "compile", "engine-threads")
+    texts = {name: [FACTS[fact].text(of[name]) for fact in facts] for name in names}
+    assert texts == {
+        "nets:int8": ["onnxruntime", "int8", "", "2 engine threads"],
+        "nets:opaque": ["", "", "", ""],
+    }
+    assert [of[name].num_parameters for name in names] == [25_000_000, None]
+    assert (tmp_path / "records" / "nets:int8-torchvision-onnxruntime-int8.json").exists()
+    assert "25 M parameters" in shown
+    assert main(["report", str(tmp_path / "records"), "--columns", "model,engine,dtype,compile,"
+                 "parameters,engine-threads", "--format", "csv"]) == 0  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    for cells in ("nets:int8,onnxruntime,int8,,25000000,2", "nets:opaque,,,,,"):
+        assert any(line.startswith(f"{cells},ok,") for line in lines), lines
+    # A record of an old version has them as torch's, with no parameters.
+    old = msgspec.structs.replace(of["nets:opaque"], engine=None, num_parameters=0)
+    assert [FACTS[fact].of(old) for fact in facts] == [None] * 4
 
 
 def test_a_callable_with_a_checkpoint(here: Path) -> None:
@@ -209,6 +263,10 @@ def test_a_model_of_ours_checks_its_fields() -> None:
         ({"preprocess": dataclasses.replace(good, interpolation="lanczos")}, "'lanczos'"),
         ({"classes": "abc"}, "classes are not names"),
         ({"classes": [1, 2]}, "classes are not names"),
+        ({"engine": 3}, "engine is 3"),
+        ({"number_format": ""}, "number_format is ''"),
+        ({"num_threads": 0}, "num_threads is 0"),
+        ({"num_parameters": 2.5}, "num_parameters is 2.5"),
     ):
         with pytest.raises(ModelError, match=text):
             Model(module=module, **fields)  # type: ignore[arg-type]
@@ -260,7 +318,7 @@ def run(tmp_path: Path, data: Path, *argv: str) -> tuple[int, list[Any]]:
     output = tmp_path / "records"
     code = main_here(
         ["run", "--data", str(data), "--quick", "--limit", "16", "--device", "cpu",
-         "--batch-size", "4", "--output", str(output), *argv]
+         "--batch-size", "4", "--model-threads", "1", "--output", str(output), *argv]
     )  # fmt: skip
     return code, [read_record(path) for path in sorted(output.glob("*.json"))]
 
@@ -281,6 +339,8 @@ def test_a_run(
         assert record.parity is not None
         assert record.preprocess["crop"] == 48
     by_model = {record.model: record for record in records}
+    torchs = [FACTS[x].of(by_model["nets:stated"]) for x in ("engine", "dtype", "engine-threads")]
+    assert torchs == ["torch", "float32", 1]
     assert by_model["net.pt2"].num_macs == 3 * 4 * 9 * 12 * 12 + 64 * 3
     assert by_model["nets:stated"].num_parameters == 4 * 27 + 4 + 4 * 3 + 3
     counted = "nets:stated · torchvision: 0.000127 M parameters, 0.000016 GMACs an image\n"

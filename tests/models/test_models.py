@@ -359,6 +359,34 @@ def test_the_models_dtype_and_memory_format(dtype: str) -> None:
     assert classifier(torch.zeros(2, 3, 64, 64, dtype=classifier.dtype)).dtype == classifier.dtype
 
 
+def test_each_classifier_has_its_threads_and_its_precision() -> None:
+    """torch has them once a process, and whoever ran last may have changed them."""
+
+    class Seen(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(in_force())
+            return x.flatten(1)
+
+    def in_force() -> tuple[int, str, bool]:
+        precision = torch.get_float32_matmul_precision()
+        return torch.get_num_threads(), precision, torch.backends.cudnn.allow_tf32
+
+    seen: list[tuple[int, str, bool]] = []
+    before = torch.get_num_threads()
+    how: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_size": 1}
+    plain = Classifier(Seen(), **how)
+    fast = Classifier(Seen(), tf32=True, num_threads=before + 2, **how)
+    try:
+        for classifier in (plain, fast, plain):
+            torch.set_num_threads(before + 5)
+            classifier(torch.zeros(1, 3, 2, 2))
+    finally:
+        torch.set_num_threads(before)
+        plain.set_up_torch()
+    usual = (before, "highest", False)
+    assert seen == [usual, (before + 2, "high", True), usual]
+
+
 def test_a_file_is_recognised_as_published_by_its_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

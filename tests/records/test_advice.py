@@ -109,6 +109,11 @@ def padded(batch_size: int, num_steps: int) -> Record:
     )
 
 
+def under_quota(**changes: object) -> Record:
+    quota = {"cpu_quota": 0.5, "num_periods": 300, "num_throttled": 0}
+    return quiet(telemetry=msgspec.structs.replace(TELEMETRY, **{**quota, **changes}))
+
+
 def limited(loader_s: float, model_s: float, **changes: object) -> Record:
     return quiet(loader_ceiling=ceiling(loader_s), model_ceiling=ceiling(model_s), **changes)
 
@@ -162,6 +167,10 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
             quiet(telemetry=msgspec.structs.replace(TELEMETRY, gpu=None)),
         ],
     ),
+    "cpu-throttled": (
+        [(under_quota(num_throttled=3), "used up in 1 % of its periods")],
+        [under_quota(num_throttled=2), under_quota(num_periods=0), quiet()],
+    ),
     "foreign-gpu": (
         [
             (on_gpu(num_foreign_processes=2), "2 other processes on the GPU"),
@@ -169,8 +178,15 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
         ],
         [on_gpu(num_foreign_processes=None)],
     ),
-    # A tenth of 0.6 s on 2 cores.
-    "foreign-cpu": ([(beside(0.121), "took 10 %")], [beside(0.119), beside(None)]),
+    # A tenth of 0.6 s on 2 cores. Of a quota of 0.5 core others take what they do not leave of it.
+    "foreign-cpu": (
+        [
+            (beside(0.121), "took 10 %"),
+            (under_quota(foreign_cpu_s=0.6 * 1.75), "took 50 %"),
+            (under_quota(foreign_cpu_s=0.121, cpu_quota=4.0), "took 10 %"),
+        ],
+        [beside(0.119), beside(None), under_quota(foreign_cpu_s=0.6 * 1.5)],
+    ),
     # 500 images/s may be 1.1 times a ceiling: 455, that is 100 in 0.22 s.
     "above-ceiling": (
         [

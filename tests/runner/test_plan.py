@@ -88,6 +88,18 @@ def test_both_ways_of_compiling() -> None:
     assert [row[3] for row in rows_of("--compile")] == ["default", "default"]
 
 
+def test_tf32_beside_float32_is_for_that_alone() -> None:
+    def kinds(*argv: str) -> list[tuple[str, bool]]:
+        rows = plan.expand(given("--reference", "none", *argv))
+        return [(row.config.dtype, row.config.tf32) for row in rows]
+
+    both = ("--tf32", "--no-tf32", "--dtype", "float16", "--dtype", "float32")
+    assert kinds(*both) == [("float16", False), ("float32", True), ("float32", False)]
+    # In vain: the row will say so, and is not run as another without a word.
+    assert kinds("--tf32", "--dtype", "float16") == [("float16", True)]
+    assert kinds("--tf32") == [("auto", True)]
+
+
 def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
     rows = plan.expand(
         given(

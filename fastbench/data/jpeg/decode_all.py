@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.atomic_files import json_or_none, write_whole
+from fastbench.core.cores import num_cores
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _decode(
     found: dict[str, str | None],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "fastbench-verify") as threads:
+    with ThreadPoolExecutor(num_cores(), "fastbench-verify") as threads:
         verdicts = threads.map(lambda name: find_corrupt([str(root / name)]), names)
         for done, (name, error) in enumerate(zip(names, verdicts, strict=True), start=1):
             found[name] = None if error is None else error.what

@@ -22,6 +22,7 @@ from fastbench.core.atomic_files import (
     write_whole,
     writing,
 )
+from fastbench.core.cores import num_cores
 from fastbench.core.errors import OutputError, UsageError
 from fastbench.data.jpeg.header import END_OF_IMAGE
 from fastbench.data.listing import digest_of, walk
@@ -144,7 +145,7 @@ def ensure_sample(
     if num_images < 1:
         raise UsageError(f"A sample needs at least 1 image, not {num_images}. Ask for more.")
     if num_threads is None:
-        num_threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        num_threads = min(_MOST_THREADS, num_cores())
     if num_threads < 1:
         raise UsageError(f"Drawing needs at least 1 thread, not {num_threads}. Ask for more.")
     if root is None:

@@ -123,7 +123,8 @@ def _work(job: tuple[Request, str | None, str], channel: Channel) -> None:
     """The child's work: try the rules after `after`, and send each finding."""
     request, after, folder = job
     os.environ["TMPDIR"] = folder
-    from fastbench.core.device import choose_device, num_cores
+    from fastbench.core.cores import num_cores
+    from fastbench.core.device import choose_device
     from fastbench.data.dataset import scan
     from fastbench.loaders.base import IMAGENET, LoaderSpec
     from fastbench.loaders.contract import rules

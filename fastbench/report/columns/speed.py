@@ -288,7 +288,7 @@ FIGURES: Final = (
         meaning="the model's parameters",
         unit="parameters",
         shown_unit="M",
-        read=lambda row: row.record.num_parameters,
+        read=lambda row: row.record.num_parameters or None,
         words=lambda value: f"{format_quantity(value / 1e6)} M parameters",
         best="",
     ),

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.units import counted, format_value
+from fastbench.core.units import counted
+from fastbench.records.differences import side_in_words
 from fastbench.report.compare.pair_comparison import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.pair_screen import (
     NOTHING_DIFFERS,
@@ -133,7 +134,7 @@ def _differences(found: SetComparison, most: Most) -> str:
     if not differences:
         return NOTHING_DIFFERS
     body = [
-        [_text(name), _text(format_value(a)), _text(format_value(b))]
+        [_text(name), _text(side_in_words(a)), _text(side_in_words(b))]
         for name, a, b in differences[: most.named]
     ]
     rest = _counted_rest(len(differences) - most.named, "left out", "difference")

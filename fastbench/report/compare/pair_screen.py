@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.stats import MIN_SAMPLES
-from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points, format_value
+from fastbench.core.units import NOT_AVAILABLE, format_percent, format_points
 from fastbench.records.advice import worst_of
+from fastbench.records.differences import side_in_words
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.naming import FIRST_LOOK, full_name
@@ -84,7 +85,7 @@ def table_of_differences(
         table.add_column(letter, overflow="fold", style=style)
     for name, a, b in rows:
         # As `Text`: in a plain string, brackets are rich's markup.
-        table.add_row(*map(Text, (name, format_value(a), format_value(b))))
+        table.add_row(*map(Text, (name, side_in_words(a), side_in_words(b))))
     return table
 
 

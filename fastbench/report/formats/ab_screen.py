@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastbench.core.options import field_of
-from fastbench.records.facts import compilation
+from fastbench.records.facts import FACTS
 from fastbench.records.naming import FIRST_LOOK
 from fastbench.report.columns.registry import COLUMNS
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
 
 UNLIKE_OPTIONS: Final = (
-    *("batch", "classes", "data", "dtype", "limit"),
-    *("model", "page", "resize", "weights"),
+    *("batch_size", "classes", "data", "dtype", "limit"),
+    *("model", "page_cache", "resize", "tf32", "weights"),
 )
-"""How the names of options begin that make two rows unlike."""
+"""The options that make two rows unlike."""
 
 
 def render(record: AbRecord) -> RenderableType:
@@ -35,17 +35,19 @@ def render(record: AbRecord) -> RenderableType:
     ):
         median = throughput.text(statistics.median(rates))
         sides.add_row(name, Text(f"{median} {throughput.title}"), Text(what))
-    unlike = [change for change in record.changes if field_of(change).startswith(UNLIKE_OPTIONS)]
+    unlike = [
+        change for change in record.changes if field_of(change.partition("=")[0]) in UNLIKE_OPTIONS
+    ]
     flags = []
     if unlike:
         said = f"Unlike: {', '.join(unlike)} changes what is computed, not only how fast."
         flags.append(Padding(Text(said, style="red"), (0, 0, 0, 2)))
+    how = (FACTS[name].text(record) for name in ("dtype", "engine", "batch", "compile"))
     verdict = record.verdict[:1].upper() + record.verdict[1:]
     return Group(
         Text(
-            f"{record.data['num_samples']:,} JPEGs · {record.device}, {record.dtype}, "
-            f"batch {record.batch_size}, {compilation(record.compile_mode)}; windows in turn "
-            f"(A B B A)",
+            f"{record.data['num_samples']:,} JPEGs · {record.device}, "
+            f"{', '.join(filter(None, how))}; windows in turn (A B B A)",
             style="bold",
         ),
         Padding(sides, (0, 0, 0, 2)),

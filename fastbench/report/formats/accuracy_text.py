@@ -71,11 +71,11 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 def _facts(record: Record) -> dict[str, str]:
     """The conditions that records may share, in words."""
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
-    conditions = [FACTS[name].text(record) for name in ("dtype", "batch", "compile")]
+    conditions = [FACTS[name].text(record) for name in ("dtype", "engine", "batch", "compile")]
     return {
         "data": ", ".join([str(record.data.get("root", "unknown folder")), *images_of(record)]),
         "machine": ", ".join(dict.fromkeys(filter(None, machine))),
-        "conditions": ", ".join([record.device, *conditions]),
+        "conditions": ", ".join(filter(None, [record.device, *conditions])),
         "loader": record.loader,
     }
 

@@ -37,8 +37,8 @@ PIPELINE: Final = "pipeline"
 
 _SPEED: Final = "images/s"
 _FACETS: Final = (
-    *("device", "model", "weights", "loader", "decoder", "dtype", "batch", "compile", "threads"),
-    *("images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
+    *("device", "model", "weights", "loader", "decoder", "dtype", "engine", "batch", "compile"),
+    *("threads", "engine-threads", "images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
     *("bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
 _CHOICES: Final = range(2, 61)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
 
-_HARDWARE: Final = ("cpu", "cores", "memory", "os", "power-limit")
+_HARDWARE: Final = (
+    *("cpu", "cores", "affinity", "cpu-quota", "governor", "instruction-set"),
+    *("memory", "os", "power-limit"),
+)
 
 
 def panel_of(row: Row) -> list[tuple[str, str]]:
@@ -35,7 +38,8 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
 
 def _configuration(row: Row) -> str:
     names = [
-        *("model", "weights", "dtype", "batch", "compile", "threads"),
+        *("model", "weights", "dtype", "engine", "batch", "compile", "threads"),
+        *("engine-threads", "matmul-precision"),
         *(*PREPROCESS, *(fact.name for fact in OF_OPTIONS)),
     ]
     size = size_of_model(row)

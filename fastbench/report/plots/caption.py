@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
 
-COLOURED: Final = ("loader", "device", "compile", "dtype", "batch", "weights", "page-cache")
+COLOURED: Final = (
+    *("loader", "device", "engine", "compile", "dtype"),
+    *("batch", "weights", "page-cache"),
+)
 """The facts that colours may stand for, the first of them that tells the rows apart."""
 _MOST_NAMED: Final = 3
 _NAME_CHARS: Final = 60

@@ -42,7 +42,7 @@ _VERSION: Final = "schema version"
 
 _LINES: Final = (
     (
-        *("model", "weights", "loader", "device", "dtype", "batch"),
+        *("model", "weights", "loader", "device", "dtype", "engine", "batch"),
         *("compile", "threads"),
         *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
@@ -51,7 +51,7 @@ _LINES: Final = (
 """The facts that stand above the table where all rows are alike in them, line by line."""
 _UNSAID: Final = (
     *("decoder", "labels", "memory", "os", "fastbench", "cudnn", "python"),
-    *("omp-wait-policy", "commit", "date"),
+    *("affinity", "instruction-set", "omp-wait-policy", "commit", "date"),
 )
 """Facts that no table has a footnote for: they say little of a row, or others say it too."""
 _SENTENCES: Final = {

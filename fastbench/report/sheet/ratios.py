@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from fastbench.report.columns.column import Column, Row, Value
 
-CONFIGURATION: Final = ("device", "model", "weights", "loader", "dtype", "batch", "compile")
+CONFIGURATION: Final = (
+    *("device", "model", "weights", "loader"),
+    *("dtype", "engine", "batch", "compile"),
+)
 """The columns that make up what was run, apart from the images."""
 MOST_MODELS: Final = 6
 """Of those that a mean is over, so many are named."""

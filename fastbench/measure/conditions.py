@@ -1,0 +1,75 @@
+"""The conditions that a process measures under, as they are in force in it; None if one is unknown.
+
+Each moves a figure, and none is seen in a result. `root` is the folder that has `proc` and `sys`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.cores import cpu_quota, num_cores, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_VARIABLES: Final = re.compile(
+    r"(OMP|KMP|GOMP|MKL|OPENBLAS|ONEDNN|DNNL|MALLOC|TCMALLOC|MIMALLOC|PYTORCH|TORCH|TORCHINDUCTOR"
+    r"|ATEN|CUDA|CUBLAS|CUDNN|NVIDIA_TF32|NVJPEG|DALI)_|LD_PRELOAD|GLIBC_TUNABLES|PYTHONMALLOC"
+)
+"""How the names of variables begin that change how fast torch, DALI or the allocator are."""
+_LEFT_OUT: Final = re.compile(r".*_(HOME|PATH|DIR|ROOT|VERSION)|OMP_WAIT_POLICY")
+"""Variables that say where something is, and the one that fastbench sets and records apart."""
+_ALLOCATORS: Final = re.compile(r"/lib(jemalloc|tcmalloc|mimalloc|snmalloc|hoard)[^/\s]*$", re.M)
+
+
+def describe_conditions(root: Path = Path("/")) -> dict[str, Any]:
+    """The conditions in JSON's types, for a record."""
+    import torch
+
+    cores = sorted(os.sched_getaffinity(0))
+    on_gpu = torch.cuda.is_available()
+    return {
+        "num_cores": num_cores(root),
+        "affinity": _ranges(cores),
+        "cpu_quota": cpu_quota(root),
+        "governor": _governor(root, cores),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "allocator": _allocator(root),
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if _VARIABLES.match(name) and not _LEFT_OUT.fullmatch(name)
+        },
+        "torch_threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32 if on_gpu else None,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark if on_gpu else None,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic if on_gpu else None,
+    }
+
+
+def _ranges(cores: Iterable[int]) -> str:
+    """Numbers as the kernel writes them: `0-3,8`."""
+    numbered = itertools.groupby(enumerate(cores), lambda pair: pair[1] - pair[0])
+    ranges = [[core for _, core in group] for _, group in numbered]
+    return ",".join(f"{x[0]}-{x[-1]}" if len(x) > 1 else f"{x[0]}" for x in ranges)
+
+
+def _governor(root: Path, cores: Iterable[int]) -> str | None:
+    """What decides on the cores' clocks; several if the cores differ."""
+    folder = root / "sys/devices/system/cpu"
+    found = {read_text(folder / f"cpu{x}/cpufreq/scaling_governor").strip() for x in cores}
+    return ", ".join(sorted(found - {""})) or None
+
+
+def _allocator(root: Path) -> str | None:
+    """The library that `malloc` is from: one that was loaded before the system's, or that one."""
+    if loaded := _ALLOCATORS.search(read_text(root / "proc/self/maps")):
+        return loaded[1]
+    return " ".join(platform.libc_ver()).strip() or None
