@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from fastbench.core.stats import percentile, supported_percentile
-from fastbench.records.fields import Amount, Count, Finite, Stored
+from fastbench.records.fields import Amount, Count, Finite, Positive, Stored
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     interval_s: Amount
     num_readings: Count
     num_images: Count
-    num_cores: Count
+    num_cores: Positive
     cpu_s: Amount
     foreign_cpu_s: Amount | None
     rss_bytes: list[Count]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.records.accuracy import Accuracy
+    from fastbench.records.accuracy import Accuracy, Parity
     from fastbench.records.record import Record
     from fastbench.records.speed import Throughput
 
@@ -23,16 +23,46 @@ TOLERANCE: Final = 0.02
 
 def find_contradictions(record: Record) -> list[str]:
     """The contradictions, each with its figure, value and window (from 1); none if it is valid."""
-    found = [
+    return [
         *_of_times(record.throughput),
         *_of_counts(record),
-        *(_of_accuracy(record.accuracy, record) if record.accuracy else ()),
+        *contradictions_of_predictions(record),
     ]
-    if record.parity and not 0 <= record.parity.num_agreeing <= record.parity.num_samples:
-        found.append(
-            f"{record.parity.num_agreeing} of {record.parity.num_samples} predictions agree"
-        )
+
+
+def contradictions_of_predictions(record: Record) -> list[str]:
+    """The part of `find_contradictions` that is of accuracy and parity: what gates count on."""
+    num = record.data["num_samples"]
+    found = [*_of_accuracy(record.accuracy, record)] if record.accuracy else []
+    found += _of_parity(record.parity, num) if record.parity else []
+    if record.num_changed is not None and record.num_changed > num:
+        found.append(f"{record.num_changed:,} of {num:,} predictions changed")
     return found
+
+
+def _of_parity(parity: Parity, num: int) -> Iterator[str]:
+    if parity.num_samples != num:
+        yield f"{parity.num_samples:,} predictions are compared of {num:,}"
+    if parity.num_agreeing > parity.num_samples:
+        yield f"{parity.num_agreeing:,} of {parity.num_samples:,} predictions agree"
+    discordant = (parity.only_reference_correct or 0) + (parity.only_row_correct or 0)
+    if discordant > parity.num_samples - parity.num_agreeing:
+        yield (
+            f"{discordant:,} images are lost or won against the reference, and "
+            f"{parity.num_agreeing:,} of {parity.num_samples:,} predictions agree"
+        )
+    for pixels in parity.compared:
+        if not 0 < pixels.num_samples <= num or pixels.num_agreeing > pixels.num_samples:
+            yield (
+                f"top-1 agrees on {pixels.num_agreeing:,} of {pixels.num_samples:,} images whose "
+                f"pixels are compared, of {num:,}"
+            )
+        if not pixels.mean_levels <= pixels.worst_mean_levels * 1.001 <= pixels.max_levels * 1.002:
+            yield (
+                f"pixels differ by {pixels.mean_levels:.3g} levels in the mean, by "
+                f"{pixels.worst_mean_levels:.3g} in the worst image and by "
+                f"{pixels.max_levels:.3g} at most"
+            )
 
 
 def _of_times(throughput: Throughput) -> Iterator[str]:
@@ -90,9 +120,23 @@ def _of_counts(record: Record) -> Iterator[str]:
                 f"window {number} has {window.num_images:,} images, "
                 f"which are no whole epochs of {num_samples:,}"
             )
-    most = len(throughput.step_times_s) * throughput.batch_size
-    if throughput.num_images > most:
-        yield f"{throughput.num_images:,} images came in {most:,} places of batches"
+    if throughput.batch_size < 1:
+        yield f"a batch has {throughput.batch_size:,} images"
+        return
+    if record.batch_size != throughput.batch_size:
+        yield (
+            f"the row's batches have {record.batch_size:,} images, and those of the windows "
+            f"{throughput.batch_size:,}"
+        )
+    num_steps = throughput.num_epochs * -(-num_samples // throughput.batch_size)
+    if len(throughput.step_times_s) != num_steps:
+        yield (
+            f"there are {len(throughput.step_times_s):,} steps, and {throughput.num_epochs:,} "
+            f"epochs in batches of {throughput.batch_size:,} take {num_steps:,}"
+        )
+    for latency in (record.latency, *record.other_latencies):
+        if latency.batch_size < 1:
+            yield f"a latency is of batches of {latency.batch_size:,} images"
     for name, ceiling in (("loader", record.loader_ceiling), ("model", record.model_ceiling)):
         if ceiling and not (ceiling.num_images > 0 and ceiling.wall_s > 0):
             yield (

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import MCNEMAR_P, failures_of
+from fastbench.records.validity import contradictions_of_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,11 @@ def _on_the_same_images(
 
 def median_hits(runs: Sequence[Record]) -> _Hits | None:
     """Accuracy and parity of the run with the median of hits; None where no run is scored."""
-    scored = [(run.accuracy, run.parity) for run in runs if run.accuracy is not None]
+    scored = [
+        (run.accuracy, run.parity)
+        for run in runs
+        if run.accuracy is not None and not contradictions_of_predictions(run)
+    ]
     if not scored:
         return None
     median = statistics.median_low(accuracy.top1_correct for accuracy, _ in scored)
