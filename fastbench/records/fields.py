@@ -6,19 +6,26 @@ has no NaN and no infinity, so no field may hold them.
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Final, Required, TypedDict
 
 import msgspec
 
-_MOST: Final = sys.float_info.max
+_MOST: Final = 1e12
+_MOST_COUNTED: Final = 2**53
+"""Beyond it floats, in which counts are divided, no longer tell two counts apart."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST_COUNTED)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=_MOST_COUNTED)]
 Finite = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 """Seconds, watts, images/s."""
+Duration = Annotated[float, msgspec.Meta(ge=1e-9, le=_MOST)]
+"""Seconds of something that was done."""
+Deviation = Annotated[float, msgspec.Meta(ge=0, le=1e41)]
+"""Of pixels or logits: a faulty loader or model makes them as large as float32 allows."""
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Celsius = Annotated[float, msgspec.Meta(ge=-100, le=1000)]
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +33,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _Scalar = bool | int | float | str | None
-_Settings = dict[str, _Scalar | list[_Scalar]]
+Settings = dict[str, _Scalar | list[_Scalar]]
 
 
 class _Gpu(TypedDict, total=False):
@@ -44,7 +51,7 @@ class _Environment(TypedDict, total=False):
     gpus: list[_Gpu]
     driver: str | None
     cuda: str | None
-    cudnn: int | None
+    cudnn: Count | None
     os: str | None
     python: str | None
     omp_wait_policy: str | None
@@ -71,14 +78,23 @@ class _Data(TypedDict, total=False):
     skipped: list[_Skipped]
 
 
-class FreeFields(TypedDict):
-    """The fields of a record that hold what a version of fastbench or a loader has to tell.
+class _Preprocess(TypedDict, total=False):
+    resize: Positive
+    crop: Positive
+    interpolation: str
+    antialias: bool
+    mean: list[Finite]
+    std: list[Amount]
+    source: str
 
-    What is known of them has a type here. Anything else may stand beside it.
+
+class FreeFields(TypedDict):
+    """The fields of a record whose entries differ from version to version, and from loader to
+    loader. Those that fastbench reads have a type here; others may stand beside them.
     """
 
-    config: _Settings
+    config: Settings
     environment: _Environment
     data: _Data
-    preprocess: _Settings
-    loader_settings: _Settings
+    preprocess: _Preprocess
+    loader_settings: Settings

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.config import MLPERF
 from fastbench.core.stats import mcnemar_p, wilson_interval
+from fastbench.records.accuracy import EXACT_LEVELS
 from fastbench.records.record import Record
 from fastbench.records.validity import contradictions_of_predictions
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
     from fastbench.records.record import ParityRecord
 
-EXACT_LEVELS: Final = 1.01
-"""One level, and float32's rounding."""
 MEAN_LEVELS: Final = 0.5
 IMAGE_LEVELS: Final = 10.0
 AGREEMENT: Final = {"float32": 0.985, "float16": 0.95, "bfloat16": 0.9}

@@ -5,12 +5,19 @@ SI units; `_s` is seconds. As in all of a record, what derives from the numbers 
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from fastbench.core.stats import percentile, supported_percentile
-from fastbench.records.fields import Amount, Count, Finite, Positive, Stored
+from fastbench.records.fields import (
+    Amount,
+    Celsius,
+    Count,
+    Duration,
+    Percent,
+    Positive,
+    Settings,
+    Stored,
+)
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
@@ -55,7 +62,7 @@ class Throughput(Stored, frozen=True, kw_only=True):
 
     num_images: Count
     num_epochs: Count
-    batch_size: Count
+    batch_size: Positive
     wall_s: Amount
     step_times_s: list[Amount]
     windows: list[Window] = msgspec.field(default_factory=list)
@@ -97,11 +104,11 @@ class GpuTelemetry(Stored, frozen=True, kw_only=True):
     energy_j: Amount | None
     power_w: list[Amount]
     power_limit_w: Amount | None
-    sm_utilization_pct: list[Amount]
-    memory_utilization_pct: list[Amount]
-    jpeg_utilization_pct: list[Amount]
+    sm_utilization_pct: list[Percent]
+    memory_utilization_pct: list[Percent]
+    jpeg_utilization_pct: list[Percent]
     sm_clock_mhz: list[Amount]
-    temperature_c: list[Finite]
+    temperature_c: list[Celsius]
     memory_used_bytes: list[Count]
     throttle_reasons: list[str]
     num_foreign_processes: Count | None
@@ -158,8 +165,8 @@ class Ceiling(Stored, frozen=True, kw_only=True):
     `cpu_s` is CPU time of this process and its children meanwhile, None if it was not watched.
     """
 
-    num_images: Count
-    wall_s: Amount
+    num_images: Positive
+    wall_s: Duration
     cpu_s: Amount | None = None
 
     @property
@@ -181,7 +188,7 @@ class Compilation(Stored, frozen=True, kw_only=True):
 class Trial(Stored, frozen=True, kw_only=True):
     """One try of a search for the loader's settings; `images_per_s` is None if it failed."""
 
-    settings: dict[str, Any]
+    settings: Settings
     images_per_s: Amount | None
 
 
@@ -190,8 +197,8 @@ class Latency(Stored, frozen=True, kw_only=True):
     prefetching and nothing else in flight.
     """
 
-    batch_size: Count
-    samples_s: list[Amount]
+    batch_size: Positive
+    samples_s: list[Duration]
 
     @property
     def median_s(self) -> float | None:

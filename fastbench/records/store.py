@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from fastbench.core.atomic_files import file_stem, write_new, writing
-from fastbench.core.errors import RecordError
+from fastbench.core.config import OPTIONS
+from fastbench.core.errors import RecordError, UsageError
 from fastbench.records.facts import compilation
 from fastbench.records.fields import FreeFields
 from fastbench.records.record import Described, ParityRecord, Record
@@ -142,6 +143,15 @@ def _typed(stored: dict[str, Any], kind: type[T]) -> T:
     """A record from JSON. Raises `msgspec.ValidationError` where its types do not allow that."""
     record = msgspec.convert(stored, kind)
     msgspec.convert(stored, FreeFields)
+    for name, value in stored["config"].items():
+        if name not in OPTIONS or OPTIONS[name].kind is str:
+            continue  # a text may have been a choice of another version
+        try:
+            OPTIONS[name].read(value)
+        except UsageError as error:
+            raise msgspec.ValidationError(
+                f"is {value!r}, which no run accepts - at `$.config.{name}`"
+            ) from error
     return record
 
 
