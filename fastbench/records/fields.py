@@ -38,16 +38,16 @@ Settings = dict[str, _Scalar | list[_Scalar]]
 
 class _Gpu(TypedDict, total=False):
     name: Required[str]
-    memory_bytes: Count
+    memory_bytes: Positive
     capability: str
-    num_multiprocessors: Count
+    num_multiprocessors: Positive
     jpeg_engines: dict[str, Count] | None
 
 
 class _Environment(TypedDict, total=False):
     cpu: str | None
     num_cores: Positive | None
-    memory_bytes: Count | None
+    memory_bytes: Positive | None
     gpus: list[_Gpu]
     driver: str | None
     cuda: str | None
@@ -68,14 +68,17 @@ class _Data(TypedDict, total=False):
     root: str
     num_samples: Required[Positive]
     num_classes: Count | None
-    num_bytes: Count | None
-    mean_pixels: Amount
+    num_bytes: Positive | None
+    mean_pixels: Annotated[float, msgspec.Meta(ge=1, le=_MOST)]
     pixels: dict[str, Count]
-    largest: list[Count]
+    largest: Annotated[list[Positive], msgspec.Meta(min_length=2, max_length=2)]
     digest: str | None
     page_cache: str | None
     page_cache_share: Share | None
     skipped: list[_Skipped]
+
+
+_OF_CHANNELS: Final = msgspec.Meta(min_length=3, max_length=3)
 
 
 class _Preprocess(TypedDict, total=False):
@@ -83,8 +86,8 @@ class _Preprocess(TypedDict, total=False):
     crop: Positive
     interpolation: str
     antialias: bool
-    mean: list[Finite]
-    std: list[Amount]
+    mean: Annotated[list[Finite], _OF_CHANNELS]
+    std: Annotated[list[Amount], _OF_CHANNELS]
     source: str
 
 

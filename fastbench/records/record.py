@@ -81,7 +81,7 @@ class Record(Described, frozen=True, kw_only=True):
 
     dtype: str
     compile_mode: str | None
-    num_threads: Count
+    num_threads: Positive
     labels: str
     tuning: list[Trial]
     warm_up: WarmUp

@@ -31,7 +31,7 @@ class WarmUp(Stored, frozen=True, kw_only=True):
     loader_start_s: Amount
     compile_s: Amount
     first_batch_s: Amount
-    num_batches: Count
+    num_batches: Positive
     wall_s: Amount
 
 

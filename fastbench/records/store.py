@@ -41,6 +41,7 @@ _WORDS: Final = {
     "Number out of range": "is too large",
     "Expected": "should be",
     ", got": ", not",
+    "of length": "with a length",
     ">=": "of at least",
     "<=": "of at most",
     r"\bint\b": "a whole number",
@@ -144,8 +145,8 @@ def _typed(stored: dict[str, Any], kind: type[T]) -> T:
     record = msgspec.convert(stored, kind)
     msgspec.convert(stored, FreeFields)
     for name, value in stored["config"].items():
-        if name not in OPTIONS or OPTIONS[name].kind is str:
-            continue  # a text may have been a choice of another version
+        if name not in OPTIONS or (OPTIONS[name].choices and isinstance(value, str)):
+            continue  # another version has other options, and other choices
         try:
             OPTIONS[name].read(value)
         except UsageError as error:

@@ -179,7 +179,7 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
     if telemetry.num_images != throughput.num_images:
         yield f"telemetry is of {telemetry.num_images:,} images, not {throughput.num_images:,}"
     # It also waits for what the warm-up left on the device.
-    late_s = 0.02 * throughput.wall_s + 0.5 * len(throughput.rates)
+    late_s = 0.02 * throughput.wall_s + 0.5 * max(1, len(throughput.windows))
     if not 0.98 * throughput.wall_s <= telemetry.wall_s <= throughput.wall_s + late_s:
         yield f"telemetry is of {telemetry.wall_s:.3f} s, and the windows {throughput.wall_s:.3f} s"
     if num_cores and telemetry.num_cores != num_cores:
@@ -194,6 +194,11 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
         yield f"{len(telemetry.rss_bytes):,} of {telemetry.num_readings:,} readings have a memory"
     if (gpu := telemetry.gpu) is None:
         return
+    for name in gpu.__struct_fields__:
+        values = getattr(gpu, name)
+        is_read = isinstance(values, list) and name != "throttle_reasons"
+        if is_read and len(values) > telemetry.num_readings:
+            yield f"{name} has {len(values):,} values of {telemetry.num_readings:,} readings"
     watts = [*gpu.power_w]
     if gpu.energy_j and telemetry.wall_s > 1:  # the counter grows in steps
         watts.append(gpu.energy_j / telemetry.wall_s)
@@ -220,9 +225,8 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
     if (found := accuracy.per_class) is None:
         return
     columns = [found.num_samples, found.top1_correct, found.top5_correct]
-    if {len(found.outputs), len(found.names), len(found.wnids or found.names)} != {
-        *map(len, columns)
-    }:
+    wnids = found.names if found.wnids is None else found.wnids
+    if len({*map(len, (found.outputs, found.names, wnids, *columns))}) > 1:
         yield "the lists of the classes are not equally long"
         return
     if len(set(found.outputs)) < len(found.outputs):
@@ -283,6 +287,8 @@ def _of_parity(parity: Parity, num: int) -> Iterator[str]:
             f"{sum(parity.discordant or ()):,} images are lost or won against the reference, and "
             f"{parity.num_agreeing:,} of {parity.num_samples:,} predictions agree"
         )
+    if (parity.only_reference_correct is None) != (parity.only_row_correct is None):
+        yield "images are known that are lost against the reference, or won, and not both"
     num_out = parity.num_uncompared + (parity.stood_out.num_samples if parity.stood_out else 0)
     if num_out > num:
         yield f"{num_out:,} of {num:,} images stood out"
