@@ -6,7 +6,7 @@ has no NaN and no infinity, so no field may hold them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Required, TypedDict
+from typing import Annotated, Any, Final, Required, TypedDict
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _Scalar = bool | int | float | str | None
-Settings = dict[str, _Scalar | list[_Scalar]]
+Settings = dict[str, _Scalar]
 
 
 class _Gpu(TypedDict, total=False):
@@ -96,7 +96,7 @@ class FreeFields(TypedDict):
     loader. Those that fastbench reads have a type here; others may stand beside them.
     """
 
-    config: Settings
+    config: dict[str, Any]
     environment: _Environment
     data: _Data
     preprocess: _Preprocess

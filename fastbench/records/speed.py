@@ -41,9 +41,9 @@ class Window(Stored, frozen=True, kw_only=True):
     `wait_s` is the time that the host spent asking the loader for batches.
     """
 
-    num_images: Count
-    num_steps: Count
-    wall_s: Amount
+    num_images: Positive
+    num_steps: Positive
+    wall_s: Duration
     wait_s: Amount
 
     @property
@@ -60,10 +60,10 @@ class Throughput(Stored, frozen=True, kw_only=True):
     whether the step time had settled when the warm-up ended; None if that was not checked.
     """
 
-    num_images: Count
-    num_epochs: Count
+    num_images: Positive
+    num_epochs: Positive
     batch_size: Positive
-    wall_s: Amount
+    wall_s: Duration
     step_times_s: list[Amount]
     windows: list[Window] = msgspec.field(default_factory=list)
     is_settled: bool | None = None
@@ -122,10 +122,10 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     be told, as in some containers). `gpu` is None without one.
     """
 
-    wall_s: Amount
+    wall_s: Duration
     interval_s: Amount
     num_readings: Count
-    num_images: Count
+    num_images: Positive
     num_cores: Positive
     cpu_s: Amount
     foreign_cpu_s: Amount | None

@@ -15,7 +15,7 @@ from fastbench.core.units import NOT_AVAILABLE, format_quantity
 from fastbench.records.facts import FILE, MACHINE, RUN, device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
-from fastbench.records.validity import find_contradictions
+from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +182,7 @@ class Row:
     def parity(self) -> str | None:
         """`exact`, `equivalent` or `different` from the reference's images, or `reference`."""
         parity = self.record.parity
-        if parity is None:
+        if parity is None or contradictions_of_predictions(self.record):
             return None
         if parity.is_reference:
             return "reference"
