@@ -260,7 +260,7 @@ def _of_running(accuracy: Accuracy, every: int | None) -> Iterator[str]:
     if sizes and every and sizes != [*range(every, num, every), num]:
         yield f"running values are of the first {sizes[:3]} images and so on, not of each {every:,}"
     before = (0, 0, 0)
-    for each in (*accuracy.running, accuracy):
+    for each in (*accuracy.running, accuracy) if sizes else ():
         now = (each.num_samples, each.top1_correct, each.top5_correct)
         more, top1, top5 = map(sub, now, before)
         if not 0 <= top1 <= top5 <= more:

@@ -104,7 +104,7 @@ def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[
             num_readings=2,
             num_images=1000,
             num_cores=16,
-            cpu_s=20.0,
+            cpu_s=2.0,
             foreign_cpu_s=0.0,
             rss_bytes=[1_000_000_000, 2_000_000_000],
             gpu=GpuTelemetry(
