@@ -8,6 +8,7 @@ exclude negative numbers, NaN and windows of no time.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from operator import sub
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.records.accuracy import EXACT_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fastbench.records.accuracy import Accuracy, Parity, Pixels
     from fastbench.records.record import Record
@@ -220,7 +221,8 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
         return
     columns = [found.num_samples, found.top1_correct, found.top5_correct]
     wnids = found.names if found.wnids is None else found.wnids
-    if len({*map(len, (found.outputs, found.names, wnids, *columns))}) > 1:
+    lists: list[Sequence[object]] = [found.outputs, found.names, wnids, *columns]
+    if len({len(each) for each in lists}) > 1:
         yield "the lists of the classes are not equally long"
         return
     if len(set(found.outputs)) < len(found.outputs):
@@ -255,20 +257,20 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
 
 
 def _of_running(accuracy: Accuracy, every: int | None) -> Iterator[str]:
-    sizes = [each.num_samples for each in accuracy.running]
-    num = accuracy.num_samples
-    if sizes and every and sizes != [*range(every, num, every), num]:
-        yield f"running values are of the first {sizes[:3]} images and so on, not of each {every:,}"
-    before = (0, 0, 0)
-    for each in (*accuracy.running, accuracy) if sizes else ():
-        now = (each.num_samples, each.top1_correct, each.top5_correct)
+    if not accuracy.running:
+        return
+    sizes, num = [each.num_samples for each in accuracy.running], accuracy.num_samples
+    if every and sizes != [*range(every, num, every), num]:
+        yield f"running values are of {sizes[:3]} images and so on, and not of each {every:,}"
+    counts = [(each.num_samples, each.top1_correct, each.top5_correct) for each in accuracy.running]
+    whole = (num, accuracy.top1_correct, accuracy.top5_correct)
+    for before, now in itertools.pairwise([(0, 0, 0), *counts, whole]):
         more, top1, top5 = map(sub, now, before)
         if not 0 <= top1 <= top5 <= more:
             yield (
-                f"of {more:,} images to the first {each.num_samples:,}, {top1:,} are hits of top-1 "
+                f"of the {more:,} images up to number {now[0]:,} there are {top1:,} hits of top-1 "
                 f"and {top5:,} of top-5"
             )
-        before = now
 
 
 def _of_parity(parity: Parity, num: int) -> Iterator[str]:
