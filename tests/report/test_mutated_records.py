@@ -26,6 +26,7 @@ from fastbench.report.compare.ci_gate import Gates
 from fastbench.report.compare.show import compare_files
 from fastbench.report.formats import accuracy_text, export, run_screen, terminal
 from fastbench.report.html import page
+from fastbench.report.plots.registry import draw
 from fastbench.report.sheet.sheet import Sheet, make_sheet
 from fastbench.report.sheet.view import View
 
@@ -217,6 +218,17 @@ def test_every_format_says_invalid(
         seen[each.is_invalid] += 1
     assert min(seen[True], seen[False]) > 10
     capsys.readouterr()
+
+
+def test_a_plot_leaves_out_hits_that_cannot_be(read: list[Read]) -> None:
+    (odd,) = [
+        each.record
+        for each in read
+        if (each.mutation.name, each.mutation.what) == ("accuracy.top1_correct", "x1000")
+    ]
+    draw("accuracy-throughput", [read_record(FILE), odd])
+    texts = [text.get_text() for text in draw("accuracy", [read_record(FILE), odd]).texts]
+    assert any("INVALID: " in text for text in texts)
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
