@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import LoaderError, ModelError
 from fastbench.loaders.shared.pixels import levels_of
-from fastbench.records.accuracy import Parity, Pixels
-from fastbench.records.gates import EXACT_LEVELS
+from fastbench.records.accuracy import EXACT_LEVELS, Parity, Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,10 +5,15 @@ Counts are stored; shares and intervals are properties. The gates are in `gates.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from fastbench.core.stats import mcnemar_p, paired_difference_interval, wilson_interval
-from fastbench.records.fields import Amount, Count, Share, Stored
+from fastbench.records.fields import Count, Deviation, Positive, Share, Stored
+
+EXACT_LEVELS: Final = 1.01
+"""One level, and float32's rounding."""
 
 
 class PerClass(Stored, frozen=True, kw_only=True):
@@ -32,13 +37,13 @@ class Confusion(Stored, frozen=True, kw_only=True):
     label_name: str
     predicted: Count
     predicted_name: str
-    count: Count
+    count: Positive
 
 
 class Running(Stored, frozen=True, kw_only=True):
     """Hits among the first `num_samples` of the samples, in the order of the data."""
 
-    num_samples: Count
+    num_samples: Positive
     top1_correct: Count
     top5_correct: Count
 
@@ -50,7 +55,7 @@ class Accuracy(Stored, frozen=True, kw_only=True):
     `running` is what `--running` asks for.
     """
 
-    num_samples: Count
+    num_samples: Positive
     top1_correct: Count
     top5_correct: Count
     per_class: PerClass | None = None
@@ -86,14 +91,14 @@ class Pixels(Stored, frozen=True, kw_only=True):
     with the largest mean difference, `cause` the fault that explains it, if one was found.
     """
 
-    num_samples: Count
-    max_levels: Amount
-    mean_levels: Amount
+    num_samples: Positive
+    max_levels: Deviation
+    mean_levels: Deviation
     share_above_one: Share
     worst_sample: str
-    worst_mean_levels: Amount
-    max_logits: Amount
-    mean_logits: Amount
+    worst_mean_levels: Deviation
+    max_logits: Deviation
+    mean_logits: Deviation
     num_agreeing: Count
     cause: str | None
 
@@ -119,7 +124,7 @@ class Parity(Stored, frozen=True, kw_only=True):
 
     reference: str
     is_reference: bool
-    num_samples: Count
+    num_samples: Positive
     num_agreeing: Count
     only_reference_correct: Count | None
     only_row_correct: Count | None

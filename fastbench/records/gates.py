@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.config import MLPERF
 from fastbench.core.stats import mcnemar_p, wilson_interval
+from fastbench.records.accuracy import EXACT_LEVELS
 from fastbench.records.record import Record
+from fastbench.records.validity import contradictions_of_predictions
 
 if TYPE_CHECKING:
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
     from fastbench.records.record import ParityRecord
 
-EXACT_LEVELS: Final = 1.01
-"""One level, and float32's rounding."""
 MEAN_LEVELS: Final = 0.5
 IMAGE_LEVELS: Final = 10.0
 AGREEMENT: Final = {"float32": 0.985, "float16": 0.95, "bfloat16": 0.9}
@@ -43,6 +43,8 @@ def failures_of(record: Record | ParityRecord) -> list[str]:
     """The gates of parity and accuracy that a record does not pass, in words."""
     if not isinstance(record, Record):
         return judge_parity(record.parity)
+    if contradictions_of_predictions(record):
+        return []  # it is INVALID, and counts that cannot be cannot be judged
     failures = judge_parity(record.parity, record.dtype) if record.parity else []
     if record.num_changed is not None:
         num = record.data["num_samples"]

@@ -16,7 +16,7 @@ from fastbench.core.config import PUBLISHED_TOLERANCE
 from fastbench.core.loader_facts import decodes
 from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.records.accuracy import Accuracy, Parity, Published
-from fastbench.records.fields import Amount, Count, Stored
+from fastbench.records.fields import Amount, Count, Positive, Stored
 from fastbench.records.speed import (
     Ceiling,
     Compilation,
@@ -68,7 +68,7 @@ class Described(Stored, frozen=True, kw_only=True):
     model: str
     weights: str
     device: str
-    batch_size: Count
+    batch_size: Positive
     config: dict[str, Any]
     environment: dict[str, Any]
     data: dict[str, Any]
@@ -92,7 +92,7 @@ class Record(Described, frozen=True, kw_only=True):
 
     dtype: str
     compile_mode: str | None
-    num_threads: Count
+    num_threads: Positive
     labels: str
     tuning: list[Trial]
     warm_up: WarmUp

@@ -6,12 +6,20 @@ SI units; `_s` is seconds. As in all of a record, what derives from the numbers 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import msgspec
 
 from fastbench.core.stats import percentile, supported_percentile
-from fastbench.records.fields import Amount, Count, Finite, Stored
+from fastbench.records.fields import (
+    Amount,
+    Celsius,
+    Count,
+    Duration,
+    Percent,
+    Positive,
+    Settings,
+    Stored,
+)
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
@@ -25,7 +33,7 @@ class WarmUp(Stored, frozen=True, kw_only=True):
     loader_start_s: Amount
     compile_s: Amount
     first_batch_s: Amount
-    num_batches: Count
+    num_batches: Positive
     wall_s: Amount
 
 
@@ -35,9 +43,9 @@ class Window(Stored, frozen=True, kw_only=True):
     `wait_s` is the time that the host spent asking the loader for batches.
     """
 
-    num_images: Count
-    num_steps: Count
-    wall_s: Amount
+    num_images: Positive
+    num_steps: Positive
+    wall_s: Duration
     wait_s: Amount
 
     @property
@@ -55,10 +63,10 @@ class Throughput(Stored, frozen=True, kw_only=True):
     `kernel_s` is `wall_s` by the kernel's clock, in steps of 0.01 s; None if it is not known.
     """
 
-    num_images: Count
-    num_epochs: Count
-    batch_size: Count
-    wall_s: Amount
+    num_images: Positive
+    num_epochs: Positive
+    batch_size: Positive
+    wall_s: Duration
     step_times_s: list[Amount]
     windows: list[Window] = msgspec.field(default_factory=list)
     is_settled: bool | None = None
@@ -107,11 +115,11 @@ class GpuTelemetry(Stored, frozen=True, kw_only=True):
     energy_j: Amount | None
     power_w: list[Amount]
     power_limit_w: Amount | None
-    sm_utilization_pct: list[Amount]
-    memory_utilization_pct: list[Amount]
-    jpeg_utilization_pct: list[Amount]
+    sm_utilization_pct: list[Percent]
+    memory_utilization_pct: list[Percent]
+    jpeg_utilization_pct: list[Percent]
     sm_clock_mhz: list[Amount]
-    temperature_c: list[Finite]
+    temperature_c: list[Celsius]
     memory_used_bytes: list[Count]
     throttle_reasons: list[str]
     num_foreign_processes: Count | None
@@ -127,11 +135,11 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     throttled. All three are None without a quota.
     """
 
-    wall_s: Amount
+    wall_s: Duration
     interval_s: Amount
     num_readings: Count
-    num_images: Count
-    num_cores: Count
+    num_images: Positive
+    num_cores: Positive
     cpu_s: Amount
     foreign_cpu_s: Amount | None
     rss_bytes: list[Count]
@@ -186,8 +194,8 @@ class Ceiling(Stored, frozen=True, kw_only=True):
     `cpu_s` is CPU time of this process and its children meanwhile, None if it was not watched.
     """
 
-    num_images: Count
-    wall_s: Amount
+    num_images: Positive
+    wall_s: Duration
     cpu_s: Amount | None = None
 
     @property
@@ -209,7 +217,7 @@ class Compilation(Stored, frozen=True, kw_only=True):
 class Trial(Stored, frozen=True, kw_only=True):
     """One try of a search for the loader's settings; `images_per_s` is None if it failed."""
 
-    settings: dict[str, Any]
+    settings: Settings
     images_per_s: Amount | None
 
 
@@ -218,8 +226,8 @@ class Latency(Stored, frozen=True, kw_only=True):
     prefetching and nothing else in flight.
     """
 
-    batch_size: Count
-    samples_s: list[Amount]
+    batch_size: Positive
+    samples_s: list[Duration]
 
     @property
     def median_s(self) -> float | None:

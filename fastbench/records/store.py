@@ -19,13 +19,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from fastbench.core.atomic_files import file_stem, write_new, writing
-from fastbench.core.errors import RecordError
+from fastbench.core.config import OPTIONS
+from fastbench.core.errors import RecordError, UsageError
 from fastbench.records.facts import FACTS
+from fastbench.records.fields import FreeFields
 from fastbench.records.record import Described, ParityRecord, Record
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 6
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
@@ -42,6 +45,7 @@ _WORDS: Final = {
     "Number out of range": "is too large",
     "Expected": "should be",
     ", got": ", not",
+    "of length": "with a length",
     ">=": "of at least",
     "<=": "of at most",
     r"\bint\b": "a whole number",
@@ -79,7 +83,7 @@ def _text_of(record: Described) -> str:
     """A record's JSON. Raises `RecordError` for values that `read_record` would refuse."""
     stored = json.loads(json.dumps(record, default=msgspec.structs.asdict))
     try:
-        msgspec.convert(stored, type(record))
+        _typed(stored, type(record))
         return json.dumps(stored, indent=1, allow_nan=False) + "\n"
     except ValueError as error:  # a loader's settings may hold anything
         why = _in_words(error) if isinstance(error, msgspec.ValidationError) else str(error)
@@ -127,7 +131,7 @@ def build_record(stored: Any, path: Path) -> Record:
             f"{path} is a record of `{kind}`, not of a row of `fastbench run`. Name one of those."
         )
     try:
-        return msgspec.convert({**stored, "schema_version": SCHEMA_VERSION}, Record)
+        return _typed({**stored, "schema_version": SCHEMA_VERSION}, Record)
     except msgspec.ValidationError as error:
         raise RecordError(
             f"{path} is a damaged record ({_in_words(error)}). Measure again."
@@ -139,6 +143,22 @@ def other_kind(stored: Mapping[str, Any]) -> str | None:
     if "a_images_per_s" in stored:
         return "fastbench run --ab"
     return "fastbench parity" if "parity" in stored and "throughput" not in stored else None
+
+
+def _typed(stored: dict[str, Any], kind: type[T]) -> T:
+    """A record from JSON. Raises `msgspec.ValidationError` where its types do not allow that."""
+    record = msgspec.convert(stored, kind)
+    msgspec.convert(stored, FreeFields)
+    for name, value in stored["config"].items():
+        if name not in OPTIONS or (OPTIONS[name].choices and isinstance(value, str)):
+            continue  # another version has other options, and other choices
+        try:
+            OPTIONS[name].read(value)
+        except UsageError as error:
+            raise msgspec.ValidationError(
+                f"is {value!r}, which no run accepts - at `$.config.{name}`"
+            ) from error
+    return record
 
 
 def _refuse(constant: str) -> None:

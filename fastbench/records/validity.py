@@ -3,19 +3,25 @@
 Harnesses have published tables whose 95th percentile lies below their mean, and throughputs that
 batch size and step time do not allow: the figures came from different samples. Here all figures
 derive from one set of raw numbers, which are checked for every record. Their types (`fields.py`)
-exclude negative times and NaN.
+exclude negative numbers, NaN and windows of no time.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
+from operator import sub
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from fastbench.records.accuracy import EXACT_LEVELS
 
-    from fastbench.records.accuracy import Accuracy
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastbench.records.accuracy import Accuracy, Parity, Pixels
     from fastbench.records.record import Record
-    from fastbench.records.speed import Throughput
+    from fastbench.records.speed import Telemetry, Throughput
 
 TOLERANCE: Final = 0.02
 """How far the steps' sum may be from the wall time, for the first request and the last wait."""
@@ -26,26 +32,45 @@ CLOCKS_S: Final = 0.1
 
 def find_contradictions(record: Record) -> list[str]:
     """The contradictions, each with its figure, value and window (from 1); none if it is valid."""
-    found = [
+    return [
         *_of_times(record.throughput),
         *_of_counts(record),
-        *(_of_accuracy(record.accuracy, record) if record.accuracy else ()),
+        *_of_ceilings(record),
+        *(_of_telemetry(record.telemetry, record) if record.telemetry else ()),
+        *contradictions_of_predictions(record),
     ]
-    if record.parity and not 0 <= record.parity.num_agreeing <= record.parity.num_samples:
+
+
+def contradictions_of_predictions(record: Record) -> list[str]:
+    """The part of `find_contradictions` that is of accuracy and parity: what gates count on."""
+    num, accuracy, published = record.data["num_samples"], record.accuracy, record.published
+    found: list[str] = []
+    if accuracy:
+        found += [
+            *_of_hits(accuracy, num),
+            *_of_classes(accuracy),
+            *_of_running(accuracy, record.config.get("running")),
+        ]
+    if record.parity:
+        found += _of_parity(record.parity, num)
+    if accuracy and record.parity and record.parity.discordant:
+        lost, won = record.parity.discordant
+        if won > accuracy.top1_correct or lost > num - accuracy.top1_correct:
+            found.append(
+                f"{lost:,} images are lost and {won:,} won against the reference, and "
+                f"{accuracy.top1_correct:,} of {num:,} are right"
+            )
+    if published and published.top1 > published.top5:
         found.append(
-            f"{record.parity.num_agreeing} of {record.parity.num_samples} predictions agree"
+            f"a top-1 of {published.top1:g} and a top-5 of {published.top5:g} is published"
         )
+    if record.num_changed is not None and record.num_changed > num:
+        found.append(f"{record.num_changed:,} of {num:,} predictions changed")
     return found
 
 
 def _of_times(throughput: Throughput) -> Iterator[str]:
     steps_s, wall_s = throughput.step_times_s, throughput.wall_s
-    if not steps_s:
-        yield "there are no step times"
-        return
-    if wall_s <= 0:
-        yield f"the windows have a wall time of {wall_s:g} s together"
-        return
     if abs(sum(steps_s) / wall_s - 1) > TOLERANCE:
         yield (
             f"the steps take {sum(steps_s):.3f} s together and the windows {wall_s:.3f} s: "
@@ -79,7 +104,7 @@ def _of_windows(throughput: Throughput) -> Iterator[str]:
         start += window.num_steps
         if not 0 <= window.wait_s <= window.wall_s:
             yield f"window {number} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
-        if not window.wall_s or abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
+        if abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
             yield (
                 f"window {number} has a wall time of {window.wall_s:.3f} s, "
                 f"and its steps take {its_steps_s:.3f} s"
@@ -99,37 +124,212 @@ def _of_counts(record: Record) -> Iterator[str]:
                 f"window {number} has {window.num_images:,} images, "
                 f"which are no whole epochs of {num_samples:,}"
             )
-    most = len(throughput.step_times_s) * throughput.batch_size
-    if throughput.num_images > most:
-        yield f"{throughput.num_images:,} images came in {most:,} places of batches"
-    for name, ceiling in (("loader", record.loader_ceiling), ("model", record.model_ceiling)):
-        if ceiling and not (ceiling.num_images > 0 and ceiling.wall_s > 0):
+    num_steps = throughput.num_epochs * -(-num_samples // throughput.batch_size)
+    if len(throughput.step_times_s) != num_steps:
+        yield (
+            f"there are {len(throughput.step_times_s):,} steps, and {throughput.num_epochs:,} "
+            f"epochs in batches of {throughput.batch_size:,} take {num_steps:,}"
+        )
+    batch_size = record.batch_size
+    for of, its in (
+        ("the windows", throughput.batch_size),
+        ("the latency", record.latency.batch_size),
+        ("the configuration", record.config.get("batch_size") or batch_size),
+    ):
+        if its != batch_size:
+            yield f"the row's batches have {batch_size:,} images, and those of {of} {its:,}"
+    if num_samples > (record.config.get("limit") or num_samples):
+        yield f"there are {num_samples:,} images, and the limit is {record.config['limit']:,}"
+    pixels = record.data.get("pixels")
+    if pixels is not None and sum(pixels.values()) != num_samples:
+        yield f"the images by size add up to {sum(pixels.values()):,}, and not to {num_samples:,}"
+    if record.compile_mode and not record.compilation:
+        yield "the row is compiled, and its graphs are not counted"
+    if record.compilation and not record.compile_mode:
+        yield "the row is eager, and has graphs of torch.compile"
+    if record.warm_up.first_batch_s > record.warm_up.wall_s:
+        yield (
+            f"the first batch took {record.warm_up.first_batch_s:.3f} s of a warm-up of "
+            f"{record.warm_up.wall_s:.3f} s"
+        )
+
+
+def _of_ceilings(record: Record) -> Iterator[str]:
+    for name, ceiling, whole in (
+        ("loader", record.loader_ceiling, record.data["num_samples"]),
+        ("model", record.model_ceiling, record.batch_size),
+    ):
+        if ceiling is None:
+            continue
+        if ceiling.num_images % whole:
             yield (
-                f"the {name}'s ceiling has a wall time of {ceiling.wall_s:g} s, "
-                f"its number of images is {ceiling.num_images:,}"
+                f"the {name} alone had {ceiling.num_images:,} images, which are not a multiple of "
+                f"{whole:,}"
+            )
+        num_cores = record.environment.get("num_cores")
+        if ceiling.cpu_s and num_cores and ceiling.cpu_s > _most_cpu_s(num_cores, ceiling.wall_s):
+            yield (
+                f"the {name} alone took {ceiling.cpu_s:.3f} s of {num_cores:,} cores in "
+                f"{ceiling.wall_s:.3f} s"
             )
 
 
-def _of_accuracy(accuracy: Accuracy, record: Record) -> Iterator[str]:
-    top1, top5, num = accuracy.top1_correct, accuracy.top5_correct, accuracy.num_samples
-    if not 0 <= top1 <= top5 <= num:
-        yield f"{top1:,} hits of top-1 and {top5:,} of top-5 among {num:,} samples"
-    if num != record.data["num_samples"]:
-        yield f"{num:,} samples are scored of {record.data['num_samples']:,}"
+def _most_cpu_s(num_cores: int, wall_s: float) -> float:
+    """CPU time comes in steps, and a child's when it ends."""
+    return 1.2 * num_cores * wall_s + 0.5
+
+
+def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
+    throughput, num_cores = record.throughput, record.environment.get("num_cores")
+    if telemetry.num_images != throughput.num_images:
+        yield f"telemetry is of {telemetry.num_images:,} images, not {throughput.num_images:,}"
+    # It also waits for what the warm-up left on the device.
+    late_s = 0.02 * throughput.wall_s + 0.5 * max(1, len(throughput.windows))
+    if not 0.98 * throughput.wall_s <= telemetry.wall_s <= throughput.wall_s + late_s:
+        yield f"telemetry is of {telemetry.wall_s:.3f} s, and the windows {throughput.wall_s:.3f} s"
+    usable, quota = telemetry.num_cores, telemetry.cpu_quota
+    if quota is not None:
+        usable = min(usable, math.ceil(quota))
+    if num_cores and usable != num_cores:
+        yield f"telemetry is of {usable:,} cores, and the run had {num_cores:,}"
+    throttled, periods = telemetry.num_throttled or 0, telemetry.num_periods or 0
+    if throttled > periods:
+        yield f"{throttled:,} of {periods:,} periods of the CPU quota were throttled"
+    cpu_s = telemetry.cpu_s + (telemetry.foreign_cpu_s or 0)
+    if cpu_s > _most_cpu_s(telemetry.num_cores, telemetry.wall_s):
+        yield (
+            f"{cpu_s:.3f} CPU seconds were used of {telemetry.num_cores:,} cores in "
+            f"{telemetry.wall_s:.3f} s"
+        )
+    if len(telemetry.rss_bytes) != telemetry.num_readings:
+        yield f"{len(telemetry.rss_bytes):,} of {telemetry.num_readings:,} readings have a memory"
+    if (gpu := telemetry.gpu) is None:
+        return
+    for name in gpu.__struct_fields__:
+        values = getattr(gpu, name)
+        is_read = isinstance(values, list) and name != "throttle_reasons"
+        if is_read and len(values) > telemetry.num_readings:
+            yield f"{name} has {len(values):,} values of {telemetry.num_readings:,} readings"
+    watts = [*gpu.power_w]
+    if gpu.energy_j and telemetry.wall_s > 1:  # the counter grows in steps
+        watts.append(gpu.energy_j / telemetry.wall_s)
+    if gpu.power_limit_w and max(watts, default=0) > 2 * gpu.power_limit_w:
+        yield f"the GPU drew {max(watts):,.0f} W, and its limit is {gpu.power_limit_w:,.0f} W"
+    memory_bytes = [each.get("memory_bytes", 0) for each in record.environment.get("gpus", [])]
+    used_bytes = max(gpu.memory_used_bytes, default=0)
+    # The driver's figure includes what torch's leaves out.
+    if max(memory_bytes, default=0) and used_bytes > 1.1 * max(memory_bytes):
+        yield f"{used_bytes:,} bytes of GPU memory were used of {max(memory_bytes):,}"
+
+
+def _of_hits(accuracy: Accuracy, num: int) -> Iterator[str]:
+    top1, top5 = accuracy.top1_correct, accuracy.top5_correct
+    if not 0 <= top1 <= top5 <= accuracy.num_samples:
+        yield (
+            f"{top1:,} hits of top-1 and {top5:,} of top-5 among {accuracy.num_samples:,} samples"
+        )
+    if accuracy.num_samples != num:
+        yield f"{accuracy.num_samples:,} samples are scored of {num:,}"
+
+
+def _of_classes(accuracy: Accuracy) -> Iterator[str]:
     if (found := accuracy.per_class) is None:
         return
-    for name, counts, total in (
-        ("samples", found.num_samples, num),
-        ("hits of top-1", found.top1_correct, top1),
-        ("hits of top-5", found.top5_correct, top5),
+    columns = [found.num_samples, found.top1_correct, found.top5_correct]
+    wnids = found.names if found.wnids is None else found.wnids
+    lists: list[Sequence[object]] = [found.outputs, found.names, wnids, *columns]
+    if len({len(each) for each in lists}) > 1:
+        yield "the lists of the classes are not equally long"
+        return
+    if len(set(found.outputs)) < len(found.outputs):
+        yield "two classes are the same output of the model"
+    totals = (accuracy.num_samples, accuracy.top1_correct, accuracy.top5_correct)
+    for name, counts, total in zip(
+        ("samples", "hits of top-1", "hits of top-5"), columns, totals, strict=True
     ):
         if sum(counts) != total:
             yield f"the classes' {name} add up to {sum(counts):,}, and not to {total:,}"
-    for name, samples, hits1, hits5 in zip(
-        found.names, found.num_samples, found.top1_correct, found.top5_correct, strict=True
-    ):
+    for name, samples, hits1, hits5 in zip(found.names, *columns, strict=True):
         if not 0 <= hits1 <= hits5 <= samples:
             yield (
                 f"the class {name} has {hits1:,} hits of top-1 and {hits5:,} of top-5 "
                 f"among {samples:,} samples"
             )
+    names = dict(zip(found.outputs, found.names, strict=True))
+    wrong = Counter(dict(zip(found.outputs, map(sub, columns[0], columns[1]), strict=True)))
+    for each in accuracy.confusions:
+        wrong[each.label] -= each.count
+        if (
+            each.label == each.predicted
+            or names.get(each.label) != each.label_name
+            or names.get(each.predicted, each.predicted_name) != each.predicted_name
+        ):
+            yield (
+                f"output {each.label} ({each.label_name}) is taken for output {each.predicted} "
+                f"({each.predicted_name}), and the classes have other names"
+            )
+        elif wrong[each.label] < 0:
+            yield f"more samples of {each.label_name} are taken for others than are wrong"
+
+
+def _of_running(accuracy: Accuracy, every: int | None) -> Iterator[str]:
+    if not accuracy.running:
+        return
+    sizes, num = [each.num_samples for each in accuracy.running], accuracy.num_samples
+    if every and sizes != [*range(every, num, every), num]:
+        yield f"running values are of {sizes[:3]} images and so on, and not of each {every:,}"
+    counts = [(each.num_samples, each.top1_correct, each.top5_correct) for each in accuracy.running]
+    whole = (num, accuracy.top1_correct, accuracy.top5_correct)
+    for before, now in itertools.pairwise([(0, 0, 0), *counts, whole]):
+        more, top1, top5 = map(sub, now, before)
+        if not 0 <= top1 <= top5 <= more:
+            yield (
+                f"of the {more:,} images up to number {now[0]:,} there are {top1:,} hits of top-1 "
+                f"and {top5:,} of top-5"
+            )
+
+
+def _of_parity(parity: Parity, num: int) -> Iterator[str]:
+    if parity.num_samples != num:
+        yield f"{parity.num_samples:,} predictions are compared of {num:,}"
+    if not 0 <= parity.num_agreeing <= parity.num_samples:
+        yield f"{parity.num_agreeing:,} of {parity.num_samples:,} predictions agree"
+    if sum(parity.discordant or ()) > parity.num_samples - parity.num_agreeing:
+        yield (
+            f"{sum(parity.discordant or ()):,} images are lost or won against the reference, and "
+            f"{parity.num_agreeing:,} of {parity.num_samples:,} predictions agree"
+        )
+    if (parity.only_reference_correct is None) != (parity.only_row_correct is None):
+        yield "images are known that are lost against the reference, or won, and not both"
+    num_out = parity.num_uncompared + (parity.stood_out.num_samples if parity.stood_out else 0)
+    if num_out > num:
+        yield f"{num_out:,} of {num:,} images stood out"
+    for pixels in parity.compared:
+        if pixels.num_samples > num or pixels.num_agreeing > pixels.num_samples:
+            yield (
+                f"top-1 agrees on {pixels.num_agreeing:,} of {pixels.num_samples:,} images whose "
+                f"pixels are compared, of {num:,}"
+            )
+        yield from _of_pixels(pixels)
+
+
+def _of_pixels(pixels: Pixels) -> Iterator[str]:
+    mean, worst, most = pixels.mean_levels, pixels.worst_mean_levels, pixels.max_levels
+    # Rounding: the mean of equal floats may be a little above them.
+    if mean > worst * 1.001 or worst > most * 1.001:
+        yield (
+            f"pixels differ by {mean:.3g} levels in the mean, by {worst:.3g} in the worst image "
+            f"and by {most:.3g} at most"
+        )
+    share = pixels.share_above_one
+    least, largest = share * EXACT_LEVELS, share * most + (1 - share) * EXACT_LEVELS
+    if (share > 0) != (most > EXACT_LEVELS) or not least <= mean * 1.001 <= largest * 1.002:
+        yield (
+            f"pixels differ by {mean:.3g} levels in the mean and by {most:.3g} at most, and "
+            f"{share:.3g} of them by more than one"
+        )
+    if pixels.mean_logits > pixels.max_logits * 1.001:
+        yield (
+            f"logits differ by {pixels.mean_logits:.3g} in the mean and by {pixels.max_logits:.3g} "
+            f"at most"
+        )

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from builders.paths import RECORDS
+from builders.records import consistent
 from fastbench.records.accuracy import Accuracy, Parity
 from fastbench.records.record import Record
 from fastbench.records.speed import (
@@ -65,7 +66,7 @@ def row(
     model_alone: float | None = None,
     gpu: str | None = None,
     watts: float | None = None,
-    cpu_s: float = 12.5,
+    cpu_s: float | None = None,
     **changes: Any,
 ) -> Record:
     """A row at `rate` images/s; on a made-up GPU where one is named."""
@@ -88,10 +89,11 @@ def row(
         if watts
         else None
     )
+    num_cores = 16 if gpu else 2
     environment = {**base.environment}
     if gpu:
         environment |= {"gpus": [{"name": gpu}], "driver": "580.1 (made up)", "num_cores": 16}
-    return msgspec.structs.replace(
+    made = msgspec.structs.replace(
         base,
         **{
             "batch_size": batch_size,
@@ -109,18 +111,19 @@ def row(
             "telemetry": Telemetry(
                 wall_s=measured.wall_s,
                 interval_s=0.1,
-                num_readings=9,
+                num_readings=1,
                 num_images=measured.num_images,
-                num_cores=2,
-                cpu_s=cpu_s * measured.num_images / 1000,
+                num_cores=num_cores,
+                cpu_s=(cpu_s or min(12.5, 800 * num_cores / rate)) * measured.num_images / 1000,
                 foreign_cpu_s=0.0,
-                rss_bytes=[],
+                rss_bytes=[1_000_000_000],
                 gpu=gpu_telemetry,
             ),
             "parity": None,
             **changes,
         },
     )
+    return consistent(made, {"data": made.data, "batch_size": made.batch_size})
 
 
 def _alone(rate: float) -> Ceiling:
@@ -134,14 +137,14 @@ def latency(batch_size: int, median_s: float, num: int = 11) -> Latency:
 
 
 def failing(rate: float = 150.0, **changes: Any) -> Record:
-    """A row that loses a hundred images against the reference, and so fails McNemar's gate."""
+    """A row that loses thirty images against the reference, and so fails McNemar's gate."""
     parity = Parity(
         reference="torchvision",
         is_reference=False,
         num_samples=NUM_IMAGES,
-        num_agreeing=850,
-        only_reference_correct=100,
-        only_row_correct=20,
+        num_agreeing=950,
+        only_reference_correct=30,
+        only_row_correct=2,
         pixels=None,
     )
     return row(rate, **{"parity": parity, **changes})

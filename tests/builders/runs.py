@@ -107,6 +107,7 @@ def on_gpu(name: str, watts: float | None = None, wall_s: float = 10.0) -> dict[
         changes["telemetry"] = telemetry(
             wall_s,
             num_cores=16,
+            cpu_s=2.0,
             gpu=GpuTelemetry(
                 energy_j=watts * wall_s,
                 power_w=[watts],
@@ -128,6 +129,7 @@ def telemetry(
     wall_s: float = 10.0,
     *,
     num_cores: int = 2,
+    cpu_s: float = 0.1,
     foreign: float = 0.0,
     gpu: GpuTelemetry | None = None,
 ) -> Telemetry:
@@ -138,7 +140,7 @@ def telemetry(
         num_readings=2,
         num_images=1000,
         num_cores=num_cores,
-        cpu_s=20.0,
+        cpu_s=cpu_s,
         foreign_cpu_s=foreign * wall_s * num_cores,
         rss_bytes=[1_000_000_000, 2_000_000_000],
         gpu=gpu,

@@ -6,7 +6,6 @@ row's own names.
 
 import dataclasses
 import faulthandler
-import json
 import logging
 import os
 import signal
@@ -17,6 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from builders.records import consistent
 from fastbench.core.child_process import Channel
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import (
@@ -70,10 +72,12 @@ def measure(
         return
     elif name == "hopeless":
         raise DataNotFoundError("There are no images.")
-    record = json.loads(Path(os.environ["STUB_RECORD"]).read_text())
-    record |= {"model": config.model[0], "loader": name, "config": dataclasses.asdict(config)}
+    record: Record = read_record(Path(os.environ["STUB_RECORD"]))
+    changes = {"model": config.model[0], "loader": name, "config": dataclasses.asdict(config)}
+    given = {"data": record.data, "batch_size": config.batch_size or record.batch_size}
+    record = consistent(msgspec.structs.replace(record, **changes, **given), given)
     path = folder / f"{name}-{config.dtype}-{config.batch_size}.json"
-    path.write_text(json.dumps(record))
+    path.write_bytes(msgspec.json.encode(record))
     yield read_record(path)
     if name == "lingering":
         (folder / "child.pid").write_text(str(os.getpid()))

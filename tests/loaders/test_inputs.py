@@ -30,7 +30,8 @@ from fastbench.data.jpeg.header import read_header
 from fastbench.data.jpeg.quick_check import check_frame
 from fastbench.loaders.registry import resolve
 from fastbench.loaders.shared.pixels import levels_of
-from fastbench.records.gates import EXACT_LEVELS, IMAGE_LEVELS
+from fastbench.records.accuracy import EXACT_LEVELS
+from fastbench.records.gates import IMAGE_LEVELS
 
 TABLE = REPOSITORY / "docs/inputs.md"
 ROTATED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"

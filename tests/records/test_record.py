@@ -68,7 +68,7 @@ def test_a_model_whose_name_is_as_long_as_a_files_may_be(model: str, tmp_path: P
     [
         (
             {"latency": Latency(batch_size=1, samples_s=[0.1, float("nan")])},
-            r"\(latency.samples_s\[1\] should be a number of at least 0",
+            r"\(latency.samples_s\[1\] should be a number of at least 1e-09",
         ),
         ({"num_macs": -1}, r"\(num_macs should be a whole number of at least 0\)"),
         ({"loader_settings": {"rate": float("inf")}}, "not JSON compliant"),
@@ -123,7 +123,25 @@ def test_files_that_are_no_records(tmp_path: Path, text: str, said: str) -> None
     ("where", "value", "said"),
     [
         ("throughput.windows.0.wall_s", "5", "windows[0].wall_s should be a number, not text"),
-        ("throughput.windows.0.wall_s", -1, "windows[0].wall_s should be a number of at least 0.0"),
+        (
+            "throughput.windows.0.wall_s",
+            -1,
+            "windows[0].wall_s should be a number of at least 1e-09",
+        ),
+        (
+            "throughput.windows.0.wall_s",
+            0,
+            "windows[0].wall_s should be a number of at least 1e-09",
+        ),
+        ("loader_ceiling.wall_s", 0, "loader_ceiling.wall_s should be a number of at least 1e-09"),
+        ("model_ceiling.num_images", 0, "num_images should be a whole number of at least 1"),
+        ("batch_size", -1, "batch_size should be a whole number of at least 1"),
+        ("num_macs", 2**60, "num_macs should be a whole number of at most 9007199254740992"),
+        ("environment.num_cores", "2", "environment.num_cores should be a whole number or null"),
+        ("config.windows", 0, "config.windows is 0, which no run accepts"),
+        ("config.model", "a", "config.model is 'a', which no run accepts"),
+        ("preprocess.mean", [0.5], "preprocess.mean should be a list with a length of at least 3"),
+        ("loader_settings.a", [], "loader_settings[...] should be"),
         ("throughput.windows.0.wait", 1, "throughput.windows[0] has the unknown field wait"),
         ("throughput.step_times_s.2", None, "step_times_s[2] should be a number, not null"),
         ("throughput.num_epochs", 2.5, "num_epochs should be a whole number, not a number"),
@@ -164,7 +182,7 @@ def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
 def test_derived_figures() -> None:
     record = make()
     assert record.throughput.images_per_s == 250
-    assert record.throughput.step_time_s(50) == pytest.approx(0.1565)
+    assert record.throughput.step_time_s(50) == pytest.approx(0.125)
     assert record.throughput.step_time_s(99) is None
     assert record.latency.median_s == 0.2
     assert record.accuracy is not None

@@ -69,6 +69,7 @@ def study_of(
             model=model,
             loader=loader,
             accuracy=accuracy,
+            parity=None,
             published=Published(top1=0.71, top5=0.91),
         )
         for model in MODELS[:num_models]

@@ -17,8 +17,7 @@ from fastbench.core.errors import RecordError
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html import content, page
 from fastbench.report.read import read_rows
-from fastbench.report.sheet.sheet import Sheet, make_sheet
-from fastbench.report.sheet.view import View
+from fastbench.report.sheet.sheet import Sheet
 
 VOID = {"meta", "input", "br", "link", "img"}
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -290,11 +289,13 @@ def test_what_is_damaged_or_gone(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be read any more"):
         page.render(sheet)
     record = json.loads(second.read_text())
-    record["data"]["num_classes"] = "many"  # which no column reads
+    record["data"]["num_classes"] = "many"
     second.write_text(json.dumps(record))
-    damaged, complaints = make_sheet(read_rows([folder]).rows, View())
-    assert damaged is None
-    assert [f"{second.name} is a damaged record" in text for text in complaints] == [True]
+    found = read_rows([folder])
+    assert found.rows == []
+    assert ["(data.num_classes should be a whole number" in text for text in found.complaints] == [
+        True
+    ]
 
 
 @pytest.mark.parametrize("scheme", [0, 1])

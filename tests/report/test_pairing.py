@@ -146,7 +146,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         text: "is not JSON",
         later: "schema_version 99, this fastbench reads 1",
         write_record(parity_record(), tmp_path): "`fastbench parity`, not of a row of",
-        damaged: "one of them is damaged",
+        damaged: "(throughput.windows[0].wall_s should be a number of at least 1e-09)",
         headless: "is a damaged record",
         empty: "holds no records. Name",
         cut: "y.json is not a record: it is not JSON",

@@ -53,7 +53,7 @@ def pixels(**changes: object) -> Pixels:
             "num_samples": 100,
             "max_levels": 30.0,
             "mean_levels": 0.1,
-            "share_above_one": 0.0,
+            "share_above_one": 0.001,
             "worst_sample": "a.jpg",
             "worst_mean_levels": 1.0,
             "max_logits": 0.0,
@@ -98,7 +98,10 @@ def test_classes_in_another_order_are_held_each_to_itself() -> None:
         )
         found = total.per_class
         assert found is not None
-        named = msgspec.structs.replace(found, names=list(right), num_samples=[500, 500])
+        each = [500, 500]
+        named = msgspec.structs.replace(
+            found, names=list(right), num_samples=each, top5_correct=each
+        )
         return msgspec.structs.replace(total, per_class=named)
 
     a, b = of_classes(cat=450, dog=150), of_classes(dog=410, cat=130)

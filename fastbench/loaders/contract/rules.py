@@ -32,7 +32,8 @@ from fastbench.loaders.contract import reopened
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.trial import NUM_ROUNDS, SkippedError
 from fastbench.loaders.guard import BrokenContractError, in_words
-from fastbench.records.gates import EXACT_LEVELS, IMAGE_LEVELS, MEAN_LEVELS
+from fastbench.records.accuracy import EXACT_LEVELS
+from fastbench.records.gates import IMAGE_LEVELS, MEAN_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

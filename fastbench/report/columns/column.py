@@ -9,7 +9,7 @@ import functools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
 from fastbench.records.advice import ACCURACY, THROUGHPUT, advise
@@ -17,7 +17,7 @@ from fastbench.records.advice import SPEED as OF_SPEED
 from fastbench.records.facts import FILE, MACHINE, RUN, device_name
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
-from fastbench.records.validity import find_contradictions
+from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ INVALID: Final = "INVALID"
 DIFFERENT: Final = "different"
 FAIL: Final = "FAIL"
 
+T = TypeVar("T")
 Value: TypeAlias = "str | int | float | None"
 Bounds: TypeAlias = "tuple[float, float] | None"
 
@@ -166,17 +167,21 @@ class Row:
         """The range of a column's value; None where it has none, or no finite one."""
         if column.bounds is None or self.value(column) is None:
             return None
-        bounds = column.bounds(self)
+        bounds = self._figure(column.bounds)
         return bounds if bounds and all(map(math.isfinite, bounds)) else None
 
     def _read(self, column: Column) -> Value:
+        value = self._figure(column.read)
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    def _figure(self, read: Callable[[Row], T]) -> T | None:
+        """What can be computed of the row: of an INVALID one, not a throughput over no time."""
         try:
-            value = column.read(self)
-        except ArithmeticError:
+            return read(self)
+        except (ArithmeticError, ValueError):
             if not self.invalid:
                 raise
-            return None  # as a throughput over no time
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+            return None
 
     @functools.cached_property
     def invalid(self) -> list[str]:
@@ -192,7 +197,7 @@ class Row:
     def parity(self) -> str | None:
         """`exact`, `equivalent` or `different` from the reference's images, or `reference`."""
         parity = self.record.parity
-        if parity is None:
+        if parity is None or contradictions_of_predictions(self.record):
             return None
         if parity.is_reference:
             return "reference"

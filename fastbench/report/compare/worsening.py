@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import MCNEMAR_P, failures_of
+from fastbench.records.validity import contradictions_of_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ def _on_the_same_images(
 
 def median_hits(runs: Sequence[Record]) -> _Hits | None:
     """Accuracy and parity of the run with the median of hits; None where no run is scored."""
-    scored = [(run.accuracy, run.parity) for run in runs if run.accuracy is not None]
+    scored = [(run.accuracy, run.parity) for run in _countable(runs) if run.accuracy]
     if not scored:
         return None
     median = statistics.median_low(accuracy.top1_correct for accuracy, _ in scored)
@@ -85,11 +86,16 @@ def median_hits(runs: Sequence[Record]) -> _Hits | None:
 
 def _agreement(runs: Sequence[Record]) -> Parity | None:
     """Parity of the run with the median of agreement; None where no run was held to another."""
-    held = [run.parity for run in runs if run.parity is not None and not run.parity.is_reference]
+    held = [run.parity for run in _countable(runs) if run.parity and not run.parity.is_reference]
     if not held:
         return None
     median = statistics.median_low(parity.num_agreeing for parity in held)
     return next(parity for parity in held if parity.num_agreeing == median)
+
+
+def _countable(runs: Sequence[Record]) -> list[Record]:
+    """The runs whose counts can be: tests refuse others."""
+    return [run for run in runs if not contradictions_of_predictions(run)]
 
 
 def _fewer_hits(a: _Hits, b: _Hits) -> list[str]:

@@ -14,7 +14,7 @@ from fastbench.core.units import format_percent, format_points, format_rate, spa
 from fastbench.records import naming
 from fastbench.records.facts import FACTS, images_of
 from fastbench.records.gates import failures_of
-from fastbench.records.validity import find_contradictions
+from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 from fastbench.report.columns.column import Row
 from fastbench.report.formats.terminal import hanging
 from fastbench.report.plots.registry import draw
@@ -95,7 +95,7 @@ def _block(record: Record) -> list[str]:
     lines = _entry("throughput", f"{throughput}, {record.num_threads} threads")
     if record.accuracy is None:
         lines += _entry("accuracy", f"none: {record.labels.removeprefix('no labels: ')}")
-    else:
+    elif not contradictions_of_predictions(record):
         lines += _entry("n", f"{record.accuracy.num_samples:,} images, labels {record.labels}")
         lines += ["", *_table(record, record.accuracy), *_details(record.accuracy)]
     for name, found in (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.units import format_percent
 from fastbench.records import naming
 from fastbench.records.gates import failures_of
-from fastbench.records.validity import find_contradictions
+from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 from fastbench.report.plots import style
 from fastbench.report.plots.caption import brief_names, caption_of, in_doubt, list_names
 
@@ -43,7 +43,7 @@ def figure(records: Sequence[Record]) -> Figure:
 
     Groups of two bars, in as many rows as they need. Raises `NothingToShowError`.
     """
-    scored = [record for record in records if record.accuracy][:_MOST_GROUPS]
+    scored = [record for record in records if _has_bars(record)][:_MOST_GROUPS]
     if not scored:
         raise style.NothingToShowError("No row has an accuracy. Run with labelled images.")
     num_rows = math.ceil(len(scored) / _MAX_GROUPS)
@@ -146,6 +146,11 @@ def _after(record: Record, mark: str) -> str:
     return mark + (f"\n({why})" if why else "")
 
 
+def _has_bars(record: Record) -> bool:
+    """Whether there are hits; more hits than samples have no interval."""
+    return bool(record.accuracy) and not contradictions_of_predictions(record)
+
+
 def _num_scored(scored: Sequence[Record]) -> str:
     counts = dict.fromkeys(f"{r.accuracy.num_samples:,}" for r in scored if r.accuracy)
     return f" · n={' / '.join(counts)}"
@@ -154,9 +159,9 @@ def _num_scored(scored: Sequence[Record]) -> str:
 def _left_out(records: Sequence[Record], scored: Sequence[Record]) -> list[str]:
     """Which rows have no bars, and whose bars do not count."""
     pairs = list(zip(brief_names(records), records, strict=True))
-    of_scored = [(name, record) for name, record in pairs if record.accuracy]
+    of_scored = [(name, record) for name, record in pairs if _has_bars(record)]
     missing = [name for name, record in pairs if not record.accuracy]
-    invalid = [name for name, record in of_scored if find_contradictions(record)]
+    invalid = [name for name, record in pairs if record.accuracy and find_contradictions(record)]
     failing = [name for name, record in of_scored if failures_of(record)]
     notes = [
         f"{what}: {list_names(names)}."
