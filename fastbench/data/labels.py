@@ -158,8 +158,7 @@ def doubts_of(labels: Labels, classes: ClassSpace, num_correct: int) -> list[str
         if high < _POOR or (low <= 1 / classes.num_classes and high < _GOOD):
             found.append(
                 "top-1 is hardly better than chance, so the data's numbers may not be the model's "
-                "class indices (they may begin at 1, or be ILSVRC's IDs): check them, and the "
-                "weights"
+                "class indices (they may begin at 1, or be ILSVRC's IDs)"
             )
     return found
 

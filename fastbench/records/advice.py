@@ -229,6 +229,12 @@ def _padded(record: Record) -> _Said:
     )
 
 
+def _doubted_accuracy(record: Record) -> _Said:
+    if not record.accuracy_doubts or record.weights == "none":
+        return None
+    return "; ".join(record.accuracy_doubts), "check the weights, the labels and the loader"
+
+
 def _random_weights(record: Record) -> _Said:
     if record.weights != "none" or record.accuracy is None:
         return None
@@ -337,6 +343,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
     "above-ceiling": (THROUGHPUT, _above_ceiling),
     "padded": (THROUGHPUT, _padded),
     "random-weights": (ACCURACY, _random_weights),
+    "doubted-accuracy": (ACCURACY, _doubted_accuracy),
     "unsettled": (THROUGHPUT, _unsettled),
     "noisy": (THROUGHPUT, _noisy),
     "as-found": (SPEED, _as_found),

@@ -86,8 +86,8 @@ class Record(Described, frozen=True, kw_only=True):
     they were not asked for. `other_latencies` are of other batch sizes. `published` is None if the
     labels are not ImageNet's or the weights state nothing. `num_macs` are multiply-accumulates for
     one image; it and `num_parameters` are None if they cannot be counted. `num_changed` predictions
-    of the timed pass differ from the scored ones; None if the timed ones are scored. `notes` are
-    doubts, for people.
+    of the timed pass differ from the scored ones; None if the timed ones are scored.
+    `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know.
     """
 
     dtype: str
@@ -109,6 +109,7 @@ class Record(Described, frozen=True, kw_only=True):
     other_latencies: list[Latency] = msgspec.field(default_factory=list)
     num_parameters: Count | None = None
     num_macs: Count | None = None
+    accuracy_doubts: list[str] = msgspec.field(default_factory=list)
     num_changed: Count | None = None
 
     @property

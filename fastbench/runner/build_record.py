@@ -79,13 +79,8 @@ def make_record(
         published=_published(bench) if passes.reads_images else None,
         parity=parity,
         num_changed=num_changed,
-        notes=[
-            *notes,
-            *_doubts(passes),
-            *_doubts_of_scores(bench, passes, scores),
-            *bench.model.notes,
-            *bench.cost.notes,
-        ],
+        accuracy_doubts=_doubts(bench, passes, scores) if passes.reads_images else [],
+        notes=[*notes, *bench.model.notes, *bench.cost.notes],
         num_parameters=bench.cost.num_parameters,
         num_macs=bench.cost.num_macs,
     )
@@ -165,31 +160,25 @@ def _published(bench: Bench) -> Published | None:
     return Published(top1=top1, top5=top5)
 
 
-def _doubts(passes: Passes) -> list[str]:
-    hits = passes.scores.hits
-    if not passes.repeatable or not hits or len(set(hits)) == 1:
-        return []
-    return [
-        f"hits differ between epochs (top-1 {min(hits)[0]} to {max(hits)[0]}): the loader or "
-        f"the model is not deterministic"
-    ]
-
-
-def _doubts_of_scores(bench: Bench, passes: Passes, scores: Scores) -> list[str]:
-    """What a model's output says of the model: figures that count, and mean nothing."""
-    if not passes.reads_images:
-        return []
+def _doubts(bench: Bench, passes: Passes, scores: Scores) -> list[str]:
+    """Why hits may mean nothing, though they were counted right."""
     found = []
     if scores.is_constant:
-        found.append("the model's largest logit is the same for every image: check its weights")
-    published = _published(bench)
-    if scores.hits:
-        found += doubts_of(bench.labels, bench.model.classes, scores.hits[-1][0])
-    if scores.hits and published:
-        low, high = wilson_interval(scores.hits[-1][0], len(scores.best))
+        found.append("the model's largest logit is the same for every image")
+    if scores.hits is None:
+        return found
+    top1, _ = scores.hits[-1]
+    found += doubts_of(bench.labels, bench.model.classes, top1)
+    if published := _published(bench):
+        low, high = wilson_interval(top1, len(scores.best))
         if low <= _CHANCE and high < published.top1:
             found.append(
-                f"top-1 is no better than chance, and {100 * published.top1:.1f} % is published: "
-                f"check the weights, and whether the labels are the model's"
+                f"top-1 is no better than chance, and {100 * published.top1:.1f} % is published"
             )
+    hits = passes.scores.hits
+    if passes.repeatable and hits and len(set(hits)) > 1:
+        found.append(
+            f"hits differ between epochs (top-1 {min(hits)[0]} to {max(hits)[0]}), so the loader "
+            f"or the model is not deterministic"
+        )
     return found

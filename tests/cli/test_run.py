@@ -194,7 +194,7 @@ def test_numbers_at_chance_are_doubted_as_labels(
     numbers.write_text("".join(f"{path} 777\n" for path in images.rglob("*.JPEG")))
     _, (record,) = run(numbers, "--loader", "torchvision", "--passes", "end-to-end")
     assert (record.labels, record.accuracy.top1_correct) == ("mapped by class index", 0)
-    assert "the data's numbers may not be the model's class indices" in "".join(record.notes)
+    assert "the data's numbers may not be the model's class indices" in record.accuracy_doubts[0]
 
 
 def test_windows_latencies_and_what_the_run_took(

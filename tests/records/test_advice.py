@@ -204,6 +204,10 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
         [(quiet(weights="none"), "weights are random")],
         [quiet(weights="none", accuracy=None), quiet(weights="embedded")],
     ),
+    "doubted-accuracy": (
+        [(quiet(accuracy_doubts=["this is odd", "so is that"]), "this is odd; so is that")],
+        [quiet(), quiet(weights="none", accuracy=None, accuracy_doubts=["it"])],
+    ),
     "unsettled": (
         [(quiet(throughput=throughput(0.2, 0.2, is_settled=False)), "had not settled")],
         [quiet(throughput=throughput(0.2, 0.2, is_settled=None))],
@@ -377,6 +381,9 @@ def test_doubts_and_hints() -> None:
     assert [name for name in NAMES if about[name] == THROUGHPUT] == [
         "recompiled", "above-ceiling", "padded", "unsettled", "noisy",
     ]  # fmt: skip
-    assert [name for name in NAMES if about[name] == ACCURACY] == ["random-weights"]
+    assert [name for name in NAMES if about[name] == ACCURACY] == [
+        "random-weights",
+        "doubted-accuracy",
+    ]
     unknown = quiet(data={"num_samples": 100, "page_cache": None})
     assert advise(unknown) == []
