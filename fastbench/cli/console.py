@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from fastbench.core import terminal
 from fastbench.core.units import format_about
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ConsoleProgress:
     """A `core.progress.RowProgress`; as a context manager it clears the live lines at its end."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or terminal.console(stderr=True)
         self._rows = Progress(
             TextColumn("{task.completed} of {task.total} rows"),
             BarColumn(),

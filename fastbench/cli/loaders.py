@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.parser import Parser, add_command, add_options, from_options
+from fastbench.core import terminal
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.contract.process import MOST_THREADS, Request, try_rules
@@ -51,13 +52,11 @@ def add(commands: Any) -> None:
 
 def list_loaders(_: argparse.Namespace) -> int:
     """Print every loader, and whether it runs here."""
-    from rich.console import Console
-
     from fastbench.cli.loaders_screen import render_list
 
-    with Console(stderr=True).status("importing what each loader needs"):  # takes seconds
+    with terminal.console(stderr=True).status("importing what each loader needs"):  # takes seconds
         listed = listing()
-    Console().print(render_list(listed))
+    terminal.console().print(render_list(listed))
     return 0
 
 
@@ -75,12 +74,10 @@ def check_loader(arguments: argparse.Namespace) -> int:
             f"Give {NUM_IMAGES // 2} or less."
         )
 
-    from rich.console import Console
-
     from fastbench.cli.loaders_screen import render_finding, render_head, render_verdict
     from fastbench.data.sample.draw_all import ensure_sample
 
-    console = Console()
+    console = terminal.console()
     console.print(render_head(name, NUM_IMAGES, batch_size))
     start = time.perf_counter()
     found: list[RuleFinding] = []

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
+from fastbench.core import terminal
 from fastbench.core.debugging import debugging
 from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
-from fastbench.core.units import SPELT_OUT
 
 if TYPE_CHECKING:
     import argparse
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     _open_closed_streams()
-    # A file's name need not be text, and a terminal's encoding may lack a character: stdout then
-    # writes it as an escape, as stderr does.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors=SPELT_OUT)
+    if type(sys.stdout) is io.TextIOWrapper:
+        sys.stdout = terminal.Stdout(sys.stdout)
     argv = sys.argv[1:] if argv is None else argv
     with debugging("--debug" in argv):
         return _run(argv)
@@ -36,8 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        arguments = make_parser().parse_args(argv)
-        code: int = arguments.command(arguments)
+        try:
+            arguments = make_parser().parse_args(argv)
+            code: int = arguments.command(arguments)
+        finally:
+            sys.stdout.flush()
+    except terminal.StdoutError as error:
+        # What is still to be written would fail once more at the end of Python.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        complain(error)
+        return error.exit_code
     except FastbenchError as error:
         complain(error)
         return error.exit_code
@@ -52,13 +58,15 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open /dev/null for a closed stdin, stdout or stderr.
+    """Open /dev/null for a closed stdin, stdout or stderr, stdout such that writing fails.
 
     Python has None for a closed stream, and the next file that is opened would take its number:
     what a library prints would end up in that file.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
+        if descriptor == 1:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 1)
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

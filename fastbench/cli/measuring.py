@@ -6,13 +6,12 @@ are on disk and shown, and the exit code tells the worst that happened (see `cor
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import shutil
-import signal
 from typing import TYPE_CHECKING
 
 from fastbench.cli.output import complain, say
+from fastbench.core import terminal
 from fastbench.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_WRONG,
@@ -54,7 +53,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     records: list[AnyRecord] = []
     complaints: list[str | FastbenchError | FailedRow] = []
     code = 0
-    with ConsoleProgress() as progress, _terminated_like_interrupted():
+    with ConsoleProgress() as progress:
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):
@@ -78,30 +77,19 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
         except FastbenchError as error:
             code = error.exit_code
             complaints.append(error)
-    if records:
-        for unwritten in show(records, folder):
-            complaints.append(unwritten)
-            code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
-    elif is_new:
-        shutil.rmtree(folder / reference.FOLDER, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    for complaint in complaints:
-        complain(complaint)
-    return code
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends rows as Ctrl-C does: a loader may have gigabytes of files to remove."""
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if records:
+            for unwritten in show(records, folder):
+                complaints.append(unwritten)
+                code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
+        elif is_new:
+            shutil.rmtree(folder / reference.FOLDER, ignore_errors=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    finally:  # also where stdout cannot be written
+        for complaint in complaints:
+            complain(complaint)
+    return code
 
 
 def _is_kept(plan: Plan, folder: Path) -> bool:
@@ -114,14 +102,12 @@ def _is_kept(plan: Plan, folder: Path) -> bool:
 
 def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
     """Print the rows and write the accuracy study; the errors of what could not be written."""
-    from rich.console import Console
-
     from fastbench.report.columns.column import Row
     from fastbench.report.formats import ab_screen, parity_screen
     from fastbench.report.formats.accuracy_text import write_study
     from fastbench.report.formats.run_screen import print_run
 
-    console = Console(highlight=False)
+    console = terminal.console(highlight=False)
     timed = [record for record in records if isinstance(record, Record)]
     print_run([Row(record=record) for record in timed], console)
     pictures, errors = [], []

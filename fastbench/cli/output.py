@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from fastbench.core import terminal
 from fastbench.core.debugging import is_debugging, traceback_of
 from fastbench.core.errors import FastbenchError
 from fastbench.records.record import FailedRow
@@ -11,7 +12,7 @@ from fastbench.records.record import FailedRow
 
 def say(text: str) -> None:
     """A line of result, on stdout."""
-    sys.stdout.write(text + "\n")
+    terminal.write(text + "\n")
 
 
 def complain(what: str | FastbenchError | FailedRow) -> None:
@@ -19,4 +20,4 @@ def complain(what: str | FastbenchError | FailedRow) -> None:
     error = what.error if isinstance(what, FailedRow) else what
     if is_debugging() and isinstance(error, FastbenchError):
         sys.stderr.write(f"\n{traceback_of(error)}\n")
-    sys.stderr.write(f"fastbench: {what}\n")
+    sys.stderr.write(terminal.printable(f"fastbench: {what}\n"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command
+from fastbench.core import terminal
 from fastbench.core.atomic_files import write_text
 from fastbench.core.errors import UsageError
 from fastbench.core.units import and_more
@@ -123,7 +123,7 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         from fastbench.report.columns.registry import list_all
 
         width = min(100, shutil.get_terminal_size().columns)
-        sys.stdout.write(list_all(width) + "\n")
+        terminal.write(list_all(width) + "\n")
         return 0, []
     if not arguments.paths:
         raise UsageError("There is nothing to report. Name a record, or a folder of records.")
@@ -188,13 +188,11 @@ def _write(sheet: Sheet, format_: str, output: str | None) -> None:
     if output is not None:
         write_text("The report", Path(output).expanduser(), _text(sheet, format_))
     elif format_ == "table":
-        from rich.console import Console
-
         from fastbench.report.formats.terminal import print_sheet
 
-        print_sheet(sheet, Console(highlight=False))
+        print_sheet(sheet, terminal.console(highlight=False))
     else:
-        sys.stdout.write(_text(sheet, format_))
+        terminal.write(_text(sheet, format_))
 
 
 def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
@@ -209,7 +207,7 @@ def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
         KINDS if arguments.svg else KINDS[:1],
         on_skip=skipped.append,
     )
-    sys.stdout.write("".join(f"{path}\n" for path in paths))
+    terminal.write("".join(f"{path}\n" for path in paths))
     return skipped
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.measuring import measure
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
+from fastbench.core import terminal
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.core.units import counted
@@ -49,9 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     with ConsoleProgress() as progress:
         plan = make_plan(given, how, progress.count)
     if how.dry_run:
-        from rich.console import Console
-
-        Console().print(render(plan))
+        terminal.console().print(render(plan))
         return 0
     return measure(plan.output, functools.partial(plan_rows, plan), plan)
 

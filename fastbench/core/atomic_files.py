@@ -56,8 +56,12 @@ def writing(
 
 def write_text(what: str, path: Path, text: str) -> None:
     """Write a file that somebody named, whatever the text has. Raises `OutputError`."""
+    content = text.encode("utf-8", SPELT_OUT)
     with writing(what, path, "Name another file."):
-        path.write_text(text, "utf-8", SPELT_OUT, newline="\n")
+        if path.exists() and not path.is_file():  # such as /dev/stdout
+            path.write_bytes(content)
+        else:
+            write_whole(path.resolve(), content)
 
 
 def json_or_none(path: Path) -> Any:
@@ -98,27 +102,39 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_new(folder: Path, stem: str, contents: Mapping[str, bytes]) -> list[Path]:
-    """Write new files: `stem.json`, or `stem-2.json` if there is one.
+    """Write new files that last: `stem.json`, or `stem-2.json` if there is one.
 
-    `contents` has a file's bytes by its suffix; all files get the same number.
+    `contents` has a file's bytes by its suffix; all files get the same number, and none is there
+    if one cannot be written.
     """
-    for number in itertools.count(1):
-        name = stem if number == 1 else f"{stem}-{number}"
-        files = {folder / f"{name}{suffix}": content for suffix, content in contents.items()}
-        if any(path.exists() for path in files):
-            continue
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            for path, content in files.items():
-                _write_once(path, content)
-            return list(files)
+    with contextlib.ExitStack() as stack:
+        temporaries = {suffix: temporary_name(folder / f"{stem}{suffix}") for suffix in contents}
+        for suffix, temporary in temporaries.items():
+            stack.callback(remove, temporary)
+            with open(temporary, "wb") as file:
+                file.write(contents[suffix])
+                file.flush()
+                os.fsync(file.fileno())
+        for number in itertools.count(1):
+            name = stem if number == 1 else f"{stem}-{number}"
+            paths = [folder / f"{name}{suffix}" for suffix in contents]
+            if not any(path.exists() for path in paths) and all(
+                map(_named_once, temporaries.values(), paths)
+            ):
+                return paths
     raise AssertionError
 
 
-def _write_once(path: Path, content: bytes) -> None:
-    with open(path, "xb") as file:
+def _named_once(temporary: Path, path: Path) -> bool:
+    """Give a file its name; False if another process was faster."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
         try:
-            file.write(content)
-            file.flush()
-        except BaseException:  # a full disk, or Ctrl-C
-            remove(path)
-            raise
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        temporary.replace(path)
+    return True

@@ -25,12 +25,13 @@ import threading
 import time
 import types
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver, resource_tracker, util
+from multiprocessing import connection, forkserver, resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from fastbench.core import errors
 from fastbench.core.debugging import debugging, is_debugging, traceback_of
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
+from fastbench.core.temporary import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +41,7 @@ PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
 """What the server imports. That takes seconds, does not initialise CUDA, and starts no threads but
 OpenBLAS's, which that library ends before a fork."""
 FOLDER_VARIABLE: Final = "FASTBENCH_SERVER_FOLDER"
-"""Tells the server in which folder this process keeps its sockets."""
+"""Tells the server in which folder this process keeps its temporary files."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,7 +55,7 @@ class ChildProcess:
 
     def __init__(self, work: Callable[[Any, Channel], None], job: Any) -> None:
         # Not in a `with`: the process writes to it as long as it lives.
-        self.output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.output: IO[bytes] = tempfile.TemporaryFile(dir=run_folder())  # noqa: SIM115
         self.status = 0
         self._messages, theirs = multiprocessing.Pipe(duplex=False)
         # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on
@@ -159,13 +160,12 @@ def _start(
     output: connection.Connection,
 ) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
+    environment = {**os.environ, "TMPDIR": run_folder()}
     # If the server was just killed, or importing torch kills it, the second try has a server
     # without torch. The child then imports torch itself, and its crash is reported.
     for preloaded in (PRELOADED, []):
         context.set_forkserver_preload(preloaded)
-        process = context.Process(
-            target=_serve, args=(work, job, messages, output, dict(os.environ))
-        )
+        process = context.Process(target=_serve, args=(work, job, messages, output, environment))
         try:
             _ensure_server()
             with _without_main_module():
@@ -184,7 +184,7 @@ def _start(
 def _ensure_server() -> None:
     """Start the server if there is none; its imports are not waited for."""
     settings = {
-        FOLDER_VARIABLE: util.get_temp_dir(),
+        FOLDER_VARIABLE: run_folder(),
         # It imports from the same folders as this process, and from no others.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "PYTHONSAFEPATH": "1",

@@ -5,11 +5,11 @@ other libraries are raised again as one of these where they arise, `from` the ca
 turns them into a line on stderr and an exit code:
 
     0     done
-    1     a run failed, or a file cannot be read
+    1     a run failed, or a file cannot be read, or stdout not be written
     2     the command line asks for something that is not there (`UsageError`)
     3     the run worked and its predictions are wrong: a gate of accuracy or parity did not pass
           (`gates.py`), or a comparison found them worse (`worsening.py`)
-    130   Ctrl-C or SIGTERM (128 + SIGINT, as a shell reports it)
+    130   Ctrl-C, SIGTERM or SIGHUP (128 + SIGINT, as a shell reports it)
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ an environment variable is not set, importing it does nothing.
 """
 
 import atexit
+import contextlib
 import gc
 import os
 import shutil
@@ -30,8 +31,13 @@ def _shut_off(folder: str) -> None:
         deadline = time.monotonic() + 1
         while os.getppid() == parent and time.monotonic() < deadline:
             time.sleep(0.01)
-        if os.getppid() != parent:  # killed, so it cannot clean up itself
-            shutil.rmtree(folder, ignore_errors=True)
+        if os.getppid() == parent:
+            return
+        # It was killed, so it cannot clean up itself. The children end with it.
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline + 10:
+                time.sleep(0.01)
+        shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(clean_up)
 

@@ -7,12 +7,12 @@ A row is added when it is measured, so an interrupted run keeps the rows before.
 
 from __future__ import annotations
 
-import csv
 import itertools
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import writing
 from fastbench.core.errors import OutputError
+from fastbench.core.terminal import write_csv
 from fastbench.records.facts import FACTS
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def _append(path: Path, lines: Iterable[Sequence[object]]) -> None:
         # A file's name need not be text.
         open(path, "a", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        csv.writer(file, lineterminator="\n").writerows(lines)
+        write_csv(file, lines)

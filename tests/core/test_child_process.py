@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -35,6 +36,11 @@ with ChildProcess(work, {"then": "hang", "worker": True}) as child:
     print(facts["pid"], worker, util.get_temp_dir(), flush=True)
     time.sleep(60)
 """
+ENDS_BY_ITSELF = """\
+with ChildProcess(work, {}) as child:
+    child.next_message()
+    print(util.get_temp_dir())
+"""
 SERVER_IS_KILLED = """\
 for _ in range(2):
     with ChildProcess(work, {"then": "hang"}) as child:
@@ -50,9 +56,10 @@ with ChildProcess(work, {}) as child:
 """
 
 
-def start_parent(code: str) -> subprocess.Popen[str]:
+def start_parent(code: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-P", "-c", PARENT + code, str(TESTS)],
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -173,9 +180,9 @@ def test_an_import_that_kills_the_server_is_left_to_the_child() -> None:
     assert (len(out.split()), err) == (1, "")
 
 
-def test_nothing_outlives_a_parent_that_is_killed() -> None:
-    """Nor the server, or the folder of its socket."""
-    with start_parent(TO_BE_KILLED) as parent:
+def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Neither the server nor a temporary file."""
+    with start_parent(TO_BE_KILLED, TMPDIR=str(tmp_path)) as parent:
         assert parent.stdout is not None
         *pids, folder = parent.stdout.readline().split()
         server = psutil.Process(int(pids[0])).ppid()
@@ -183,7 +190,34 @@ def test_nothing_outlives_a_parent_that_is_killed() -> None:
         parent.kill()
         assert parent.communicate(timeout=60) == ("", "")  # nothing holds its output
     assert all(is_gone(int(pid)) for pid in (*pids, server))
-    assert not Path(folder).exists()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_removes_what_dead_runs_have_left(tmp_path: Path) -> None:
+    """When the server was killed with its parent, for example by the kernel."""
+    folders = [tmp_path / f"fastbench-{name}" for name in ("dead", "alive", "other")]
+    for folder in folders:
+        (folder / "shards").mkdir(parents=True)
+    for folder in folders[:2]:
+        (folder / "in-use").touch()
+    with open(folders[1] / "in-use") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with start_parent(ENDS_BY_ITSELF, TMPDIR=str(tmp_path)) as parent:
+            out, err = parent.communicate(timeout=60)
+    assert (parent.returncode, err) == (0, "")
+    assert Path(out.strip()).parent == tmp_path  # where its own was
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fastbench-alive",
+        "fastbench-other",
+    ]
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    code = "import tempfile; tempfile.tempdir = '/proc'\n" + ENDS_BY_ITSELF
+    with start_parent(code) as parent:
+        err = parent.communicate(timeout=60)[1]
+    assert "OutputError: No temporary file can be written (" in err
+    assert err.rstrip().endswith("Set TMPDIR to a folder that can be written and has space.")
 
 
 class PlugInError(LoaderError):

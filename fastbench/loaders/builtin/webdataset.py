@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import webdataset
 
+from fastbench.core import temporary
 from fastbench.core.errors import LoaderError
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import LoaderSpec, take_options
@@ -59,7 +60,7 @@ class WebdatasetLoader(WorkerLoader):
                     "decoder": "PIL",
                     "num_shards": len(self._shards),
                     "shards_bytes": sum(map(os.path.getsize, self._shards)),
-                    "shards_in": tempfile.gettempdir(),
+                    "shards_in": temporary.place(),
                 },
             )
             if self._num_workers:
@@ -113,7 +114,7 @@ def _pack(spec: LoaderSpec, folder: Path) -> list[str]:
     if num_bytes > shutil.disk_usage(folder).free:
         raise LoaderError(
             f"The loader 'webdataset' packs the images into {num_bytes / 1e9:.1f} GB of shards, "
-            f"for which {tempfile.gettempdir()} has no room. "
+            f"for which {temporary.place()} has no room. "
             f"Set TMPDIR to a folder on a larger disk, or use --limit."
         )
     shards = []

@@ -6,11 +6,11 @@ A single pair has a screen with every figure; several pairs are a table, a line 
 from __future__ import annotations
 
 import io
-import sys
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 
+from fastbench.core import terminal
 from fastbench.core.atomic_files import write_text
 from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
@@ -45,12 +45,12 @@ def compare_files(
     judgement = judge(found, gates)
     if output is not None:
         write_text("The comparison", output, _text(found, form, sort, judgement))
-        sys.stdout.write(f"{found.summary}.\n{output}\n")
+        terminal.write(f"{found.summary}.\n{output}\n")
     elif form == "table":
-        console = Console()
+        console = terminal.console()
         console.print(_screen(found, console.width, sort))
     else:
-        sys.stdout.write(_text(found, form, sort, judgement))
+        terminal.write(_text(found, form, sort, judgement))
     return judgement.code, judgement.complaints
 
 
@@ -60,7 +60,7 @@ def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> s
     if form == "markdown":
         return markdown.render(found, judgement, sort)
     file = io.StringIO()
-    Console(file=file, width=_FILE_WIDTH).print(_screen(found, _FILE_WIDTH, sort))
+    terminal.console(file, width=_FILE_WIDTH).print(_screen(found, _FILE_WIDTH, sort))
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 

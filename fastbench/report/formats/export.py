@@ -6,12 +6,12 @@ footnotes below. CSV and JSON lines have raw values, a line a record, each with 
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.terminal import write_csv
 from fastbench.report.sheet.sheet import BEST, Cell, Line, Sheet
 
 if TYPE_CHECKING:
@@ -129,11 +129,9 @@ def _inline(cell: Cell, escape: Callable[[str], str], mark: Callable[[str], str]
 def to_csv(sheet: Sheet) -> str:
     """One line a record below the names of the columns with the units of their raw values."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     header = [title for column in sheet.columns for title in _titles(column, column.raw_title)]
-    writer.writerow([*header, "notes"])
-    for line in sheet.lines:
-        writer.writerow([*_values(sheet, line).values(), "; ".join(_notes(line))])
+    lines = [[*_values(sheet, line).values(), "; ".join(_notes(line))] for line in sheet.lines]
+    write_csv(file, [[*header, "notes"], *lines])
     return file.getvalue()
 
 

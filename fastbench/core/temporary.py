@@ -1,0 +1,60 @@
+"""One folder for all temporary files of a run, which goes whatever ends the run.
+
+The run's process removes it as it ends. If that is killed, the server of `child_process.py` removes
+it; if both are, the next run, since nobody holds the lock in the folder any more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+from multiprocessing import process
+from pathlib import Path
+from typing import IO, Final
+
+from fastbench.core.errors import OutputError, os_errors_as
+
+_PREFIX: Final = "fastbench-"
+_LOCK: Final = "in-use"
+
+
+@functools.cache
+def run_folder() -> str:
+    """This process's folder; made by the first call, which also removes those of dead runs.
+
+    Raises `OutputError` where no temporary file can be written.
+    """
+    remedy = "Set TMPDIR to a folder that can be written and has space."
+    with os_errors_as(OutputError, "No temporary file can be written", remedy):
+        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/"):
+            if _is_left_behind(left):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix=_PREFIX)
+        _held.append(open(Path(folder, _LOCK), "w"))  # noqa: SIM115 - held to the end
+        fcntl.flock(_held[-1], fcntl.LOCK_EX)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # What multiprocessing makes, too.
+    process.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]
+    return folder
+
+
+_held: list[IO[str]] = []
+
+
+def place() -> str:
+    """The folder in which temporary files are, without that of the run."""
+    folder = Path(tempfile.gettempdir())
+    return str(folder.parent if (folder / _LOCK).exists() else folder)
+
+
+def _is_left_behind(folder: Path) -> bool:
+    try:
+        with open(folder / _LOCK) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.fstat(file.fileno()).st_uid == os.geteuid()
+    except OSError:  # there is none, it is held, or it is another user's
+        return False
