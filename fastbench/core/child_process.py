@@ -28,10 +28,9 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver, resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from fastbench.core import errors
+from fastbench.core import errors, temporary
 from fastbench.core.debugging import debugging, is_debugging, traceback_of
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
-from fastbench.core.temporary import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +54,7 @@ class ChildProcess:
 
     def __init__(self, work: Callable[[Any, Channel], None], job: Any) -> None:
         # Not in a `with`: the process writes to it as long as it lives.
-        self.output: IO[bytes] = tempfile.TemporaryFile(dir=run_folder())  # noqa: SIM115
+        self.output: IO[bytes] = tempfile.TemporaryFile(dir=temporary.run_folder())  # noqa: SIM115
         self.status = 0
         self._messages, theirs = multiprocessing.Pipe(duplex=False)
         # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on
@@ -160,7 +159,7 @@ def _start(
     output: connection.Connection,
 ) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    environment = {**os.environ, "TMPDIR": run_folder()}
+    environment = {**os.environ, **temporary.variables()}
     # If the server was just killed, or importing torch kills it, the second try has a server
     # without torch. The child then imports torch itself, and its crash is reported.
     for preloaded in (PRELOADED, []):
@@ -184,7 +183,7 @@ def _start(
 def _ensure_server() -> None:
     """Start the server if there is none; its imports are not waited for."""
     settings = {
-        FOLDER_VARIABLE: run_folder(),
+        FOLDER_VARIABLE: temporary.run_folder(),
         # It imports from the same folders as this process, and from no others.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "PYTHONSAFEPATH": "1",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import functools
+import getpass
 import os
 import shutil
 import tempfile
@@ -43,6 +44,22 @@ def run_folder() -> str:
 
 
 _held: list[IO[str]] = []
+
+
+def variables() -> dict[str, str]:
+    """Environment variables by which a child's files are in this process's folder.
+
+    What torch.compile makes stays where it would be without them: the next run need not compile.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        user = f"uid_{os.getuid()}"
+    compiled = Path(tempfile.gettempdir(), f"torchinductor_{user}")
+    return {
+        "TMPDIR": run_folder(),
+        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(compiled),
+    }
 
 
 def place() -> str:

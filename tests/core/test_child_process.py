@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from builders.child import work
 from builders.paths import TESTS
 
+from fastbench.core import temporary
 from fastbench.core.child_process import ChildProcess, portable
 from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderError
 
@@ -218,6 +220,14 @@ def test_a_temporary_folder_that_cannot_be_written_is_named(tmp_path: Path) -> N
         err = parent.communicate(timeout=60)[1]
     assert "OutputError: No temporary file can be written (" in err
     assert err.rstrip().endswith("Set TMPDIR to a folder that can be written and has space.")
+
+
+def test_what_torch_compiled_outlives_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    kept = Path(temporary.variables()["TORCHINDUCTOR_CACHE_DIR"])
+    assert kept.parent == Path(tempfile.gettempdir())
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/mine")
+    assert temporary.variables()["TORCHINDUCTOR_CACHE_DIR"] == "/mine"
 
 
 class PlugInError(LoaderError):
