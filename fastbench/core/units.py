@@ -101,10 +101,10 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def and_more(texts: Sequence[str], most: int, joint: str = ", ") -> str:
+def and_more(texts: Sequence[str], most: int) -> str:
     """The first `most` texts, and the number of the others: `a, b, c and 4 more`."""
     rest = len(texts) - most
-    return joint.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def span(texts: Collection[str]) -> str:

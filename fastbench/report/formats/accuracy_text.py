@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.atomic_files import write_new, writing
 from fastbench.core.units import format_percent, format_points, format_rate, span
 from fastbench.records import naming
-from fastbench.records.facts import FACTS, images_of
+from fastbench.records.fact_values import images_of
+from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 from fastbench.report.columns.column import Row
