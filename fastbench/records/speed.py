@@ -100,6 +100,10 @@ class Throughput(Stored, frozen=True, kw_only=True):
         waited_s = sum(window.wait_s for window in self.windows)
         return waited_s / self.wall_s if self.windows else None
 
+    def step_time_s(self, pct: float) -> float | None:
+        """A percentile of the step times; None if there are too few."""
+        return supported_percentile(self.step_times_s, pct)
+
 
 class GpuTelemetry(Stored, frozen=True, kw_only=True):
     """What NVML said of the GPU while the windows ran: a value for each reading, None if unknown.

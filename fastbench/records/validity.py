@@ -49,7 +49,7 @@ def contradictions_of_predictions(record: Record) -> list[str]:
         found.append(f"{accuracy.num_samples:,} samples are scored of {num:,}")
     if accuracy:
         found += [
-            *_of_hits("the row", *_counts_of(accuracy)),
+            *_of_hits("", *_counts_of(accuracy)),
             *_of_classes(accuracy),
             *_of_running(accuracy, record.config.get("running")),
         ]
@@ -222,7 +222,7 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
 
 def _of_hits(whose: str, num: int, top1: int, top5: int) -> Iterator[str]:
     if not 0 <= top1 <= top5 <= num:
-        yield f"{whose} has {top1:,} hits of top-1 and {top5:,} of top-5 among {num:,} samples"
+        yield f"{whose}{top1:,} hits of top-1 and {top5:,} of top-5 among {num:,} samples"
 
 
 def _counts_of(found: Accuracy | Running) -> tuple[int, int, int]:
@@ -244,7 +244,7 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
     yield from _of_sum("the classes' hits of top-1", found.top1_correct, accuracy.top1_correct)
     yield from _of_sum("the classes' hits of top-5", found.top5_correct, accuracy.top5_correct)
     for name, *counts in zip(found.names, *columns, strict=True):
-        yield from _of_hits(f"the class {name}", *counts)
+        yield from _of_hits(f"the class {name} has ", *counts)
     names = dict(zip(found.outputs, found.names, strict=True))
     wrong = Counter(dict(zip(found.outputs, map(sub, columns[0], columns[1]), strict=True)))
     for each in accuracy.confusions:
@@ -270,7 +270,7 @@ def _of_running(accuracy: Accuracy, every: int | None) -> Iterator[str]:
     if every and sizes != [*range(every, num, every), num]:
         yield f"running values are of {sizes[:3]} images and so on, and not of each {every:,}"
     for before, now in itertools.pairwise([(0, 0, 0), *counts, _counts_of(accuracy)]):
-        part = f"the part up to image {now[0]:,}"
+        part = f"the part up to image {now[0]:,} has "
         yield from _of_hits(part, *map(sub, now, before))
 
 

@@ -182,6 +182,8 @@ def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
 def test_derived_figures() -> None:
     record = make()
     assert record.throughput.images_per_s == 250
+    assert record.throughput.step_time_s(50) == pytest.approx(0.125)
+    assert record.throughput.step_time_s(99) is None
     assert record.latency.median_s == 0.2
     assert record.accuracy is not None
     assert record.accuracy.top1 == 0.923

@@ -202,7 +202,6 @@ def broken_file(subject: Subject) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """An error's first sentence, without the file's temporary folder."""
     head, _, tail = text.partition(CUT_OFF)
     before = head.rpartition(" ")[0]
     return f"{before} {CUT_OFF}{tail.partition('. ')[0]}".strip()

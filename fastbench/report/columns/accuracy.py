@@ -61,7 +61,6 @@ def _pixels(name: str, heading: str, meaning: str, field: str) -> Column:
 
 
 def _word(name: str, meaning: str) -> Column:
-    """A verdict on the row, in a word."""
     return Column(
         name=name,
         heading=name,

@@ -75,12 +75,10 @@ def _speed(**given: Any) -> Column:
 
 
 def _rate(**given: Any) -> Column:
-    """A throughput; the more the better."""
     return _speed(**given, unit="images/s", show=format_rate, best="max")
 
 
 def _time(**given: Any) -> Column:
-    """A time of a batch, in milliseconds."""
     return _speed(**given, unit="s", shown_unit="ms", show=format_milliseconds, best="min")
 
 

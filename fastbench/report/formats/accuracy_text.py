@@ -70,7 +70,6 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def _facts(record: Record) -> dict[str, str]:
-    """The conditions that records may share, in words."""
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
     conditions = [FACTS[name].text(record) for name in ("dtype", "engine", "batch", "compile")]
     return {
@@ -91,7 +90,6 @@ def _entry(name: str, text: str) -> list[str]:
 
 
 def _block(record: Record) -> list[str]:
-    """What was found of one record: its figures in a small table, and doubts."""
     throughput = f"{format_rate(record.throughput.images_per_s)} images/s"
     lines = _entry("throughput", f"{throughput}, {record.num_threads} threads")
     if record.accuracy is None:
