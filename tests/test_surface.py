@@ -102,7 +102,9 @@ def surface() -> dict[str, Any]:
         "presets": {name: read_preset(name) for name in typing.get_args(config.Preset)},
         "columns": {
             name: [
-                *(column.heading, column.unit, column.shown_unit, column.topic, column.best),
+                *(column.heading, column.unit),
+                None if column.text_unit == column.unit else column.text_unit,
+                *(column.topic, column.best),
                 *column.aliases,
             ]
             for name, column in COLUMNS.items()

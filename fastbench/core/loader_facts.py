@@ -32,7 +32,7 @@ class BuiltInLoader:
     target: str
     summary: str
     decoder: str
-    device: str
+    device: str = "CPU"
     options: tuple[str, ...] = ()
     extra: str | None = None
 
@@ -55,13 +55,11 @@ BUILT_IN: Final = {
         target="fastbench.loaders.builtin.memory:MemoryLoader",
         summary="decoded once into memory and replayed: what a perfect decoder would give",
         decoder=f"{NO_DECODER} while it is timed",
-        device="CPU",
     ),
     "opencv": BuiltInLoader(
         target="fastbench.loaders.builtin.opencv:OpencvLoader",
         summary="OpenCV decodes and resizes, in threads; its filters are not the reference's",
         decoder="libjpeg-turbo in OpenCV",
-        device="CPU",
         options=("filter",),
         extra="opencv",
     ),
@@ -69,7 +67,6 @@ BUILT_IN: Final = {
         target="fastbench.loaders.builtin.spdl:SpdlLoader",
         summary="Meta's SPDL: FFmpeg decodes and scales, in threads",
         decoder="FFmpeg",
-        device="CPU",
         options=("filter",),
         extra="spdl",
     ),
@@ -83,14 +80,12 @@ BUILT_IN: Final = {
         target="fastbench.loaders.builtin.timm:TimmLoader",
         summary="timm's create_loader and evaluation transform, DataLoader workers",
         decoder="PIL",
-        device="CPU",
         extra="timm",
     ),
     "torchvision": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision:TorchvisionLoader",
         summary="the reference: the weights' own transforms on PIL images, DataLoader workers",
         decoder="PIL",
-        device="CPU",
     ),
     "torchvision-gpu": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision_gpu:TorchvisionGpuLoader",
@@ -102,13 +97,11 @@ BUILT_IN: Final = {
         target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
         summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
         decoder="libjpeg-turbo in torchvision",
-        device="CPU",
     ),
     "webdataset": BuiltInLoader(
         target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",
         summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
         decoder="PIL",
-        device="CPU",
         extra="webdataset",
     ),
 }

@@ -13,19 +13,15 @@ SPELT_OUT: Final = "backslashreplace"
 """The `errors` of an encoding that may lack a character: it is written as an escape, as in JSON."""
 
 
-def format_rate(images_per_s: float) -> str:
+def format_rate(value: float) -> str:
     """Images a second with three or more significant digits: `0.191`, `9.87`, `98.7`, `9,874`."""
-    return _three_digits(images_per_s)
+    digits = 3 if 0 < value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
 
 
 def format_milliseconds(seconds: float | None) -> str:
     """Milliseconds, three or more significant digits, no unit: `0.123`, `1.23`, `12.3`, `1,234`."""
-    return NOT_AVAILABLE if seconds is None else _three_digits(seconds * 1e3)
-
-
-def _three_digits(value: float) -> str:
-    digits = 3 if 0 < value < 1 else 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:,.{digits}f}"
+    return NOT_AVAILABLE if seconds is None else format_rate(seconds * 1e3)
 
 
 def format_seconds(seconds: float) -> str:
@@ -101,10 +97,10 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def and_more(texts: Sequence[str], most: int, joint: str = ", ") -> str:
+def and_more(texts: Sequence[str], most: int) -> str:
     """The first `most` texts, and the number of the others: `a, b, c and 4 more`."""
     rest = len(texts) - most
-    return joint.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def span(texts: Collection[str]) -> str:

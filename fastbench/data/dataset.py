@@ -22,7 +22,7 @@ from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageErr
 from fastbench.data.jpeg.decode_all import verify
 from fastbench.data.jpeg.quick_check import Frame, check_frame
 from fastbench.data.labels import WordSets
-from fastbench.data.listing import Listing, digest_of, list_images
+from fastbench.data.listing import Listing, digest_of, lines_of, list_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -165,8 +165,8 @@ def check_all(
     """Decode every file of a folder or a list file, also those that were decoded before.
 
     Returns the number of files with a JPEG's name, those that are no sound JPEGs, and how many
-    others lie there, by kind. Raises `DataNotFoundError` where
-    there is none, `DataError` as `scan` does.
+    others lie there, by kind. Raises `DataNotFoundError` where there is none, `DataError` as `scan`
+    does.
     """
     listing = list_images(source.expanduser())
     every = range(len(listing.names))
@@ -267,15 +267,13 @@ def find_images(config: RunConfig, count: Count) -> Manifest:
 
 def _read_classes(path: Path) -> frozenset[str]:
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        names = lines_of(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(
             f"The list of classes {path} cannot be read ({reason}). Give --classes a text file "
             f"with a class folder a line."
         ) from error
-    names = [line.strip() for line in lines]
-    names = [name for name in names if name and not name.startswith("#")]
     if not names:
         raise UsageError(f"{path} names no classes. Give --classes a file with one a line.")
     return frozenset(names)

@@ -52,7 +52,9 @@ def jpegs_below(root: Path) -> tuple[Path, list[str], dict[str, int]]:
     not_used: Counter[str] = Counter()
     files = list(_walk(root, not_used))
     if not files:
-        raise DataNotFoundError(f"No JPEG files below {root}{_what_is_there(not_used)}.")
+        there = f" (it holds {in_words(not_used)}). Convert them to JPEG, or name another folder"
+        empty = ": the folder is empty. Name a folder of JPEGs with --data"
+        raise DataNotFoundError(f"No JPEG files below {root}{there if not_used else empty}.")
     names = _each_once(root, files, not_used)
     start = _start_of_classes(root, names)
     return root / start, [name.removeprefix(start) for name in names], dict(not_used)
@@ -200,9 +202,3 @@ def _check_not_mixed(root: Path, folders: Sequence[str], names: Sequence[str]) -
         f"{root} holds several data sets, whose images would be mixed: {and_more(folders, 4)}. "
         f"Name one of them, such as --data {root / meant}."
     )
-
-
-def _what_is_there(not_used: Mapping[str, int]) -> str:
-    if not not_used:
-        return ": the folder is empty. Name a folder of JPEGs with --data"
-    return f" (it holds {in_words(not_used)}). Convert them to JPEG, or name another folder"

@@ -89,7 +89,7 @@ def _from_folder(folder: Path) -> Listing:
 
 
 def _from_list(path: Path) -> Listing:
-    rows = [_split(line) for line in _lines_of(path)]
+    rows = [_split(line) for line in lines_of(_read(path))]
     if not rows:
         raise DataNotFoundError(f"The list {path} names no files. Write a line a file: path label.")
     names, words = zip(*rows, strict=True)
@@ -111,7 +111,7 @@ def _from_list(path: Path) -> Listing:
     return Listing(root=path.parent, names=names, words=words)
 
 
-def _lines_of(path: Path) -> list[str]:
+def _read(path: Path) -> str:
     if path.name.lower().endswith(_ARCHIVES):
         raise DataError(
             f"{path} is an archive. Unpack it first: fastbench data imagenet, or fastbench data "
@@ -125,6 +125,11 @@ def _lines_of(path: Path) -> list[str]:
             f"{path} is neither a folder nor a list of files. "
             f"Give --data the folder that holds the images."
         )
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a list, without empty ones and those that begin with `#`."""
     # Not splitlines(): names may hold Unicode's other ends of lines.
     lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line and not line.startswith("#")]

@@ -19,27 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from fastbench.core.errors import CorruptImageError, UsageError, did_you_mean
+from fastbench.core.errors import CorruptImageError as CorruptImageError  # for plug-ins
+from fastbench.core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import torch
-
-__all__ = [
-    "GENERAL_OPTIONS",
-    "IMAGENET",
-    "Batch",
-    "CorruptImageError",
-    "Factory",
-    "FactoryTraits",
-    "Loader",
-    "LoaderSpec",
-    "LoaderTraits",
-    "Preprocess",
-    "Setting",
-    "take_options",
-]
 
 GENERAL_OPTIONS: Final = {"prefetch": 0, "num_threads": 1}
 """Options that every loader has, as fields of its spec, and the least value of each."""

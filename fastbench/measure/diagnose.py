@@ -103,23 +103,18 @@ def _faults(
         pixels = transforms.pil_to_tensor(image)
         return middle(transforms.resize(pixels, [p.resize], right, antialias=False))
 
-    def swapped(image: Any) -> torch.Tensor:
-        return resized([p.resize])(image).flip(0)
-
-    def upright(_: Any) -> torch.Tensor:
-        return resized([p.resize])(turned)
-
-    def of_luma(image: Any) -> torch.Tensor:
-        return resized([p.resize])(Image.merge("YCbCr", image.split()).convert("RGB"))
-
-    yield "channel order: red and blue are swapped", swapped
-    yield "colour space: a JPEG that stores RGB is read as YCbCr", of_luma
+    usual = resized([p.resize])
+    yield "channel order: red and blue are swapped", lambda image: usual(image).flip(0)
+    yield (
+        "colour space: a JPEG that stores RGB is read as YCbCr",
+        lambda image: usual(Image.merge("YCbCr", image.split()).convert("RGB")),
+    )
     if inverted is not None:
-        yield (
-            "colour space: the inks of a CMYK JPEG are inverted",
-            lambda _: resized([p.resize])(inverted),
-        )
-    yield "orientation: the EXIF orientation is applied, which the reference ignores", upright
+        yield "colour space: the inks of a CMYK JPEG are inverted", lambda _: usual(inverted)
+    yield (
+        "orientation: the EXIF orientation is applied, which the reference ignores",
+        lambda _: usual(turned),
+    )
     yield "antialias: the image is resized without it", unfiltered
     for dy, dx in _SHIFTS:
         yield f"crop offset: the crop is moved by {dy} pixels down, {dx} right", moved(dy, dx)

@@ -12,10 +12,9 @@ the kernel's threads and interrupts, and what a hypervisor took. `/proc/stat` ha
 up and the run stood still.
 
 Limits: shared pages count once in each process. A child whose own parent ended before it is not
-seen. NVML averages power over up
-to a second and utilisation over 1/6 to 1 s, where "SM utilisation" is the share of time in which
-any kernel ran. Used memory is that of all processes on the GPU. The thread's own CPU time is part
-of the run's.
+seen. NVML averages power over up to a second and utilisation over 1/6 to 1 s, where "SM
+utilisation" is the share of time in which any kernel ran. Used memory is that of all processes on
+the GPU. The thread's own CPU time is part of the run's.
 """
 
 from __future__ import annotations

@@ -26,18 +26,6 @@ from fastbench.records.record import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = [
-    "IMAGENET",
-    "INTERPOLATIONS",
-    "LoadedModel",
-    "Model",
-    "class_space",
-    "keep_outputs",
-    "num_outputs",
-    "triple",
-    "usual_preprocess",
-]
-
 INTERPOLATIONS: Final = ("bilinear", "bicubic")
 """The interpolations that every loader has."""
 

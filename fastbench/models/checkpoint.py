@@ -234,7 +234,6 @@ def _prefixes_that_fit(tensors: Mapping[str, Any], wanted: Mapping[str, Any]) ->
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
-    """The tensors by name, and the metadata."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -326,7 +325,6 @@ def _within(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prefix(names: list[str]) -> str:
-    """The prefix of all names."""
     for prefix in _PREFIXES:
         if names and all(name.startswith(prefix) for name in names):
             return prefix + _prefix([name.removeprefix(prefix) for name in names])

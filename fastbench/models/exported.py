@@ -116,7 +116,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
 
 
 def _load_torchscript(path: Path) -> torch.nn.Module:
-    with _loading(path, TORCHSCRIPT), _quiet():
+    with _loading(path, TORCHSCRIPT):
         module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")
     for parameter in module.parameters():
         parameter.requires_grad_(False)  # else torch warns that a copy's are no leaves
@@ -124,7 +124,7 @@ def _load_torchscript(path: Path) -> torch.nn.Module:
 
 
 def _load_exported(path: Path) -> torch.export.ExportedProgram:
-    with _loading(path, EXPORTED), _quiet():
+    with _loading(path, EXPORTED):
         program = torch.export.load(path)
     for node in program.graph.nodes:
         operation = str(node.target).removeprefix("aten.").partition(".")[0]
@@ -249,19 +249,18 @@ def _what_else(path: Path, inner: set[str]) -> str:
     )
 
 
-def _loading(path: Path, kind: str) -> contextlib.AbstractContextManager[None]:
-    what = f"The {kind} file {path} cannot be loaded by torch {torch.__version__}"
-    return errors_as(ModelError, what, "Save it again with this version of torch.")
-
-
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _loading(path: Path, kind: str) -> Iterator[None]:
     """Silence torch's warnings that TorchScript ends, and its traceback of what is raised here."""
+    what = f"The {kind} file {path} cannot be loaded by torch {torch.__version__}"
     log = logging.getLogger("torch.export")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with (
+            errors_as(ModelError, what, "Save it again with this version of torch."),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -117,7 +117,6 @@ def preprocess_of(module: Any, name: str) -> Preprocess:
 
 
 def _express(config: dict[str, Any], name: str) -> Preprocess:
-    """A configuration that timm resolved, as a `Preprocess`."""
     channels, height, width = config["input_size"]
     mode = config.get("crop_mode") or "center"
     resize = math.floor(height / config["crop_pct"])
@@ -188,7 +187,6 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _configured(module: Any) -> str:
-    """The name of a model's configuration of weights."""
     config = module.pretrained_cfg
     return ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
 

@@ -111,7 +111,6 @@ def _differences(fact: Fact, a: Record, b: Record) -> Iterator[Difference]:
 
 
 def _later_options(a: Record, b: Record) -> Iterator[Difference]:
-    """Options of a later version."""
     for name in sorted({*a.config, *b.config} - {*OPTIONS}):
         yield from _unequal(spelt(name), a.config.get(name), b.config.get(name))
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.options import field_of, spelt
 from fastbench.core.units import counted, format_bytes, format_value
-from fastbench.records.record import Engine
+from fastbench.records import fact_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fastbench.core.options import Option
     from fastbench.records.record import AbRecord, Record
@@ -26,12 +26,9 @@ RUN: Final = "what was run"
 MACHINE: Final = "machine and software"
 FILE: Final = "record"
 
-_TORCH: Final = "torch"
 _DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 PACKAGES: Final = ("fastbench", "torch", "torchvision", *_DALI)
 """Packages whose version is a fact; a record knows more."""
-_DIGITS: Final = 10
-"""Of a digest or a commit: more of them tell nothing more to people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,104 +93,6 @@ class Fact:
         return "" if value is None else self.words(value)
 
 
-def device_name(record: Record) -> str | None:
-    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
-    kind, _, index = record.device.partition(":")
-    if kind == "cpu":
-        cpu: str | None = record.environment.get("cpu")
-        return cpu
-    names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
-    number = int(index) if index.isdecimal() else 0
-    return names[number] if number < len(names) else None
-
-
-def folder_of(record: Record) -> str:
-    """The last two parts of the data's folder; the others differ from machine to machine."""
-    found = [part for part in str(record.data.get("root", "")).split("/") if part]
-    return "/".join(found[-2:])
-
-
-def images_of(record: Record) -> list[str]:
-    """How many images there are, how large, and of how many classes, in words."""
-    num = record.data["num_samples"]
-    found = [counted(num, "JPEG")]
-    if num_bytes := record.data.get("num_bytes"):
-        found.append(f"{format_bytes(num_bytes / num)} each")
-    if num_classes := record.data.get("num_classes"):
-        found.append(counted(num_classes, "class", "classes"))
-    return found
-
-
-def _engine_of(record: Record) -> Engine | None:
-    """What runs the model in place of torch; None if torch does."""
-    # A record before version 6 says nothing of it; a model without parameters is not torch's.
-    unknown = record.engine is None and getattr(record, "num_parameters", None) == 0
-    return Engine() if unknown else record.engine
-
-
-def _engine_name(record: Record) -> str | None:
-    engine = _engine_of(record)
-    return engine.name if engine else _TORCH
-
-
-def _number_format(record: Record) -> str | None:
-    engine = _engine_of(record)
-    return engine.number_format if engine else record.dtype
-
-
-def _engine_threads(record: Record) -> int | None:
-    engine = _engine_of(record)
-    threads: int | None = record.environment.get("torch_threads")
-    return engine.num_threads if engine else threads
-
-
-def _compilation(record: Record) -> str | None:
-    """Nothing where another engine has the model: what it does with it is not known."""
-    if _engine_of(record) and record.compile_mode is None:
-        return None
-    return compilation(record.compile_mode)
-
-
-def _cpu_quota(record: Record) -> str | None:
-    if "cpu_quota" not in record.environment:
-        return None
-    quota = record.environment["cpu_quota"]
-    return "none" if quota is None else f"{quota:g} cores"
-
-
-def _variables(record: Record) -> str | None:
-    """All in one text: which of them are set is part of the fact."""
-    known = record.environment.get("variables")
-    if known is None:
-        return None
-    return " ".join(f"{name}={value}" for name, value in known.items()) or "none set"
-
-
-def compilation(mode: str | None) -> str:
-    """`eager` or `compile`, with torch.compile's mode if it is not the default one."""
-    return {None: "eager", "default": "compile"}.get(mode, f"compile {mode}")
-
-
-def _of_loader(given: Sequence[str], loader: str) -> str:
-    """The part of `--loader-option` that is for this loader."""
-    return ", ".join(sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == loader))
-
-
-def _power_limit(record: Record) -> str | None:
-    gpu = record.telemetry.gpu if record.telemetry else None
-    return f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None
-
-
-def _commit(record: Record) -> str | None:
-    commit, plus, changes = (record.environment.get("git") or "").partition("+")
-    return commit[:_DIGITS] + plus + changes or None
-
-
-def _time(created: str) -> str:
-    """To the second: it tells rows of the same configuration apart."""
-    return created[:19].replace("T", " ")
-
-
 def _reader(where: str) -> Callable[[Record], Any]:
     """A function that reads a record's field, or with `field.key` an entry of the field."""
     field, _, key = where.partition(".")
@@ -211,14 +110,20 @@ def _fact(
 ) -> Fact:
     """A fact that stands `where` in a record, by default in the field of its name."""
     where = where or field_of(name)
-    heading = more.get("heading", name)
     options = tuple(x for x in dict.fromkeys((field_of(name), where)) if x in OPTIONS)
-    given = {"heading": heading, "options": options, "read": where}
-    if isinstance(where, str):
-        given["read"] = _reader(where)
-        if where.startswith("environment."):
-            given |= {"topic": MACHINE, "template": f"{heading} {{}}"}
-    return Fact(**{"name": name, "meaning": meaning, **given, **more})
+    read = _reader(where) if isinstance(where, str) else where
+    heading = name.replace("-", " ")
+    given = {"name": name, "meaning": meaning, "heading": heading, "options": options, "read": read}
+    return Fact(**{**given, **more})
+
+
+def _of_machine(
+    name: str, meaning: str, read: Callable[[Record], Any] | None = None, **more: Any
+) -> Fact:
+    """A fact of the environment, by default its entry of that name; worded `heading value`."""
+    template = f"{more.get('heading', name.replace('-', ' '))} {{}}"
+    where = read or f"environment.{field_of(name)}"
+    return _fact(name, meaning, where, **{"topic": MACHINE, "template": template, **more})
 
 
 def _version(heading: str, *packages: str) -> Fact:
@@ -228,8 +133,7 @@ def _version(heading: str, *packages: str) -> Fact:
         known = record.environment.get("packages", {})
         return next((known[name] for name in packages or (heading,) if known.get(name)), None)
 
-    meaning, template = f"the version of {heading}", f"{heading} {{}}"
-    return _fact(heading.lower(), meaning, read, heading=heading, topic=MACHINE, template=template)
+    return _of_machine(heading.lower(), f"the version of {heading}", read, heading=heading)
 
 
 def _of_option(option: Option) -> Fact:
@@ -252,7 +156,7 @@ _ABOUT_THE_ROW: Final = (
     _fact(
         "device",
         "the GPU that the model ran on, or the CPU where it ran there",
-        device_name,
+        fact_values.device_name,
         aliases=("gpu",),
     ),
     _fact("model", "the model's name", plan=lambda config: config.models[0]),
@@ -266,8 +170,7 @@ _ABOUT_THE_ROW: Final = (
     _fact(
         "model-file",
         "the files of the model and of its weights: the first digits of their SHA-256",
-        lambda record: ", ".join(x[:_DIGITS] for x in record.files.values()) or None,
-        heading="model file",
+        lambda record: ", ".join(x[: fact_values.DIGITS] for x in record.files.values()) or None,
         template="file {}",
         within=("model", "weights"),
     ),
@@ -278,30 +181,30 @@ _ABOUT_THE_ROW: Final = (
         "loader_settings.decoder",
         template="decoder {}",
     ),
-    _fact("dtype", "the model's number format", _number_format),
-    _fact("engine", "what runs the model", _engine_name, unsaid=_TORCH),
+    _fact("dtype", "the model's number format", fact_values.number_format),
+    _fact("engine", "what runs the model", fact_values.engine_name, unsaid=fact_values.TORCH),
     _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
     _fact(
         "compile",
         "`compile`, with torch.compile's mode where it is not the default; or `eager`",
-        _compilation,
+        fact_values.compilation_of,
         options=("compile", "compile_mode"),
-        plan=lambda config: compilation(config.compile_mode if config.compile else None),
+        plan=lambda config: fact_values.compilation(
+            config.compile_mode if config.compile else None
+        ),
     ),
     _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
     _fact(
         "engine-threads",
         "threads that ran the model on the CPU: torch's, or what another engine states",
-        _engine_threads,
-        heading="engine threads",
+        fact_values.engine_threads,
         unit="engine thread",
     ),
     _fact(
         "matmul-precision",
         "torch's precision of float32 matrix products: highest, or high for TensorFloat-32",
         "environment.matmul_precision",
-        heading="matmul precision",
-        topic=RUN,
+        template="matmul precision {}",
         unsaid="highest",
     ),
     _fact(
@@ -316,7 +219,7 @@ _ABOUT_THE_ROW: Final = (
         "which images these are: the first digits of their digest",
         "data.digest",
         heading="image set",
-        show=lambda value: value[:_DIGITS],
+        show=lambda value: value[: fact_values.DIGITS],
         template="digest {}",
         options=("data", "classes"),
         plan=lambda config: config.classes or config.data,
@@ -326,7 +229,7 @@ _ABOUT_THE_ROW: Final = (
         "what these images hold: the first digits of a digest of both ends of each file",
         "data.contents",
         heading="image contents",
-        show=lambda value: value[:_DIGITS],
+        show=lambda value: value[: fact_values.DIGITS],
         template="contents {}",
         within=("digest",),
     ),
@@ -334,7 +237,6 @@ _ABOUT_THE_ROW: Final = (
         "page-cache",
         "whether the files were in memory: warm or cold",
         "data.page_cache",
-        heading="page cache",
         template="{} page cache",
     ),
     _fact(
@@ -346,8 +248,8 @@ _ABOUT_THE_ROW: Final = (
     _fact(
         "loader-option",
         "what was set of the loader",
-        lambda record: _of_loader(record.config.get("loader_option", ()), record.loader),
-        plan=lambda config: _of_loader(config.loader_option, config.timed_loader),
+        lambda record: fact_values.of_loader(record.config.get("loader_option", ()), record.loader),
+        plan=lambda config: fact_values.of_loader(config.loader_option, config.timed_loader),
         within=("loader",),
     ),
 )
@@ -381,87 +283,70 @@ _ELSE: Final = (
         template="its loader does not read the images",
         unsaid=True,
     ),
-    _fact("cpu", "the machine's CPU", "environment.cpu", heading="CPU", template="{}"),
-    _fact("cores", "cores that the run could use", "environment.num_cores", unit="core"),
-    _fact("affinity", "the numbers of the cores that it was allowed", "environment.affinity"),
+    _of_machine("cpu", "the machine's CPU", heading="CPU", template="{}"),
     _fact(
+        "cores", "cores that the run could use", "environment.num_cores", topic=MACHINE, unit="core"
+    ),
+    _of_machine("affinity", "the numbers of the cores that it was allowed"),
+    _of_machine(
         "cpu-quota",
         "the CPU time that its control group had, in cores",
-        _cpu_quota,
+        fact_values.cpu_quota,
         heading="CPU quota",
-        topic=MACHINE,
-        template="CPU quota {}",
         unsaid="none",
     ),
-    _fact("governor", "what decides on the CPU's clocks", "environment.governor"),
-    _fact(
-        "instruction-set",
-        "the instructions that torch uses on this CPU",
-        "environment.instruction_set",
-        heading="instruction set",
-    ),
+    _of_machine("governor", "what decides on the CPU's clocks"),
+    _of_machine("instruction-set", "the instructions that torch uses on this CPU"),
     _fact(
         "memory",
         "the machine's memory",
         "environment.memory_bytes",
+        topic=MACHINE,
         show=format_bytes,
         template="{} of memory",
     ),
-    _fact("os", "the operating system", "environment.os", heading="OS", template="{}"),
-    _fact(
-        "power-limit",
-        "what the GPU may draw",
-        _power_limit,
-        heading="power limit",
-        topic=MACHINE,
-        template="power limit {}",
-    ),
+    _of_machine("os", "the operating system", heading="OS", template="{}"),
+    _of_machine("power-limit", "what the GPU may draw", fact_values.power_limit),
     _version("fastbench"),
     _version("torch"),
     _version("torchvision"),
     _version("DALI", *_DALI),
-    _fact("driver", "the version of NVIDIA's driver", "environment.driver"),
-    _fact("cuda", "the version of CUDA", "environment.cuda", heading="CUDA"),
-    _fact("cudnn", "the version of cuDNN", "environment.cudnn", heading="cuDNN"),
-    _fact("python", "the version of Python", "environment.python", heading="Python"),
-    _fact(
-        "omp-wait-policy",
-        "what OpenMP's threads do while they wait",
-        "environment.omp_wait_policy",
+    _of_machine("driver", "the version of NVIDIA's driver"),
+    _of_machine("cuda", "the version of CUDA", heading="CUDA"),
+    _of_machine("cudnn", "the version of cuDNN", heading="cuDNN"),
+    _of_machine("python", "the version of Python", heading="Python"),
+    _of_machine(
+        "omp-wait-policy", "what OpenMP's threads do while they wait", heading="OMP wait policy"
     ),
-    _fact("allocator", "the library that malloc is from", "environment.allocator"),
-    _fact(
+    _of_machine("allocator", "the library that malloc is from"),
+    _of_machine(
         "interop-threads",
         "torch's threads for operations side by side",
-        "environment.interop_threads",
         heading="inter-op threads",
         unit="inter-op thread",
     ),
     *(
-        _fact(f"cudnn-{name}", meaning, f"environment.cudnn_{name}", heading=f"cuDNN {name}")
+        _of_machine(f"cudnn-{name}", meaning, heading=f"cuDNN {name}")
         for name, meaning in (
             ("benchmark", "whether cuDNN tries which of its algorithms is the fastest"),
             ("deterministic", "whether it may use deterministic algorithms only"),
             ("tf32", "whether its convolutions may use TensorFloat-32"),
         )
     ),
-    _fact(
+    _of_machine(
         "variables",
         "environment variables that change the speed of torch, DALI or the allocator",
-        _variables,
-        topic=MACHINE,
-        template="variables {}",
+        fact_values.variables,
         unsaid="none set",
     ),
-    _fact(
+    _of_machine(
         "commit",
         "the commit that fastbench ran from, and whether it had been edited",
-        _commit,
+        fact_values.commit,
         heading="fastbench commit",
-        topic=MACHINE,
         template="commit {}",
     ),
-    _fact("date", "when it was measured, UTC", "created", topic=FILE, show=_time),
+    _fact("date", "when it was measured, UTC", "created", topic=FILE, show=fact_values.time),
 )
 
 _WITH_A_FACT: Final = {name for fact in _ABOUT_THE_ROW for name in fact.options}

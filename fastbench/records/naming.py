@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.units import format_value
-from fastbench.records.facts import FACTS, OF_OPTIONS, folder_of
+from fastbench.records.fact_values import folder_of
+from fastbench.records.facts import FACTS, OF_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

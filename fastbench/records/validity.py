@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from fastbench.records.accuracy import EXACT_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from fastbench.records.accuracy import Accuracy, Parity, Pixels
+    from fastbench.records.accuracy import Accuracy, Parity, Pixels, Running
     from fastbench.records.record import Record
     from fastbench.records.speed import Telemetry, Throughput
 
@@ -45,9 +45,11 @@ def contradictions_of_predictions(record: Record) -> list[str]:
     """The part of `find_contradictions` that is of accuracy and parity: what gates count on."""
     num, accuracy, published = record.data["num_samples"], record.accuracy, record.published
     found: list[str] = []
+    if accuracy and accuracy.num_samples != num:
+        found.append(f"{accuracy.num_samples:,} samples are scored of {num:,}")
     if accuracy:
         found += [
-            *_of_hits(accuracy, num),
+            *_of_hits("", *_counts_of(accuracy)),
             *_of_classes(accuracy),
             *_of_running(accuracy, record.config.get("running")),
         ]
@@ -86,22 +88,24 @@ def _of_times(throughput: Throughput) -> Iterator[str]:
         yield from _of_windows(throughput)
 
 
+def _of_sum(name: str, parts: Iterable[int], whole: int) -> Iterator[str]:
+    if (num := sum(parts)) != whole:
+        yield f"{name} add up to {num:,}, and not to {whole:,}"
+
+
 def _of_windows(throughput: Throughput) -> Iterator[str]:
-    windows, steps_s = throughput.windows, throughput.step_times_s
+    windows, steps_s = throughput.windows, iter(throughput.step_times_s)
     wall_s = sum(window.wall_s for window in windows)
     if abs(wall_s / throughput.wall_s - 1) > 1e-6:
         yield f"the windows' times add up to {wall_s:.3f} s, and not to {throughput.wall_s:.3f} s"
-    num_images = sum(window.num_images for window in windows)
-    if num_images != throughput.num_images:
-        yield f"the windows' images add up to {num_images:,}, and not to {throughput.num_images:,}"
-    num_steps = sum(window.num_steps for window in windows)
-    if num_steps != len(steps_s):
-        yield f"the windows have {num_steps:,} steps, and {len(steps_s):,} step times"
+    num_images = (window.num_images for window in windows)
+    yield from _of_sum("the windows' images", num_images, throughput.num_images)
+    num_steps = [window.num_steps for window in windows]
+    yield from _of_sum("the windows' steps", num_steps, len(throughput.step_times_s))
+    if sum(num_steps) != len(throughput.step_times_s):
         return
-    start = 0
     for number, window in enumerate(windows, 1):
-        its_steps_s = sum(steps_s[start : start + window.num_steps])
-        start += window.num_steps
+        its_steps_s = sum(itertools.islice(steps_s, window.num_steps))
         if not 0 <= window.wait_s <= window.wall_s:
             yield f"window {number} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
         if abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
@@ -141,8 +145,8 @@ def _of_counts(record: Record) -> Iterator[str]:
     if num_samples > (record.config.get("limit") or num_samples):
         yield f"there are {num_samples:,} images, and the limit is {record.config['limit']:,}"
     pixels = record.data.get("pixels")
-    if pixels is not None and sum(pixels.values()) != num_samples:
-        yield f"the images by size add up to {sum(pixels.values()):,}, and not to {num_samples:,}"
+    if pixels is not None:
+        yield from _of_sum("the images by size", pixels.values(), num_samples)
     if record.compile_mode and not record.compilation:
         yield "the row is compiled, and its graphs are not counted"
     if record.compilation and not record.compile_mode:
@@ -167,16 +171,14 @@ def _of_ceilings(record: Record) -> Iterator[str]:
                 f"{whole:,}"
             )
         num_cores = record.environment.get("num_cores")
-        if ceiling.cpu_s and num_cores and ceiling.cpu_s > _most_cpu_s(num_cores, ceiling.wall_s):
-            yield (
-                f"the {name} alone took {ceiling.cpu_s:.3f} s of {num_cores:,} cores in "
-                f"{ceiling.wall_s:.3f} s"
-            )
+        if ceiling.cpu_s and num_cores:
+            yield from _of_cpu(f"the {name} alone", ceiling.cpu_s, num_cores, ceiling.wall_s)
 
 
-def _most_cpu_s(num_cores: int, wall_s: float) -> float:
-    """CPU time comes in steps, and a child's when it ends."""
-    return 1.2 * num_cores * wall_s + 0.5
+def _of_cpu(name: str, cpu_s: float, num_cores: int, wall_s: float) -> Iterator[str]:
+    # CPU time comes in steps, and a child's when it ends.
+    if cpu_s > 1.2 * num_cores * wall_s + 0.5:
+        yield f"{name} took {cpu_s:.3f} CPU seconds of {num_cores:,} cores in {wall_s:.3f} s"
 
 
 def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
@@ -196,11 +198,7 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
     if throttled > periods:
         yield f"{throttled:,} of {periods:,} periods of the CPU quota were throttled"
     cpu_s = telemetry.cpu_s + (telemetry.foreign_cpu_s or 0)
-    if cpu_s > _most_cpu_s(telemetry.num_cores, telemetry.wall_s):
-        yield (
-            f"{cpu_s:.3f} CPU seconds were used of {telemetry.num_cores:,} cores in "
-            f"{telemetry.wall_s:.3f} s"
-        )
+    yield from _of_cpu("all processes", cpu_s, telemetry.num_cores, telemetry.wall_s)
     if len(telemetry.rss_bytes) != telemetry.num_readings:
         yield f"{len(telemetry.rss_bytes):,} of {telemetry.num_readings:,} readings have a memory"
     if (gpu := telemetry.gpu) is None:
@@ -222,14 +220,13 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
         yield f"{used_bytes:,} bytes of GPU memory were used of {max(memory_bytes):,}"
 
 
-def _of_hits(accuracy: Accuracy, num: int) -> Iterator[str]:
-    top1, top5 = accuracy.top1_correct, accuracy.top5_correct
-    if not 0 <= top1 <= top5 <= accuracy.num_samples:
-        yield (
-            f"{top1:,} hits of top-1 and {top5:,} of top-5 among {accuracy.num_samples:,} samples"
-        )
-    if accuracy.num_samples != num:
-        yield f"{accuracy.num_samples:,} samples are scored of {num:,}"
+def _of_hits(whose: str, num: int, top1: int, top5: int) -> Iterator[str]:
+    if not 0 <= top1 <= top5 <= num:
+        yield f"{whose}{top1:,} hits of top-1 and {top5:,} of top-5 among {num:,} samples"
+
+
+def _counts_of(found: Accuracy | Running) -> tuple[int, int, int]:
+    return found.num_samples, found.top1_correct, found.top5_correct
 
 
 def _of_classes(accuracy: Accuracy) -> Iterator[str]:
@@ -243,18 +240,11 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
         return
     if len(set(found.outputs)) < len(found.outputs):
         yield "two classes are the same output of the model"
-    totals = (accuracy.num_samples, accuracy.top1_correct, accuracy.top5_correct)
-    for name, counts, total in zip(
-        ("samples", "hits of top-1", "hits of top-5"), columns, totals, strict=True
-    ):
-        if sum(counts) != total:
-            yield f"the classes' {name} add up to {sum(counts):,}, and not to {total:,}"
-    for name, samples, hits1, hits5 in zip(found.names, *columns, strict=True):
-        if not 0 <= hits1 <= hits5 <= samples:
-            yield (
-                f"the class {name} has {hits1:,} hits of top-1 and {hits5:,} of top-5 "
-                f"among {samples:,} samples"
-            )
+    yield from _of_sum("the classes' samples", found.num_samples, accuracy.num_samples)
+    yield from _of_sum("the classes' hits of top-1", found.top1_correct, accuracy.top1_correct)
+    yield from _of_sum("the classes' hits of top-5", found.top5_correct, accuracy.top5_correct)
+    for name, *counts in zip(found.names, *columns, strict=True):
+        yield from _of_hits(f"the class {name} has ", *counts)
     names = dict(zip(found.outputs, found.names, strict=True))
     wrong = Counter(dict(zip(found.outputs, map(sub, columns[0], columns[1]), strict=True)))
     for each in accuracy.confusions:
@@ -275,18 +265,13 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
 def _of_running(accuracy: Accuracy, every: int | None) -> Iterator[str]:
     if not accuracy.running:
         return
-    sizes, num = [each.num_samples for each in accuracy.running], accuracy.num_samples
+    counts, num = [*map(_counts_of, accuracy.running)], accuracy.num_samples
+    sizes = [each.num_samples for each in accuracy.running]
     if every and sizes != [*range(every, num, every), num]:
         yield f"running values are of {sizes[:3]} images and so on, and not of each {every:,}"
-    counts = [(each.num_samples, each.top1_correct, each.top5_correct) for each in accuracy.running]
-    whole = (num, accuracy.top1_correct, accuracy.top5_correct)
-    for before, now in itertools.pairwise([(0, 0, 0), *counts, whole]):
-        more, top1, top5 = map(sub, now, before)
-        if not 0 <= top1 <= top5 <= more:
-            yield (
-                f"of the {more:,} images up to number {now[0]:,} there are {top1:,} hits of top-1 "
-                f"and {top5:,} of top-5"
-            )
+    for before, now in itertools.pairwise([(0, 0, 0), *counts, _counts_of(accuracy)]):
+        part = f"the part up to image {now[0]:,} has "
+        yield from _of_hits(part, *map(sub, now, before))
 
 
 def _of_parity(parity: Parity, num: int) -> Iterator[str]:

@@ -157,10 +157,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
     rows = tuple(
-        PlannedRow(
-            _row_of(whole, model, loader, kind),
-            only_if_here=loader not in by_name,
-        )
+        PlannedRow(_row_of(whole, model, loader, kind), only_if_here=loader not in by_name)
         for model, kind, loader in itertools.product(whole.models, kinds, whole.loaders)
     )
     for name in whole.loaders:

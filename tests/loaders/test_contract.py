@@ -475,7 +475,7 @@ def closed_once(self: Right) -> None:
                 order=lambda self: Right.order(self)[:: -1 if self.spec.num_threads == 1 else 1]
             ),
             "num_threads=1",
-            "with num_threads=1 an epoch has other samples or another order",
+            "an epoch has other samples or another order",
         ),
         (
             broken(images=lambda self, ids: Right.images(self, ids).float()),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import LEAVE_OUT, CorruptImageError, first_line
-from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, JpegHeader, read_header
+from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,9 +84,8 @@ def check_frame(path: Path) -> Frame:
         what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
         raise CorruptImageError(path, what, f"Convert it to JPEG, or {LEAVE_OUT}")
     # Most files end with the marker. Some sound ones have bytes after it: those are decoded.
-    if (not tail.endswith(END_OF_IMAGE) or header is None or _is_rare(header)) and (
-        found := find_corrupt([str(path)])
-    ):
+    is_rare = header is None or header.precision != 8 or header.width * header.height > _MOST_PIXELS
+    if (is_rare or not tail.endswith(END_OF_IMAGE)) and (found := find_corrupt([str(path)])):
         if header is not None and header.precision != 8:
             raise CorruptImageError(
                 path,
@@ -146,7 +145,3 @@ def not_decoded(path: str, decoder: str, reason: object) -> CorruptImageError:
         f"cannot be decoded by {decoder} ({first_line(reason)}), though the reference decodes it",
         "Use another loader, or remove the file.",
     )
-
-
-def _is_rare(header: JpegHeader) -> bool:
-    return header.precision != 8 or header.width * header.height > _MOST_PIXELS

@@ -43,7 +43,6 @@ _MOST_THREADS: Final = 8
 
 
 def _name(split: str, index: int) -> str:
-    """An image's path below the root."""
     return f"{CLASS_NAMES[class_of(split, index)]}/{split}_{index:05d}.jpg"
 
 
@@ -57,7 +56,6 @@ def _sizes(root: Path) -> dict[str, int]:
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
-    """The marker's content; empty where it cannot be read."""
     content = json_or_none(root / _MARKER)
     return content if isinstance(content, dict) else {}
 

@@ -144,7 +144,6 @@ def read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _contents(entries: Iterable[Entry]) -> Generator[tuple[Entry, bytes]]:
-    """The bytes of each image in an archive, in order; each archive is opened once."""
     for source, group in itertools.groupby(entries, key=lambda entry: entry.source):
         with open_tar(source) as tar:
             for entry in group:

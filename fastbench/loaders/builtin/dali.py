@@ -192,7 +192,7 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
     DALI takes text only. A name that is not UTF-8 is none, and goes through a file of names.
     Raises `LoaderError` for a name that such a file cannot hold.
     """
-    others = [path for path in paths if not _is_text(path)]
+    others = [path for path in paths if path.encode("utf-8", "ignore").decode() != path]
     if not others:
         yield {"files": list(paths), "labels": list(range(len(paths)))}
         return
@@ -206,14 +206,6 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         file.writelines(os.fsencode(f"{path} {i}\n") for i, path in enumerate(paths))
         file.flush()
         yield {"file_list": file.name}
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @pipeline_def

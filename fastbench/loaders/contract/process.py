@@ -112,7 +112,6 @@ def _try_rules(
 
 
 def _last_words(child: ChildProcess) -> str:
-    """How the process ended, and the last line that it printed."""
     child.end()
     _, lines = child.read_output()
     said = f"; the last that it printed: {lines[-1].strip()}" if lines else ""

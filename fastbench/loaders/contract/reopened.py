@@ -20,7 +20,7 @@ from fastbench.loaders.guard import BrokenContractError, in_words
 from fastbench.records.gates import IMAGE_LEVELS, MEAN_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import torch
 
@@ -30,37 +30,31 @@ if TYPE_CHECKING:
 CUT_OFF: Final = "cut-off.jpg"
 
 
-def no_prefetch(subject: Subject) -> str:
-    """Without prefetching the batches are the same."""
-    return _as_before(subject, "with prefetch=0", prefetch=0)
-
-
-def one_thread(subject: Subject) -> str:
-    """With one thread the batches are the same."""
-    return _as_before(subject, "with num_threads=1", num_threads=1)
-
-
-def _as_before(subject: Subject, how: str, **changes: object) -> str:
-    wanted = subject.epochs[0]
+def _read_anew(subject: Subject, **changes: object) -> dict[int, torch.Tensor]:
+    """The images by sample of an epoch of a loader with a changed spec, in the same order."""
     with subject.open(**changes) as (loader, spec):
         epoch = subject.read(loader, spec)
     epoch.raise_faults()
-    if epoch.ids != wanted.ids:
-        raise BrokenContractError(f"{how} an epoch has other samples or another order")
-    return subject.alike(epoch.images, wanted.images, how)
+    if epoch.ids != subject.epochs[0].ids:
+        raise BrokenContractError("an epoch has other samples or another order")
+    return epoch.images
+
+
+def alike_with(**changes: object) -> Callable[[Subject], str]:
+    """A check that with these settings the batches are the same."""
+    how = ", ".join(f"with {name}={value}" for name, value in changes.items())
+    return lambda subject: subject.alike(
+        _read_anew(subject, **changes), subject.epochs[0].images, how
+    )
 
 
 def as_timed(subject: Subject) -> str:
     """Opened as it is timed, where pixels need not repeat, it delivers the same images."""
-    wanted = subject.epochs[0]
-    with subject.open(repeatable=False) as (loader, spec):
-        epoch = subject.read(loader, spec)
-    epoch.raise_faults()
-    if epoch.ids != wanted.ids:
-        raise BrokenContractError("an epoch has other samples or another order")
+    images = _read_anew(subject, repeatable=False)
+    wanted = subject.epochs[0].images
     means = {
-        sample: float(subject.levels(image, wanted.images[sample]).double().mean())
-        for sample, image in epoch.images.items()
+        sample: float(subject.levels(image, wanted[sample]).double().mean())
+        for sample, image in images.items()
     }
     worst = max(means, key=lambda sample: means[sample])
     mean = sum(means.values()) / len(means)
@@ -98,10 +92,7 @@ def reads_anew(subject: Subject) -> str:
     """The files are read in every epoch: else what is timed is no decoding."""
     with (
         _exchangeable(subject) as files,
-        subject.open(paths=files.paths, repeatable=False) as (
-            loader,
-            spec,
-        ),
+        subject.open(paths=files.paths, repeatable=False) as (loader, spec),
     ):
         _skip_copies(loader)
         epoch = subject.read(loader, spec)
@@ -168,10 +159,7 @@ def dtypes(subject: Subject) -> str:
     """The values of the other dtypes are float32's, rounded once or twice."""
     full = subject.epochs[0].images
     for dtype, unit in (("float16", 2**-10), ("bfloat16", 2**-7)):
-        with subject.open(dtype=dtype, prefetch=0) as (loader, spec):
-            epoch = subject.read(loader, spec)
-        epoch.raise_faults()
-        for sample, image in epoch.images.items():
+        for sample, image in _read_anew(subject, dtype=dtype, prefetch=0).items():
             off = (image - full[sample]).abs()
             if not bool((off <= unit * full[sample].abs() + 1e-3).all()):
                 raise BrokenContractError(
@@ -183,9 +171,8 @@ def dtypes(subject: Subject) -> str:
 def belong(subject: Subject) -> str:
     """With the list reversed each file gives the same pixels."""
     paths = subject.spec.paths
-    with subject.open(paths=tuple(reversed(paths))) as (loader, spec):
-        epoch = subject.read(loader, spec)
-    images = {len(paths) - 1 - sample: image for sample, image in epoch.images.items()}
+    reordered = _read_anew(subject, paths=tuple(reversed(paths)))
+    images = {len(paths) - 1 - sample: image for sample, image in reordered.items()}
     return subject.alike(images, subject.epochs[0].images, "where the list is reversed")
 
 
@@ -215,7 +202,6 @@ def broken_file(subject: Subject) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """An error's first sentence, without the file's temporary folder."""
     head, _, tail = text.partition(CUT_OFF)
     before = head.rpartition(" ")[0]
     return f"{before} {CUT_OFF}{tail.partition('. ')[0]}".strip()

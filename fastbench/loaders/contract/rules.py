@@ -121,13 +121,10 @@ def _batches(subject: Subject) -> str:
 def _samples(subject: Subject) -> str:
     wanted = range(len(subject.spec.paths))
     for number, epoch in enumerate(subject.epochs, start=1):
-        missing = sorted(set(wanted) - set(epoch.ids))
-        repeated = sorted({i for i in epoch.ids if epoch.ids.count(i) > 1})
-        foreign = sorted(set(epoch.ids) - set(wanted))
         for what, ids in (
-            ("does not have", missing),
-            ("has more than once", repeated),
-            ("has samples that are not in the list:", foreign),
+            ("does not have", sorted(set(wanted) - set(epoch.ids))),
+            ("has more than once", sorted({i for i in epoch.ids if epoch.ids.count(i) > 1})),
+            ("has samples that are not in the list:", sorted(set(epoch.ids) - set(wanted))),
         ):
             if ids:
                 raise BrokenContractError(
@@ -257,25 +254,21 @@ def _closed(subject: Subject) -> str:
     return said
 
 
-def _threads(subject: Subject) -> str:
-    before, *_, last = subject.rounds
-    names = sorted(last.python_threads - before.python_threads)
-    return _no_more(
-        before.num_threads, last.num_threads, f", such as {names[0]!r}" if names else ""
-    )
+def _no_more(what: str) -> Callable[[Subject], str]:
+    """A check that the rounds leave no more of `what` behind: threads or processes."""
 
+    def check(subject: Subject) -> str:
+        first, *_, last = subject.rounds
+        before, after = getattr(first, f"num_{what}"), getattr(last, f"num_{what}")
+        if after <= before:
+            return f"{after} before and after {NUM_ROUNDS} rounds"
+        names = sorted(last.python_threads - first.python_threads) if what == "threads" else []
+        raise BrokenContractError(
+            f"{after - before} more after {NUM_ROUNDS} rounds of opening and closing"
+            + (f", such as {names[0]!r}" if names else "")
+        )
 
-def _processes(subject: Subject) -> str:
-    before, *_, last = subject.rounds
-    return _no_more(before.num_processes, last.num_processes)
-
-
-def _no_more(before: int, after: int, such_as: str = "") -> str:
-    if after <= before:
-        return f"{after} before and after {NUM_ROUNDS} rounds"
-    raise BrokenContractError(
-        f"{after - before} more after {NUM_ROUNDS} rounds of opening and closing{such_as}"
-    )
+    return check
 
 
 def _memory(subject: Subject) -> str:
@@ -329,16 +322,16 @@ RULES: Final = (
     Rule("a batch stays valid", _stays_valid),
     Rule("close()", _closes, seconds=30.0),
     Rule("closed is closed", _closed, seconds=30.0),
-    Rule("prefetch=0", reopened.no_prefetch),
+    Rule("prefetch=0", reopened.alike_with(prefetch=0)),
     Rule("prefetch=0 reads none ahead", reopened.reads_no_batch_ahead, reads=True),
     Rule("every epoch reads the files", reopened.reads_anew, reads=True),
     Rule("repeatable=False", reopened.as_timed),
-    Rule("num_threads=1", reopened.one_thread),
+    Rule("num_threads=1", reopened.alike_with(num_threads=1)),
     Rule("float16 and bfloat16", reopened.dtypes),
     Rule("ids belong to their images", reopened.belong, reads=True),
     Rule("a broken file is named", reopened.broken_file, reads=True),
-    Rule("threads end", _threads, seconds=120.0),
-    Rule("processes end", _processes, seconds=120.0),
+    Rule("threads end", _no_more("threads"), seconds=120.0),
+    Rule("processes end", _no_more("processes"), seconds=120.0),
     Rule("memory is freed", _memory, seconds=120.0),
     Rule("parity", _parity, reads=True, judged=False),
 )

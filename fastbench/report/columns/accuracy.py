@@ -40,7 +40,6 @@ def _share(**given: Any) -> Column:
         "heading": given["name"],
         "topic": PREDICTIONS,
         "unit": "share",
-        "shown_unit": "%",
         "show": format_percent,
         "show_bounds": lambda low, high: f"{100 * low:.1f}–{100 * high:.1f}",
         "best": "max",
@@ -56,14 +55,12 @@ def _pixels(name: str, heading: str, meaning: str, field: str) -> Column:
         meaning=f"{meaning} from the reference's, in levels of 0..255",
         topic=PREDICTIONS,
         unit="levels",
-        shown_unit="",
         read=_of_parity(field),
         best="min",
     )
 
 
 def _word(name: str, meaning: str) -> Column:
-    """A verdict on the row, in a word."""
     return Column(
         name=name,
         heading=name,

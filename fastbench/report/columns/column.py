@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
 from fastbench.records.advice import ACCURACY, THROUGHPUT, advise
 from fastbench.records.advice import SPEED as OF_SPEED
-from fastbench.records.facts import FILE, MACHINE, RUN, device_name
+from fastbench.records.fact_values import device_name
+from fastbench.records.facts import FILE, MACHINE, RUN
 from fastbench.records.gates import compare_pixels, failures_of
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import contradictions_of_predictions, find_contradictions
@@ -38,16 +39,17 @@ SPEED: Final = "speed"
 PREDICTIONS: Final = "predictions"
 COST: Final = "what it took"
 
-_FACTORS: Final = {
-    ("share", "%"): 1e2,
-    ("share", "pt"): 1e2,
-    ("s", "ms"): 1e3,
-    ("bytes", "GB"): 1e-9,
-    ("bytes/s", "MB/s"): 1e-6,
-    ("parameters", "M"): 1e-6,
-    ("MACs", ""): 1e-9,
+_SHOWN: Final = {
+    "share": ("%", 1e2),
+    "bytes": ("GB", 1e-9),
+    "bytes/s": ("MB/s", 1e-6),
+    "parameters": ("M", 1e-6),
+    "MACs": ("", 1e-9),
+    "levels": ("", 1),
+    "s/1,000 images": ("", 1),
+    "$/1,000,000 images": ("", 1),
 }
-"""From a raw unit to the unit that is shown, where that is another."""
+"""The unit that is shown of a raw unit where it is another, and the factor to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,13 @@ class Column:
     """One column of a report.
 
     `read` has a row's raw value in `unit`, None where there is none. `shown_unit` is the unit of
-    the text where it is another. `show` writes the raw value; without it a number has three
-    significant digits. `bounds` are the value's range: a 95 % interval, or the windows' extremes.
-    `detail` is a smaller text below the value, by default that range; it may have parts with `, `
-    between. `words` is the value in a sentence: `batch 32`. `best` is the better direction, empty
-    where there is none. `topic` is what a table keeps together. `is_of_windows` says whether a
-    figure of speed comes from the end-to-end windows, and not from a pass of its own.
+    the text where it is another than usual for `unit`. `show` writes the raw value; without it a
+    number has three significant digits. `bounds` are the value's range: a 95 % interval, or the
+    windows' extremes. `detail` is a smaller text below the value, by default that range; it may
+    have parts with `, ` between. `words` is the value in a sentence: `batch 32`. `best` is the
+    better direction, empty where there is none. `topic` is what a table keeps together.
+    `is_of_windows` says whether a figure of speed comes from the end-to-end windows, and not from a
+    pass of its own.
     """
 
     name: str
@@ -101,12 +104,14 @@ class Column:
     @property
     def text_unit(self) -> str:
         """The unit of what is shown; empty where there is none."""
-        return self.unit if self.shown_unit is None else self.shown_unit
+        if self.shown_unit is not None:
+            return self.shown_unit
+        return _SHOWN[self.unit][0] if self.unit in _SHOWN else self.unit
 
     @property
     def factor(self) -> float:
         """From the raw unit to the one that is shown."""
-        return _FACTORS.get((self.unit, self.text_unit), 1)
+        return 1e3 if self.text_unit == "ms" else _SHOWN.get(self.unit, ("", 1))[1]
 
     @property
     def raw_title(self) -> str:

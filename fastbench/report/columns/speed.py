@@ -75,12 +75,10 @@ def _speed(**given: Any) -> Column:
 
 
 def _rate(**given: Any) -> Column:
-    """A throughput; the more the better."""
     return _speed(**given, unit="images/s", show=format_rate, best="max")
 
 
 def _time(**given: Any) -> Column:
-    """A time of a batch, in milliseconds."""
     return _speed(**given, unit="s", shown_unit="ms", show=format_milliseconds, best="min")
 
 
@@ -111,7 +109,6 @@ FIGURES: Final = (
         name="spread",
         meaning="the largest of the windows' throughputs less the smallest, of their median",
         unit="share",
-        shown_unit="%",
         read=lambda row: (
             row.record.throughput.spread if len(row.record.throughput.rates) > 1 else None
         ),
@@ -121,7 +118,6 @@ FIGURES: Final = (
         name="padding",
         meaning="share of the batches' places that held no image, which the model computes too",
         unit="share",
-        shown_unit="%",
         read=lambda row: row.record.throughput.padded_share,
         best="min",
         words=lambda value: f"{format_quantity(100 * value)} % of the batches' places empty",
@@ -145,7 +141,6 @@ FIGURES: Final = (
         heading="of ceiling",
         meaning="images/s over the loader alone or the model alone, whichever is slower",
         unit="share",
-        shown_unit="%",
         read=lambda row: row.record.overlap_efficiency,
         show=lambda value: f"{100 * value:.0f}",
         best="max",
@@ -168,7 +163,6 @@ FIGURES: Final = (
         heading="stalled",
         meaning="share of the time in which the host waited for the loader",
         unit="share",
-        shown_unit="%",
         read=lambda row: row.record.throughput.stall_share,
         show=lambda value: f"{100 * value:.0f}",
         best="min",
@@ -217,7 +211,6 @@ FIGURES: Final = (
         heading="$ per million",
         meaning="dollars for a million images at the --price of an hour of the device",
         unit="$/1,000,000 images",
-        shown_unit="",
         read=_cost,
     ),
     _taken(
@@ -235,7 +228,6 @@ FIGURES: Final = (
         heading="CPU s / 1,000",
         meaning="CPU seconds for 1,000 images end to end, all processes of the run together",
         unit="s/1,000 images",
-        shown_unit="",
         read=_of_telemetry("cpu_s_per_1000_images"),
         words=lambda value: f"{format_quantity(value)} CPU seconds for 1,000 images",
     ),
@@ -245,7 +237,6 @@ FIGURES: Final = (
         heading="loader CPU s / 1,000",
         meaning="CPU seconds for 1,000 images of the loader alone",
         unit="s/1,000 images",
-        shown_unit="",
         read=_loader_cpu,
     ),
     _taken(
@@ -253,7 +244,6 @@ FIGURES: Final = (
         heading="GPU memory",
         meaning="the most memory in use on the GPU, by all its processes",
         unit="bytes",
-        shown_unit="GB",
         read=_gpu_memory,
     ),
     _taken(
@@ -261,7 +251,6 @@ FIGURES: Final = (
         heading="resident memory",
         meaning="the most resident memory of all processes of the run together",
         unit="bytes",
-        shown_unit="GB",
         read=_rss,
     ),
     _taken(
@@ -269,7 +258,6 @@ FIGURES: Final = (
         heading="JPEG",
         meaning="compressed bytes that were read and decoded a second",
         unit="bytes/s",
-        shown_unit="MB/s",
         read=_jpeg_bytes,
         words=lambda value: f"{format_bytes(value)}/s of JPEG",
         best="",
@@ -287,7 +275,6 @@ FIGURES: Final = (
         is_of_windows=False,
         meaning="the model's parameters",
         unit="parameters",
-        shown_unit="M",
         read=lambda row: row.record.num_parameters or None,
         words=lambda value: f"{format_quantity(value / 1e6)} M parameters",
         best="",
@@ -298,7 +285,6 @@ FIGURES: Final = (
         heading="GMACs",
         meaning="multiply-accumulates of the model for one image, in thousands of millions",
         unit="MACs",
-        shown_unit="",
         read=lambda row: row.record.num_macs,
         words=lambda value: f"{format_quantity(value / 1e9)} GMACs an image",
         best="",

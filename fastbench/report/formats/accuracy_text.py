@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.atomic_files import write_new, writing
 from fastbench.core.units import format_percent, format_points, format_rate, span
 from fastbench.records import naming
-from fastbench.records.facts import FACTS, images_of
+from fastbench.records.fact_values import images_of
+from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 from fastbench.report.columns.column import Row
@@ -69,7 +70,6 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def _facts(record: Record) -> dict[str, str]:
-    """The conditions that records may share, in words."""
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
     conditions = [FACTS[name].text(record) for name in ("dtype", "engine", "batch", "compile")]
     return {
@@ -90,7 +90,6 @@ def _entry(name: str, text: str) -> list[str]:
 
 
 def _block(record: Record) -> list[str]:
-    """What was found of one record: its figures in a small table, and doubts."""
     throughput = f"{format_rate(record.throughput.images_per_s)} images/s"
     lines = _entry("throughput", f"{throughput}, {record.num_threads} threads")
     if record.accuracy is None:

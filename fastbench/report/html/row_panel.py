@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import counted, format_value
 from fastbench.data.folder_tree import in_words
-from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS, images_of
+from fastbench.records.fact_values import images_of
+from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 
 if TYPE_CHECKING:

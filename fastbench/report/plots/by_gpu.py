@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastbench.records import naming
-from fastbench.records.facts import device_name
+from fastbench.records.fact_values import device_name
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.plots import bars, style

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import and_more
 from fastbench.records import naming
-from fastbench.records.facts import FACTS, PREPROCESS, folder_of
+from fastbench.records.fact_values import folder_of
+from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import Row

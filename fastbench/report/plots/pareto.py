@@ -175,7 +175,6 @@ def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]
 
 
 def _draw(points: _Points, caption: Sequence[str]) -> tuple[Figure, int]:
-    """The figure, and how many points have no label in it."""
     made = style.new_figure(*_SIZE)
     axes = made.add_subplot()
     intervals, front = _draw_intervals(axes, points), _draw_front(axes, points)

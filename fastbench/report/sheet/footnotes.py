@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import and_more, span
 from fastbench.records.advice import worst_of
-from fastbench.records.facts import FACTS, OF_OPTIONS, images_of
+from fastbench.records.fact_values import images_of
+from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.report.columns.column import Row

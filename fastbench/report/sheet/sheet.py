@@ -15,7 +15,7 @@ from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
 from fastbench.core.units import counted
 from fastbench.records import naming
-from fastbench.records.facts import images_of
+from fastbench.records.fact_values import images_of
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice, choose
 from fastbench.report.read import refusing_damage

@@ -1,0 +1,121 @@
+"""Facts of a record that are more than one of its fields: what `facts.py` reads and words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.units import counted, format_bytes
+from fastbench.records.record import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastbench.records.record import Record
+
+TORCH: Final = "torch"
+DIGITS: Final = 10
+"""Of a digest or a commit: more of them tell nothing more to people."""
+
+
+def device_name(record: Record) -> str | None:
+    """The name of the GPU that the model ran on, or of the CPU where it ran there."""
+    kind, _, index = record.device.partition(":")
+    if kind == "cpu":
+        cpu: str | None = record.environment.get("cpu")
+        return cpu
+    names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
+    number = int(index) if index.isdecimal() else 0
+    return names[number] if number < len(names) else None
+
+
+def folder_of(record: Record) -> str:
+    """The last two parts of the data's folder; the others differ from machine to machine."""
+    found = [part for part in str(record.data.get("root", "")).split("/") if part]
+    return "/".join(found[-2:])
+
+
+def images_of(record: Record) -> list[str]:
+    """How many images there are, how large, and of how many classes, in words."""
+    num = record.data["num_samples"]
+    found = [counted(num, "JPEG")]
+    if num_bytes := record.data.get("num_bytes"):
+        found.append(f"{format_bytes(num_bytes / num)} each")
+    if num_classes := record.data.get("num_classes"):
+        found.append(counted(num_classes, "class", "classes"))
+    return found
+
+
+def _engine_of(record: Record) -> Engine | None:
+    """What runs the model in place of torch; None if torch does."""
+    # A record before version 6 says nothing of it; a model without parameters is not torch's.
+    unknown = record.engine is None and getattr(record, "num_parameters", None) == 0
+    return Engine() if unknown else record.engine
+
+
+def engine_name(record: Record) -> str | None:
+    """What runs the model; None where that is not known."""
+    engine = _engine_of(record)
+    return engine.name if engine else TORCH
+
+
+def number_format(record: Record) -> str | None:
+    """The format that the model computes in, as its engine states it."""
+    engine = _engine_of(record)
+    return engine.number_format if engine else record.dtype
+
+
+def engine_threads(record: Record) -> int | None:
+    """Threads that run the model on the CPU."""
+    engine = _engine_of(record)
+    threads: int | None = record.environment.get("torch_threads")
+    return engine.num_threads if engine else threads
+
+
+def compilation_of(record: Record) -> str | None:
+    """Nothing where another engine has the model: what it does with it is not known."""
+    if _engine_of(record) and record.compile_mode is None:
+        return None
+    return compilation(record.compile_mode)
+
+
+def cpu_quota(record: Record) -> str | None:
+    """`none`, `0.5 cores`."""
+    if "cpu_quota" not in record.environment:
+        return None
+    quota = record.environment["cpu_quota"]
+    return "none" if quota is None else f"{quota:g} cores"
+
+
+def variables(record: Record) -> str | None:
+    """All in one text: which of them are set is part of the fact."""
+    known = record.environment.get("variables")
+    if known is None:
+        return None
+    return " ".join(f"{name}={value}" for name, value in known.items()) or "none set"
+
+
+def compilation(mode: str | None) -> str:
+    """`eager` or `compile`, with torch.compile's mode if it is not the default one."""
+    return {None: "eager", "default": "compile"}.get(mode, f"compile {mode}")
+
+
+def of_loader(given: Sequence[str], loader: str) -> str:
+    """The part of `--loader-option` that is for this loader."""
+    return ", ".join(sorted(x for x in given if x.partition("=")[0].rpartition(".")[0] == loader))
+
+
+def power_limit(record: Record) -> str | None:
+    """`700 W`."""
+    gpu = record.telemetry.gpu if record.telemetry else None
+    return f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None
+
+
+def commit(record: Record) -> str | None:
+    """The first digits, and `+changes` where the checkout was edited."""
+    commit, plus, changes = (record.environment.get("git") or "").partition("+")
+    return commit[:DIGITS] + plus + changes or None
+
+
+def time(created: str) -> str:
+    """To the second: it tells rows of the same configuration apart."""
+    return created[:19].replace("T", " ")
