@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
 """What the server imports. That takes seconds, does not initialise CUDA, and starts no threads but
 OpenBLAS's, which that library ends before a fork."""
-FOLDER_VARIABLE: Final = "FASTBENCH_SERVER_FOLDER"
+FOLDERS_VARIABLE: Final = "FASTBENCH_SERVER_FOLDERS"
 """Tells the server in which folder this process keeps its temporary files."""
 _LOG = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def _start(
 def _ensure_server() -> None:
     """Start the server if there is none; its imports are not waited for."""
     settings = {
-        FOLDER_VARIABLE: temporary.run_folder(),
+        FOLDERS_VARIABLE: "\n".join(temporary.folders()),
         # It imports from the same folders as this process, and from no others.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "PYTHONSAFEPATH": "1",

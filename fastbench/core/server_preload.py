@@ -11,10 +11,10 @@ import os
 import shutil
 import time
 
-from fastbench.core.child_process import FOLDER_VARIABLE
+from fastbench.core.child_process import FOLDERS_VARIABLE
 
 
-def _shut_off(folder: str) -> None:
+def _shut_off(folders: list[str]) -> None:
     # A terminal's or `timeout`'s signal to the parent's group must not end the server.
     os.setpgid(0, 0)
     with open(os.devnull, "wb") as nothing:
@@ -37,10 +37,11 @@ def _shut_off(folder: str) -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0] or time.monotonic() < deadline + 10:
                 time.sleep(0.01)
-        shutil.rmtree(folder, ignore_errors=True)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(clean_up)
 
 
-if FOLDER_VARIABLE in os.environ:
-    _shut_off(os.environ.pop(FOLDER_VARIABLE))
+if FOLDERS_VARIABLE in os.environ:
+    _shut_off(os.environ.pop(FOLDERS_VARIABLE).split("\n"))

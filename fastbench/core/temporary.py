@@ -21,6 +21,9 @@ from fastbench.core.errors import OutputError, os_errors_as
 
 _PREFIX: Final = "fastbench-"
 _LOCK: Final = "in-use"
+# A socket's address has 107 bytes; multiprocessing adds "/pymp-" and "/listener-", each with 8
+# letters.
+_MAX_LENGTH: Final = 107 - 18 - 14
 
 
 @functools.cache
@@ -31,19 +34,30 @@ def run_folder() -> str:
     """
     remedy = "Set TMPDIR to a folder that can be written and has space."
     with os_errors_as(OutputError, "No temporary file can be written", remedy):
-        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/"):
-            if _is_left_behind(left):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.mkdtemp(prefix=_PREFIX)
-        _held.append(open(Path(folder, _LOCK), "w"))  # noqa: SIM115 - held to the end
-        fcntl.flock(_held[-1], fcntl.LOCK_EX)
+        folder = _new_folder(tempfile.gettempdir())
+        # What multiprocessing makes, too. Its sockets need a short path.
+        sockets = folder if len(os.fsencode(folder)) <= _MAX_LENGTH else _new_folder("/tmp")
+    process.current_process()._config["tempdir"] = sockets  # type: ignore[attr-defined]
+    return folder
+
+
+def _new_folder(parent: str) -> str:
+    for left in Path(parent).glob(f"{_PREFIX}*/"):
+        if _is_left_behind(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
+    _held.append(open(Path(folder, _LOCK), "w"))  # noqa: SIM115 - held to the end
+    fcntl.flock(_held[-1], fcntl.LOCK_EX)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    # What multiprocessing makes, too.
-    process.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]
     return folder
 
 
 _held: list[IO[str]] = []
+
+
+def folders() -> list[str]:
+    """All that `run_folder` has made."""
+    return [os.path.dirname(lock.name) for lock in _held]
 
 
 def variables() -> dict[str, str]:

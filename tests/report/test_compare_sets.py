@@ -367,7 +367,9 @@ def test_a_name_that_is_no_text(
     a, b = folder_of(folder, **rows), folder_of(tmp_path / "b", **rows)
     argv = ["compare", str(a), str(b), "--format", form]
     assert main(argv) == 0
-    assert "\\udcff" in capsys.readouterr().out.replace("\\\\", "\\")
+    # A narrow table may break the line within it.
+    shown = "".join(capsys.readouterr().out.split()).replace("\\\\", "\\")
+    assert "\\udcff" in shown
     file = tmp_path / "out"
     assert main([*argv, "--output", str(file)]) == 0
     assert "udcff" in file.read_text("utf-8")
