@@ -18,6 +18,10 @@ from builders.plug_ins import FakeEntryPoint, PlugIn
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other are slower here
 
+# A first compilation takes most of its time to try what the processor can and to compile headers.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+os.environ.setdefault("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS", "0")
+
 # What is imported stays: looking for garbage in it takes a fifth of the imports' time.
 gc.disable()
 
@@ -157,3 +161,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "local.pth"
     torch.save(module.state_dict(), path)
     return path
+
+
+@pytest.fixture
+def no_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile makes its graphs, and runs them without C++ code: that takes seconds a model."""
+    import torch
+
+    real = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda module, **options: real(module, **options, backend="aot_eager")
+    )

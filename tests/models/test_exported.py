@@ -132,7 +132,7 @@ def test_devices_written_into_a_program_move_with_it(export: Callable[..., Path]
     assert model.module(torch.zeros(4, 3, 48, 48)).device.type == "cpu"  # the other one stayed
 
 
-def test_an_exported_program_compiles(export: Callable[..., Path]) -> None:
+def test_an_exported_program_compiles(export: Callable[..., Path], no_inductor: None) -> None:
     model = load_model(str(export(dynamic=torch.export.Dim("batch"))))
     eager, compiled = (
         Classifier(model.copy_module(), batch_size=4, compile_mode=mode, **EAGER)

@@ -350,7 +350,11 @@ def test_a_run(
 
 
 def test_a_compiled_run(
-    tmp_path: Path, here: Path, images: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    here: Path,
+    images: Path,
+    no_inductor: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_export(here / "four.pt2", batch=4)
     write_export(here / "eight.pt2", batch=8)
