@@ -63,6 +63,7 @@ def test_what_columns_read() -> None:
         "agreement": 0.997,
         "parity-max": 1.0,
         "parity-mean": 0.164,
+        "compared": 128,
         "parity": "exact",
         "status": "ok",
         "cpu": "A CPU",

@@ -113,6 +113,14 @@ SCORES: Final = (
     ),
     _pixels("parity-max", "max level", "largest difference of a pixel", "max_levels"),
     _pixels("parity-mean", "mean level", "mean difference of the pixels", "mean_levels"),
+    Column(
+        name="compared",
+        heading="compared",
+        meaning="images whose pixels were compared with the reference's; parity is of these",
+        topic=PREDICTIONS,
+        read=_of_parity("num_compared"),
+        show=lambda num: f"{num:,}",
+    ),
     _word(
         "parity",
         "exact (no pixel off by more than 1 level), equivalent (less than 0.5 in the mean, "

@@ -37,11 +37,11 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "loaders": (
         *("loader", "decoder", "loader-ceiling", "images/s", "ratio", "loader-cpu-s"),
-        *("top-1", "agreement", "parity-max", "parity-mean", "parity"),
+        *("top-1", "agreement", "parity-max", "parity-mean", "compared", "parity"),
     ),
     "accuracy": (
         *("top-1", "top-5", "published", "delta-top-1"),
-        *("agreement", "parity-max", "parity-mean", "parity"),
+        *("agreement", "parity-max", "parity-mean", "compared", "parity"),
     ),
     "gpus": (
         *("device", "images/s", "ratio", "of-ceiling", "images/J", "cost", "watts", "gpu-memory"),
