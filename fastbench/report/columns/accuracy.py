@@ -118,7 +118,7 @@ SCORES: Final = (
         heading="compared",
         meaning="images whose pixels were compared with the reference's; parity is of these",
         topic=PREDICTIONS,
-        read=_of_parity("num_compared"),
+        read=lambda row: _of_parity("num_compared")(row) or None,
         show=lambda num: f"{num:,}",
     ),
     _word(
