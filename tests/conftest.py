@@ -165,7 +165,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch.compile makes its graphs, and runs them without C++ code: that takes seconds a model."""
+    """torch.compile makes its graphs, but no C++ code of them, which takes seconds a model."""
     import torch
 
     real = torch.compile

@@ -31,6 +31,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from fastbench.core import errors, temporary
 from fastbench.core.debugging import debugging, is_debugging, traceback_of
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
+from fastbench.core.worker_server import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -285,14 +286,16 @@ def _serve(
 ) -> None:
     """Do the job; a `FastbenchError` is sent as `ends`."""
     os.setpgid(0, 0)
+    # The server has the environment of the time when it was started.
+    _set_environment(environment)
+    tempfile.tempdir = None
     with output:
         for standard in (1, 2):
             os.dup2(output.fileno(), standard)
     os.set_inheritable(messages.fileno(), False)
+    with contextlib.suppress(OSError):  # then one is started when there is a worker
+        fork_server(messages)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    # The server has the environment of the time when it was started.
-    _set_environment(environment)
-    tempfile.tempdir = None
     # The child's workers start by Python's default method, not by the child's own.
     multiprocessing.set_start_method(None, force=True)
     # A shell starts background processes with SIGINT ignored.

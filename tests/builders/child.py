@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -33,7 +34,10 @@ def work(job: dict[str, Any], channel: Channel) -> None:
         worker = subprocess.Popen(["sleep", "60"], pass_fds=(channel.messages.fileno(),))
         channel.send("worker", worker.pid)
     then = job.get("then")
-    if then == "crash":
+    if then == "start workers":
+        for _ in range(2):
+            channel.send("worker", *_ask_a_worker(job))
+    elif then == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif then == "exit":
         os._exit(7)
@@ -44,3 +48,20 @@ def work(job: dict[str, Any], channel: Channel) -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         channel.send("hangs")
         time.sleep(60)
+
+
+def _ask_a_worker(job: dict[str, Any]) -> tuple[list[str], int]:
+    """What a worker has imported of `job["modules"]`, and its parent; which is then killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fastbench.core.progress"])
+    ours, theirs = context.Pipe()
+    context.Process(target=_say, args=(theirs, job["modules"])).start()
+    theirs.close()
+    found, parent = ours.recv()
+    os.kill(parent, signal.SIGKILL)
+    os.waitid(os.P_PID, parent, os.WEXITED | os.WNOWAIT)
+    return found, parent
+
+
+def _say(ends: Any, modules: list[str]) -> None:
+    ends.send(([name for name in modules if name in sys.modules], os.getppid()))

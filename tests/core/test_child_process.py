@@ -168,6 +168,18 @@ def test_ctrl_c_for_a_child_that_has_ended_ends_its_workers() -> None:
     assert is_gone(worker)
 
 
+def test_workers_are_forked_from_a_server_that_has_torch_until_it_is_killed() -> None:
+    modules = ["torch", "fastbench.core.progress"]
+    with child(then="start workers", modules=modules) as process:
+        (_, facts), (_, first, server), (_, second, other) = heard(process)
+        process.end()
+        assert process.status == 0
+        assert process.read_output()[1] == ["printed by a library"]
+    assert (first, second) == (modules, modules[1:])
+    assert len({facts["pid"], server, other}) == 3
+    assert is_gone(other)
+
+
 def test_a_server_that_was_killed_is_started_again() -> None:
     with start_parent(SERVER_IS_KILLED) as parent:
         out, err = parent.communicate(timeout=60)

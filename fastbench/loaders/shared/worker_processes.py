@@ -1,9 +1,9 @@
 """DataLoader workers: how they start, how Ctrl-C is kept from them, how their death is reported.
 
 Workers are forked from a clean server process, never from this one, where CUDA, DALI and torch
-have threads that a fork would break. This process has one such server. It imports, once, the
-loaders that were imported here when the first worker was asked for; what a worker needs beyond
-them it imports itself, which takes seconds.
+have threads that a fork would break. This process has one such server (`core/worker_server.py`). It
+imports, once, the loaders that were imported here when the first worker was asked for; what a
+worker needs beyond them it imports itself, which takes seconds.
 
 Why a worker died is not known: when memory runs out, the system kills one and says so in its log.
 """
