@@ -68,7 +68,9 @@ def main() -> None:
     a, b = (Side(loader, classifier, num_queued(loader, spec)) for loader in loaders)
     repetitions = []
     for _ in range(arguments.repetitions):
-        repetitions.append(interleave(a, b, clock, NUM_PAIRS))
+        pairs = zip(*interleave(a, b, clock, NUM_PAIRS), strict=True)
+        rates, other_rates = map(list, pairs)
+        repetitions.append((rates, other_rates))
         report(repetitions, arguments)
     for side in (a, b):
         side.loader.close()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.measure.pipeline import endless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from fastbench.loaders.base import Loader
     from fastbench.measure.clock import Clock
@@ -67,9 +67,8 @@ def interleave(
     b: Side,
     clock: Clock,
     num_pairs: int,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[float], list[float]]:
-    """The throughputs of A's and B's windows, pair by pair; the order within a pair alternates.
+) -> Iterator[tuple[float, float]]:
+    """The throughputs of A's and B's window, pair by pair; the order within a pair alternates.
 
     The windows of both have about the same number of images, so that they see the same data.
     """
@@ -77,15 +76,13 @@ def interleave(
         side.run(clock, side.num_queued + MIN_BATCHES)
     seconds = max(_seconds_of_an_image(side, clock) for side in (a, b))
     num_images = WINDOW_SECONDS / seconds
-    rates: tuple[list[float], list[float]] = ([], [])
     for pair in range(num_pairs):
+        rates = [0.0, 0.0]
         for place in (0, 1) if pair % 2 == 0 else (1, 0):
             side = (a, b)[place]
             num_batches = max(MIN_BATCHES, round(num_images / side.model.batch_size))
-            rates[place].append(side.window(clock, num_batches))
-        if on_progress is not None:
-            on_progress(pair + 1, num_pairs)
-    return rates
+            rates[place] = side.window(clock, num_batches)
+        yield rates[0], rates[1]
 
 
 def _seconds_of_an_image(side: Side, clock: Clock) -> float:

@@ -15,6 +15,7 @@ import msgspec
 from fastbench.core.config import PUBLISHED_TOLERANCE
 from fastbench.core.loader_facts import decodes
 from fastbench.core.stats import hodges_lehmann_interval
+from fastbench.core.units import counted
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.fields import Amount, Count, Positive, Stored
 from fastbench.records.speed import (
@@ -227,6 +228,7 @@ class AbRecord(Described, frozen=True, kw_only=True):
     """Two configurations in turn: the throughputs of their windows, images/s, pair by pair.
 
     `changes` are the options of `--ab`, as written; `config`, `dtype` and `compile_mode` are A's.
+    `num_planned` pairs were to be measured; None if it is not known.
     """
 
     dtype: str
@@ -236,6 +238,12 @@ class AbRecord(Described, frozen=True, kw_only=True):
     other_loader_settings: dict[str, Any]
     a_images_per_s: list[Amount]
     b_images_per_s: list[Amount]
+    num_planned: Positive | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all pairs that were planned were measured."""
+        return len(self.a_images_per_s) == (self.num_planned or len(self.a_images_per_s))
 
     @property
     def ratio(self) -> float:
@@ -250,10 +258,13 @@ class AbRecord(Described, frozen=True, kw_only=True):
     @property
     def verdict(self) -> str:
         """The result in words."""
+        pairs = counted(len(self.a_images_per_s), "pair")
+        if not self.is_finished:
+            pairs += f" of the {self.num_planned} planned"
         if self.interval is None:
-            return f"B is {self.ratio:.3f}x A, with too few pairs for an interval"
+            return f"B is {self.ratio:.3f}x A, with too few pairs for an interval ({pairs})"
         low, high = self.interval
-        scope = f"95 %: {low:.3f} to {high:.3f}, {len(self.a_images_per_s)} pairs"
+        scope = f"95 %: {low:.3f} to {high:.3f}, {pairs}"
         if low <= 1 <= high:
             return f"no difference found, B is {self.ratio:.3f}x A ({scope})"
         return f"B is {self.ratio:.3f}x A ({scope})"

@@ -7,8 +7,8 @@ History of `schema_version`; what a version lacks has its field's default when i
         pixels, page_cache_share
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
-    6   engine, files, accuracy_doubts; data: contents, identity, not_used; throughput: kernel_s;
-        telemetry: cpu_quota, num_periods, num_throttled; environment: affinity, cpu_quota,
+    6   engine, files, accuracy_doubts; num_planned of --ab; data: contents, identity, not_used;
+        throughput: kernel_s; telemetry: cpu_quota, num_periods, num_throttled; environment: affinity, cpu_quota,
         governor, instruction_set, allocator, variables, torch_threads, interop_threads,
         matmul_precision, cudnn_tf32, cudnn_benchmark, cudnn_deterministic
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from fastbench.core.atomic_files import file_stem, write_new, writing
+from fastbench.core.atomic_files import file_stem, write_new, write_whole, writing
 from fastbench.core.config import OPTIONS
 from fastbench.core.errors import RecordError, UsageError
 from fastbench.records.facts import FACTS
@@ -76,6 +76,13 @@ def write_record(record: Described, folder: Path) -> Path:
         (path,) = write_new(folder, file_stem(*filter(None, parts)), {".json": text.encode()})
     _LOG.debug("record written: %s", path)
     return path
+
+
+def replace_record(record: Described, path: Path) -> None:
+    """Write a record over what `write_record` wrote of it when it was unfinished."""
+    text = _text_of(record)
+    with writing("The record", path):
+        write_whole(path, text.encode())
 
 
 def _text_of(record: Described) -> str:

@@ -1,12 +1,17 @@
 """`fastbench run --ab`: windows of two configurations in turn, and one ratio.
 
-Nothing is scored: run each of the two by itself to see whether the predictions are right.
+Nothing is scored: run each of the two by itself to see whether the predictions are right. The pairs
+are saved as they come, and those of a comparison that was cut off are kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, UsageError
@@ -15,18 +20,22 @@ from fastbench.measure.clock import make_clock
 from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
 from fastbench.models.classifier import forget_compiled
 from fastbench.records.record import AbRecord, FailedRow
-from fastbench.records.store import write_record
+from fastbench.records.store import replace_record, write_record
 from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fastbench.loaders.base import Loader, LoaderSpec
 
+SAVE_S: Final = 5.0
+"""How many seconds of pairs may be lost when the process is killed."""
+
 
 def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
-    """A row for each model. A record is on disk when it is yielded.
+    """A row for each model, the unfinished one too if that is interrupted. It is on disk then.
 
     Raises `OutputError` if it cannot be written, `UsageError` if the two cannot be compared.
     """
@@ -37,16 +46,55 @@ def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
     if len(a.config.models) != len(b.config.models):
         raise UsageError("--ab needs as many models on both sides. Name as many with --ab model=.")
     for name, other in zip(a.config.models, b.config.models, strict=True):
+        pairs = _Pairs(a.folder)
         try:
-            record = _ab_row(a, b, name, other)
+            _measure(a, b, name, other, pairs)
         except FastbenchError as error:
+            if pairs.save():
+                a.progress.note(f"The pairs before that are in {pairs.path}")
             yield FailedRow(name, a.config.timed_loader, error)
-            continue
-        write_record(record, a.folder)
-        yield record
+        except KeyboardInterrupt:
+            if (record := pairs.save()) is not None:
+                yield record
+            raise
+        else:
+            record = pairs.save()
+            assert record is not None
+            yield record
 
 
-def _ab_row(a: Workbench, b: Workbench, name: str, other: str) -> AbRecord:
+class _Pairs:
+    """The pairs of a comparison so far, and the file in which they are from the first on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path: Path | None = None
+        self.blank: AbRecord | None = None
+        self._rates: list[tuple[float, float]] = []
+        self._saved_s = -math.inf
+
+    def add(self, rates: tuple[float, float]) -> None:
+        """One more. Between windows: what runs next is the batches that wait in the queues."""
+        self._rates.append(rates)
+        if time.monotonic() > self._saved_s + SAVE_S:
+            self.save()
+
+    def save(self) -> AbRecord | None:
+        """Write them; None if there are none. Raises `OutputError`."""
+        if not self._rates:
+            return None
+        assert self.blank is not None
+        a, b = map(list, zip(*self._rates, strict=True))
+        record = msgspec.structs.replace(self.blank, a_images_per_s=a, b_images_per_s=b)
+        if self.path is None:
+            self.path = write_record(record, self.folder)
+        else:
+            replace_record(record, self.path)
+        self._saved_s = time.monotonic()
+        return record
+
+
+def _measure(a: Workbench, b: Workbench, name: str, other: str, pairs: _Pairs) -> None:
     a.progress.say(f"{name}: making both sides ready")
     forget_compiled()
     (bench, spec), (other_bench, other_spec) = _prepare(a, name), _prepare(b, other)
@@ -56,24 +104,27 @@ def _ab_row(a: Workbench, b: Workbench, name: str, other: str) -> AbRecord:
         open_loader(loader, a.factories[loader], spec) as opened,
         open_loader(other_loader, b.factories[other_loader], other_spec) as other_opened,
     ):
-        quick = a.config.quick
-        rates, other_rates = interleave(
-            Side(opened, bench.classifier, num_queued(opened, spec)),
-            Side(other_opened, other_bench.classifier, num_queued(other_opened, other_spec)),
-            make_clock(a.device),
-            NUM_PAIRS_QUICK if quick else NUM_PAIRS,
-            a.progress.count(f"{name} · {loader}: pairs of windows"),
-        )
-        return AbRecord(
+        num_pairs = NUM_PAIRS_QUICK if a.config.quick else NUM_PAIRS
+        pairs.blank = AbRecord(
             **describe_run(a, bench, loader, opened.settings),
             dtype=a.dtype,
             compile_mode=a.compile_mode,
             changes=list(a.config.ab),
             other_config=dataclasses.asdict(b.config),
             other_loader_settings=dict(other_opened.settings),
-            a_images_per_s=rates,
-            b_images_per_s=other_rates,
+            a_images_per_s=[],
+            b_images_per_s=[],
+            num_planned=num_pairs,
         )
+        sides = (
+            Side(opened, bench.classifier, num_queued(opened, spec)),
+            Side(other_opened, other_bench.classifier, num_queued(other_opened, other_spec)),
+        )
+        count = a.progress.count(f"{name} · {loader}: pairs of windows")
+        measured = interleave(*sides, make_clock(a.device), num_pairs)
+        for number, rates in enumerate(measured, start=1):
+            pairs.add(rates)
+            count(number, num_pairs)
 
 
 def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
