@@ -25,6 +25,7 @@ import msgspec
 from fastbench.core.atomic_files import file_stem, write_new, writing
 from fastbench.core.config import OPTIONS
 from fastbench.core.errors import RecordError, UsageError
+from fastbench.core.reading import read_regular
 from fastbench.records.facts import FACTS
 from fastbench.records.fields import FreeFields
 from fastbench.records.record import Described, ParityRecord, Record
@@ -100,7 +101,7 @@ def read_record(path: Path) -> Record:
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises `RecordError` if it cannot be read, or is no JSON."""
     try:
-        return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+        return json.loads(read_regular(path).decode("utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise RecordError(
             f"The record {path} cannot be read ({error.strerror}). Name a file that fastbench "
@@ -120,9 +121,10 @@ def build_record(stored: Any, path: Path) -> Record:
     version = stored.get("schema_version") if isinstance(stored, dict) else None
     if version is None:
         raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
-    if version not in range(1, SCHEMA_VERSION + 1):
+    if type(version) is not int or version not in range(1, SCHEMA_VERSION + 1):
+        shown = f"{version!s:.20}" if isinstance(version, int | str) else "that is no number"
         raise RecordError(
-            f"{path} has schema_version {version}, this fastbench reads 1 to {SCHEMA_VERSION}. "
+            f"{path} has schema_version {shown}, this fastbench reads 1 to {SCHEMA_VERSION}. "
             f"Install the version that wrote it, or measure again."
         )
     if (kind := other_kind(stored)) is not None:
@@ -135,6 +137,15 @@ def build_record(stored: Any, path: Path) -> Record:
         raise RecordError(
             f"{path} is a damaged record ({_in_words(error)}). Measure again."
         ) from error
+
+
+def is_of_a_row(stored: Any) -> bool:
+    """Whether JSON was written as a record of `fastbench run`; it may be damaged."""
+    return (
+        isinstance(stored, dict)
+        and {"schema_version", "throughput"} <= stored.keys()
+        and other_kind(stored) is None
+    )
 
 
 def other_kind(stored: Mapping[str, Any]) -> str | None:
