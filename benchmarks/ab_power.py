@@ -23,6 +23,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
+from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
@@ -107,7 +108,7 @@ def report(
             "images_per_s": repetitions,
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(record) + "\n")
+        write_text("The figures", arguments.output, json.dumps(record) + "\n")
 
 
 def num_slower(repetitions: list[tuple[list[float], list[float]]], slowdown: float) -> int:

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from fastbench.core.atomic_files import write_text
 from fastbench.records.store import read_record
 from fastbench.report.compare.pair_comparison import compare_runs
 
@@ -64,7 +65,7 @@ def main() -> None:
                 "pairs": pairs,
             }
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+            write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
 
 
 def run(folder: Path) -> Path:

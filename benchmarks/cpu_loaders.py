@@ -40,6 +40,7 @@ from scipy.stats import quantile_test
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads torchvision's operators
 
+from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import FastbenchError
 from fastbench.core.loader_facts import BUILT_IN
@@ -128,7 +129,7 @@ def main() -> None:
             "absent": absent,
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+        write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
 
 
 def open_all(spec: LoaderSpec) -> tuple[dict[str, Loader], dict[str, str]]:

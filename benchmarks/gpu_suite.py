@@ -41,6 +41,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import torch
 from rich.console import Console
 
+from fastbench.core.atomic_files import write_text
 from fastbench.core.config import RunConfig
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import FastbenchError
@@ -242,7 +243,7 @@ def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
         "left_out": suite.left_out,
         "seconds": time.monotonic() - began,
     }
-    (suite.output / "suite.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_text("The summary", suite.output / "suite.json", json.dumps(summary, indent=1) + "\n")
 
 
 def engine_report(data: Path) -> dict[str, Any]:

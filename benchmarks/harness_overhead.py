@@ -39,6 +39,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, befor
 import torch
 from scipy.stats import quantile_test
 
+from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
@@ -131,7 +132,7 @@ def main() -> None:
             "bare_s_per_batch": steps,
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+        write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
 
 
 def interleave(a: Callable[[], float], b: Callable[[], float], num_pairs: int) -> dict[str, Any]:

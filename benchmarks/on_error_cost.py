@@ -26,6 +26,7 @@ from pathlib import Path
 
 from harness_overhead import interleave
 
+from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
 from fastbench.data.dataset import Manifest, scan
@@ -83,7 +84,7 @@ def main() -> None:
             },
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+        write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
 
 
 def timed_scan(data: Path, *, skip: bool) -> tuple[Manifest, float]:

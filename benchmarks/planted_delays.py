@@ -53,6 +53,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from fastbench.core.atomic_files import write_text
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.loaders.base import Batch, Setting
 from fastbench.measure import machine
@@ -818,7 +819,8 @@ def main() -> None:
             "cases": cases,
         }  # fmt: skip
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(result, indent=1, allow_nan=False)
+        write_text("The figures", arguments.output, text + "\n")
     sys.exit(1 if num_failed else 0)
 
 

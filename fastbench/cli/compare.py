@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command
+from fastbench.core.reading import user_path
 
 if TYPE_CHECKING:
     import argparse
@@ -68,8 +68,8 @@ def compare(arguments: argparse.Namespace) -> int:
     from fastbench.report.compare.show import compare_files
 
     code, complaints = compare_files(
-        Path(arguments.a).expanduser(),
-        Path(arguments.b).expanduser(),
+        user_path(arguments.a),
+        user_path(arguments.b),
         Gates(
             fail_below=arguments.fail_below,
             fail_accuracy=arguments.fail_accuracy,
@@ -78,7 +78,7 @@ def compare(arguments: argparse.Namespace) -> int:
         ),
         form=arguments.format,
         sort=arguments.sort,
-        output=Path(arguments.output).expanduser() if arguments.output else None,
+        output=user_path(arguments.output) if arguments.output else None,
     )
     for complaint in complaints:
         complain(complaint)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_command
 from fastbench.core.errors import UsageError
+from fastbench.core.reading import user_path
 
 if TYPE_CHECKING:
     import argparse
@@ -56,7 +57,7 @@ def draw_sample(arguments: argparse.Namespace) -> int:
     from fastbench.cli.console import ConsoleProgress
     from fastbench.data.sample.draw_all import ensure_sample
 
-    root = Path(arguments.output).expanduser() if arguments.output else None
+    root = user_path(arguments.output) if arguments.output else None
     with ConsoleProgress() as progress:
         drawn = progress.count(
             "drawing the sample images", "Drew {total:,} sample images in {seconds:.0f} s."
@@ -97,10 +98,10 @@ def unpack_archive(arguments: argparse.Namespace) -> int:
 
     with ConsoleProgress() as progress:
         output = unpack_imagenet(
-            Path(arguments.output).expanduser(),
-            archive=Path(arguments.archive).expanduser() if arguments.archive else None,
-            images=Path(arguments.images).expanduser() if arguments.images else None,
-            devkit=Path(arguments.devkit).expanduser(),
+            user_path(arguments.output),
+            archive=user_path(arguments.archive) if arguments.archive else None,
+            images=user_path(arguments.images) if arguments.images else None,
+            devkit=user_path(arguments.devkit),
             on_progress=progress.count("unpacking the images"),
         )
     return _say_content(output, MARKER)
@@ -111,10 +112,10 @@ def unpack_webdataset(arguments: argparse.Namespace) -> int:
     from fastbench.cli.console import ConsoleProgress
     from fastbench.data.unpack.webdataset_shards import MARKER, unpack_shards
 
-    shards = [Path(shard).expanduser() for shard in arguments.shards]
+    shards = [user_path(shard) for shard in arguments.shards]
     with ConsoleProgress() as progress:
         output = unpack_shards(
-            shards, Path(arguments.output).expanduser(), progress.count("unpacking the images")
+            shards, user_path(arguments.output), progress.count("unpacking the images")
         )
     return _say_content(output, MARKER)
 

@@ -16,6 +16,7 @@ from fastbench.cli.parser import Parser, add_debug
 from fastbench.core import terminal
 from fastbench.core.debugging import debugging
 from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
+from fastbench.core.reading import check_working_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +37,7 @@ def _run(argv: Sequence[str]) -> int:
     try:
         try:
             arguments = make_parser().parse_args(argv)
+            check_working_folder()
             code: int = arguments.command(arguments)
         finally:
             sys.stdout.flush()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import Final
 
 from fastbench.core import terminal
 from fastbench.core.debugging import is_debugging, traceback_of
 from fastbench.core.errors import FastbenchError
 from fastbench.records.record import FailedRow
+
+_LONG: Final = re.compile(r"(\S{80})\S{4096,}")
+"""A name that is as long as the command line allows: no screen has room for it."""
 
 
 def say(text: str) -> None:
@@ -20,4 +25,5 @@ def complain(what: str | FastbenchError | FailedRow) -> None:
     error = what.error if isinstance(what, FailedRow) else what
     if is_debugging() and isinstance(error, FastbenchError):
         sys.stderr.write(f"\n{traceback_of(error)}\n")
-    sys.stderr.write(terminal.printable(f"fastbench: {what}\n"))
+    text = _LONG.sub(r"\1...", f"fastbench: {what}\n")
+    sys.stderr.write(terminal.printable(text))

@@ -11,6 +11,7 @@ from fastbench.cli.parser import add_command
 from fastbench.core import terminal
 from fastbench.core.atomic_files import write_text
 from fastbench.core.errors import UsageError
+from fastbench.core.reading import user_path
 from fastbench.core.units import and_more
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     from fastbench.report.read import read_rows
     from fastbench.report.sheet.sheet import make_sheet
 
-    found = read_rows(Path(path).expanduser() for path in arguments.paths)
+    found = read_rows(user_path(path) for path in arguments.paths)
     sheet, damaged = make_sheet(found.rows, view)
     complaints = [*found.complaints, *damaged]
     remarks = []
@@ -186,7 +187,7 @@ def _view(arguments: argparse.Namespace, format_: str) -> View:
 
 def _write(sheet: Sheet, format_: str, output: str | None) -> None:
     if output is not None:
-        write_text("The report", Path(output).expanduser(), _text(sheet, format_))
+        write_text("The report", user_path(output), _text(sheet, format_))
     elif format_ == "table":
         from fastbench.report.formats.terminal import print_sheet
 
@@ -202,7 +203,7 @@ def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
     skipped: list[str] = []
     paths = write_plots(
         [line.row.record for line in sheet.lines],
-        Path(arguments.plots).expanduser(),
+        user_path(arguments.plots),
         arguments.plot or None,
         KINDS if arguments.svg else KINDS[:1],
         on_skip=skipped.append,

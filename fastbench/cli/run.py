@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.measuring import measure
+from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
 from fastbench.core.config import SWEPT, PlanOptions, RunConfig
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         return measure(config.output, functools.partial(ab_rows, config))
     with ConsoleProgress() as progress:
         plan = make_plan(given, how, progress.count)
+    for damaged in plan.damaged:
+        complain(f"Not taken as finished: {damaged}")
     if how.dry_run:
         terminal.console().print(render(plan))
         return 0

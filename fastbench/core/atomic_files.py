@@ -8,15 +8,15 @@ import itertools
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import OutputError, os_errors_as
+from fastbench.core.reading import read_regular
 from fastbench.core.units import SPELT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
 
 MOST_BYTES: Final = 200
 """Of a file's name, where the system takes 255: a number and a suffix are added."""
@@ -61,14 +61,14 @@ def write_text(what: str, path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # such as /dev/stdout
             path.write_bytes(content)
         else:
-            write_whole(path.resolve(), content)
+            write_whole(Path(os.path.realpath(path)), content)
 
 
 def json_or_none(path: Path) -> Any:
     """What a JSON file holds; None if it is missing, unreadable or cut off."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -136,5 +136,9 @@ def _named_once(temporary: Path, path: Path) -> bool:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return False
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            remove(path)
+            raise
     return True

@@ -5,7 +5,7 @@ other libraries are raised again as one of these where they arise, `from` the ca
 turns them into a line on stderr and an exit code:
 
     0     done
-    1     a run failed, or a file cannot be read, or stdout not be written
+    1     a run failed, or a file cannot be read or written
     2     the command line asks for something that is not there (`UsageError`)
     3     the run worked and its predictions are wrong: a gate of accuracy or parity did not pass
           (`gates.py`), or a comparison found them worse (`worsening.py`)
@@ -43,8 +43,8 @@ class UnknownNameError(UsageError):
     """No model, loader or set of weights has this name."""
 
 
-class OutputError(UsageError):
-    """The output folder cannot be created or written."""
+class OutputError(FastbenchError):
+    """A file or a folder cannot be written."""
 
 
 class DataError(FastbenchError):

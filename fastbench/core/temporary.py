@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from fastbench.core.errors import OutputError, os_errors_as
+from fastbench.core.reading import open_regular
 
 _PREFIX: Final = "fastbench-"
 _LOCK: Final = "in-use"
@@ -84,7 +85,7 @@ def place() -> str:
 
 def _is_left_behind(folder: Path) -> bool:
     try:
-        with open(folder / _LOCK) as file:
+        with open_regular(folder / _LOCK) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return os.fstat(file.fileno()).st_uid == os.geteuid()
     except OSError:  # there is none, it is held, or it is another user's

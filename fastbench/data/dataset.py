@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
+from fastbench.core.reading import read_regular, user_path
 from fastbench.data.jpeg.decode_all import verify
 from fastbench.data.jpeg.quick_check import Frame, check_frame
 from fastbench.data.labels import WordSets
@@ -118,7 +119,7 @@ def scan(
         DataError: The folder or the list contradicts itself.
         UsageError: `only` has a name that is not there.
     """
-    listing = list_images(source.expanduser())
+    listing = list_images(user_path(source))
     chosen = list(range(len(listing.names)))
     every = asked = _sorted_words(listing.words)
     if only is not None:
@@ -168,7 +169,7 @@ def check_all(
     others lie there, by kind. Raises `DataNotFoundError` where there is none, `DataError` as `scan`
     does.
     """
-    listing = list_images(source.expanduser())
+    listing = list_images(user_path(source))
     every = range(len(listing.names))
     _, refused = _check(listing, every, skip=True, afresh=True, on_progress=on_progress)
     bad = tuple(Skipped(listing.names[i], refused[i]) for i in refused)
@@ -243,7 +244,7 @@ def find_images(config: RunConfig, count: Count) -> Manifest:
 
     Raises what `scan` raises, and `UsageError` for a list of classes that cannot be read.
     """
-    only = _read_classes(Path(config.classes).expanduser()) if config.classes else None
+    only = _read_classes(user_path(config.classes)) if config.classes else None
     if config.data == "sample":
         from fastbench.data.sample.draw_all import ensure_sample
 
@@ -267,7 +268,7 @@ def find_images(config: RunConfig, count: Count) -> Manifest:
 
 def _read_classes(path: Path) -> frozenset[str]:
     try:
-        names = lines_of(path.read_text("utf-8-sig"))
+        names = lines_of(read_regular(path).decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(

@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from fastbench.core.atomic_files import json_or_none
 from fastbench.core.errors import DataError, DataNotFoundError
 from fastbench.core.units import and_more, counted
 from fastbench.data.imagenet import WNID
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
 _ENDING: Final = re.compile(r"\.[a-z][a-z0-9]{0,7}")
+UNFINISHED: Final = {"is_finished": False}
+"""What our marker holds while a folder is filled."""
 _OUR_MARKER: Final = re.compile(r"fastbench-[a-z]+\.json")
 _SPLIT: Final = re.compile(r"(train|training|val|valid|validation|test|testing)\d*", re.IGNORECASE)
 _MOST_KINDS: Final = 6
@@ -46,8 +49,9 @@ def jpegs_below(root: Path) -> tuple[Path, list[str], dict[str, int]]:
     numbers by kind: an ending (`.png`), `hidden file`, `hidden folder`, `other file`, and
     `repeated file` and `repeated folder` for those that are listed under another name.
 
-    Raises `DataNotFoundError` without JPEGs; `DataError` for a folder that cannot be read, and
-    where data sets such as `train` and `val` lie side by side.
+    Raises `DataNotFoundError` without JPEGs; `DataError` for a folder that cannot be read, that
+    `fastbench data` has not filled to the end, and where data sets such as `train` and `val` lie
+    side by side.
     """
     not_used: Counter[str] = Counter()
     files = list(_walk(root, not_used))
@@ -127,6 +131,12 @@ def _walk(root: Path, not_used: Counter[str]) -> Iterator[_File]:
                 yield _File(name, entry.inode(), is_link or in_link)
             elif not _OUR_MARKER.fullmatch(entry.name):
                 not_used[kind] += 1
+            elif json_or_none(Path(entry.path)) == UNFINISHED:
+                raise DataError(
+                    f"{folder.rstrip(os.sep)} is unfinished: the command that filled it was "
+                    f"interrupted. Run it again, which goes on there, or delete {entry.name} to "
+                    f"use the folder as it is."
+                )
 
 
 def _kind(entry: os.DirEntry[str]) -> str | None:

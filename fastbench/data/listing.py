@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, os_errors_as
+from fastbench.core.reading import read_regular
 from fastbench.data.folder_tree import has_jpegs_name, jpegs_below, named_twice
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def list_images(source: Path) -> Listing:
             f"The data folder {source} does not exist. Name a folder of JPEGs or a list file; "
             f"fastbench run without --data takes the sample data."
         )
-    return _from_folder(source.resolve()) if source.is_dir() else _from_list(source.resolve())
+    real = source.resolve()
+    return _from_folder(real) if real.is_dir() else _from_list(real)
 
 
 def digest_of(files: Iterable[tuple[str, int]]) -> str:
@@ -102,11 +104,12 @@ def _from_list(path: Path) -> Listing:
         raise DataError(
             f"The list {path} names one file twice: {twice[0]} and {twice[1]}. Name each file once."
         )
-    missing = [name for name in names if not (path.parent / name).is_file()]
+    missing = [name for name in names if not os.path.isfile(path.parent / name)]
     if missing:
         raise DataNotFoundError(
             f"{path.parent / missing[0]} does not exist ({len(missing):,} of the {len(names):,} "
-            f"files in {path} do not). Paths are relative to the list's own folder."
+            f"files in {path} do not, or are not regular files). Paths are relative to the list's "
+            f"own folder."
         )
     return Listing(root=path.parent, names=names, words=words)
 
@@ -117,9 +120,11 @@ def _read(path: Path) -> str:
             f"{path} is an archive. Unpack it first: fastbench data imagenet, or fastbench data "
             f"shards for WebDataset shards."
         )
-    with os_errors_as(DataError, f"The list {path} cannot be read", "Check its permissions."):
+    with os_errors_as(
+        DataError, f"The list {path} cannot be read", "Name a text file, or a folder of images."
+    ):
         # A file's name need not be text.
-        text = path.read_text("utf-8-sig", "surrogateescape")
+        text = read_regular(path).decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise DataNotFoundError(
             f"{path} is neither a folder nor a list of files. "

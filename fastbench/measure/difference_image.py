@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
-from fastbench.core.atomic_files import writing
+from fastbench.core.atomic_files import write_whole, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,5 +40,7 @@ def draw_difference(reference: torch.Tensor, loaded: torch.Tensor, path: Path) -
         pixels = levels.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
         sheet.paste(Image.fromarray(pixels), (left, _CAPTION))
         pen.text((left, 3), caption, fill="black")
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
     with writing("The picture", path):
-        sheet.save(path)
+        write_whole(path, content.getvalue())

@@ -14,7 +14,6 @@ import inspect
 import os
 import pkgutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -26,6 +25,7 @@ from fastbench.core.errors import (
     errors_as,
     kind_and_line,
 )
+from fastbench.core.reading import user_path
 from fastbench.models.base import LoadedModel, Model, class_space, num_outputs, usual_preprocess
 from fastbench.models.checkpoint import load_into, read_checkpoint
 from fastbench.models.registry import GROUP, installed, weights_file
@@ -69,7 +69,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     module = model.module
     checkpoint = None
     if weights != "DEFAULT":
-        checkpoint = read_checkpoint(*(weights_file(weights) or (Path(weights).expanduser(), "")))
+        checkpoint = read_checkpoint(*(weights_file(weights) or (user_path(weights), "")))
         load_into(module, checkpoint, name)
     module = module.eval().to("cpu", torch.float32)
     preprocess, source = usual_preprocess()

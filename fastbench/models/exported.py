@@ -34,6 +34,7 @@ from fastbench.core.errors import (
     did_you_mean,
     errors_as,
 )
+from fastbench.core.reading import user_path
 from fastbench.models.base import LoadedModel, class_space, num_outputs, usual_preprocess
 from fastbench.models.checkpoint import read_checkpoint
 
@@ -79,7 +80,7 @@ class ExportedModule(torch.nn.Module):
 
 def check_name(name: str) -> None:
     """Raise `UnknownNameError` for a file that is not there, `ModelError` for another file."""
-    _format_of(Path(name).expanduser(), name)
+    _format_of(user_path(name), name)
 
 
 def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
@@ -87,7 +88,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
 
     Raises as `fastbench.models.registry.load_model` does.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     kind = _format_of(path, name)
     if weights != "DEFAULT":
         raise UnknownNameError(

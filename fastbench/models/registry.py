@@ -21,6 +21,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.reading import open_regular, user_path
+
 if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
 
@@ -90,9 +92,9 @@ def weights_file(weights: str) -> tuple[Path, str] | None:
 
     A file whose whole name is there needs no suffix of weights, and may have a colon in its name.
     """
-    whole = Path(weights).expanduser()
+    whole = user_path(weights)
     before, _, key = weights.rpartition(":")
-    file = Path(before).expanduser()
+    file = user_path(before)
     if key and not whole.is_file() and (file.is_file() or file.suffix in _WEIGHTS_SUFFIXES):
         return file, key
     is_file = whole.suffix in _WEIGHTS_SUFFIXES or (whole.suffix != "" and whole.is_file())
@@ -106,11 +108,11 @@ def files_of(model: str, weights: str) -> dict[str, str]:
     cannot be read is left out: loading it says why.
     """
     module, colon, _ = model.partition(":")
-    named = {"model": Path(module.replace(".", os.sep) + ".py" if colon else model).expanduser()}
-    named["weights"], _ = weights_file(weights) or (Path(weights).expanduser(), "")
+    named = {"model": user_path(module.replace(".", os.sep) + ".py" if colon else model)}
+    named["weights"], _ = weights_file(weights) or (user_path(weights), "")
     found = {}
     for option, path in named.items():
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        with contextlib.suppress(OSError), open_regular(path) as file:
             found[option] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 

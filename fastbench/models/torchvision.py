@@ -21,6 +21,7 @@ import torch
 import torchvision
 
 from fastbench.core.errors import UnknownNameError, WeightsError, did_you_mean
+from fastbench.core.reading import open_regular
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import LoadedModel, class_space, triple
@@ -218,7 +219,7 @@ def _named_weights(name: str, weights: str) -> Any:
 
 def _published_as(name: str, path: Path) -> Any | None:
     """The torchvision weights that a file is, by its hash, which their file's name has."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     for entry in torchvision.models.get_model_weights(name):
         match = re.search(r"-([0-9a-f]{8,})\.", os.path.basename(entry.url))

@@ -6,7 +6,7 @@ has no NaN and no infinity, so no field may hold them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Required, TypedDict
+from typing import Annotated, Final, Required, TypedDict
 
 import msgspec
 
@@ -111,7 +111,7 @@ class FreeFields(TypedDict):
     loader. Those that fastbench reads have a type here; others may stand beside them.
     """
 
-    config: dict[str, Any]
+    config: dict[str, _Scalar | list[_Scalar] | dict[str, _Scalar]]
     environment: _Environment
     data: _Data
     preprocess: _Preprocess

@@ -8,9 +8,9 @@ History of `schema_version`; what a version lacks has its field's default when i
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
     6   engine, files, accuracy_doubts; num_planned of --ab; data: contents, identity, not_used;
-        throughput: kernel_s; telemetry: cpu_quota, num_periods, num_throttled; environment: affinity, cpu_quota,
-        governor, instruction_set, allocator, variables, torch_threads, interop_threads,
-        matmul_precision, cudnn_tf32, cudnn_benchmark, cudnn_deterministic
+        throughput: kernel_s; telemetry: cpu_quota, num_periods, num_throttled; environment:
+        affinity, cpu_quota, governor, instruction_set, allocator, variables, torch_threads,
+        interop_threads, matmul_precision, cudnn_tf32, cudnn_benchmark, cudnn_deterministic
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import msgspec
 from fastbench.core.atomic_files import file_stem, write_new, write_whole, writing
 from fastbench.core.config import OPTIONS
 from fastbench.core.errors import RecordError, UsageError
+from fastbench.core.reading import read_regular
 from fastbench.records.facts import FACTS
 from fastbench.records.fields import FreeFields
 from fastbench.records.record import Described, ParityRecord, Record
@@ -107,7 +108,7 @@ def read_record(path: Path) -> Record:
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises `RecordError` if it cannot be read, or is no JSON."""
     try:
-        return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+        return json.loads(read_regular(path).decode("utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise RecordError(
             f"The record {path} cannot be read ({error.strerror}). Name a file that fastbench "
@@ -127,9 +128,10 @@ def build_record(stored: Any, path: Path) -> Record:
     version = stored.get("schema_version") if isinstance(stored, dict) else None
     if version is None:
         raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
-    if version not in range(1, SCHEMA_VERSION + 1):
+    if type(version) is not int or version not in range(1, SCHEMA_VERSION + 1):
+        shown = f"{version!s:.20}" if isinstance(version, int | str) else "that is no number"
         raise RecordError(
-            f"{path} has schema_version {version}, this fastbench reads 1 to {SCHEMA_VERSION}. "
+            f"{path} has schema_version {shown}, this fastbench reads 1 to {SCHEMA_VERSION}. "
             f"Install the version that wrote it, or measure again."
         )
     if (kind := other_kind(stored)) is not None:
@@ -142,6 +144,15 @@ def build_record(stored: Any, path: Path) -> Record:
         raise RecordError(
             f"{path} is a damaged record ({_in_words(error)}). Measure again."
         ) from error
+
+
+def is_of_a_row(stored: Any) -> bool:
+    """Whether JSON was written as a record of `fastbench run`; it may be damaged."""
+    return (
+        isinstance(stored, dict)
+        and {"schema_version", "throughput"} <= stored.keys()
+        and other_kind(stored) is None
+    )
 
 
 def other_kind(stored: Mapping[str, Any]) -> str | None:

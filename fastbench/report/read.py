@@ -11,11 +11,11 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
-from fastbench.records.store import build_record, other_kind, read_json
+from fastbench.records.store import build_record, is_of_a_row, read_json
 from fastbench.report.columns.column import Row
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read_rows(paths: Iterable[Path]) -> Found:
     rows: list[Row] = []
     complaints: list[str] = []
     passed_over: list[Path] = []
-    seen: set[Path] = set()
+    seen: set[str] = set()
 
     def complain(error: OSError) -> None:
         complaints.append(
@@ -50,7 +50,7 @@ def read_rows(paths: Iterable[Path]) -> Found:
         num_files, its_rows = 0, []
         for file in _files(path, complain):
             num_files += 1
-            if (resolved := file.resolve()) in seen:
+            if (resolved := os.path.realpath(file)) in seen:
                 continue
             seen.add(resolved)
             try:
@@ -83,18 +83,10 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
 def _read(path: Path, *, is_named: bool) -> Row | None:
     """A row; None for what is something else, where nobody named it as a record."""
     stored = read_json(path)
-    if not is_named and not _is_of_a_row(stored):
+    if not is_named and not is_of_a_row(stored):
         return None
     record = build_record(stored, path)
     return Row(record=record, path=path, version=stored["schema_version"])
-
-
-def _is_of_a_row(stored: Any) -> bool:
-    return (
-        isinstance(stored, dict)
-        and {"schema_version", "throughput"} <= stored.keys()
-        and other_kind(stored) is None
-    )
 
 
 @contextlib.contextmanager

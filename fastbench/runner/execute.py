@@ -6,10 +6,10 @@ import dataclasses
 import functools
 import itertools
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import LoaderMissingError
+from fastbench.core.reading import user_path
 from fastbench.core.units import counted
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner import predictions_csv
@@ -19,6 +19,7 @@ from fastbench.runner.row_in_child import ab, find_missing, measure, parity, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
@@ -87,7 +88,7 @@ def _check_predictions(plan: Plan) -> None:
     """
     name = plan.options.get("predictions")
     if name is not None and (plan.num_changed or not plan.resumed):
-        predictions_csv.check(Path(name).expanduser())
+        predictions_csv.check(user_path(name))
 
 
 def parity_rows(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError, RecordError
+from fastbench.core.reading import user_path
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
@@ -33,6 +33,7 @@ from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
@@ -82,7 +83,7 @@ def measure_row(
         return
     yield record
     if config.predictions and record.reads_images:
-        file = Path(config.predictions).expanduser()
+        file = user_path(config.predictions)
         predictions_csv.add(file, record, workbench.manifest, bench.labels, bench.model, scores)
 
 

@@ -21,6 +21,7 @@ from fastbench.core.atomic_files import write_whole, writing
 from fastbench.core.config import OPTIONS
 from fastbench.core.errors import UsageError, did_you_mean, os_errors_as
 from fastbench.core.options import spelt
+from fastbench.core.reading import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +43,8 @@ def read_options(path: Path) -> dict[str, Any]:
     """
     try:
         with os_errors_as(UsageError, f"The options in {path} cannot be read", "Name a TOML file."):
-            stored = tomllib.loads(path.read_bytes().decode("utf-8", SPELT))
-    except tomllib.TOMLDecodeError as error:
+            stored = tomllib.loads(read_regular(path).decode("utf-8", SPELT))
+    except (ValueError, RecursionError) as error:  # also numbers and lists beyond all bounds
         raise UsageError(
             f"{path} is not TOML: {error}. Write an option a line, such as batch-size = [32, 64]."
         ) from error

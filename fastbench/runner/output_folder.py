@@ -8,16 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fastbench.core.atomic_files import temporary_name
+from fastbench.core.atomic_files import remove, temporary_name
 from fastbench.core.errors import OutputError, os_errors_as
+from fastbench.core.reading import user_path
 
 RESULTS: Final = Path("fastbench-results")
 """Where the records go by default: a folder for each run."""
+_PROBED: Final = 2**18
+"""Bytes that must fit: a record with its pictures. A full disk is told before all measuring.
+"""
 
 
 def open_output(asked: str | None) -> tuple[Path, bool]:
     """Make the folder for the records and try to write into it; whether the folder is new."""
-    folder = Path(asked).expanduser() if asked else RESULTS
+    folder = user_path(asked or RESULTS)
     is_new = not asked or not folder.exists()
     with os_errors_as(
         OutputError, f"The output folder {folder} cannot be written", "Name another with --output."
@@ -27,8 +31,10 @@ def open_output(asked: str | None) -> tuple[Path, bool]:
         else:
             folder = _make_new_folder()
         probe = temporary_name(folder / "fastbench-probe")
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(_PROBED))
+        finally:
+            remove(probe)
     return folder, is_new
 
 

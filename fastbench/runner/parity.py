@@ -16,7 +16,7 @@ import torchvision
 
 from fastbench.core.atomic_files import file_stem
 from fastbench.core.device import mapped_errors
-from fastbench.core.errors import FastbenchError, LoaderError
+from fastbench.core.errors import FastbenchError, LoaderError, OutputError
 from fastbench.data.dataset import varied
 from fastbench.measure import agreement
 from fastbench.measure.diagnose import name_cause
@@ -223,7 +223,12 @@ def _compare(
         pixels = msgspec.structs.replace(pixels, cause=name_cause(worst, spec.preprocess))
         path = workbench.folder / f"{file_stem('parity', bench.model.name, name)}.png"
         _, mine, theirs = found.worst[0]
-        draw_difference(theirs, mine, path)
-        if (note := f"the image that differs most: {path}") not in notes:
+        note = f"the image that differs most: {path}"
+        try:
+            draw_difference(theirs, mine, path)
+        except OutputError as error:  # the row is measured all the same
+            note = str(error)
+            workbench.progress.note(note)
+        if note not in notes:
             notes.append(note)
     return found, pixels, settings

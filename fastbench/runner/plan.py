@@ -22,11 +22,12 @@ from fastbench.core.config import OPTIONS, SWEPT, RunConfig
 from fastbench.core.errors import RecordError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option
+from fastbench.core.reading import user_path
 from fastbench.data.dataset import find_images
 from fastbench.loaders import registry
 from fastbench.models.registry import files_of
 from fastbench.records import naming
-from fastbench.records.store import read_record
+from fastbench.records.store import build_record, is_of_a_row, read_json
 from fastbench.records.validity import find_contradictions
 from fastbench.runner.options_file import read_options, read_preset
 from fastbench.runner.output_folder import RESULTS
@@ -80,7 +81,7 @@ class Plan:
     """The rows of a run in their order, and the records of the finished ones, by digest.
 
     `options` is what the plan was made of; `num_changed` rows have records of other images, labels
-    or weights.
+    or weights. `damaged` are sentences on records in its folder that do not count.
     """
 
     options: Mapping[str, Any]
@@ -89,6 +90,7 @@ class Plan:
     finished: Mapping[str, Record]
     resumed: bool
     num_changed: int = 0
+    damaged: tuple[str, ...] = ()
 
     @property
     def todo(self) -> list[PlannedRow]:
@@ -114,7 +116,7 @@ def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
     """The options of a run: the command line's override the file's, and those the preset's."""
     return {
         **(read_preset(how.preset) if how.preset else {}),
-        **(read_options(Path(how.config).expanduser()) if how.config else {}),
+        **(read_options(user_path(how.config)) if how.config else {}),
         **given,
     }
 
@@ -180,7 +182,7 @@ def make_plan(
     wanted = {name for name in given if name not in NOT_OF_THE_ROW}
     if how.resume is not None and not (wanted or how.preset or how.config):
         assert output is not None
-        path = Path(output).expanduser() / PLAN_FILE
+        path = user_path(output) / PLAN_FILE
         if not path.is_file():
             raise UsageError(
                 f"There is no {PLAN_FILE} in {output}, so no run to go on with. "
@@ -192,7 +194,7 @@ def make_plan(
     if how.resume is None:
         return Plan(options=options, rows=rows, output=output, finished={}, resumed=False)
     assert output is not None
-    found = _find_records(rows, Path(output).expanduser())
+    found, damaged = _find_records(rows, user_path(output))
     finished = _of_the_same_files(found, rows[0].config, count)
     return Plan(
         options=options,
@@ -201,6 +203,7 @@ def make_plan(
         finished=finished,
         resumed=True,
         num_changed=len(found) - len(finished),
+        damaged=tuple(damaged),
     )
 
 
@@ -262,22 +265,32 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
     return str(plans[-1].parent)
 
 
-def _find_records(rows: Sequence[PlannedRow], folder: Path) -> dict[str, list[Record]]:
-    """The records of each of these rows in a folder, by digest; INVALID ones do not count."""
+def _find_records(
+    rows: Sequence[PlannedRow], folder: Path
+) -> tuple[dict[str, list[Record]], list[str]]:
+    """The records of each of these rows in a folder, by digest; sentences on damaged ones."""
     wanted = {row.digest for row in rows}
     found: dict[str, list[Record]] = {}
+    damaged: list[str] = []
     for path in sorted(folder.glob("*.json")):
         try:
-            record = read_record(path)
+            stored = read_json(path)
+            if not is_of_a_row(stored):
+                continue
+            record = build_record(stored, path)
             config = RunConfig.from_json(record.config)
-        # Another command's, cut off when its run was killed, or with another version's options.
-        except (RecordError, UsageError):
+        except RecordError as error:
+            damaged.append(str(error))
+            continue
+        except UsageError:  # with another version's options
             continue
         model = config.model[0] if len(config.model) == 1 else record.model
         digest = digest_of(config, model, record.loader)
-        if digest in wanted and not find_contradictions(record):
+        if invalid := find_contradictions(record):
+            damaged.append(f"{path} is INVALID: {invalid[0]}. Measure again.")
+        elif digest in wanted:
             found.setdefault(digest, []).append(record)
-    return found
+    return found, damaged
 
 
 def _of_the_same_files(

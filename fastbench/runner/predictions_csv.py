@@ -8,16 +8,18 @@ A row is added when it is measured, so an interrupted run keeps the rows before.
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.atomic_files import writing
-from fastbench.core.errors import OutputError
+from fastbench.core.atomic_files import whole, writing
+from fastbench.core.errors import UsageError
 from fastbench.core.terminal import write_csv
 from fastbench.records.facts import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from fastbench.data.dataset import Manifest
     from fastbench.data.labels import Labels
@@ -34,9 +36,9 @@ COLUMNS: Final = (
 
 
 def check(path: Path) -> None:
-    """Raise `OutputError` if the file cannot be written, or exists."""
+    """Raise `OutputError` if the file cannot be written, `UsageError` if it exists."""
     if path.exists():
-        raise OutputError(
+        raise UsageError(
             f"The file {path} is there already, and nothing is overwritten. "
             f"Name another with --predictions."
         )
@@ -74,9 +76,13 @@ def add(
 
 
 def _append(path: Path, lines: Iterable[Sequence[object]]) -> None:
+    real = Path(os.path.realpath(path))
     with (
         writing("The predictions", path, "Name another file with --predictions."),
-        # A file's name need not be text.
-        open(path, "a", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        whole(real) as temporary,
     ):
-        write_csv(file, lines)
+        if real.exists():
+            shutil.copyfile(real, temporary)
+        # A file's name need not be text.
+        with open(temporary, "a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            write_csv(file, lines)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from fastbench.core.atomic_files import write_whole
+from fastbench.core.reading import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ FOLDER: Final = ".reference"
 def find(folder: Path, depends_on: Mapping[str, Any], num_samples: int) -> list[int] | None:
     """The predictions by sample id; None if they are not there."""
     try:
-        stored = msgspec.json.decode(_path(folder, depends_on).read_bytes(), type=list[int])
+        stored = msgspec.json.decode(read_regular(_path(folder, depends_on)), type=list[int])
     except (OSError, ValueError):  # not there, or cut off
         return None
     return stored if len(stored) == num_samples else None

@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.atomic_files import file_stem
+from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
 from fastbench.core.errors import CrashError
@@ -129,7 +129,7 @@ def _crash(
         stem = file_stem("crash", model, loader)
         path = folder / f"{stem}-{os.getpid()}-{time.time_ns() // 10**6}.log"
         with contextlib.suppress(OSError):  # the row has failed in any case
-            path.write_bytes(output)
+            write_whole(path, output)
             where = f" Its output is in {path}."
         shown = lines if is_debugging() else _last_words(lines)
         title = f"{model} · {loader} crashed, and wrote last:"

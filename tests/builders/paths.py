@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
+
+from fastbench.core.errors import DataError
+from fastbench.data.dataset import scan
 
 TESTS = Path(__file__).parents[1]
 REPOSITORY = TESTS.parent
@@ -17,3 +23,10 @@ def contents(root: Path) -> dict[str, bytes]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and not path.match("fastbench-*.json")
     }
+
+
+def is_unfinished(root: Path) -> bool:
+    """Whether a folder that was not filled to its end is refused as data."""
+    with pytest.raises(DataError, match=rf"{re.escape(str(root))} is unfinished: "):
+        scan(root)
+    return True

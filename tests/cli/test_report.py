@@ -131,7 +131,7 @@ def test_output_goes_to_a_file_in_the_format_of_its_ending(
         assert path.read_text().startswith(start)
     assert capsys.readouterr() == ("", "")
     argv = ["report", str(record), "--output", str(tmp_path / "gone" / "r.md")]
-    assert main(argv) == 2
+    assert main(argv) == 1
     assert "cannot be written to" in capsys.readouterr().err
 
 

@@ -140,7 +140,7 @@ def test_a_row_is_kept_where_its_predictions_are_not(
 
     monkeypatch.setattr("fastbench.runner.predictions_csv.add", full)
     code, records = run(images, "--predictions", str(tmp_path / "predictions.csv"))
-    assert code == 2
+    assert code == 1
     assert len(records) == 1
     assert "The disk is full" in sentence(capsys.readouterr().err)
 
@@ -385,7 +385,7 @@ def test_an_output_folder_that_cannot_be(
 ) -> None:
     (tmp_path / "file").touch()
     code, _ = run(images, "--output", str(tmp_path / "file"))
-    assert code == 2
+    assert code == 1
     assert "cannot be written" in sentence(capsys.readouterr().err)
 
 

@@ -2,18 +2,15 @@
 
 import errno
 import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from builders.full_disk import full_after
 
 from fastbench.core.atomic_files import write_new, write_text, write_whole
-from fastbench.core.errors import OutputError
 
 WRITES = """\
 import sys
@@ -25,30 +22,8 @@ while True:
 """
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """A file may have 100 kB, as on a disk without more space."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_what_does_not_fit_leaves_the_earlier_file(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    write_text("The report", path, "small")
-    with pytest.raises(OutputError, match=r"The report cannot be written to .*report.html \(File"):
-        write_text("The report", path, "x" * 200_000)
-    assert path.read_text() == "small"
-    assert [*tmp_path.iterdir()] == [path]
-
-
-@pytest.mark.usefixtures("full_disk")
 def test_of_several_files_all_are_there_or_none(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File too large"):
+    with full_after(100_000), pytest.raises(OSError, match="File too large"):
         write_new(tmp_path, "accuracy", {".txt": b"a", ".png": b"b" * 200_000})
     assert not any(tmp_path.iterdir())
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from builders.archives import write_tar
 from builders.images import draw
-from builders.paths import contents
+from builders.paths import contents, is_unfinished
 from scipy.io import savemat
 
 from fastbench.cli.main import main, make_parser
@@ -232,7 +232,7 @@ def test_an_interrupted_call_is_resumed(
 
     with pytest.raises(KeyboardInterrupt):
         unpack_imagenet(output, archive=archive, devkit=devkit, on_progress=stop_at_three)
-    assert not (output / MARKER).exists()
+    assert is_unfinished(output)
     there = contents(output)
     assert len(there) == 3
     assert there.items() <= whole.items()
@@ -447,9 +447,9 @@ def test_a_damaged_image_is_named(
         unpack_imagenet(output, devkit=devkit, **sources)
     assert str(sources[source]) in str(caught.value)
     assert str(caught.value).endswith(" Copy or download it again.")  # nothing is skipped here
-    # The sound ones before it are kept; the damaged one and a marker are not there.
+    # The sound ones before it are kept; the damaged one is not there.
     assert set(contents(output)) == {class_path(i) for i in (1, 2, 3)}
-    assert not (output / MARKER).exists()
+    assert is_unfinished(output)
 
 
 def test_bytes_after_the_end_are_harmless(
@@ -535,7 +535,7 @@ def test_a_disk_that_fills_up(
     with pytest.raises(OutputError, match=r"cannot be written to .*\(No space left on device\)\."):
         unpack_imagenet(output, archive=archive, devkit=devkit)
     assert set(contents(output)) == {class_path(1), class_path(2)}
-    assert not (output / MARKER).exists()
+    assert is_unfinished(output)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "n99999999/a.JPEG", "n01440764/mine.jpg",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders.paths import contents
+from builders.paths import contents, is_unfinished
 from PIL import Image
 
 from fastbench.core.errors import OutputError, UnknownNameError, UsageError
@@ -224,7 +224,7 @@ def test_an_unwritable_root_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_a_full_disk_is_named_and_leaves_no_marker(
+def test_a_full_disk_is_named_and_leaves_an_unfinished_set(
     tmp_path: Path, num_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A folder where the first image belongs makes its rename fail as a bad disk would.
@@ -235,7 +235,7 @@ def test_a_full_disk_is_named_and_leaves_no_marker(
     monkeypatch.setattr(draw_all, "_missing", lambda *_: list(range(60)))
     with pytest.raises(OutputError, match="cannot be written to"):
         ensure_sample(60, root=root, num_threads=num_threads)
-    assert not (root / MARKER).exists()
+    assert is_unfinished(root)
     assert not list(root.rglob("*.tmp"))
 
 
@@ -248,7 +248,7 @@ def test_an_interrupted_call_leaves_whole_files_and_is_resumed(tmp_path: Path) -
         ensure_sample(60, root=tmp_path / "set", num_threads=2, on_progress=stop_at_ten)
     drawn = contents(tmp_path / "set")
     assert 10 <= len(drawn) < 30
-    assert not (tmp_path / "set" / MARKER).exists()
+    assert is_unfinished(tmp_path / "set")
     assert not any(thread.name.startswith("fastbench-draw") for thread in threading.enumerate())
     files = contents(ensure_sample(60, root=tmp_path / "set", num_threads=2))
     assert len(files) == 60

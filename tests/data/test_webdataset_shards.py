@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from builders.archives import write_tar
 from builders.images import draw
-from builders.paths import contents
+from builders.paths import contents, is_unfinished
 
 from fastbench.cli.main import main, make_parser
 from fastbench.core.errors import (
@@ -131,7 +131,7 @@ def test_an_interrupted_call_is_resumed(
 
     with pytest.raises(KeyboardInterrupt):
         unpack_shards(shards, output, stop_at_four)
-    assert not (output / MARKER).exists()
+    assert is_unfinished(output)
     untouched = {path: path.stat().st_mtime_ns for path in output.rglob("*.jpg")}
     calls: list[tuple[int, int]] = []
     unpack_shards(shards, output, lambda *call: calls.append(call))
@@ -237,7 +237,7 @@ def test_a_shard_that_changes_between_the_looks(
     with pytest.raises(DataError, match=r"val-01\.tar is not a whole tar archive"):
         unpack_shards(shards, output, cut)
     assert len(contents(output)) == 3
-    assert not (output / MARKER).exists()
+    assert is_unfinished(output)
 
 
 def test_the_command(shards: list[Path], output: Path, capsys: pytest.CaptureFixture[str]) -> None:

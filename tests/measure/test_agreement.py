@@ -314,3 +314,16 @@ def test_a_picture_of_a_loader_with_a_slash_in_its_name(
     plug_in("mine/faulty", type("Kind", (Faulty,), {"prepare": staticmethod(swapped)}))
     assert compare(images, tmp_path / "out", "--loader", "mine/faulty") == 3
     assert (tmp_path / "out/parity-sample-mine_faulty.png").exists()
+
+
+def test_a_picture_that_cannot_be_written_costs_no_row(
+    images: Path,
+    tmp_path: Path,
+    faulty: Callable[[object], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    faulty(swapped)
+    (tmp_path / "out/parity-sample-faulty.png").mkdir(parents=True)
+    assert compare(images, tmp_path / "out", "--loader", "faulty") == 3
+    assert stored(tmp_path / "out")["pixels"]
+    assert "The picture cannot be written to" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 import functools
 import json
 import operator
-import resource
 from pathlib import Path
 
 import pytest
@@ -80,19 +79,6 @@ def test_what_could_not_be_read_is_not_written(
     with pytest.raises(RecordError, match=f"sample behind dali cannot be written.*{said}"):
         write_record(make(**change), tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_disk_that_is_full_keeps_no_half_of_a_record(tmp_path: Path) -> None:
-    """The file would be no JSON, and every later report would complain of it."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    whole = write_record(make(), tmp_path)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OutputError, match=r"cannot be written to .* \(File too large\)"):
-            write_record(make(), tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert list(tmp_path.iterdir()) == [whole]
 
 
 def test_a_folder_that_went_away(tmp_path: Path) -> None:

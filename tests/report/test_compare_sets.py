@@ -519,5 +519,5 @@ def test_a_file_in_place_of_the_screen(
     assert out.endswith(f"{file}\n")
     assert file.read_text().startswith(starts)
     assert "\x1b" not in file.read_text()
-    assert main([*argv, str(tmp_path / "no" / "report")]) == 2
+    assert main([*argv, str(tmp_path / "no" / "report")]) == 1
     assert f"cannot be written to {tmp_path}/no/report (No such file" in capsys.readouterr().err

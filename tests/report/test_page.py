@@ -277,7 +277,7 @@ def test_the_command_writes_it(records: Path, capsys: pytest.CaptureFixture[str]
     assert data["shown"][-2:] == ["images/s", "pipeline"]
     paths[0].unlink()
     paths[0].mkdir()
-    assert main(["report", str(records), "--html", written[0]]) == 2
+    assert main(["report", str(records), "--html", written[0]]) == 1
     assert "cannot be written to" in capsys.readouterr().err
 
 

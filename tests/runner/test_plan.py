@@ -219,6 +219,8 @@ def test_preset_then_file_then_command_line(tmp_path: Path) -> None:
         ("model = 3", "model is 3. Give text in quotes. Write"),
         ("min-seconds = true", "min-seconds is True. Give a number of seconds, 0 or more."),
         ("model = [", "is not TOML: Invalid value"),
+        ("model = " + "[" * 20_000, "is not TOML: maximum recursion"),
+        ("limit = " + "9" * 6000, "is not TOML: Exceeds the limit"),
         ("dtype = 'float64'", "--dtype is 'float64'"),
     ],
 )  # fmt: skip

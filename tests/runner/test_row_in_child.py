@@ -29,7 +29,7 @@ from fastbench.cli.main import main
 from fastbench.cli.run import render
 from fastbench.core import errors
 from fastbench.core.child_process import portable
-from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError
+from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
@@ -210,7 +210,7 @@ def test_a_study_that_cannot_be_written_hides_no_failed_row(
     assert row.startswith("fastbench: sample · damaged: a.jpg is damaged.")
     assert study == "fastbench: The accuracy study cannot be written. Free some space."
     assert f"Records: {tmp_path / 'out'}" in shown.out
-    assert run(loaders=("dali",)) == 2
+    assert run(loaders=("dali",)) == 1
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_plan_that_cannot_be_written_hides_no_row(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out/plan.toml").mkdir(parents=True)
-    assert run(loaders=("synthetic", "dali")) == 2
+    assert run(loaders=("synthetic", "dali")) == 1
     shown = capsys.readouterr()
     assert "The plan cannot be written to" in complaints(shown.err)[0]
     assert "synthetic" in shown.out
@@ -573,7 +573,7 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "2 rows: 2 finished, 0 to be measured." in capsys.readouterr().out
     # A file of predictions is of one set of images.
     os.utime(next(data.rglob("*.jpg")))
-    assert main(["run", "--resume", str(out)]) == OutputError.exit_code
+    assert main(["run", "--resume", str(out)]) == UsageError.exit_code
     err = capsys.readouterr().err
     assert "2 finished rows will be run again: not known to be of these images" in err
     assert "predictions.csv is there already, and nothing is overwritten." in err

@@ -50,7 +50,7 @@ def verify(
     if not afresh:
         for name, stamp in stamps.items():
             entry = known.get(name)
-            if entry is not None and tuple(entry[:2]) == stamp:
+            if isinstance(entry, list) and len(entry) == 3 and tuple(entry[:2]) == stamp:
                 found[name] = entry[2]
     todo = [name for name in names if name not in found]
     if not todo:
@@ -106,8 +106,8 @@ def _remembered(cache: Path, decoder: str) -> dict[str, Any]:
         decoder,
     ):
         return {}
-    files: dict[str, Any] = stored["files"]
-    return files
+    files = stored.get("files")
+    return files if isinstance(files, dict) else {}
 
 
 def _remember(cache: Path, files: dict[str, Any], root: Path, decoder: str) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import LEAVE_OUT, CorruptImageError, first_line
+from fastbench.core.reading import open_regular
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, read_header
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_frame(path: Path) -> Frame:
     """
     header, damage = None, ""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(END)
             status = os.fstat(file.fileno())
             num_bytes = status.st_size

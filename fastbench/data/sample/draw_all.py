@@ -24,6 +24,7 @@ from fastbench.core.atomic_files import (
 )
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import OutputError, UsageError
+from fastbench.data.folder_tree import UNFINISHED
 from fastbench.data.jpeg.header import END_OF_IMAGE
 from fastbench.data.listing import digest_of, walk
 from fastbench.data.sample.drawing import (
@@ -93,7 +94,7 @@ def _missing(root: Path, split: str, num_images: int) -> list[int]:
             f"{split} images. Name an empty or a new folder."
         )
     marker = _read_marker(root)
-    if marker and marker.get("version") != SAMPLE_VERSION:
+    if marker not in ({}, UNFINISHED) and marker.get("version") != SAMPLE_VERSION:
         return list(range(num_images))
     seen = marker.get("sizes")
     if not isinstance(seen, dict):
@@ -117,10 +118,10 @@ def ensure_sample(
 ) -> Path:
     """Make sure that a complete sample set lies on disk, drawing what is missing.
 
-    The layout is `<root>/<class>/<split>_00042.jpg`. The marker `fastbench-sample.json` is
-    written last: a set with a valid one is returned at once, any other is completed first. An
-    interrupted call leaves whole files only, and the next one goes on from there. Nothing but a
-    sample's own files is ever replaced, and no image is deleted.
+    The layout is `<root>/<class>/<split>_00042.jpg`. The marker `fastbench-sample.json` says
+    until the end that the set is unfinished: such a set is completed, any other is returned at
+    once. An interrupted call leaves whole files only, and the next one goes on from there. Nothing
+    but a sample's own files is ever replaced, and no image is deleted.
 
     Args:
         num_images: How many images, at least 1.
@@ -174,8 +175,7 @@ def _complete(
     indices = _missing(root, split, num_images)
     report = on_progress or (lambda *_: None)
     done = num_images - len(indices)
-    # While files change, there may be no marker.
-    remove(root / _MARKER)
+    write_whole(root / _MARKER, json.dumps(UNFINISHED).encode())
     for name in CLASS_NAMES:
         (root / name).mkdir(exist_ok=True)
     report(done, num_images)

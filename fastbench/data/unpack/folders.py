@@ -6,8 +6,8 @@ twice, and an archive that was cut off end it there.
 Each file gets a temporary name, then its own: an interrupted call leaves whole files only, and the
 next one goes on from there. A folder that holds anything foreign is refused, and nothing of it is
 overwritten or deleted. Images from a folder are hard links where the file system has them. Every
-image's first and last bytes are checked. The marker is written last; its digest is that of
-`dataset.scan`.
+image's first and last bytes are checked. The marker says that the folder is unfinished until all
+files are there; its digest is that of `dataset.scan`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ from fastbench.core.errors import (
     first_line,
     os_errors_as,
 )
+from fastbench.core.reading import open_regular
 from fastbench.core.units import format_bytes
+from fastbench.data.folder_tree import UNFINISHED
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE
 from fastbench.data.jpeg.quick_check import corrupt, decoding_error
 from fastbench.data.listing import digest_of, walk
@@ -217,8 +219,7 @@ def _fill(
     files = [entry for entry in missing if entry.member is None]
     if not files or not _can_link(files[0].source, output / marker):
         _check_space(output, missing)
-    # While files change, there may be no marker.
-    remove(output / marker)
+    write_whole(output / marker, json.dumps(UNFINISHED).encode())
     for folder in sorted({entry.name.partition("/")[0] for entry in missing}):
         (output / folder).mkdir(exist_ok=True)
     done = len(entries) - len(missing)
@@ -329,7 +330,7 @@ def _can_link(source: Path, path: Path) -> bool:
 
 def _place_file(entry: Entry, path: Path) -> None:
     """Hard link an image into its class folder where possible, else copy it."""
-    with reading(entry.source), open(entry.source, "rb") as file:
+    with reading(entry.source), open_regular(entry.source) as file:
         _check_jpeg(file, entry)
     with whole(path) as temporary:
         if not _linked(entry.source, temporary):

@@ -2,7 +2,7 @@
 
 0  nothing that was asked for is wrong
 1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
-   interval is below (without an interval the ratio itself); or a file cannot be read
+   interval is below (without an interval the ratio itself); or a file cannot be read or written
 2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
    same images' hits, or, with `--require-all`, a row has no partner
 3  `--fail-accuracy`: predictions of a row got worse beyond chance (see `worsening.py`)

@@ -15,6 +15,7 @@ counts once. Names of files mean nothing: `fastbench run` numbers them as they c
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,7 +95,7 @@ def pair_up(a: Path, b: Path) -> PairedSets:
     other, and two sides that have no configuration in common.
     """
     for outer, inner in ((a, b), (b, a)):
-        if outer.resolve() in inner.resolve().parents:
+        if os.path.realpath(inner).startswith(os.path.join(os.path.realpath(outer), "")):
             raise RecordError(
                 f"{inner} is inside of {outer}, so that its records would be on both sides. "
                 f"Name two folders that lie beside each other."

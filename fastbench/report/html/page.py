@@ -23,6 +23,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError, os_errors_as
+from fastbench.core.reading import read_regular
 from fastbench.report.html.content import describe
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def embed(data: Any) -> str:
 
 def _packed(path: Path) -> str:
     with os_errors_as(RecordError, f"The record {path} cannot be read any more", "Report again."):
-        content = path.read_bytes()
+        content = read_regular(path)
     return base64.b64encode(gzip.compress(content, _LEVEL, mtime=0)).decode("ascii")
 
 
