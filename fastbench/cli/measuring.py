@@ -69,11 +69,16 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                     code = code or EXIT_WRONG
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
-            num = len(records)
+            num = sum(not isinstance(row, AbRecord) or row.is_finished for row in records)
             kept = f"{counted(num, 'finished row is', 'finished rows are')} in {folder}"
+            if len(records) > num:
+                kept = f"{kept}, and" if num else f"no row was finished; in {folder} are"
+                kept = f"{kept} the pairs so far"
             resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
             goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
-            complaints.append(f"Interrupted: {kept if num else 'no row was finished'}.{goes_on}")
+            complaints.append(
+                f"Interrupted: {kept if records else 'no row was finished'}.{goes_on}"
+            )
         except FastbenchError as error:
             code = error.exit_code
             complaints.append(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -141,6 +142,12 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     sheet, damaged = make_sheet(found.rows, view)
     complaints = [*found.complaints, *damaged]
     remarks = []
+    if sheet is not None and format_ not in DATA:
+        sheet = dataclasses.replace(sheet, remarks=[*found.comparisons, *sheet.remarks])
+    elif sheet is not None:
+        remarks += found.comparisons
+    else:
+        terminal.write("".join(f"{text}\n" for text in found.comparisons))
     if found.passed_over:
         named = and_more(list(map(str, found.passed_over)), 3)
         remarks.append(f"Passed over, for they are no rows of `fastbench run`: {named}.")
@@ -152,7 +159,8 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         is_enough = arguments.html or arguments.plots
         if not is_enough or arguments.format or arguments.output:
             _write(sheet, format_, arguments.output)
-    if sheet is None and not complaints:
+    to_a_file = arguments.html or arguments.output or arguments.plots
+    if sheet is None and not complaints and (to_a_file or not found.comparisons):
         complaints.append(
             "There are no records of `fastbench run` there. Name a folder that it wrote."
         )

@@ -224,6 +224,9 @@ def ratio_of_pairs(
     return math.exp(centre), bounds and (math.exp(bounds[0]), math.exp(bounds[1]))
 
 
+MIN_PAIRS: Final = 2
+
+
 class AbRecord(Described, frozen=True, kw_only=True):
     """Two configurations in turn: the throughputs of their windows, images/s, pair by pair.
 
@@ -257,10 +260,14 @@ class AbRecord(Described, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> str:
-        """The result in words."""
+        """The result in words. Raises `ValueError` for throughputs that are damaged."""
+        if not len(self.a_images_per_s) == len(self.b_images_per_s) > 0:
+            raise ValueError("a_images_per_s and b_images_per_s are no pairs")
         pairs = counted(len(self.a_images_per_s), "pair")
         if not self.is_finished:
             pairs += f" of the {self.num_planned} planned"
+        if len(self.a_images_per_s) < MIN_PAIRS:
+            return f"no result, {pairs}"
         if self.interval is None:
             return f"B is {self.ratio:.3f}x A, with too few pairs for an interval ({pairs})"
         low, high = self.interval
@@ -268,6 +275,12 @@ class AbRecord(Described, frozen=True, kw_only=True):
         if low <= 1 <= high:
             return f"no difference found, B is {self.ratio:.3f}x A ({scope})"
         return f"B is {self.ratio:.3f}x A ({scope})"
+
+    @property
+    def in_words(self) -> str:
+        """What was compared, and the result."""
+        sides = f"{self.model} · {self.loader} (A) and the same with {', '.join(self.changes)} (B)"
+        return f"{sides}, in turn: {self.verdict}."
 
 
 class ParityRecord(Described, frozen=True, kw_only=True):

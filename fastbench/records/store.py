@@ -28,7 +28,7 @@ from fastbench.core.errors import RecordError, UsageError
 from fastbench.core.reading import read_regular
 from fastbench.records.facts import FACTS
 from fastbench.records.fields import FreeFields
-from fastbench.records.record import Described, ParityRecord, Record
+from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,7 @@ SCHEMA_VERSION: Final = 6
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
+AB: Final = "fastbench run --ab"
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
     "Object contains unknown field": "has the unknown field",
@@ -121,10 +122,33 @@ def read_json(path: Path) -> Any:
 
 
 def build_record(stored: Any, path: Path) -> Record:
-    """The record in what `read_json` found at `path`.
+    """The record of a row in what `read_json` found at `path`.
 
     Raises `RecordError` if it is none, or of an unknown version.
     """
+    if isinstance(stored, dict) and (kind := other_kind(stored)) is not None:
+        raise RecordError(
+            f"{path} is a record of `{kind}`, not of a row of `fastbench run`. Name one of those."
+        )
+    return _build(stored, path, Record)
+
+
+def build_ab_record(stored: Any, path: Path) -> AbRecord | None:
+    """The record of `fastbench run --ab` in it; None if it is something else.
+
+    Raises `RecordError` if it is damaged, or of an unknown version.
+    """
+    if not isinstance(stored, dict) or other_kind(stored) != AB:
+        return None
+    record = _build(stored, path, AbRecord)
+    try:
+        _ = record.verdict
+    except (ArithmeticError, ValueError) as error:
+        raise RecordError(f"{path} is a damaged record ({error}). Measure again.") from error
+    return record
+
+
+def _build(stored: Any, path: Path, kind: type[T]) -> T:
     version = stored.get("schema_version") if isinstance(stored, dict) else None
     if version is None:
         raise RecordError(f"{path} is not a record: it has no schema_version. Name another file.")
@@ -134,12 +158,8 @@ def build_record(stored: Any, path: Path) -> Record:
             f"{path} has schema_version {shown}, this fastbench reads 1 to {SCHEMA_VERSION}. "
             f"Install the version that wrote it, or measure again."
         )
-    if (kind := other_kind(stored)) is not None:
-        raise RecordError(
-            f"{path} is a record of `{kind}`, not of a row of `fastbench run`. Name one of those."
-        )
     try:
-        return _typed({**stored, "schema_version": SCHEMA_VERSION}, Record)
+        return _typed({**stored, "schema_version": SCHEMA_VERSION}, kind)
     except msgspec.ValidationError as error:
         raise RecordError(
             f"{path} is a damaged record ({_in_words(error)}). Measure again."
@@ -158,7 +178,7 @@ def is_of_a_row(stored: Any) -> bool:
 def other_kind(stored: Mapping[str, Any]) -> str | None:
     """The command whose record this is, if it is not a row of `fastbench run`."""
     if "a_images_per_s" in stored:
-        return "fastbench run --ab"
+        return AB
     return "fastbench parity" if "parity" in stored and "throughput" not in stored else None
 
 

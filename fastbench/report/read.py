@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
-from fastbench.records.store import build_record, is_of_a_row, read_json
+from fastbench.records.record import AbRecord
+from fastbench.records.store import build_ab_record, build_record, is_of_a_row, read_json
 from fastbench.report.columns.column import Row
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """Rows in the order in which they were measured, path by path; `complaints` say what is
-    damaged or missing, `passed_over` are JSON files of other things.
+    damaged or missing, `comparisons` what records of `--ab` say, `passed_over` are JSON files of
+    other things.
     """
 
     rows: list[Row]
     complaints: list[str]
+    comparisons: list[str]
     passed_over: list[Path]
 
 
@@ -37,6 +40,7 @@ def read_rows(paths: Iterable[Path]) -> Found:
     """Read files and folders; a file that is named twice is read once."""
     rows: list[Row] = []
     complaints: list[str] = []
+    comparisons: list[str] = []
     passed_over: list[Path] = []
     seen: set[str] = set()
 
@@ -61,6 +65,8 @@ def read_rows(paths: Iterable[Path]) -> Found:
                 continue
             if row is None:
                 passed_over.append(file)
+            elif isinstance(row, AbRecord):
+                comparisons.append(row.in_words)
             else:
                 its_rows.append(row)
         if not num_files:
@@ -68,7 +74,7 @@ def read_rows(paths: Iterable[Path]) -> Found:
                 f"The folder {path} holds no records. Name one that `fastbench run` wrote."
             )
         rows += sorted(its_rows, key=lambda row: (str(row.record.created), str(row.path)))
-    return Found(rows=rows, complaints=complaints, passed_over=passed_over)
+    return Found(rows=rows, complaints=complaints, comparisons=comparisons, passed_over=passed_over)
 
 
 def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
@@ -80,9 +86,11 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names) if name.endswith(".json"))
 
 
-def _read(path: Path, *, is_named: bool) -> Row | None:
-    """A row; None for what is something else, where nobody named it as a record."""
+def _read(path: Path, *, is_named: bool) -> Row | AbRecord | None:
+    """A row or pairs; None for what is something else, where nobody named it as a record."""
     stored = read_json(path)
+    if (pairs := build_ab_record(stored, path)) is not None:
+        return pairs
     if not is_named and not is_of_a_row(stored):
         return None
     record = build_record(stored, path)

@@ -54,9 +54,14 @@ def run_rows(
     """
     num_rows = 0
     with _interruptible(_send_rows, (make_rows, config, folder), tell) as child:
-        for row in _answers(child, tell, len(names)):
-            num_rows += 1
-            yield row
+        try:
+            for row in _answers(child, tell, len(names)):
+                num_rows += 1
+                yield row
+        except KeyboardInterrupt:
+            _stop(child, tell)
+            yield from _last_answers(child)
+            raise
         if num_rows < len(names):
             model, loader = names[num_rows]
             yield FailedRow(model, loader, _crash(child, model, loader, folder, tell))
@@ -82,10 +87,24 @@ def _interruptible(
         try:
             yield child
         except KeyboardInterrupt:
-            child.interrupt()
-            if not child.ends_within(GRACE_S):
-                tell.note(f"The row did not end within {GRACE_S:g} s, and was killed.")
+            _stop(child, tell)
             raise
+
+
+def _stop(child: ChildProcess, tell: Progress) -> None:
+    if child.has_ended():
+        return
+    child.interrupt()
+    if not child.ends_within(GRACE_S):
+        tell.note(f"The row did not end within {GRACE_S:g} s, and was killed.")
+        child.end()
+
+
+def _last_answers(child: ChildProcess) -> Iterator[Any]:
+    """What a child that has ended had answered and nobody has heard."""
+    while (message := child.next_message()) is not None:
+        if message[0] == "answer":
+            yield message[1]
 
 
 def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:

@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from builders.command_line import main_here
+from builders.runs import run
 from rich.console import Console
 
+from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.measure.clock import Clock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
+from fastbench.records.store import write_record
 from fastbench.report.formats import ab_screen
 from fastbench.runner.ab import num_queued
 
@@ -210,6 +214,76 @@ def test_two_sides_that_are_the_same(
     )  # fmt: skip
     assert code == 2
     assert "--ab changes nothing" in capsys.readouterr().err
+
+
+def pairs_then(end: type[BaseException], num: int) -> Any:
+    def interleave(*_: object) -> Iterator[tuple[float, float]]:
+        yield from [(100.0, 200.0)] * num
+        raise end("after that")
+
+    return interleave
+
+
+@pytest.mark.parametrize("num", [0, 1, 20])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, torch.OutOfMemoryError, SystemExit])
+def test_pairs_are_kept_whatever_ends_them(
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    end: type[BaseException],
+    num: int,
+) -> None:
+    monkeypatch.setattr("fastbench.runner.ab.interleave", pairs_then(end, num))
+    out = tmp_path / "out"
+    argv = ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--batch-size",
+            "4", "--loader", "synthetic", "--ab", "loader-option=synthetic.prefetch=1"]  # fmt: skip
+    if end is SystemExit:  # the process ends at once: what was saved is there
+        with pytest.raises(SystemExit):
+            main_here([*argv, "--output", str(out)])
+    else:
+        code = main_here([*argv, "--output", str(out)])
+        shown = capsys.readouterr()
+        assert code == (130 if end is KeyboardInterrupt else 1)
+        told = "the pairs so far" if end is KeyboardInterrupt else "The pairs before that are in"
+        assert (told in shown.err) == (num > 0)
+    files = list(out.glob("*.json")) if out.exists() else []
+    assert len(files) == (num > 0)
+    capsys.readouterr()
+    if num:
+        kept = 1 if end is SystemExit else num
+        assert len(json.loads(files[0].read_text())["a_images_per_s"]) == kept
+        assert main(["report", str(out)]) == 0
+        result = "B is 2.000x A (95 %: 2.000 to 2.000, " if kept > 1 else "no result, "
+        pairs = "pair" if kept == 1 else "pairs"
+        assert f"{result}{kept} {pairs} of the 120 planned" in capsys.readouterr().out
+
+
+def test_a_record_of_pairs_is_read_by_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = [100.0 + i for i in range(24)]
+    write_record(make(a, [2 * x for x in a], ["compile=true"]), tmp_path)
+    row = tmp_path / "row.json"
+    words = "sample · dali (A) and the same with compile=true (B), in turn: B is 2.000x A (95 %"
+    assert main(["report", str(tmp_path)]) == 0
+    assert words in capsys.readouterr().out
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 1
+    assert f"has compared two already, by --ab: {words}" in capsys.readouterr().err
+    row.write_bytes(msgspec.json.encode(run(100)))
+    for form in ("table", "markdown", "latex", "html", "csv", "jsonl"):
+        assert main(["report", str(tmp_path), "--format", form]) == 0
+        shown = capsys.readouterr()
+        text = " ".join((shown.err if form in ("csv", "jsonl") else shown.out).split())
+        assert "in turn: B is 2.000x A" in text, form
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 0
+    capsys.readouterr()
+    for damage in ([], [0.0] * 24, [1.0] * 3):
+        stored = json.loads((tmp_path / "ab-sample-dali.json").read_text())
+        stored["a_images_per_s"] = damage
+        (tmp_path / "ab-sample-dali.json").write_text(json.dumps(stored))
+        assert main(["report", str(tmp_path)]) == 1
+        assert "is a damaged record" in capsys.readouterr().err
 
 
 def test_the_command(

@@ -433,6 +433,18 @@ def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) 
     assert started(tmp_path) == ["sample dali auto", f"sample {kind} auto"]
 
 
+def test_what_a_child_answers_after_ctrl_c_is_heard(tmp_path: Path) -> None:
+    with start(tmp_path, "parting", "dali") as process:
+        told = tmp_path / "out/child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "parting" in out
+    assert "Interrupted: 1 finished row is in" in err
+    assert started(tmp_path) == ["sample parting auto"]
+
+
 def test_ctrl_c_while_the_process_of_a_measured_row_ends(tmp_path: Path) -> None:
     """Torch takes a second or more to end: the row is finished all the same."""
     with start(tmp_path, "lingering", "dali") as process:

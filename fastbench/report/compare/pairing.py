@@ -139,6 +139,11 @@ def _read(path: Path) -> list[Run]:
     found = read_rows([path])
     if found.complaints:
         raise RecordError(found.complaints[0])
+    if not found.rows and found.comparisons:
+        raise RecordError(
+            f"{path} has compared two already, by --ab: {found.comparisons[0]} "
+            f"Name records of `fastbench run`."
+        )
     if not found.rows:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
