@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.atomic_files import file_stem
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
-from fastbench.core.errors import CrashError
+from fastbench.core.errors import CrashError, LimitError, limit_in
 from fastbench.records.record import FailedRow
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
+    from fastbench.core.errors import FastbenchError
     from fastbench.core.progress import Progress
     from fastbench.records.record import AbRecord, ParityRecord, Record
 
@@ -38,6 +39,8 @@ EXIT_S: Final = 30.0
 """How long a child may take to end after its rows are measured."""
 NUM_TAIL: Final = 6
 """Lines of a crashed child's output that are shown."""
+_NUM_SEARCHED: Final = 60
+"""Lines of it in which is looked for a limit that a library has reached."""
 
 
 def run_rows(
@@ -121,7 +124,7 @@ def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
 
 def _crash(
     child: ChildProcess, model: str, loader: str, folder: Path, tell: Progress
-) -> CrashError:
+) -> FastbenchError:
     """Why a child left no answer; its output is written to a log, and the end of it shown."""
     output, lines = child.read_output()
     where = ""
@@ -134,6 +137,9 @@ def _crash(
         shown = lines if is_debugging() else _last_words(lines)
         title = f"{model} · {loader} crashed, and wrote last:"
         tell.note("\n".join((title, *(f"  | {line}" for line in shown))))
+    last = "\n".join(lines[-_NUM_SEARCHED:])
+    if (limit := limit_in(last, "in the row's process, which ended")) is not None:
+        return LimitError(f"{limit}{where}")
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
