@@ -7,7 +7,7 @@ A second attempt, by a child, to import what could not be imported would hide th
 import os
 
 try:
-    import torch
+    import torch  # noqa: F401
     import torchvision  # noqa: F401
 except ImportError:
     os._exit(1)
