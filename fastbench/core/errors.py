@@ -148,7 +148,8 @@ _LIMITS: Final = (
     (
         ("Resource temporarily unavailable", "can't start new thread", "EAGAIN"),
         "processes or threads",
-        "Raise their limit (ulimit -u; of a container: --pids-limit), or use fewer --num-threads",
+        "Raise the limits of them and of memory (ulimit -u, ulimit -v; of a container: "
+        "--pids-limit), or use fewer --num-threads",
     ),
 )
 """How libraries say that a limit was reached, what is limited, and what to do."""

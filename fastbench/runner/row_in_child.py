@@ -52,14 +52,18 @@ def run_rows(
 ) -> Iterator[Any]:
     """The rows of `make_rows(config, folder, tell)`, which is called in a child.
 
-    `names` are the model and the loader of each row. A crash is a failed row, and the last. Raises
-    the `FastbenchError` that `make_rows` raises.
+    `names` are the model and the loader of each row. A crash is a failed row, and the last; so is
+    what reaches a limit of the system. Raises any other `FastbenchError` that `make_rows` raises.
     """
     num_rows = 0
     with _interruptible(_send_rows, (make_rows, config, folder), tell) as child:
-        for row in _answers(child, tell, len(names)):
-            num_rows += 1
-            yield row
+        try:
+            for row in _answers(child, tell, len(names)):
+                num_rows += 1
+                yield row
+        except LimitError as error:  # another row may need less
+            yield FailedRow(*names[num_rows], error)
+            return
         if num_rows < len(names):
             model, loader = names[num_rows]
             yield FailedRow(model, loader, _crash(child, model, loader, folder, tell))

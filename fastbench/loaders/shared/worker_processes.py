@@ -22,7 +22,7 @@ import time
 import warnings
 from abc import abstractmethod
 from functools import partial
-from multiprocessing import queues, resource_tracker
+from multiprocessing import queues, resource_sharer, resource_tracker
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -169,8 +169,9 @@ class WorkerLoader(EpochLoader):
             return ours
         if died:
             return LoaderError(
-                f"A worker process of the loader {self.name!r} died; when memory runs out, the "
-                f"system kills one. Use a smaller --batch-size or fewer --num-threads."
+                f"A worker process of the loader {self.name!r} died, as when memory, processes or "
+                f"threads run out. Use a smaller --batch-size or fewer --num-threads, or look at "
+                f"the limits: ulimit -a"
             )
         if isinstance(error, StopIteration):
             return LoaderError(
@@ -226,6 +227,9 @@ def _start_worker(worker: int, init: Callable[[int], None] | None = None) -> Non
     # Pillow warns of damaged EXIF data, once a file, which is no error here.
     warnings.filterwarnings("ignore", module="PIL")
     queues.Queue._on_queue_feeder_error = _send_error  # type: ignore[method-assign,assignment]
+    # Starts the thread that hands tensors out. If that fails later, only the first batch has the
+    # error, and the next one would be waited for.
+    resource_sharer.DupFd(1)
     if init is not None:
         init(worker)
 
@@ -236,7 +240,10 @@ def _send_error(queue: queues.Queue[Any], error: Exception, item: tuple[int, Any
     A queue calls this in its own thread, and would else lose the batch.
     """
     number, _ = item
-    queue.put((number, ExceptionWrapper((type(error), error, error.__traceback__), "as it sent")))
+    # Before the batches that follow it: a DataLoader drops what comes after a worker's last.
+    queue._sem.acquire()  # type: ignore[attr-defined]
+    told = ExceptionWrapper((type(error), error, error.__traceback__), "as it sent a batch")
+    queue._buffer.appendleft((number, told))  # type: ignore[attr-defined]
 
 
 def _drop_frames(error: BaseException) -> None:
