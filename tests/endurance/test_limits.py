@@ -28,7 +28,7 @@ PROCESSES = ("Raise the limits of them and of memory (ulimit -u", "limits: ulimi
 SHARED = ("with --shm-size=",)
 DISK = ("Set TMPDIR to", "Free some space")
 SMALL = "mount -t tmpfs -o size=16m tmpfs {0}; "
-FILL = "head -c 17000000 /dev/zero > {0}/full 2> /dev/null; "
+FILL = "head -c {1} /dev/zero > {0}/full 2> /dev/null; "
 UNDER_MOUNTS = ("unshare", "--mount")
 # Root has no limit of processes. The right to read is for a Python in root's home.
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -179,7 +179,7 @@ def test_16_mb_of_temporary_files(run: Run) -> None:
 
 @mounts
 def test_no_room_for_temporary_files(run: Run) -> None:
-    limit = (SMALL + FILL).format("/mnt") + "export TMPDIR=/mnt;"
+    limit = (SMALL + FILL).format("/mnt", "16300k") + "export TMPDIR=/mnt;"
     ended = run(limit, ("memory", *OF_WORKERS), DISK, UNDER_MOUNTS)
     assert "packs the images" in ended.said["webdataset"]
 
@@ -192,15 +192,16 @@ def test_16_mb_of_records(run: Run) -> None:
 
 @mounts
 def test_no_room_for_records(run: Run) -> None:
-    limit = (SMALL + FILL).format("/mnt")
+    limit = (SMALL + FILL).format("/mnt", "17m")
     ended = run(limit, ("memory",), DISK, UNDER_MOUNTS, output="/mnt/records")
     assert (ended.code, ended.kept) == (2, set())
 
 
 @mounts
 def test_the_room_for_records_ends_after_a_row(run: Run) -> None:
-    fill = f"(until ls /mnt/records/*-memory-float32.json; do sleep 0.1; done; {FILL}) > /dev/null 2>&1 & "
-    limit = SMALL.format("/mnt") + fill.format("/mnt")
+    when = "until ls /mnt/records/*-memory-float32.json; do sleep 0.1; done"
+    fill = FILL.format("/mnt", "17m")
+    limit = SMALL.format("/mnt") + f"({when}; {fill}) > /dev/null 2>&1 & "
     rows = ("memory", "opencv")
     ended = run(limit, rows, DISK, UNDER_MOUNTS, output="/mnt/records")
     assert (ended.code, ended.kept) == (2, {"memory"})
@@ -214,7 +215,7 @@ def test_16_mb_of_shared_memory(run: Run) -> None:
 
 @mounts
 def test_no_shared_memory(run: Run) -> None:
-    limit = (SMALL + FILL).format("/dev/shm")
+    limit = (SMALL + FILL).format("/dev/shm", "17m")
     ended = run(limit, OF_THREADS + OF_WORKERS, SHARED, UNDER_MOUNTS)
     assert ended.said.keys() == set(OF_WORKERS)
 
@@ -223,7 +224,8 @@ def test_no_shared_memory(run: Run) -> None:
 @pytest.mark.parametrize("loader", OF_WORKERS)
 def test_shared_memory_that_another_takes_meanwhile(loader: str, run: Run) -> None:
     used = "$(df --output=used /dev/shm | tail -n 1)"
-    fill = f"(until [ {used} -gt 2000 ]; do sleep 0.02; done; head -c 65m /dev/zero > /dev/shm/x"
-    limit = f"mount -t tmpfs -o size=64m tmpfs /dev/shm; {fill}) > /dev/null 2>&1 & "
+    when = f"until [ {used} -gt 2000 ]; do sleep 0.02; done"
+    fill = "for i in {1..200}; do cat /dev/zero >> /dev/shm/x; sleep 0.1; done"
+    limit = f"mount -t tmpfs -o size=64m tmpfs /dev/shm; ({when}; {fill}) > /dev/null 2>&1 & "
     ended = run(limit, (loader,), SHARED, UNDER_MOUNTS, options=("--min-seconds", "10"))
     assert ended.code == 1
