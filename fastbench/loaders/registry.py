@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import (
-    LimitError,
     LoaderMissingError,
     UnknownNameError,
     UsageError,

@@ -226,7 +226,7 @@ def _start_worker(worker: int, init: Callable[[int], None] | None = None) -> Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Pillow warns of damaged EXIF data, once a file, which is no error here.
     warnings.filterwarnings("ignore", module="PIL")
-    queues.Queue._on_queue_feeder_error = _send_error  # type: ignore[method-assign,assignment]
+    queues.Queue._on_queue_feeder_error = _send_error  # type: ignore[attr-defined]
     # Starts the thread that hands tensors out. If that fails later, only the first batch has the
     # error, and the next one would be waited for.
     resource_sharer.DupFd(1)
