@@ -15,7 +15,7 @@ from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
 from fastbench.core import terminal
 from fastbench.core.debugging import debugging
-from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
+from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError, limit_of
 from fastbench.core.reading import check_working_folder
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def _run(argv: Sequence[str]) -> int:
         # `fastbench models | head`: the reader has gone, and there is nobody left to tell.
         sys.stderr.close()
         return 1
+    except Exception as error:
+        if (limit := limit_of(error, "here")) is None:
+            raise
+        complain(limit)
+        return limit.exit_code
     return code
 
 

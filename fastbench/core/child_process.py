@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.process import BaseProcess
 
-PRELOADED: Final = ["fastbench.core.server_preload", "torch", "torchvision"]
+PRELOADED: Final = ["fastbench.core.server_preload", "fastbench.core.server_torch"]
 """What the server imports. That takes seconds, does not initialise CUDA, and starts no threads but
 OpenBLAS's, which that library ends before a fork."""
 FOLDERS_VARIABLE: Final = "FASTBENCH_SERVER_FOLDERS"
@@ -175,7 +175,7 @@ def _start(
             time.sleep(0.1)  # until the system says that the server has ended
         else:
             return process
-    raise CrashError(
+    raise errors.limit_of(error, "as a process was started") or CrashError(
         f"No process can be started ({type(error).__name__}: {error}). "
         f"See the limits of processes and of open files: ulimit -a"
     ) from error
@@ -284,7 +284,7 @@ def _serve(
     output: connection.Connection,
     environment: dict[str, str],
 ) -> None:
-    """Do the job; a `FastbenchError` is sent as `ends`."""
+    """Do the job; a `FastbenchError`, or a limit that is reached, is sent as `ends`."""
     os.setpgid(0, 0)
     # The server has the environment of the time when it was started.
     _set_environment(environment)
@@ -309,6 +309,10 @@ def _serve(
         sys.exit(EXIT_INTERRUPTED)
     except FastbenchError as error:
         channel.send("ends", portable(error))
+    except Exception as error:
+        if (limit := errors.limit_of(error, "in a process that fastbench started")) is None:
+            raise
+        channel.send("ends", portable(limit))
 
 
 class _LogToParent(logging.handlers.QueueHandler):

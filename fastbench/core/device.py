@@ -14,6 +14,7 @@ from fastbench.core.errors import (
     OutOfMemoryError,
     UsageError,
     first_line,
+    limit_of,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | No
             f"The GPU failed during {what}: {first_line(error)}. "
             f"Check it with nvidia-smi and run again, or use --device cpu."
         )
-    return None
+    return limit_of(error, f"during {what}")
 
 
 def why_no_gpu() -> str | None:

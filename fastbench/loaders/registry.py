@@ -18,6 +18,7 @@ from fastbench.core.errors import (
     did_you_mean,
     first_line,
     kind_and_line,
+    limit_of,
 )
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import (
@@ -56,12 +57,14 @@ def resolve(name: str) -> Factory:
     """The factory of a loader.
 
     Raises `UnknownNameError` for a name that nobody registered, `LoaderMissingError` where its
-    module cannot be imported here.
+    module cannot be imported here, `LimitError` where a limit of the system keeps it from that.
     """
     check_name(name)
     try:
         return _load(name)
     except Exception as error:
+        if (limit := limit_of(error, f"as the loader {name!r} was imported")) is not None:
+            raise limit from error
         why = _why_not_imported(error)
         if name in BUILT_IN:
             command = _installs(name)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
-from fastbench.core.errors import CrashError
+from fastbench.core.errors import CrashError, LimitError, limit_in
 from fastbench.records.record import FailedRow
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
+    from fastbench.core.errors import FastbenchError
     from fastbench.core.progress import Progress
     from fastbench.records.record import AbRecord, ParityRecord, Record
 
@@ -38,6 +39,8 @@ EXIT_S: Final = 30.0
 """How long a child may take to end after its rows are measured."""
 NUM_TAIL: Final = 6
 """Lines of a crashed child's output that are shown."""
+_NUM_SEARCHED: Final = 60
+"""Lines of it in which is looked for a limit that a library has reached."""
 
 
 def run_rows(
@@ -49,8 +52,8 @@ def run_rows(
 ) -> Iterator[Any]:
     """The rows of `make_rows(config, folder, tell)`, which is called in a child.
 
-    `names` are the model and the loader of each row. A crash is a failed row, and the last. Raises
-    the `FastbenchError` that `make_rows` raises.
+    `names` are the model and the loader of each row. A crash is a failed row, and the last; so is
+    what reaches a limit of the system. Raises any other `FastbenchError` that `make_rows` raises.
     """
     num_rows = 0
     with _interruptible(_send_rows, (make_rows, config, folder), tell) as child:
@@ -62,6 +65,9 @@ def run_rows(
             _stop(child, tell)
             yield from _last_answers(child)
             raise
+        except LimitError as error:  # another row may need less
+            yield FailedRow(*names[num_rows], error)
+            return
         if num_rows < len(names):
             model, loader = names[num_rows]
             yield FailedRow(model, loader, _crash(child, model, loader, folder, tell))
@@ -140,7 +146,7 @@ def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
 
 def _crash(
     child: ChildProcess, model: str, loader: str, folder: Path, tell: Progress
-) -> CrashError:
+) -> FastbenchError:
     """Why a child left no answer; its output is written to a log, and the end of it shown."""
     output, lines = child.read_output()
     where = ""
@@ -153,6 +159,9 @@ def _crash(
         shown = lines if is_debugging() else _last_words(lines)
         title = f"{model} · {loader} crashed, and wrote last:"
         tell.note("\n".join((title, *(f"  | {line}" for line in shown))))
+    last = "\n".join(lines[-_NUM_SEARCHED:])
+    if (limit := limit_in(last, "in the row's process, which ended")) is not None:
+        return LimitError(f"{limit}{where}")
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:

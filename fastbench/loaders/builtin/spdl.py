@@ -20,6 +20,7 @@ it paints over it. SPDL loads FFmpeg's libraries from the system; no Python pack
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from importlib import metadata
 from pathlib import Path
@@ -38,7 +39,7 @@ from fastbench.core.errors import (
 )
 from fastbench.data.jpeg.quick_check import not_decoded
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
-from fastbench.loaders.shared.epochs import EpochLoader
+from fastbench.loaders.shared.epochs import STOP_S, EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer
 
 FILTERS = (
@@ -47,7 +48,6 @@ FILTERS = (
 )
 """The flags of FFmpeg's scaler that the option `filter` takes, joined by `+`."""
 _DEFAULTS = {"bilinear": "bilinear+full_chroma_int", "bicubic": "bicubic+full_chroma_int"}
-_STOP_S = 20.0
 _NO_FFMPEG = (
     "it finds no FFmpeg libraries that fit it; install the system's FFmpeg (Debian, Ubuntu: "
     "apt-get install ffmpeg)"
@@ -109,13 +109,16 @@ class SpdlLoader(EpochLoader):
 
     def _free(self) -> None:
         if self._pipeline is not None:
-            self._pipeline.stop(timeout=_STOP_S)
+            with contextlib.suppress(TimeoutError):
+                self._pipeline.stop(timeout=STOP_S)
             self._pipeline = None
 
     def _take(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         if self._pipeline is not None:
             try:
-                batch = self._pipeline.get_item()
+                batch = self._pipeline.get_item(timeout=self._limit_s)
+            except TimeoutError as error:
+                raise self._too_late(position) from error
             except EOFError as error:
                 raise LoaderError(
                     "SPDL's pipeline ended, though its source has no end. Run with another loader."

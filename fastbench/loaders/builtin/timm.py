@@ -65,8 +65,9 @@ class TimmLoader(WorkerLoader):
                 "preprocessing asks for: it resizes with Pillow. Use another loader."
             )
         where = "in timm's prefetcher, on the device" if spec.prefetch else "on the CPU"
-        super().__init__(spec, {"timm": timm.__version__, "decoder": "PIL", "normalised": where})
-        self._loader = self._open()
+        settings = {"timm": timm.__version__, "decoder": "PIL", "normalised": where}
+        super().__init__(spec, settings, sent=torch.uint8)
+        self._stream = self._start()
 
     def _open(self) -> Any:
         """timm's loader, its workers started."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import queue
 import threading
+import time
 import warnings
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,7 @@ from fastbench.data.jpeg.header import read_header
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.cuda_streams import InFlight
-from fastbench.loaders.shared.epochs import EpochLoader
+from fastbench.loaders.shared.epochs import STOP_S, EpochLoader
 from fastbench.loaders.shared.pixels import decode_by_pillow
 
 if TYPE_CHECKING:
@@ -89,14 +90,15 @@ class TorchvisionGpuLoader(EpochLoader):
         self._in_flight.hold(ready)
 
     def _free(self) -> None:
+        deadline = time.monotonic() + STOP_S
         if self._producer is not None:
-            while self._producer.is_alive():
+            while self._producer.is_alive() and time.monotonic() < deadline:
                 try:
                     self._queue.get_nowait()  # a producer may wait for room
                 except queue.Empty:
                     self._producer.join(0.01)
             self._producer = None
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._readers.shutdown(wait=time.monotonic() < deadline, cancel_futures=True)
         self._in_flight.drain()
 
     @staticmethod
@@ -113,7 +115,10 @@ class TorchvisionGpuLoader(EpochLoader):
     def _take(self, position: int) -> _Ready:
         if self._producer is None:
             return self._make(position, self._read(position))
-        ready = self._queue.get()
+        try:
+            ready = self._queue.get(timeout=self._limit_s)
+        except queue.Empty as error:
+            raise self._too_late(position) from error
         if isinstance(ready, BaseException):
             raise ready
         return ready

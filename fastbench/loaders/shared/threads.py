@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from fastbench.loaders.base import Batch, LoaderSpec, Setting
-from fastbench.loaders.shared.epochs import EpochLoader
+from fastbench.loaders.shared.epochs import STOP_S, EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer, copy_levels
 
 if TYPE_CHECKING:
@@ -60,16 +61,21 @@ class ThreadedLoader(EpochLoader):
             for i in range(spec.num_threads)
         ]
         num_of_torch = torch.get_num_threads()
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._started.abort()
+            raise
         self._started.wait()
         torch.set_num_threads(num_of_torch)  # for threads that are started from now on
 
     def _free(self) -> None:
         with self._lock:
             self._room.notify_all()
+        deadline = time.monotonic() + STOP_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()
         self._slots.clear()
         del self._make_levels  # with the images that it may hold
@@ -84,7 +90,7 @@ class ThreadedLoader(EpochLoader):
         slot.sent.record(torch.cuda.current_stream(self._device))
         return Batch(images_NCHW, ids_N, len(ids))
 
-    def _take(self, position: int) -> _Slot:  # noqa: ARG002
+    def _take(self, position: int) -> _Slot:
         number = self._num_asked
         # Asking lets the threads write over the batch before the last.
         if number >= _HELD and (sent := self._slot(number - _HELD).sent) is not None:
@@ -93,7 +99,10 @@ class ThreadedLoader(EpochLoader):
             self._num_asked += 1
             self._room.notify_all()
             slot = self._slot(number)
-            self._ready.wait_for(lambda: slot.number == number and slot.num_missing == 0)
+            if not self._ready.wait_for(
+                lambda: slot.number == number and slot.num_missing == 0, self._limit_s
+            ):
+                raise self._too_late(position)
         if slot.error is not None:
             raise slot.error
         return slot
@@ -103,7 +112,10 @@ class ThreadedLoader(EpochLoader):
         # read the setting for all threads, which would else replace what is set for this one.
         torch.get_num_threads()
         torch.set_num_threads(1)
-        self._started.wait()
+        try:
+            self._started.wait()
+        except threading.BrokenBarrierError:
+            return
         while (taken := self._next_image()) is not None:
             slot, row, sample = taken
             error: Exception | None = None
