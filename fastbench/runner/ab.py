@@ -50,15 +50,15 @@ def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
         try:
             _measure(a, b, name, other, pairs)
         except FastbenchError as error:
-            if pairs.save():
+            if pairs.keep():
                 a.progress.note(f"The pairs before that are in {pairs.path}")
             yield FailedRow(name, a.config.timed_loader, error)
         except KeyboardInterrupt:
-            if (record := pairs.save()) is not None:
+            if (record := pairs.keep()) is not None:
                 yield record
             raise
         else:
-            record = pairs.save()
+            record = pairs.keep()
             assert record is not None
             yield record
 
@@ -77,9 +77,9 @@ class _Pairs:
         """One more. Between windows: what runs next is the batches that wait in the queues."""
         self._rates.append(rates)
         if time.monotonic() > self._saved_s + SAVE_S:
-            self.save()
+            self.keep()
 
-    def save(self) -> AbRecord | None:
+    def keep(self) -> AbRecord | None:
         """Write them; None if there are none. Raises `OutputError`."""
         if not self._rates:
             return None

@@ -80,7 +80,11 @@ FREE = {
         )
     ),
 }
-SAYS_LESS = {"model_ceiling": {"of-ceiling", "bound"}, "parity.stood_out": {"parity-max"}}
+SAYS_LESS = {
+    "model_ceiling": {"of-ceiling", "bound"},
+    "parity.pixels": {"compared"},
+    "parity.stood_out": {"parity-max", "compared"},
+}
 """Where one of several figures is gone, what is said of those that are left."""
 GONE = ("null", "removed", "empty")
 NOTHING = ("–", "")
