@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fastbench.cli.main import main
+from fastbench.loaders.base import LoaderSpec
+from fastbench.loaders.shared.worker_processes import WorkerLoader
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
 from fastbench.runner import execute
@@ -24,14 +27,26 @@ def sentence(text: str) -> str:
 
 
 def main_here(argv: list[str]) -> int:
-    """`main` with the rows in this process: they have what a test has patched in it."""
+    """`main` with the rows in this process: they have what a test has patched in it.
+
+    DataLoaders have no worker processes there, which take half a second to start.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerLoader, "__init__", _without_workers)
         patch.setattr(
             execute,
             "run_rows",
             lambda make_rows, config, folder, tell, _: make_rows(config, folder, tell),
         )
         return main(argv)
+
+
+_with_workers = WorkerLoader.__init__
+
+
+def _without_workers(loader: WorkerLoader, spec: LoaderSpec, *settings: Any) -> None:
+    _with_workers(loader, spec, *settings)
+    loader._num_workers = loader.settings["num_workers"] = 0
 
 
 def unless_given(usual: Mapping[str, str], argv: Sequence[str]) -> list[str]:
