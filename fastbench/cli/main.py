@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
-from fastbench.core import terminal
+from fastbench.core import system_errors, terminal
 from fastbench.core.debugging import debugging
-from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
+from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError, UsageError, os_errors_as
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +36,9 @@ def _run(argv: Sequence[str]) -> int:
     try:
         try:
             arguments = make_parser().parse_args(argv)
+            remedy = "It may have been deleted: change to another one, cd DIR."
+            with os_errors_as(UsageError, "The current folder cannot be used", remedy):
+                os.getcwd()
             code: int = arguments.command(arguments)
         finally:
             sys.stdout.flush()
@@ -54,6 +57,11 @@ def _run(argv: Sequence[str]) -> int:
         # `fastbench models | head`: the reader has gone, and there is nobody left to tell.
         sys.stderr.close()
         return 1
+    except Exception as error:
+        if (ours := system_errors.as_ours(error)) is None:
+            raise
+        complain(ours)
+        return ours.exit_code
     return code
 
 

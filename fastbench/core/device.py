@@ -15,6 +15,7 @@ from fastbench.core.errors import (
     UsageError,
     first_line,
 )
+from fastbench.core.system_errors import is_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
 
 def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | None:
     """Our error for one of memory or of the device, or None for any other."""
-    if _is_of_memory(error):
+    if is_of_memory(error):
         return OutOfMemoryError(
             f"Out of memory during {what} with batch size {batch_size}. "
             f"Try --batch-size {max(1, batch_size // 2)}, or --dtype float16 on a GPU."
@@ -101,14 +102,6 @@ def why_no_gpu() -> str | None:
 def is_of_device(error: Exception) -> bool:
     """Whether `mapped_errors` turns this error into one of ours."""
     text = str(error)
-    return _is_of_memory(error) or (
+    return is_of_memory(error) or (
         isinstance(error, RuntimeError) and ("CUDA" in text or "cuDNN" in text)
-    )
-
-
-def _is_of_memory(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("DefaultCPUAllocator" in text or "out of memory" in text)
     )

@@ -97,6 +97,14 @@ class OutOfMemoryError(DeviceError):
     """The model and its batch do not fit into the device's memory."""
 
 
+class LimitError(FastbenchError):
+    """The system gives this process no more threads, processes or open files."""
+
+
+class InstallationError(FastbenchError):
+    """torch or torchvision cannot be imported, or the two do not fit each other."""
+
+
 class CompileError(FastbenchError):
     """torch.compile could not compile the model."""
 

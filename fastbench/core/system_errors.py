@@ -1,0 +1,95 @@
+"""What the system or the installation refuses, which Python and libraries word in many ways.
+
+`as_ours` is asked where an error would end the program, or a row's process, unexplained.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+from fastbench.core.errors import (
+    FastbenchError,
+    InstallationError,
+    LimitError,
+    OutOfMemoryError,
+    first_line,
+    kind_and_line,
+)
+
+_OF_MEMORY = (
+    "defaultcpuallocator",
+    "out of memory",
+    "bad_alloc",
+    "memory allocation",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",  # of a shared library
+)
+_OF_LIMITS = {
+    "can't start new thread": "ulimit -u for threads and processes, ulimit -v for their memory",
+    "too many open files": "ulimit -n for open files",
+    "resource temporarily unavailable": "ulimit -u for threads and processes",
+}
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the host or of a device ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ImportError | OSError)
+        and (getattr(error, "errno", None) == errno.ENOMEM or any(x in text for x in _OF_MEMORY))
+    )
+
+
+def as_ours(error: BaseException) -> FastbenchError | None:
+    """Our error for memory, another limit, or packages that do not fit; None for any other."""
+    ours = _in_words(error)
+    if ours is not None:
+        ours.__cause__ = error
+    return ours
+
+
+def _in_words(error: BaseException) -> FastbenchError | None:
+    if is_of_memory(error):
+        return OutOfMemoryError(
+            f"Out of memory ({kind_and_line(error)}). Allow the process more (ulimit -v, or the "
+            f"container's limit), or try a smaller --batch-size and fewer --num-threads."
+        )
+    if isinstance(error, RuntimeError | OSError):
+        for words, limits in _OF_LIMITS.items():
+            if words in str(error).lower():
+                return LimitError(
+                    f"A limit of the system was reached ({kind_and_line(error)}). Raise it "
+                    f"({limits}), or use fewer --num-threads."
+                )
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    for package in ("torchvision", "torch"):
+        if any(file.match(f"{package}/__init__.py") for file in files):
+            return InstallationError(_not_imported(package, error))
+    return None
+
+
+def _not_imported(package: str, error: BaseException) -> str:
+    """Why torch or torchvision cannot be imported, and which versions fit."""
+    from importlib import metadata
+
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "(not installed)"
+
+    reason = first_line(error)
+    if package == "torch":
+        return f"torch {version('torch')} cannot be imported ({reason}). Install it again."
+    try:
+        needed = [x for x in metadata.requires("torchvision") or () if x.startswith("torch")]
+    except metadata.PackageNotFoundError:
+        needed = []
+    wanted = f"torchvision {version('torchvision')} needs {needed[0]}: " if needed else ""
+    return (
+        f"torch {version('torch')} and torchvision {version('torchvision')} do not fit "
+        f"({reason}). {wanted}install two that were released together, from one source."
+    )
