@@ -230,6 +230,11 @@ class RunConfig:
                     f"for each."
                 )
             settings.add((loader, name))
+            if name == "num_threads" and self.num_threads is not None:
+                raise UsageError(
+                    f"--num-threads and --loader-option {text} both set the threads of {loader}. "
+                    f"Leave out one of them."
+                )
             if loader not in self.loaders:
                 raise UsageError(
                     f"--loader-option {text} is for the loader {loader!r}, which is not run. "

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import WeightsError, first_line
+from fastbench.core.errors import FastbenchError, OutOfMemoryError, WeightsError, first_line
+from fastbench.core.system_errors import is_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,8 @@ _PASSED_OVER: Final = (
     *("torch.torch_version.TorchVersion", "torchvision.transforms.functional.InterpolationMode"),
 )
 """Types of what training scripts save beside the weights."""
+_NOT_TENSORS: Final = "it holds more than tensors, or no pickle at all"
+"""In place of torch's text, which advises to run the code, and is in bold."""
 
 
 def read_file(path: Path) -> tuple[Any, Mapping[str, str]]:
@@ -52,16 +55,16 @@ def _read_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about pickle's protocols
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's text is about its own options, and in bold.
         if (found := re.search(r"GLOBAL ([\w.]+)", str(error))) is None:
-            raise _unreadable(path, "it holds more than tensors, or no pickle at all") from error
+            raise _unreadable(path, _NOT_TENSORS) from error
         raise WeightsError(
             f"{path} holds {found[1]}, which only code from the file could read, and fastbench "
             f"runs none. Where the file was made, save the tensors alone: "
             f"torch.save(model.state_dict(), FILE)."
         ) from error
     except Exception as error:  # a damaged pickle can raise any
-        raise _unreadable(path, error) from error
+        reason = _NOT_TENSORS if "weights_only" in str(error) else error
+        raise _unreadable(path, reason) from error
 
 
 class _StandIn:
@@ -104,11 +107,16 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str,
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, reason: Exception | str) -> WeightsError:
+def _unreadable(path: Path, reason: Exception | str) -> FastbenchError:
+    if isinstance(reason, Exception) and is_of_memory(reason):
+        return OutOfMemoryError(
+            f"{path} does not fit into memory ({first_line(reason)}). Allow the process more "
+            f"(ulimit -v, or the container's limit), or save the model's weights alone."
+        )
     return WeightsError(
         f"{path} is not a checkpoint that can be read ({first_line(reason)}). "
         f"Save the model's state_dict() with torch.save or safetensors."
