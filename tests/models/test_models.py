@@ -18,7 +18,14 @@ from builders.models import noise
 from safetensors.torch import save_file
 from torchvision.transforms import InterpolationMode
 
-from fastbench.core.errors import CompileError, OutOfMemoryError, UnknownNameError, WeightsError
+from fastbench.core.errors import (
+    CompileError,
+    ModelError,
+    OutOfMemoryError,
+    UnknownNameError,
+    WeightsError,
+)
+from fastbench.models.base import in_float32
 from fastbench.models.classifier import Classifier, forget_compiled
 from fastbench.models.registry import files_of, known_names
 from fastbench.models.torchvision import load_model, preprocess_of
@@ -278,6 +285,16 @@ def test_other_floats_are_loaded_as_float32_and_that_is_said(kind: str, tmp_path
     torch.save(tensors, tmp_path / "a.pth")
     model = load_model(NAME, str(tmp_path / "a.pth"))
     assert model.notes == (f"a.pth has {kind} weights, loaded as float32",)
+
+
+def test_a_program_or_callable_in_other_floats_is_converted_and_that_is_said() -> None:
+    module, notes = in_float32(torch.nn.Linear(2, 2).double(), "nets:make")
+    assert notes == ("nets:make has float64 weights, loaded as float32",)
+    assert module.weight.dtype == torch.float32
+    assert in_float32(module, "nets:make")[1] == ()
+    module.register_buffer("scaled", torch.zeros(2, dtype=torch.float8_e4m3fn))
+    with pytest.raises(ModelError, match=r"nets:make has torch\.float8_e4m3fn numbers \(scaled\)"):
+        in_float32(module, "nets:make")
 
 
 def test_what_training_scripts_save_beside_the_weights(tmp_path: Path) -> None:

@@ -367,13 +367,16 @@ def start(tmp_path: Path, *loaders: str, argv: tuple[str, ...] = ()) -> subproce
 
 
 def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
-    argv = ("--dry-run", "--compile", "--no-compile", "--batch-size", "64")
+    argv = (
+        *("--dry-run", "--compile", "--no-compile", "--batch-size", "64"),
+        *("--num-threads", "2", "--model-threads", "3", "--resize", "exact"),
+    )
     with start(tmp_path, "dali", "synthetic", argv=argv) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     rows = [line.split() for line in out.splitlines() if "sample" in line]
     assert rows == [
-        [number, "sample", loader, "auto", how, "64"]
+        [number, "sample", loader, "auto", how, "64", "2", "exact", "3"]
         for number, (how, loader) in zip(
             "1234", itertools.product(("compile", "eager"), ("dali", "synthetic")), strict=True
         )
