@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fastbench.core.errors import (
     InstallationError,
     LimitError,
     OutOfMemoryError,
+    UsageError,
     first_line,
     kind_and_line,
 )
@@ -32,6 +34,8 @@ _OF_LIMITS = {
     "too many open files": "ulimit -n for open files",
     "resource temporarily unavailable": "ulimit -u for threads and processes",
 }
+_LONGEST = 200
+"""Characters of a path that are shown."""
 
 
 def is_of_memory(error: BaseException) -> bool:
@@ -44,7 +48,7 @@ def is_of_memory(error: BaseException) -> bool:
 
 
 def as_ours(error: BaseException) -> FastbenchError | None:
-    """Our error for memory, another limit, or packages that do not fit; None for any other."""
+    """Our error for memory, another limit, a path, or packages that do not fit; else None."""
     ours = _in_words(error)
     if ours is not None:
         ours.__cause__ = error
@@ -64,6 +68,10 @@ def _in_words(error: BaseException) -> FastbenchError | None:
                     f"A limit of the system was reached ({kind_and_line(error)}). Raise it "
                     f"({limits}), or use fewer --num-threads."
                 )
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+        path = os.fsdecode(error.filename)
+        shown = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}..."
+        return UsageError(f"{shown} cannot be used ({error.strerror}). Check the path.")
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
     for package in ("torchvision", "torch"):
         if any(file.match(f"{package}/__init__.py") for file in files):

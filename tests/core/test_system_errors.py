@@ -101,6 +101,14 @@ def test_a_deleted_working_folder(
     )
 
 
+def test_a_path_that_the_system_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "x" * 100_000
+    for command in (["data", "verify"], ["report"], ["run", "--dry-run", "--resume"]):
+        assert main([*command, path]) == 2
+        said = f"fastbench: {path[:200]}... cannot be used (File name too long). Check the path.\n"
+        assert capsys.readouterr().err == said
+
+
 def test_what_no_command_foresaw(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
