@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.atomic_files import file_stem
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
-from fastbench.core.errors import CrashError
+from fastbench.core.errors import CrashError, FastbenchError, LimitError, OutOfMemoryError
+from fastbench.core.system_errors import as_ours
 from fastbench.records.record import FailedRow
 
 if TYPE_CHECKING:
@@ -55,6 +56,12 @@ def run_rows(
     num_rows = 0
     with _interruptible(_send_rows, (make_rows, config, folder), tell) as child:
         for row in _answers(child, tell, len(names)):
+            if isinstance(row, FastbenchError):
+                if num_rows == len(names):
+                    tell.note(f"After the row was measured: {row}")
+                else:
+                    yield FailedRow(*names[num_rows], row)
+                return
             num_rows += 1
             yield row
         if num_rows < len(names):
@@ -159,10 +166,16 @@ def _last_words(lines: list[str]) -> list[str]:
 def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
     make_rows, config, folder = job
     faulthandler.enable()
-    for row in make_rows(config, folder, channel):
-        if isinstance(row, FailedRow):
-            row = replace(row, error=portable(row.error))
-        channel.send("answer", row)
+    try:
+        for row in make_rows(config, folder, channel):
+            if isinstance(row, FailedRow):
+                row = replace(row, error=portable(row.error))
+            channel.send("answer", row)
+    except Exception as error:
+        ours = None if isinstance(error, FastbenchError) else as_ours(error)
+        if not isinstance(ours, OutOfMemoryError | LimitError):
+            raise
+        channel.send("answer", portable(ours))  # other rows may need less
 
 
 def _send_missing(names: Sequence[str], channel: Channel) -> None:

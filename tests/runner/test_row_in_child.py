@@ -114,11 +114,12 @@ def wait_for(there: Callable[[], object], seconds: float = 60) -> None:
 def test_a_crash_is_one_failed_row(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(loaders=("killed", "segfault", "buggy", "silent", "dali")) == 1
+    assert run(loaders=("killed", "segfault", "buggy", "silent", "hungry", "dali")) == 1
     assert measured(tmp_path) == ["dali"]
     shown = capsys.readouterr()
     assert "dali" in shown.out
-    killed, fault, bug, silent = complaints(shown.err)
+    killed, fault, bug, silent, memory = complaints(shown.err)
+    assert memory.startswith("fastbench: sample · hungry: Out of memory (MemoryError). Allow the ")
     assert killed == (
         "fastbench: sample · killed: The row's process was killed by SIGKILL. Mostly that is the "
         "system, out of memory: try a smaller --batch-size."
