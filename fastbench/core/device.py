@@ -1,4 +1,4 @@
-"""Choosing the device, and turning torch's errors of memory and device into ours."""
+"""Choosing the device, and turning errors of memory and device into ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastbench.core.errors import (
     UsageError,
     first_line,
 )
-from fastbench.core.system_errors import is_of_memory
+from fastbench.core.system_errors import as_limit, is_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
 
 
 def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | None:
-    """Our error for one of memory or of the device, or None for any other."""
+    """Our error for one of memory, the device or another limit, or None for any other."""
     if is_of_memory(error):
         return OutOfMemoryError(
             f"Out of memory during {what} with batch size {batch_size}. "
@@ -89,7 +89,7 @@ def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | No
             f"The GPU failed during {what}: {first_line(error)}. "
             f"Check it with nvidia-smi and run again, or use --device cpu."
         )
-    return None
+    return as_limit(error)
 
 
 def why_no_gpu() -> str | None:

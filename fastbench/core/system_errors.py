@@ -47,6 +47,18 @@ def is_of_memory(error: BaseException) -> bool:
     )
 
 
+def as_limit(error: BaseException) -> LimitError | None:
+    """Our error for a limit of threads, processes or open files; None for any other."""
+    if isinstance(error, RuntimeError | OSError):
+        for words, limits in _OF_LIMITS.items():
+            if words in str(error).lower():
+                return LimitError(
+                    f"A limit of the system was reached ({kind_and_line(error)}). Raise it "
+                    f"({limits}), or use fewer --num-threads."
+                )
+    return None
+
+
 def as_ours(error: BaseException) -> FastbenchError | None:
     """Our error for memory, another limit, a path, or packages that do not fit; else None."""
     ours = _in_words(error)
@@ -61,18 +73,14 @@ def _in_words(error: BaseException) -> FastbenchError | None:
             f"Out of memory ({kind_and_line(error)}). Allow the process more (ulimit -v, or the "
             f"container's limit), or try a smaller --batch-size and fewer --num-threads."
         )
-    if isinstance(error, RuntimeError | OSError):
-        for words, limits in _OF_LIMITS.items():
-            if words in str(error).lower():
-                return LimitError(
-                    f"A limit of the system was reached ({kind_and_line(error)}). Raise it "
-                    f"({limits}), or use fewer --num-threads."
-                )
+    if (limit := as_limit(error)) is not None:
+        return limit
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
         path = os.fsdecode(error.filename)
         shown = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}..."
         return UsageError(f"{shown} cannot be used ({error.strerror}). Check the path.")
-    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    frames = traceback.extract_tb(error.__traceback__)
+    files = [Path(frame.filename) for frame in frames if frame.name == "<module>"]  # imports
     for package in ("torchvision", "torch"):
         if any(file.match(f"{package}/__init__.py") for file in files):
             return InstallationError(_not_imported(package, error))

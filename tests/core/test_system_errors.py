@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from fastbench.cli.main import main
 from fastbench.core.errors import FastbenchError, InstallationError, LimitError, OutOfMemoryError
@@ -48,6 +49,9 @@ def test_other_limits(error: Exception, limit: str) -> None:
 def test_a_bug_is_no_error_of_the_system() -> None:
     for error in (RuntimeError("a bug"), ValueError("out of memory"), OSError(errno.ENOENT, "x")):
         assert as_ours(error) is None
+    with pytest.raises(RuntimeError) as caught:
+        torch._check(False)  # a function of torch/__init__.py
+    assert as_ours(caught.value) is None
 
 
 def write_package(folder: Path, name: str, raises: str, version: str, *needs: str) -> None:
