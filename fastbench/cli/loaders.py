@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.parser import Parser, add_command, add_options, from_options
-from fastbench.core import terminal
+from fastbench.core import temporary, terminal
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.contract.process import MOST_THREADS, Request, try_rules
@@ -81,7 +81,7 @@ def check_loader(arguments: argparse.Namespace) -> int:
     console.print(render_head(name, NUM_IMAGES, batch_size))
     start = time.perf_counter()
     found: list[RuleFinding] = []
-    with tempfile.TemporaryDirectory(prefix="fastbench-check-") as folder:
+    with tempfile.TemporaryDirectory(dir=temporary.run_folder()) as folder:
         request = Request(
             name=name,
             device=config.device,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
-from fastbench.core import terminal
+from fastbench.core import system_errors, terminal
 from fastbench.core.debugging import debugging
-from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError, limit_of
+from fastbench.core.errors import EXIT_INTERRUPTED, FastbenchError
 from fastbench.core.reading import check_working_folder
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def _run(argv: Sequence[str]) -> int:
         sys.stderr.close()
         return 1
     except Exception as error:
-        if (limit := limit_of(error, "here")) is None:
+        if (ours := system_errors.as_ours(error)) is None:
             raise
-        complain(limit)
-        return limit.exit_code
+        complain(ours)
+        return ours.exit_code
     return code
 
 

@@ -67,13 +67,13 @@ def render(plan: Plan) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
-    configs = [row.config for row in plan.rows]
-    swept = [
+    configs, default = [row.config for row in plan.rows], RunConfig()
+    given = [
         name
         for name, fact in FACTS.items()
-        if {*SWEPT} & {*fact.options} and naming.differs(configs, fact)
+        if {*SWEPT} & {*fact.options} and any(fact.of(x) != fact.of(default) for x in configs)
     ]
-    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *naming.varying(configs), *swept))]
+    facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *naming.varying(configs), *given))]
     for fact in facts:
         table.add_column(
             fact.heading, overflow="fold", justify="right" if fact.is_number else "left"

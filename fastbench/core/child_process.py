@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver, resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from fastbench.core import errors, temporary
+from fastbench.core import errors, system_errors, temporary
 from fastbench.core.debugging import debugging, is_debugging, traceback_of
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 from fastbench.core.worker_server import fork_server
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.process import BaseProcess
 
-PRELOADED: Final = ["fastbench.core.server_preload", "fastbench.core.server_torch"]
-"""What the server imports. That takes seconds, does not initialise CUDA, and starts no threads but
-OpenBLAS's, which that library ends before a fork."""
+PRELOADED: Final = ["fastbench.core.server_preload", "fastbench.core.torch_preload"]
+"""What the server imports."""
+import_failures: Final[list[Exception]] = []
+"""In the server and its children: why torch or torchvision could not be imported."""
 FOLDERS_VARIABLE: Final = "FASTBENCH_SERVER_FOLDERS"
 """Tells the server in which folder this process keeps its temporary files."""
 _LOG = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def _start(
             time.sleep(0.1)  # until the system says that the server has ended
         else:
             return process
-    raise errors.limit_of(error, "as a process was started") or CrashError(
+    raise system_errors.limit_of(error, "as a process was started") or CrashError(
         f"No process can be started ({type(error).__name__}: {error}). "
         f"See the limits of processes and of open files: ulimit -a"
     ) from error
@@ -304,15 +305,18 @@ def _serve(
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         with debugging(False, _LogToParent(channel)):
+            if import_failures:
+                raise import_failures[0]
             work(job, channel)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except FastbenchError as error:
         channel.send("ends", portable(error))
     except Exception as error:
-        if (limit := errors.limit_of(error, "in a process that fastbench started")) is None:
+        ours = system_errors.as_ours(error)
+        if ours is None:
             raise
-        channel.send("ends", portable(limit))
+        channel.send("ends", portable(ours))
 
 
 class _LogToParent(logging.handlers.QueueHandler):

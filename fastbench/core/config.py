@@ -64,18 +64,19 @@ class RunConfig:
     model: tuple[Name, ...] = option(
         (),
         "model by name, timm:NAME, package.module:callable, or a file of TorchScript or "
-        "torch.export; repeatable (default: sample for the sample data, else resnet50)",
+        "torch.export; repeatable (default: sample for the sample data, else resnet50). "
+        "Callables, plug-ins and such files run their code: give only what you trust",
     )
     weights: Name = option(
         "DEFAULT",
         "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file (FILE:KEY: "
-        "one of several sets in it), or none",
+        "one of several sets in it; no code in it is run), or none",
         "DEFAULT|NAME|FILE[:KEY]|none",
     )
     loader: tuple[Name, ...] = option(
         (),
         "loader by name, repeatable; all: every one that runs here, for fastbench run "
-        "(default: dali)",
+        "(default: dali). A plug-in is code that is trusted",
     )
     loader_option: tuple[str, ...] = option(
         (),
@@ -230,6 +231,11 @@ class RunConfig:
                     f"for each."
                 )
             settings.add((loader, name))
+            if name == "num_threads" and self.num_threads is not None:
+                raise UsageError(
+                    f"--num-threads and --loader-option {text} both set the threads of {loader}. "
+                    f"Leave out one of them."
+                )
             if loader not in self.loaders:
                 raise UsageError(
                     f"--loader-option {text} is for the loader {loader!r}, which is not run. "

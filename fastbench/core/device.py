@@ -1,4 +1,4 @@
-"""Choosing the device, and turning torch's errors of memory and device into ours."""
+"""Choosing the device, and turning errors of memory and device into ours."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fastbench.core.errors import (
     OutOfMemoryError,
     UsageError,
     first_line,
-    limit_of,
 )
+from fastbench.core.system_errors import is_of_memory, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +78,8 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
 
 
 def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | None:
-    """Our error for one of memory or of the device, or None for any other."""
-    if _is_of_memory(error):
+    """Our error for one of memory, the device or another limit, or None for any other."""
+    if is_of_memory(error):
         return OutOfMemoryError(
             f"Out of memory during {what} with batch size {batch_size}. "
             f"Try --batch-size {max(1, batch_size // 2)}, or --dtype float16 on a GPU."
@@ -102,14 +102,6 @@ def why_no_gpu() -> str | None:
 def is_of_device(error: Exception) -> bool:
     """Whether `mapped_errors` turns this error into one of ours."""
     text = str(error)
-    return _is_of_memory(error) or (
+    return is_of_memory(error) or (
         isinstance(error, RuntimeError) and ("CUDA" in text or "cuDNN" in text)
-    )
-
-
-def _is_of_memory(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("DefaultCPUAllocator" in text or "out of memory" in text)
     )

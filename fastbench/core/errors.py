@@ -15,7 +15,7 @@ turns them into a line on stderr and an exit code:
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +97,10 @@ class OutOfMemoryError(DeviceError):
     """The model and its batch do not fit into the device's memory."""
 
 
+class InstallationError(FastbenchError):
+    """torch or torchvision cannot be imported, or the two do not fit each other."""
+
+
 class CompileError(FastbenchError):
     """torch.compile could not compile the model."""
 
@@ -131,49 +135,6 @@ def kind_and_line(error: BaseException) -> str:
     """`ValueError: no such thing`: an error's type and the first line of its text."""
     kind, line = type(error).__name__, first_line(error)
     return kind if line == kind else f"{kind}: {line}"
-
-
-_LIMITS: Final = (
-    (
-        ("Cannot allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc"),
-        "memory",
-        "Raise the limit of address space (ulimit -v), or use a smaller --batch-size and fewer "
-        "--num-threads",
-    ),
-    (
-        ("Too many open files", "too many open files", "of ancdata"),
-        "open files",
-        "Raise their limit: ulimit -n 4096",
-    ),
-    (
-        ("Resource temporarily unavailable", "can't start new thread", "EAGAIN"),
-        "processes or threads",
-        "Raise the limits of them and of memory (ulimit -u, ulimit -v; of a container: "
-        "--pids-limit), or use fewer --num-threads",
-    ),
-)
-"""How libraries say that a limit was reached, what is limited, and what to do."""
-
-
-def limit_in(text: str, when: str) -> LimitError | None:
-    """The error for a limit that a text tells of; `when` goes on from "The system refused ..."."""
-    for words, what, remedy in _LIMITS:
-        if any(word in text for word in words):
-            return LimitError(f"The system refused more {what} {when}. {remedy}.")
-    return None
-
-
-def limit_of(error: BaseException, when: str) -> LimitError | None:
-    """As `limit_in`, for an error and its causes."""
-    part: BaseException | None = error
-    for _ in range(10):  # causes can form a circle
-        if part is None:
-            break
-        text = "Cannot allocate memory" if isinstance(part, MemoryError) else str(part)
-        if (limit := limit_in(text, when)) is not None:
-            return limit
-        part = part.__cause__ or (None if part.__suppress_context__ else part.__context__)
-    return None
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ from fastbench.core.errors import (
     did_you_mean,
     first_line,
     kind_and_line,
-    limit_of,
 )
 from fastbench.core.loader_facts import BUILT_IN
+from fastbench.core.system_errors import limit_of
 from fastbench.loaders.base import (
     GENERAL_OPTIONS,
     Factory,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 INTERPOLATIONS: Final = ("bilinear", "bicubic")
 """The interpolations that every loader has."""
+FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The dtypes of weights that float32 can stand for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +172,30 @@ def usual_preprocess(crop: int = IMAGENET.crop) -> tuple[Preprocess, str]:
     )
     source = f"none stated: the usual for ImageNet (resize {preprocess.resize}, crop {crop})"
     return preprocess, source
+
+
+def in_float32(module: torch.nn.Module, name: str) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The module for inference in float32 on the CPU, and a note if it had another dtype.
+
+    Raises `ModelError` for numbers that float32 cannot stand for, such as float8, whose scale is
+    elsewhere.
+    """
+    tensors = dict(module.state_dict(keep_vars=True))
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype not in FLOATS:
+            raise ModelError(
+                f"The model {name} has {tensor.dtype} numbers ({key}), which fastbench cannot "
+                f"run. Give it float32, float16, bfloat16 or float64."
+            )
+    notes = dtype_notes(name, tensors.values())
+    return module.eval().to("cpu", torch.float32), notes
+
+
+def dtype_notes(name: str, tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
+    """A sentence if some of these weights are no float32, which they are loaded as."""
+    kinds = sorted({str(x.dtype).removeprefix("torch.") for x in tensors if x.dtype in FLOATS})
+    others = [kind for kind in kinds if kind != "float32"]
+    return (f"{name} has {' and '.join(others)} weights, loaded as float32",) if others else ()
 
 
 def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int = 1) -> int:

@@ -26,7 +26,14 @@ from fastbench.core.errors import (
     kind_and_line,
 )
 from fastbench.core.reading import user_path
-from fastbench.models.base import LoadedModel, Model, class_space, num_outputs, usual_preprocess
+from fastbench.models.base import (
+    LoadedModel,
+    Model,
+    class_space,
+    in_float32,
+    num_outputs,
+    usual_preprocess,
+)
 from fastbench.models.checkpoint import load_into, read_checkpoint
 from fastbench.models.registry import GROUP, installed, weights_file
 
@@ -71,7 +78,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
     if weights != "DEFAULT":
         checkpoint = read_checkpoint(*(weights_file(weights) or (user_path(weights), "")))
         load_into(module, checkpoint, name)
-    module = module.eval().to("cpu", torch.float32)
+    module, notes = in_float32(module, name)
     preprocess, source = usual_preprocess()
     if checkpoint is not None and checkpoint.preprocess is not None:
         preprocess, source = checkpoint.preprocess, checkpoint.path.name
@@ -93,7 +100,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         preprocess=preprocess,
         preprocess_source=source,
         classes=class_space(num_classes, names),
-        notes=() if checkpoint is None else checkpoint.notes,
+        notes=(*notes, *(() if checkpoint is None else checkpoint.notes)),
         engine=model.foreign_engine,
         num_parameters=model.num_parameters,
     )

@@ -1,16 +1,13 @@
 """Reading a local checkpoint, and loading it into a model that it may not fit.
 
-A `.safetensors` file may have class names and preprocessing in its metadata. Other files are read
-by `torch.load`, tensors only: a checkpoint must not run code here. They may hold several sets of
-weights, such as averaged ones (EMA) beside the raw ones: which one is taken is said, and
-`--weights FILE:KEY` takes another.
+A `.safetensors` file may have class names and preprocessing in its metadata. A file of `torch.save`
+may hold several sets of weights, such as averaged ones (EMA) beside the raw ones: which one is
+taken is said, and `--weights FILE:KEY` takes another.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import WeightsError, did_you_mean, first_line
+from fastbench.core.errors import WeightsError, did_you_mean
 from fastbench.core.units import and_more, counted
 from fastbench.loaders.base import Preprocess
-from fastbench.models.base import INTERPOLATIONS, triple
+from fastbench.models.base import FLOATS, INTERPOLATIONS, dtype_notes, triple
+from fastbench.models.weights_file import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,10 +57,12 @@ class Checkpoint:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was chosen among several sets of weights, in a sentence."""
+        """What was chosen among several sets of weights, and what was converted, in sentences."""
+        converted = dtype_notes(self.path.name, self.tensors.values())
         if not self.others:
-            return ()
+            return converted
         return (
+            *converted,
             f"the weights are {self.key or 'the outermost'} of {self.path.name}, which also holds "
             f"{and_more(self.others, _MOST_NAMED)}; to take it: --weights "
             f"{self.path}:{self.others[0]}",
@@ -125,19 +125,7 @@ def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     """
     if not path.is_file():
         raise WeightsError(f"The weights file {path} does not exist. Check --weights.")
-    metadata: Mapping[str, str] = {}
-    if path.suffix == ".safetensors":
-        loaded, metadata = _read_safetensors(path)
-    else:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about pickle's protocols
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            # torch's text is about its own options, and in bold.
-            raise _unreadable(path, "it holds more than tensors, or no pickle at all") from error
-        except Exception as error:  # a damaged pickle can raise any
-            raise _unreadable(path, error) from error
+    loaded, metadata = read_file(path)
     sets = _sets(loaded)
     if not sets:
         raise WeightsError(
@@ -169,7 +157,7 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
     """Load a checkpoint, every tensor of it and of the model.
 
     Raises `WeightsError`, with the first names that do not fit, for another model's checkpoint, and
-    for integers or quantised numbers in the place of the model's floating-point numbers.
+    for integers, quantised numbers or float8 in the place of the model's floating-point numbers.
     """
     wanted = module.state_dict()
     # A model that wraps another one has a prefix before each name, too.
@@ -180,16 +168,18 @@ def load_into(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> Non
     ]
     for key in differing:
         del tensors[key]
-    whole = [
+    quantised = [
         key
         for key, value in tensors.items()
-        if key in wanted and wanted[key].is_floating_point() and not value.is_floating_point()
+        if key in wanted and wanted[key].is_floating_point() and value.dtype not in FLOATS
     ]
-    if whole:
+    if quantised:
+        first = quantised[0]
         raise WeightsError(
-            f"The weights {checkpoint.path} have no floating-point numbers where the model {name} "
-            f"has: {counted(len(whole), 'tensor')} (first: {whole[0]}, {tensors[whole[0]].dtype}). "
-            f"Save them in floating point, or name a callable that makes the quantised model."
+            f"The weights {checkpoint.path} are no plain floating-point numbers where the model "
+            f"{name} has such: {counted(len(quantised), 'tensor')} (first: {first}, "
+            f"{tensors[first].dtype}). Save them in float32, float16, bfloat16 or float64, or name "
+            f"a callable that makes the quantised model."
         )
     if checkpoint.versions is not None:
         tensors._metadata = {
@@ -231,24 +221,6 @@ def _prefixes_that_fit(tensors: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     ending = f".{needed[0]}" if needed else ""
     prefixes = [key.removesuffix(ending) for key in tensors if ending and key.endswith(ending)]
     return [prefix for prefix in prefixes if all(f"{prefix}.{key}" in tensors for key in needed)]
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, reason: Exception | str) -> WeightsError:
-    return WeightsError(
-        f"{path} is not a checkpoint that can be read ({first_line(reason)}). "
-        f"Save the model's state_dict() with torch.save or safetensors."
-    )
 
 
 def _sets(loaded: object) -> dict[str, Mapping[str, Any]]:

@@ -35,7 +35,13 @@ from fastbench.core.errors import (
     errors_as,
 )
 from fastbench.core.reading import user_path
-from fastbench.models.base import LoadedModel, class_space, num_outputs, usual_preprocess
+from fastbench.models.base import (
+    LoadedModel,
+    class_space,
+    in_float32,
+    num_outputs,
+    usual_preprocess,
+)
 from fastbench.models.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
@@ -102,7 +108,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         program = _load_exported(path)
         crop, batch_sizes = _input_sizes(program, path)
         module = ExportedModule(program.module())
-    module = module.eval().to("cpu", torch.float32)
+    module, notes = in_float32(module, path.name)
     preprocess, source = usual_preprocess(*([crop] if crop else []))
     num_images = batch_sizes[0] if batch_sizes else 1
     return LoadedModel(
@@ -113,6 +119,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         preprocess_source=source,
         classes=class_space(num_outputs(module, path.name, preprocess.crop, num_images), None),
         batch_sizes=batch_sizes,
+        notes=notes,
     )
 
 

@@ -51,6 +51,7 @@ class Running(Stored, frozen=True, kw_only=True):
 class Accuracy(Stored, frozen=True, kw_only=True):
     """Hits of the last timed epoch, every sample counted once.
 
+    `num_classes` are the classes that were predicted among, None where that is not known.
     `per_class` is None in records of version 1, `confusions` has the most frequent ones, and
     `running` is what `--running` asks for.
     """
@@ -58,6 +59,7 @@ class Accuracy(Stored, frozen=True, kw_only=True):
     num_samples: Positive
     top1_correct: Count
     top5_correct: Count
+    num_classes: Positive | None = None
     per_class: PerClass | None = None
     confusions: list[Confusion] = msgspec.field(default_factory=list)
     running: list[Running] = msgspec.field(default_factory=list)
@@ -68,8 +70,10 @@ class Accuracy(Stored, frozen=True, kw_only=True):
         return self.top1_correct / self.num_samples
 
     @property
-    def top5(self) -> float:
-        """Top-5 as a share."""
+    def top5(self) -> float | None:
+        """Top-5 as a share; None where it says nothing: among five classes all are hits."""
+        if self.num_classes is not None and self.num_classes <= 5:
+            return None
         return self.top5_correct / self.num_samples
 
     @property
@@ -79,7 +83,7 @@ class Accuracy(Stored, frozen=True, kw_only=True):
 
     @property
     def top5_interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of top-5."""
+        """The 95 % Wilson interval of top-5, as counted."""
         return wilson_interval(self.top5_correct, self.num_samples)
 
 

@@ -230,6 +230,8 @@ def _counts_of(found: Accuracy | Running) -> tuple[int, int, int]:
 
 
 def _of_classes(accuracy: Accuracy) -> Iterator[str]:
+    if accuracy.top5 is None and accuracy.top5_correct < accuracy.num_samples:
+        yield f"among {accuracy.num_classes} classes a sample is no hit of top-5"
     if (found := accuracy.per_class) is None:
         return
     columns = [found.num_samples, found.top1_correct, found.top5_correct]
@@ -240,6 +242,8 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
         return
     if len(set(found.outputs)) < len(found.outputs):
         yield "two classes are the same output of the model"
+    if accuracy.num_classes is not None and len(found.outputs) > accuracy.num_classes:
+        yield f"{len(found.outputs)} classes have samples, and the model has {accuracy.num_classes}"
     yield from _of_sum("the classes' samples", found.num_samples, accuracy.num_samples)
     yield from _of_sum("the classes' hits of top-1", found.top1_correct, accuracy.top1_correct)
     yield from _of_sum("the classes' hits of top-5", found.top5_correct, accuracy.top5_correct)

@@ -129,6 +129,8 @@ def _measure(a: Workbench, b: Workbench, name: str, other: str, pairs: _Pairs) -
 
 def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
     model, labels = workbench.load(name)
+    for note in model.notes:
+        workbench.progress.note(f"{name}: {note}.")
     with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
         classifier = workbench.rows_classifier(model)
         classifier.warm_up(model.preprocess.crop)

@@ -146,6 +146,7 @@ def _accuracy(workbench: Workbench, bench: Bench, scores: Scores) -> Accuracy | 
         num_samples=len(labels),
         top1_correct=top1,
         top5_correct=top5,
+        num_classes=classes.num_classes,
         per_class=count_classes(scores.best, labels, classes),
         confusions=count_confusions(scores.predictions, labels, classes),
         running=running_values(scores.best, labels, every) if every else [],

@@ -103,6 +103,8 @@ def parity_rows(workbench: Workbench) -> Iterator[ParityRecord | FailedRow]:
 
 def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     model, labels = workbench.load(name)
+    for note in model.notes:
+        workbench.progress.note(f"{name}: {note}.")
     with mapped_errors(f"the comparison of {loader}", workbench.batch_size):
         classifier = workbench.classifier(model, "float32", None)
         bench = Bench(model, labels, classifier, float32=classifier)

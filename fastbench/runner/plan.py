@@ -142,6 +142,11 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every = (*BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
     values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
+    if len(values["compile_mode"]) > 1 and True not in values["compile"]:
+        raise UsageError(
+            "--compile-mode is given more than once, and no row is compiled. Give --compile too, "
+            "or leave it out."
+        )
     every_kind = [
         dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
     ]

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
-from fastbench.core.errors import CrashError, LimitError, limit_in
+from fastbench.core.errors import CrashError, LimitError, OutOfMemoryError
+from fastbench.core.system_errors import limit_in
 from fastbench.records.record import FailedRow
 
 if TYPE_CHECKING:
@@ -65,8 +66,11 @@ def run_rows(
             _stop(child, tell)
             yield from _last_answers(child)
             raise
-        except LimitError as error:  # another row may need less
-            yield FailedRow(*names[num_rows], error)
+        except (LimitError, OutOfMemoryError) as error:  # another row may need less
+            if num_rows == len(names):
+                tell.note(f"After the row was measured: {error}")
+            else:
+                yield FailedRow(*names[num_rows], error)
             return
         if num_rows < len(names):
             model, loader = names[num_rows]

@@ -51,6 +51,8 @@ def measure(
     elif name == "segfault":
         os.write(2, b"the last words\n")
         faulthandler._sigsegv()  # type: ignore[attr-defined]
+    elif name == "hungry":
+        raise MemoryError
     elif name == "buggy":
         raise RuntimeError("a bug")
     elif name == "silent":

@@ -51,6 +51,13 @@ for _ in range(2):
         psutil.Process(facts["pid"]).parent().kill()
         child.interrupt()
 """
+TORCH_CANNOT_BE_IMPORTED = """\
+sys.path.insert(0, sys.argv[2])
+child_process.PRELOADED.append("fastbench.core.torch_preload")
+for _ in range(2):
+    with ChildProcess(work, {}) as child:
+        print(*child.next_message())
+"""
 TORCH_KILLS_ITS_PROCESS = """\
 child_process.PRELOADED.append("builders.deadly")
 with ChildProcess(work, {}) as child:
@@ -58,9 +65,9 @@ with ChildProcess(work, {}) as child:
 """
 
 
-def start_parent(code: str, **environment: str) -> subprocess.Popen[str]:
+def start_parent(code: str, *argv: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", PARENT + code, str(TESTS)],
+        [sys.executable, "-P", "-c", PARENT + code, str(TESTS), *argv],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -272,3 +279,16 @@ def test_errors_go_through(error: FastbenchError, kind: type[FastbenchError]) ->
     back = portable(error)
     assert type(back) is kind
     assert str(back) == str(error)
+
+
+def test_why_the_server_cannot_import_torch_is_said_by_each_child(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise RuntimeError('a library is missing')")
+    with start_parent(TORCH_CANNOT_BE_IMPORTED, str(tmp_path)) as parent:
+        out, err = parent.communicate(timeout=60)
+    assert err == ""
+    lines = out.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("ends torch ")
+        assert line.endswith("cannot be imported (a library is missing). Install it again.")

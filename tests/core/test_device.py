@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from fastbench.core import device
-from fastbench.core.errors import DeviceError, FastbenchError, OutOfMemoryError, UsageError
+from fastbench.core.errors import (
+    DeviceError,
+    FastbenchError,
+    LimitError,
+    OutOfMemoryError,
+    UsageError,
+)
 
 
 def test_foreign_errors_are_mapped_once() -> None:
@@ -13,6 +19,8 @@ def test_foreign_errors_are_mapped_once() -> None:
     with pytest.raises(DeviceError, match="The GPU failed during work: CUDA error: x"):  # noqa: SIM117
         with device.mapped_errors("work", 8):
             raise RuntimeError("CUDA error: x\nmore")
+    with pytest.raises(LimitError, match="ulimit -u"), device.mapped_errors("work", 8):
+        raise RuntimeError("can't start new thread")
     with pytest.raises(FastbenchError, match="ours"), device.mapped_errors("work", 8):
         raise FastbenchError("ours")
     with pytest.raises(RuntimeError, match="a bug"), device.mapped_errors("work", 8):

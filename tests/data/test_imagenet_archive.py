@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders.archives import write_tar
+from builders.archives import write_sparse, write_tar
 from builders.images import draw
 from builders.paths import contents, is_unfinished
 from scipy.io import savemat
@@ -486,6 +487,26 @@ def test_a_wrong_devkit(archive: Path, tmp_path: Path, output: Path, case: str) 
     with pytest.raises(DataError, match=message) as caught:
         unpack_imagenet(output, archive=archive, devkit=devkit)
     assert str(caught.value).endswith("Use ILSVRC2012_devkit_t12.tar.gz as it was downloaded.")
+    assert not output.exists()
+
+
+def test_what_is_too_large_is_not_read(tmp_path: Path, devkit: Path, output: Path) -> None:
+    image = write_sparse(tmp_path / "images.tar", image_name(1), 1 << 40)
+    meta = write_sparse(tmp_path / "kit.tar", f"{DATA}/meta.mat", 1 << 40)
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as bomb, image.open("rb") as start:
+        bomb.write(start.read(1 << 20))
+    said = "'.*' of 1.1 TB, where at most 1.1 GB are read"
+    for archive in (image, tmp_path / "bomb.tar.gz"):
+        with pytest.raises(DataError, match=said):
+            unpack_imagenet(output, archive=archive, devkit=devkit)
+    with tarfile.open(meta, "a") as tar:
+        tar.addfile(tarfile.TarInfo(f"{DATA}/ILSVRC2012_validation_ground_truth.txt"))
+    with pytest.raises(DataError, match=r"where at most 16\.8 MB are read"):
+        unpack_imagenet(output, archive=image, devkit=meta)
+    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):
+        name = write_sparse(tmp_path / "name.tar", "a", 1 << 40, kind)
+        with pytest.raises(DataError, match=r"name\.tar is not a whole tar archive"):
+            unpack_imagenet(output, archive=name, devkit=devkit)
     assert not output.exists()
 
 

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from builders.archives import write_tar
+from builders.archives import write_sparse, write_tar
 from builders.images import draw
 from builders.paths import contents, is_unfinished
 
@@ -175,6 +175,13 @@ def test_what_is_no_sample(tmp_path: Path, files: dict[str, bytes], message: str
     with pytest.raises(DataError, match=message):
         names_of(tmp_path, files)
     assert not (tmp_path / "one").exists()
+
+
+def test_what_is_too_large_is_not_read(tmp_path: Path, output: Path) -> None:
+    for size, most in ((1 << 40, "1.1 GB"), (1 << 25, "16.8 MB")):
+        shard = write_sparse(tmp_path / "a.tar", "a.cls", size)
+        with pytest.raises(DataError, match=f"a.tar holds 'a.cls' of .*, where at most {most}"):
+            unpack_shards([shard], output)
 
 
 def test_shards_that_are_not_there(tmp_path: Path, shards: list[Path], output: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import itertools
 import os
+import tempfile
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -63,10 +64,17 @@ def test_the_contract(
 
 
 @pytest.mark.parametrize("name", ON_A_CPU)
-def test_names_that_are_not_utf8(
+def test_names_that_are_not_utf8_or_that_others_read_as_patterns(
     name: str, tmp_path: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
-    for i, odd in enumerate([b"\xff\xfe.jpg", b"a \xff 7 .jpg", b"\xff\t9.jpg"]):
+    names = [
+        b"\xff\xfe.jpg",
+        b"a \xff 7 .jpg",
+        b"\xff\t9.jpg",
+        b"{0..9}#%d*.jpg",
+        b"x" * 249 + b".jpg",
+    ]
+    for i, odd in enumerate(names):
         plain = draw(tmp_path / f"plain/{i}.jpg", (60, 50 + i))
         (tmp_path / "odd").mkdir(exist_ok=True)
         os.link(plain, tmp_path / "odd" / f"{i}{os.fsdecode(odd)}")
@@ -85,6 +93,24 @@ def test_dali_names_a_file_that_it_cannot_open(
     draw(tmp_path / "plain.jpg", (60, 50)).rename(tmp_path / os.fsdecode(b"\xff.jpg"))
     with pytest.raises(LoaderError, match=r"two\\nlines\.jpg', which has a line break"):
         open_loader("dali", spec_of(scan(tmp_path)))
+
+
+@pytest.mark.parametrize("folder", [b"\xff{a,b}", b"a#b"])
+def test_a_temporary_folder_of_any_name(
+    folder: bytes,
+    tmp_path: Path,
+    open_loader: Callable[[str, LoaderSpec], Loader],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw(tmp_path / "plain.jpg", (60, 50)).rename(tmp_path / os.fsdecode(b"\xff.jpg"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / os.fsdecode(folder)))
+    Path(tempfile.tempdir).mkdir()
+    assert len(pixels_of(open_loader("dali", spec_of(scan(tmp_path))))) == 1
+    if b"#" not in folder:
+        assert len(pixels_of(open_loader("webdataset", spec_of(scan(tmp_path))))) == 1
+        return
+    with pytest.raises(LoaderError, match=r"cannot open shards in .*a#b'.* Set TMPDIR to another"):
+        open_loader("webdataset", spec_of(scan(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ON_A_CPU)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from builders.command_line import main_here
@@ -294,9 +295,13 @@ def test_the_screen_fits_a_narrow_terminal(
     monkeypatch.setattr(parity_screen, "render", lambda record: seen.append(record) or "")
     compare(images, tmp_path / "out", "--loader", "dali")
     monkeypatch.undo()
+    skipped = {"name": "b.jpg", "why": "is cut off"}
+    seen[0] = msgspec.structs.replace(seen[0], data={**seen[0].data, "skipped": [skipped]})
     with (tmp_path / "shown").open("w") as file:
         Console(width=80, file=file).print(parity_screen.render(seen[0]))
-    assert all(len(line) <= 80 for line in (tmp_path / "shown").read_text().splitlines())
+    text = (tmp_path / "shown").read_text()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "Skipped by every loader: b.jpg is cut off." in text
 
 
 def test_an_unlabelled_folder(tmp_path: Path) -> None:

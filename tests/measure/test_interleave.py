@@ -88,7 +88,8 @@ def make(a: list[float], b: list[float], changes: list[str]) -> AbRecord:
     return AbRecord(
         schema_version=3, created="2026-01-02", command="fastbench run", loader="dali",
         model="sample", weights="embedded", device="cpu", dtype="float32", compile_mode=None,
-        batch_size=32, config={}, environment={}, data={"num_samples": 1000}, preprocess={},
+        batch_size=32, config={}, environment={},
+        data={"num_samples": 1000, "not_used": {".png": 3}}, preprocess={},
         loader_settings={}, changes=changes, other_config={}, other_loader_settings={},
         a_images_per_s=a, b_images_per_s=b,
     )  # fmt: skip
@@ -123,6 +124,7 @@ def test_the_screen(width: int, tmp_path: Path) -> None:
     assert all(len(line) <= width for line in text.splitlines())
     assert "Unlike: dtype=float16 changes what is computed" in " ".join(text.split())
     assert "No difference found, B is 1.000x A" in text
+    assert "Not used of the data: 3 .png files." in text
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,29 @@
 import hashlib
 import json
 import urllib.error
-from collections import OrderedDict
+from argparse import Namespace
+from collections import OrderedDict, defaultdict, deque
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from builders.models import noise
 from safetensors.torch import save_file
+from torchvision.transforms import InterpolationMode
 
-from fastbench.core.errors import CompileError, UnknownNameError, WeightsError
+from fastbench.core.errors import (
+    CompileError,
+    ModelError,
+    OutOfMemoryError,
+    UnknownNameError,
+    WeightsError,
+)
+from fastbench.models.base import in_float32
 from fastbench.models.classifier import Classifier, forget_compiled
 from fastbench.models.registry import files_of, known_names
 from fastbench.models.torchvision import load_model, preprocess_of
@@ -254,8 +265,10 @@ def test_a_file_whose_name_has_a_colon(tmp_path: Path) -> None:
         load_model(NAME, str(tmp_path / "x:y/a.pth"))
 
 
-@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int64, torch.bool])
-def test_integers_are_no_weights(kind: torch.dtype, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", [torch.int8, torch.uint8, torch.int64, torch.bool, torch.float8_e4m3fn]
+)
+def test_integers_and_float8_are_no_weights(kind: torch.dtype, tmp_path: Path) -> None:
     tensors = state()
     assert tensors["conv1.1.num_batches_tracked"].dtype == torch.int64  # which is as it should be
     weight = tensors["fc.weight"]
@@ -263,9 +276,72 @@ def test_integers_are_no_weights(kind: torch.dtype, tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match=rf"1 tensor \(first: fc\.weight, {kind}\)"):
         load_model(NAME, str(tmp_path / "a.pth"))
-    for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        tensors["fc.weight"] = weight.to(dtype)
-        torch.save(tensors, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
+def test_other_floats_are_loaded_as_float32_and_that_is_said(kind: str, tmp_path: Path) -> None:
+    tensors = state()
+    tensors["fc.weight"] = tensors["fc.weight"].to(getattr(torch, kind))
+    torch.save(tensors, tmp_path / "a.pth")
+    model = load_model(NAME, str(tmp_path / "a.pth"))
+    assert model.notes == (f"a.pth has {kind} weights, loaded as float32",)
+
+
+def test_a_program_or_callable_in_other_floats_is_converted_and_that_is_said() -> None:
+    module, notes = in_float32(torch.nn.Linear(2, 2).double(), "nets:make")
+    assert notes == ("nets:make has float64 weights, loaded as float32",)
+    assert module.weight.dtype == torch.float32
+    assert in_float32(module, "nets:make")[1] == ()
+    module.register_buffer("scaled", torch.zeros(2, dtype=torch.float8_e4m3fn))
+    with pytest.raises(ModelError, match=r"nets:make has torch\.float8_e4m3fn numbers \(scaled\)"):
+        in_float32(module, "nets:make")
+
+
+def test_what_training_scripts_save_beside_the_weights(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    numbers = [np.float64(0.5), np.int64(3), np.bool_(True), np.dtype("f4"), np.arange(3)]
+    beside = {
+        "args": Namespace(output=tmp_path, mode=InterpolationMode.BILINEAR, lr=0.1),
+        "optimizer": optimizer,
+        "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 3),
+        "best": dict(enumerate([*numbers, np.array(["a", None], object), np.random.get_state()])),
+        "seen": [defaultdict(list, {1: [2]}), deque([1, 2]), frozenset([1]), datetime.now()],
+    }
+    a, b = two_states()
+    torch.save({**beside, "model": a, "model_ema": b}, tmp_path / "a.pth")
+    loaded = load_model(NAME, str(tmp_path / "a.pth")).module.state_dict()
+    assert torch.equal(loaded["fc.weight"], a["fc.weight"])
+
+
+class Writes:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.file,)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    torch.save({"model": state(), "args": Writes(tmp_path / "ran")}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"a\.pth holds .*, which only code from the file"):
+        load_model(NAME, str(tmp_path / "a.pth"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_do_not_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    torch.save(state(), tmp_path / "a.pth")
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(OutOfMemoryError, match=r"a\.pth does not fit into memory \(Default"):
         load_model(NAME, str(tmp_path / "a.pth"))
 
 
@@ -282,10 +358,15 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         (tmp_path / name).write_text("hello, this is not a checkpoint")
         with pytest.raises(WeightsError, match=rf"{name} is not a checkpoint that can be read"):
             load_model(NAME, str(tmp_path / name))
-    # Pickles that end too early, and a whole module, which is code.
-    for content in (b"}u.", b"]e.", b"R.", b"\x85.", b"\x80\x04\x95", b"cnets\nNet\n."):
+    # Pickles that end too early, and names that are code: a whole module's, and a blocked one.
+    for content, said in (
+        *((x, "is not a checkpoint") for x in (b"}u.", b"]e.", b"R.", b"\x85.", b"\x80\x04\x95")),
+        (b"cnets\nNet\n.", "holds nets.Net, which only code from the file could read"),
+        (b"cposix\nsystem\n(S'exit'\ntR.", "holds posix.system, which only code"),
+        (bytes(20_000), "is not a checkpoint"),  # taken for a tar archive
+    ):
         (tmp_path / "damaged.pth").write_bytes(content)
-        with pytest.raises(WeightsError, match=r"damaged\.pth is not a checkpoint") as caught:
+        with pytest.raises(WeightsError, match=rf"damaged\.pth {said}") as caught:
             load_model(NAME, str(tmp_path / "damaged.pth"))
         assert "\x1b" not in str(caught.value)  # torch's own words have bold face
         assert "weights_only" not in str(caught.value)

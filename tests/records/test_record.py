@@ -28,6 +28,7 @@ def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
         "num_samples": 1000,
         "top1_correct": 923,
         "top5_correct": 990,
+        "num_classes": None,
         "per_class": None,
         "confusions": [],
         "running": [],

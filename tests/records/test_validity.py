@@ -151,6 +151,11 @@ CASES = {
     ),
     "more hits than samples": (scored(top1_correct=101, top5_correct=101), "101 hits of top-1"),
     "more top-1 than top-5": (scored(top5_correct=89), "90 hits of top-1 and 89 of top-5"),
+    "a miss of top-5 among five": (scored(num_classes=5), "among 5 classes a sample is no hit"),
+    "more classes than there are": (
+        scored(per_class=CLASSES, num_classes=1),
+        "2 classes have samples, and the model has 1",
+    ),
     "negative hits": (scored(top1_correct=-1), "-1 hits of top-1"),
     "a sample not scored": (scored(num_samples=99), "99 samples are scored of 100"),
     "a class's samples": (

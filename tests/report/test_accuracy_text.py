@@ -14,11 +14,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 from fastbench.core.errors import OutputError
-from fastbench.records.accuracy import Accuracy, Published
+from fastbench.records.accuracy import Accuracy, Published, Running
 from fastbench.records.record import Record
 from fastbench.records.speed import Throughput
+from fastbench.report.columns.column import Row
+from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.formats import accuracy_text
 from fastbench.report.plots import accuracy, style
+from fastbench.report.sheet.row_in_words import predictions
 
 MODELS = [
     "alexnet",
@@ -113,6 +116,23 @@ def test_without_published_figures_nothing_is_compared() -> None:
     assert "top-5        99.00     98.17–99.46         990\n" in text
     assert "ublished" not in text
     assert "Δ" not in text
+
+
+def test_top_5_of_five_classes_says_nothing() -> None:
+    counts = {"num_samples": 1000, "top1_correct": 923, "top5_correct": 1000}
+    running = [Running(**counts)]
+    for num_classes, is_shown in ((5, False), (6, True), (None, True)):
+        record = make(
+            published=None, accuracy=Accuracy(**counts, num_classes=num_classes, running=running)
+        )
+        row = Row(record=record)
+        assert ("top-5  " in accuracy_text.summary([record])) is is_shown
+        assert ("% top-5" in accuracy_text.summary([record])) is is_shown
+        assert (row.value(COLUMNS["top-5"]) is not None) is is_shown
+        assert (row.bounds(COLUMNS["top-5"]) is not None) is is_shown
+        bars = {bar.get_label() for bar in accuracy.figure([record]).axes[0].containers}
+        assert ("top-5" in bars) is is_shown
+        assert ("1,000 hits of top-1 and top-5" in predictions(row)) is is_shown
 
 
 def test_a_row_without_accuracy_says_why() -> None:

@@ -54,7 +54,12 @@ FREE = {
     # within a larger number
     *(f"telemetry.{name}" for name in ("num_cores", "cpu_quota", "num_periods", "num_throttled")),
     "throughput.windows.wait_s",
-    *("accuracy.per_class.outputs", "accuracy.confusions.predicted", "accuracy.confusions.count"),
+    *(
+        "accuracy.num_classes",
+        "accuracy.per_class.outputs",
+        "accuracy.confusions.predicted",
+        "accuracy.confusions.count",
+    ),
     *("accuracy.running.top1_correct", "accuracy.running.top5_correct"),
     *("parity.num_agreeing", "parity.only_reference_correct", "parity.only_row_correct"),
     "parity.num_uncompared",

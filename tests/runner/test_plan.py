@@ -131,6 +131,14 @@ def test_every_loader_that_runs_here() -> None:
         (["--batch-size", "8", "--batch-size", "0"], "--batch-size is 0"),
         (["--loader-option", "dali.prefetsch=1"], "no option 'prefetsch'. Did you mean 'prefetch'"),
         (["--loader-option", "opencv.filter=area"], "'opencv', which is not run"),
+        (
+            ["--num-threads", "1", "--loader-option", "dali.num_threads=2"],
+            "--num-threads and --loader-option dali.num_threads=2 both set the threads of dali",
+        ),
+        (
+            ["--compile-mode", "default", "--compile-mode", "max-autotune"],
+            "--compile-mode is given more than once, and no row is compiled",
+        ),
         # Without threads, or with less than nothing ahead, a loader would be waited for for ever.
         (
             ["--loader-option", "dali.num_threads=0"],

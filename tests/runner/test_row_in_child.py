@@ -114,11 +114,12 @@ def wait_for(there: Callable[[], object], seconds: float = 60) -> None:
 def test_a_crash_is_one_failed_row(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(loaders=("killed", "segfault", "buggy", "silent", "dali")) == 1
+    assert run(loaders=("killed", "segfault", "buggy", "silent", "hungry", "dali")) == 1
     assert measured(tmp_path) == ["dali"]
     shown = capsys.readouterr()
     assert "dali" in shown.out
-    killed, fault, bug, silent = complaints(shown.err)
+    killed, fault, bug, silent, memory = complaints(shown.err)
+    assert memory.startswith("fastbench: sample · hungry: Out of memory (MemoryError). Allow the ")
     assert killed == (
         "fastbench: sample · killed: The row's process was killed by SIGKILL. Mostly that is the "
         "system, out of memory: try a smaller --batch-size."
@@ -367,13 +368,16 @@ def start(tmp_path: Path, *loaders: str, argv: tuple[str, ...] = ()) -> subproce
 
 
 def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
-    argv = ("--dry-run", "--compile", "--no-compile", "--batch-size", "64")
+    argv = (
+        *("--dry-run", "--compile", "--no-compile", "--batch-size", "64"),
+        *("--num-threads", "2", "--model-threads", "3", "--resize", "exact"),
+    )
     with start(tmp_path, "dali", "synthetic", argv=argv) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     rows = [line.split() for line in out.splitlines() if "sample" in line]
     assert rows == [
-        [number, "sample", loader, "auto", how, "64"]
+        [number, "sample", loader, "auto", how, "64", "2", "exact", "3"]
         for number, (how, loader) in zip(
             "1234", itertools.product(("compile", "eager"), ("dali", "synthetic")), strict=True
         )

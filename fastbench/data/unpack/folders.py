@@ -58,6 +58,10 @@ if TYPE_CHECKING:
 _MARKER_VERSION: Final = 1
 _TAR_BLOCK: Final = 512
 _COPY_AGAIN: Final = "Copy or download it again."
+_LARGEST: Final = 1 << 30
+"""Bytes of an archive's file: no JPEG that decodes has more, and it is read whole."""
+LARGEST_TEXT: Final = 1 << 24
+"""Bytes of a label, or of an archive's own notes on a file."""
 _DISK_BLOCK: Final = 4096
 """The least that a file takes on the usual file systems, in bytes."""
 
@@ -99,17 +103,28 @@ def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     if not path.is_file():
         what = "is a folder, not an archive" if path.is_dir() else "does not exist"
         raise DataNotFoundError(f"{path} {what}. Name a tar archive.")
-    with reading(path), tarfile.open(path, "r:*") as tar:
+    with reading(path), tarfile.open(path, "r:*", tarinfo=_Header) as tar:
         yield tar
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is no file's, such as a long name, has a bound: tarfile reads it whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        header = super().frombuf(buf, encoding, errors)
+        if not header.isreg() and header.size > LARGEST_TEXT:
+            raise tarfile.ReadError(f"a header of {format_bytes(header.size)}")
+        return header
 
 
 def list_members(tar: tarfile.TarFile, path: Path) -> list[tarfile.TarInfo]:
     """All files of an archive, in its order.
 
     Raises `DataError` where the archive is cut off, or holds a path that leads out of it, a file
-    twice, or anything but files and folders.
+    twice, one too large for an image, or anything but files and folders.
     """
-    members = [member for member in tar.getmembers() if _is_file(member, path)]
+    members = [member for member in tar if _is_file(member, path)]
     # tarfile takes a damaged header for the archive's end, which is a block of zeros.
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
@@ -135,11 +150,21 @@ def _is_file(member: tarfile.TarInfo, path: Path) -> bool:
             f"{path} holds {member.name!r}, which is a link or a device, not a file. "
             "Pack the files themselves (tar --dereference --hard-dereference)."
         )
+    _check_size(member, path, _LARGEST)
     return member.isfile()
 
 
-def read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """The bytes of one file of an archive."""
+def _check_size(member: tarfile.TarInfo, path: object, most: int) -> None:
+    if member.size > most:
+        raise DataError(
+            f"{path} holds {member.name!r} of {format_bytes(member.size)}, where at most "
+            f"{format_bytes(most)} are read. Do not trust it, or pack it again without that file."
+        )
+
+
+def read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int = _LARGEST) -> bytes:
+    """The bytes of one file of an archive; raises `DataError` if it has more than `most`."""
+    _check_size(member, tar.name, most)
     file = tar.extractfile(member)
     assert file is not None  # not a folder, a link or a device
     return file.read()

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError, first_line
 from fastbench.data.folder_tree import has_jpegs_name
 from fastbench.data.imagenet import WNID
-from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member, reading
+from fastbench.data.unpack.folders import (
+    LARGEST_TEXT,
+    Entry,
+    fill,
+    list_members,
+    open_tar,
+    read_member,
+    reading,
+)
 
 if TYPE_CHECKING:
     import tarfile
@@ -122,12 +130,13 @@ def _devkit_files(devkit: Path) -> tuple[bytes, bytes]:
         with open_tar(devkit) as tar:
             found = {
                 name: member
-                for member in tar.getmembers()
+                for member in tar
                 for name in wanted
                 if member.isfile() and f"/{member.name}".endswith(f"/data/{name}")
             }
             if len(found) == len(wanted):
-                return read_member(tar, found[_META]), read_member(tar, found[_GROUND_TRUTH])
+                meta, truth = (read_member(tar, found[name], LARGEST_TEXT) for name in wanted)
+                return meta, truth
     raise DataError(
         f"{devkit} does not hold data/{_META} and data/{_GROUND_TRUTH}. "
         f"Name {_DEVKIT}.tar.gz, or the folder that it unpacks to, with --devkit."

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError
 from fastbench.data.folder_tree import named_twice
 from fastbench.data.imagenet import WNID
-from fastbench.data.unpack.folders import Entry, fill, list_members, open_tar, read_member
+from fastbench.data.unpack.folders import (
+    LARGEST_TEXT,
+    Entry,
+    fill,
+    list_members,
+    open_tar,
+    read_member,
+)
 
 if TYPE_CHECKING:
     import tarfile
@@ -136,7 +143,8 @@ def _label(tar: tarfile.TarFile, sample: _Sample) -> str:
     """A class index without leading zeros, or a wnid."""
     present = [suffix for suffix in _LABELS if suffix in sample.files]
     for suffix in present:
-        text = read_member(tar, sample.files[suffix]).decode(errors="replace").strip()
+        content = read_member(tar, sample.files[suffix], LARGEST_TEXT)
+        text = content.decode(errors="replace").strip()
         text = _from_json(text) if suffix == "json" else text
         if _INDEX.fullmatch(text):
             return str(int(text))

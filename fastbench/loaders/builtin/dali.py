@@ -35,6 +35,7 @@ from fastbench.core.errors import (
     first_line,
 )
 from fastbench.core.nvidia import jpeg_engines
+from fastbench.core.system_errors import is_of_memory
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
 from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, resize_and_crop
 from fastbench.loaders.shared.cuda_streams import InFlight
@@ -202,10 +203,11 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
                 f"DALI cannot open {path!r}, which has a line break in its name, beside "
                 f"{others[0]!r}, whose name is not UTF-8. Rename one of them."
             )
-    with tempfile.NamedTemporaryFile(prefix="fastbench-") as file:
+    with tempfile.TemporaryFile() as file:
         file.writelines(os.fsencode(f"{path} {i}\n") for i, path in enumerate(paths))
         file.flush()
-        yield {"file_list": file.name}
+        # Its own name need not be UTF-8 either.
+        yield {"file_list": f"/proc/self/fd/{file.fileno()}"}
 
 
 @pipeline_def
@@ -272,8 +274,7 @@ def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
 
 
 def _out_of_memory(error: Exception) -> OutOfMemoryError | None:
-    text = str(error).lower()
-    if "out of memory" not in text and "bad_alloc" not in text and "memory allocation" not in text:
+    if not is_of_memory(error):
         return None
     return OutOfMemoryError("DALI ran out of memory. Use a smaller --batch-size.")
 

@@ -24,6 +24,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import torch
 import webdataset
@@ -105,8 +106,13 @@ class WebdatasetLoader(WorkerLoader):
 def _pack(spec: LoaderSpec, folder: Path) -> list[str]:
     """Write the files into shards, one for each batch; their paths.
 
-    Raises `LoaderError` where the disk has no room for them.
+    Raises `LoaderError` where the disk has no room for them, or WebDataset cannot open the folder.
     """
+    if urlsplit(str(folder)).path != str(folder):  # WebDataset opens the path of a URL
+        raise LoaderError(
+            f"The loader 'webdataset' cannot open shards in {temporary.place()!r}, whose name has "
+            f"a character that no URL's path has. Set TMPDIR to another folder."
+        )
     try:
         num_bytes = sum(map(os.path.getsize, spec.paths))
     except OSError as error:

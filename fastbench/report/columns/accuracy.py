@@ -80,7 +80,8 @@ SCORES: Final = (
     ),
     _share(
         name="top-5",
-        meaning="share with the right class among the first five, with 95 % interval",
+        meaning="share with the right class among the first five, with 95 % interval; none where "
+        "the model has at most five classes",
         read=_of_accuracy("top5"),
         bounds=_of_accuracy("top5_interval"),
     ),

@@ -14,6 +14,7 @@ from fastbench.core.options import field_of
 from fastbench.records.facts import FACTS
 from fastbench.records.naming import FIRST_LOOK
 from fastbench.report.columns.registry import COLUMNS
+from fastbench.report.sheet.remarks import on_the_data
 
 if TYPE_CHECKING:
     from fastbench.records.record import AbRecord
@@ -52,6 +53,7 @@ def render(record: AbRecord) -> RenderableType:
         ),
         Padding(sides, (0, 0, 0, 2)),
         *flags,
+        *(Padding(Text(said), (0, 0, 0, 2)) for said in on_the_data(record)),
         Padding(Text(f"{verdict}.", style="bold"), (0, 0, 0, 2)),
         *([Text(FIRST_LOOK)] if record.config.get("quick") else []),
     )

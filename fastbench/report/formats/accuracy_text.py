@@ -113,6 +113,8 @@ def _table(record: Record, found: Accuracy) -> list[str]:
     for name in ("top-1", "top-5"):
         field = name.replace("-", "")
         share, hits = getattr(found, field), getattr(found, f"{field}_correct")
+        if share is None:
+            continue
         stated = getattr(record.published, field, None)
         beside = ("", "")
         if stated is not None:
@@ -141,10 +143,11 @@ def _details(accuracy: Accuracy) -> list[str]:
         lines += _column("hardest", entries)
     confused = [f"{x.count:,} x {x.label_name} as {x.predicted_name}" for x in accuracy.confusions]
     lines += _column("confused", confused[:_NUM_CLASSES])
+    has_top5 = accuracy.top5 is not None
     running = [
         f"{format_percent(x.top1_correct / x.num_samples):>6} % top-1 "
-        f"{format_percent(x.top5_correct / x.num_samples):>6} % top-5 "
-        f"after {x.num_samples:,} images"
+        + (f"{format_percent(x.top5_correct / x.num_samples):>6} % top-5 " if has_top5 else "")
+        + f"after {x.num_samples:,} images"
         for x in accuracy.running
     ]
     return lines + _column("running", running)

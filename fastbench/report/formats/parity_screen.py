@@ -11,6 +11,7 @@ from rich.text import Text
 
 from fastbench.core.units import format_percent, format_points
 from fastbench.records.gates import compare_pixels, judge_parity
+from fastbench.report.sheet.remarks import on_the_data
 
 if TYPE_CHECKING:
     from fastbench.records.record import ParityRecord
@@ -59,6 +60,7 @@ def render(record: ParityRecord) -> RenderableType:
     return Group(
         Text(head, style="bold"),
         Padding(facts, (0, 0, 0, 2)),
+        *(Padding(Text(said), (0, 0, 0, 2)) for said in on_the_data(record)),
         *(Padding(Text(failure, style="red"), (0, 0, 0, 2)) for failure in failures),
         Text(f"  {'FAIL' if failures else 'PASS'}", style="bold red" if failures else "bold green"),
     )

@@ -92,10 +92,14 @@ def _draw_axes(axes: Axes, names: list[list[str]], marks: list[str]) -> None:
 
 
 def _draw_group(axes: Axes, position: int, record: Record) -> None:
-    """Two bars with their intervals and figures, and what was published, left of the interval."""
+    """Two bars with their intervals and figures, and what was published, left of the interval.
+
+    Top-5 has none where it says nothing.
+    """
     for name, x in (("top-1", position - _BAR / 2), ("top-5", position + _BAR / 2)):
         field = name.replace("-", "")
-        share = getattr(record.accuracy, field)
+        if (share := getattr(record.accuracy, field)) is None:
+            continue
         interval = getattr(record.accuracy, f"{field}_interval")
         stated = getattr(record.published, field, None)
         height, low, high = (100 * value for value in (share, *interval))

@@ -10,7 +10,7 @@ from fastbench.data.folder_tree import in_words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described
     from fastbench.report.columns.column import Row
 
 MOST: Final = 10
@@ -23,7 +23,10 @@ def remarks_on(named: Sequence[tuple[str, Row]]) -> list[str]:
     for name, row in named:
         said |= dict.fromkeys(f"{name or row.path}: {reason}." for reason in row.reasons)
     for _, row in named:
-        said |= dict.fromkeys(_on_the_data(row.record))
+        said |= dict.fromkeys(on_the_data(row.record))
+        if row.record.accuracy is None:
+            why = row.record.labels.removeprefix("no labels: ")
+            said[f"No accuracy: {why}."] = None
     names_of: dict[str, list[str]] = {}
     for name, row in named:
         for note in row.record.notes:
@@ -36,11 +39,10 @@ def remarks_on(named: Sequence[tuple[str, Row]]) -> list[str]:
     return [*said][:MOST] + rest
 
 
-def _on_the_data(record: Record) -> Iterator[str]:
+def on_the_data(record: Described) -> Iterator[str]:
+    """What was skipped or not used of the data."""
     if skipped := record.data.get("skipped"):
         files = [f"{file['name']} {file['why']}" for file in skipped]
         yield f"Skipped by every loader: {and_more(files, _MOST_NAMED)}."
     if not_used := record.data.get("not_used"):
         yield f"Not used of the data: {in_words(not_used)}."
-    if record.accuracy is None:
-        yield f"No accuracy: {record.labels.removeprefix('no labels: ')}."

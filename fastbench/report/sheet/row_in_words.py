@@ -83,10 +83,10 @@ def predictions(row: Row) -> str:
     accuracy, parity = record.accuracy, record.parity
     parts = []
     if accuracy:
-        parts.append(
-            f"{accuracy.top1_correct:,} and {accuracy.top5_correct:,} hits of top-1 and top-5 "
-            f"among {accuracy.num_samples:,}"
-        )
+        hits, of = f"{accuracy.top1_correct:,}", "top-1"
+        if accuracy.top5 is not None:
+            hits, of = f"{hits} and {accuracy.top5_correct:,}", "top-1 and top-5"
+        parts.append(f"{hits} hits of {of} among {accuracy.num_samples:,}")
         parts += _against_published(record)
     else:
         parts.append(f"no accuracy: {record.labels.removeprefix('no labels: ')}")
