@@ -111,17 +111,19 @@ def test_a_loader_with_workers_looks_at_the_space(
 
 @pytest.mark.parametrize("name", OF_WORKERS)
 def test_what_is_used_is_what_is_said(name: str, images: Path, open_loader: Open) -> None:
+    before = _shared_bytes(0)  # what other tests' loaders have left
     loader = open_loader(name, spec_of(scan(images), batch_size=2))
     batch = 2 * 3 * 224 * 224 * (1 if name == "timm" else 4)
     most = 0
     for _ in itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), 14):
         time.sleep(0.03)  # as a model that is slower than the workers
-        most = max(most, _shared_bytes(batch))
+        sizes = (size for file, size in _shared_bytes(batch).items() if file not in before)
+        most = max(most, sum(sizes))
     assert 4 * batch <= most <= loader._memory.num_bytes  # type: ignore[attr-defined]
 
 
-def _shared_bytes(least: int) -> int:
-    """What tensors of at least that size take in the shared memory of this process's family."""
+def _shared_bytes(least: int) -> dict[int, int]:
+    """Bytes of each tensor of at least that size in shared memory, of this process's family."""
     sizes = {}
     this = psutil.Process()
     for process in (this, *this.children(recursive=True)):
@@ -132,7 +134,7 @@ def _shared_bytes(least: int) -> int:
                     sizes[stat.st_ino] = stat.st_size
             except OSError:
                 continue  # closed meanwhile
-    return sum(size for size in sizes.values() if size >= least)
+    return {file: size for file, size in sizes.items() if size >= least}
 
 
 @pytest.mark.usefixtures("impatient")

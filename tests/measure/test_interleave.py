@@ -221,7 +221,7 @@ def test_two_sides_that_are_the_same(
 def pairs_then(end: type[BaseException], num: int) -> Any:
     def interleave(*_: object) -> Iterator[tuple[float, float]]:
         yield from [(100.0, 200.0)] * num
-        raise end("after that")
+        raise end("out of memory")
 
     return interleave
 
