@@ -12,7 +12,7 @@ from fastbench.core import temporary, terminal
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.loaders.contract.process import MOST_THREADS, Request, try_rules
-from fastbench.loaders.registry import check_name, check_options, listing
+from fastbench.loaders.registry import check_name, check_options
 
 if TYPE_CHECKING:
     import argparse
@@ -53,6 +53,7 @@ def add(commands: Any) -> None:
 def list_loaders(_: argparse.Namespace) -> int:
     """Print every loader, and whether it runs here."""
     from fastbench.cli.loaders_screen import render_list
+    from fastbench.loaders.ask import listing
 
     with terminal.console(stderr=True).status("importing what each loader needs"):  # takes seconds
         listed = listing()

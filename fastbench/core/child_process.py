@@ -43,6 +43,10 @@ import_failures: Final[list[Exception]] = []
 """In the server and its children: why torch or torchvision could not be imported."""
 FOLDERS_VARIABLE: Final = "FASTBENCH_SERVER_FOLDERS"
 """Tells the server in which folder this process keeps its temporary files."""
+_MOST_BYTES: Final = 2**27
+"""Of a message. Text that a library writes into the pipe reads as a longer one."""
+_CUT_OFF_S: Final = 2.0
+"""How long a child that was killed may take to end."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,7 +69,7 @@ class ChildProcess:
         output = connection.Connection(os.dup(self.output.fileno()), readable=False)
         with theirs, output:
             self._process = _start(work, job, theirs, output)
-        self._is_over = False
+        self._is_over = self._is_garbled = False
         _LOG.debug("process %d started: %s.%s", self._pid, work.__module__, work.__name__)
 
     def __enter__(self) -> ChildProcess:
@@ -92,12 +96,23 @@ class ChildProcess:
                     return None
                 continue
             try:
-                message = self._messages.recv()
-            except (EOFError, OSError, pickle.UnpicklingError):  # cut off, as a killed child's is
+                content = self._messages.recv_bytes(_MOST_BYTES)
+            except EOFError:  # nothing writes any more
                 if self.ends_within(left):
                     return None
                 break
-            if message[0] != "log":
+            except OSError:
+                content = b""
+            try:
+                message = pickle.loads(content)
+                name = message[0]
+            except Exception:  # noqa: BLE001 - garbage may unpickle to anything
+                # A killed child's message may be cut off.
+                killed = self.ends_within(_CUT_OFF_S) and (self._process.exitcode or 0) < 0
+                self._is_garbled = not killed
+                self.end()
+                return None
+            if name != "log":
                 return message
             logging.getLogger(message[1].name).handle(message[1])
         raise TimeoutError
@@ -133,6 +148,8 @@ class ChildProcess:
     @property
     def ending(self) -> str:
         """How it ended, to follow "the process"."""
+        if self._is_garbled:
+            return "wrote what is no message where its answers belong, and was ended"
         if self.status >= 0:
             return f"ended with exit code {self.status}"
         try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import math
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -182,7 +183,7 @@ class CheckedLoader:
         self._expected = Expected(spec)
         self._ids_M = torch.arange(len(spec.paths)) if spec.device == "cpu" else None
         self.reads_images: bool = self._loader.reads_images
-        self.settings: Mapping[str, Setting] = self._loader.settings
+        self.settings: Mapping[str, Setting] = dict(self._loader.settings)
         self.repeatable: bool = LoaderTraits.of(self._loader).repeatable
 
     def __iter__(self) -> Iterator[Batch]:
@@ -275,6 +276,13 @@ def _not_a_loader(made: Any) -> str | None:
             return (
                 f"no record can hold its settings, of which {key!r} is {_kind(value)} and not a "
                 f"str, int, float, bool or None"
+            )
+        if len(str(value)) > _MOST_CHARACTERS or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            return (
+                f"no record can hold its settings, of which {key!r} is infinite, no number (NaN), "
+                f"or has more than {_MOST_CHARACTERS} characters"
             )
     return None
 

@@ -89,26 +89,34 @@ def check_name(name: str) -> None:
         )
 
 
-def listing() -> list[Listed]:
-    """Every loader, sorted by name; their modules are imported, which takes seconds."""
-    listed = [
-        Listed(
-            name=name,
-            summary=entry.summary,
-            decoder=entry.decoder,
-            device=entry.device,
-            options=entry.options,
-            why_not=why_not(name),
-        )
-        for name, entry in BUILT_IN.items()
+def describe(name: str) -> Listed:
+    """What is known of a loader, and whether it runs here; its module is imported."""
+    if (entry := BUILT_IN.get(name)) is None:
+        return _describe_plug_in(name)
+    return Listed(
+        name=name,
+        summary=entry.summary,
+        decoder=entry.decoder,
+        device=entry.device,
+        options=entry.options,
+        why_not=why_not(name),
+    )
+
+
+def hidden() -> list[Listed]:
+    """The plug-ins that cannot be named, for a built-in loader has their name."""
+    reason = "a built-in loader has this name, and is run in its place: rename it"
+    return [
+        Listed(name=name, summary="", origin=_origin(plug_in), why_not=reason)
+        for name, plug_in in installed().items()
+        if name in BUILT_IN
     ]
-    for name, plug_in in installed().items():
-        if name in BUILT_IN:
-            reason = "a built-in loader has this name, and is run in its place: rename it"
-            listed.append(Listed(name=name, summary="", origin=_origin(plug_in), why_not=reason))
-        else:
-            listed.append(_list_plug_in(name, plug_in))
-    return sorted(listed, key=lambda loader: (loader.name, loader.origin or ""))
+
+
+def unheard(name: str, why: str) -> Listed:
+    """A loader that ended its process, or did not answer, when it was asked."""
+    plug_in = None if name in BUILT_IN else installed()[name]
+    return Listed(name=name, summary="", origin=plug_in and _origin(plug_in), why_not=why)
 
 
 def why_not(name: str) -> str | None:
@@ -167,7 +175,8 @@ def _load(name: str) -> Factory:
     return factory
 
 
-def _list_plug_in(name: str, plug_in: Any) -> Listed:
+def _describe_plug_in(name: str) -> Listed:
+    plug_in = installed()[name]
     factory: Any = None
     with contextlib.suppress(Exception):  # `why_not` says it
         factory = plug_in.load()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from fastbench.core.errors import LoaderMissingError
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted
+from fastbench.loaders.ask import ask
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
-from fastbench.runner.row_in_child import ab, find_missing, measure, parity, run_rows
+from fastbench.runner.row_in_child import ab, measure, parity, run_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, s
     optional = tuple(dict.fromkeys(row.loader for row in todo if row.only_if_here))
     if todo:
         progress.say("looking which loaders run here" if optional else "loading torch")
-    missing = find_missing(optional, progress) if optional else {}
+    missing = {x.name: x.why_not for x in ask(optional) if x.why_not is not None}
     for loader, why in missing.items():
         progress.note(f"{loader} is left out: {why}")
     return missing

@@ -79,15 +79,6 @@ def run_rows(
             tell.note(f"The row's process {child.ending} after it was measured.")
 
 
-def find_missing(names: Sequence[str], tell: Progress) -> dict[str, str]:
-    """The loaders among these that cannot run here, and why; a child tries to import each.
-
-    Nothing is said if the child crashes: the rows will crash too, and say why.
-    """
-    with _interruptible(_send_missing, names, tell) as child:
-        return next(_answers(child, tell, 1), {})
-
-
 @contextlib.contextmanager
 def _interruptible(
     work: Callable[[Any, Channel], None], job: Any, tell: Progress
@@ -195,14 +186,6 @@ def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))
         channel.send("answer", row)
-
-
-def _send_missing(names: Sequence[str], channel: Channel) -> None:
-    from fastbench.loaders.registry import why_not
-
-    faulthandler.enable()
-    found = {name: why_not(name) for name in names}
-    channel.send("answer", {name: why for name, why in found.items() if why is not None})
 
 
 def measure(

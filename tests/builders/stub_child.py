@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 
 from builders.records import consistent
-from fastbench.core.child_process import Channel
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import (
     CorruptImageError,
@@ -27,6 +26,7 @@ from fastbench.core.errors import (
     LoaderMissingError,
     WeightsError,
 )
+from fastbench.loaders.registry import Listed
 from fastbench.records.record import FailedRow, Record
 from fastbench.records.store import read_record
 
@@ -95,5 +95,6 @@ def half(config: RunConfig, folder: Path, channel: Any) -> Iterator[FailedRow]:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def send_missing(names: Sequence[str], channel: Channel) -> None:
-    channel.send("answer", {n: "it is not installed" for n in names if n == "opencv"})
+def ask(names: Sequence[str]) -> list[Listed]:
+    why_not = {"opencv": "it is not installed"}
+    return [Listed(name=name, summary="", why_not=why_not.get(name)) for name in names]

@@ -1,6 +1,7 @@
 """Plug-ins as their users and authors meet them: listed, checked, run by name, and failing."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -13,20 +14,28 @@ import pytest
 import torch
 from builders.broken_loaders import Right, broken, swap
 from builders.command_line import main_here
+from builders.loaders import spec_of
 from builders.paths import TESTS
 from builders.plug_ins import PlugIn
 from rich.console import Console
 
 from fastbench.cli.loaders_screen import render_finding, render_list, render_verdict
 from fastbench.cli.main import main
-from fastbench.core.errors import LoaderMissingError, UnknownNameError, UsageError
+from fastbench.core.errors import (
+    LoaderError,
+    LoaderMissingError,
+    UnknownNameError,
+    UsageError,
+)
 from fastbench.core.loader_facts import BUILT_IN
-from fastbench.loaders import registry
+from fastbench.data.dataset import scan
+from fastbench.loaders import ask, registry
 from fastbench.loaders.base import IMAGENET, Batch, FactoryTraits, LoaderSpec, LoaderTraits
 from fastbench.loaders.contract import process
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.process import Request, try_rules
-from fastbench.loaders.registry import Listed, listing, resolve, why_not
+from fastbench.loaders.guard import CheckedLoader
+from fastbench.loaders.registry import Listed, resolve, why_not
 from fastbench.measure.durations import Durations
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -98,12 +107,13 @@ class Elsewhere(Right):
         return "it needs a quantum computer"
 
 
-def test_plug_ins_are_listed(plug_in: PlugIn) -> None:
+def test_plug_ins_are_listed(plug_in: PlugIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "ask", lambda names: map(registry.describe, names))
     plug_in("mine", Documented)
     plug_in("elsewhere", Elsewhere)
     plug_in("broken", ImportError("cannot import name 'x'"))
     plug_in("dali", Right)
-    by_origin = {listed.origin: listed for listed in listing() if listed.origin}
+    by_origin = {listed.origin: listed for listed in ask.listing() if listed.origin}
     assert by_origin["tests:mine, of tests 1.0"] == Listed(
         name="mine",
         summary="Reads with care",
@@ -117,7 +127,7 @@ def test_plug_ins_are_listed(plug_in: PlugIn) -> None:
     assert reasons["broken"] == "ImportError: cannot import name 'x'"
     assert reasons["dali"] is not None
     assert "a built-in loader has this name" in reasons["dali"]
-    assert [listed.name for listed in listing()].count("dali") == 2
+    assert [listed.name for listed in ask.listing()].count("dali") == 2
 
 
 def test_a_loader_need_say_nothing_of_itself() -> None:
@@ -462,3 +472,17 @@ def test_an_unknown_loader_may_be_a_plug_in(plug_in: PlugIn) -> None:
     with pytest.raises(UnknownNameError, match=r"no loader 'mime'\. Did you mean 'mine'"):
         resolve("mime")
     assert resolve("mine") is Right
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "x" * 201, 10**300, {1}, [[]]], ids=range(6))
+def test_settings_that_no_record_can_hold_are_refused_before_measuring(
+    value: object, images: Path, plug_in: PlugIn
+) -> None:
+    class Odd(Right):
+        def __init__(self, spec: LoaderSpec) -> None:
+            super().__init__(spec)
+            self.settings = {"held": value}
+
+    plug_in("odd", Odd)
+    with pytest.raises(LoaderError, match="no record can hold its settings, of which 'held' is"):
+        CheckedLoader("odd", resolve("odd"), spec_of(scan(images)))

@@ -69,7 +69,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`fastbench run` without a reference and with stubs for children; gives its exit code."""
     monkeypatch.setattr(execute, "measure", stub_child.measure)
-    monkeypatch.setattr(row_in_child, "_send_missing", stub_child.send_missing)
+    monkeypatch.setattr(execute, "ask", stub_child.ask)
     monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
         "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"identity": "of the images"})
