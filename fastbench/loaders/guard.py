@@ -18,6 +18,7 @@ import contextlib
 import inspect
 import itertools
 import math
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 import fastbench
+from fastbench.core import watchdog
 from fastbench.core.device import as_ours
 from fastbench.core.errors import FastbenchError, LoaderError, kind_and_line
 from fastbench.core.loader_facts import BUILT_IN
@@ -40,6 +42,11 @@ if TYPE_CHECKING:
 _PACKAGE: Final = Path(fastbench.__file__).parent
 _BUILT_IN: Final = Path(builtin.__file__).parent
 _MOST_CHARACTERS: Final = 200
+OPEN_S: Final = 3600.0
+"""How long a loader may take to open, and a second an image more."""
+BATCH_S: Final = 900.0
+TIMES_LONGEST: Final = 50
+"""A batch may take `BATCH_S`, or so many times the longest so far."""
 
 
 class BrokenContractError(Exception):
@@ -178,7 +185,10 @@ class CheckedLoader:
     def __init__(self, name: str, factory: Factory, spec: LoaderSpec) -> None:
         self._name = name
         self._batch_size = spec.batch_size
-        with _named(name):
+        self._longest_s = 0.0
+        # A loader may decode or pack all images when it is opened.
+        limit_s = OPEN_S + len(spec.paths)
+        with _named(name), watchdog.limited(f"the loader {name!r} to open", limit_s):
             self._loader = make_loader(factory, spec)
         self._expected = Expected(spec)
         self._ids_M = torch.arange(len(spec.paths)) if spec.device == "cpu" else None
@@ -190,7 +200,10 @@ class CheckedLoader:
         """One epoch of batches."""
         expected = self._expected
         with _named(self._name):
-            with explained("as an epoch began", self._batch_size):
+            with (
+                explained("as an epoch began", self._batch_size),
+                watchdog.limited(f"the loader {self._name!r} to begin an epoch", self._limit_s),
+            ):
                 batches = iter(self._loader)
             for position in range(expected.num_batches):
                 batch = self._take(batches)
@@ -212,11 +225,22 @@ class CheckedLoader:
 
     def close(self) -> None:
         """Close the loader."""
-        with _named(self._name), explained("while it was closed", self._batch_size):
+        with (
+            _named(self._name),
+            explained("while it was closed", self._batch_size),
+            watchdog.limited(f"the loader {self._name!r} to close", self._limit_s),
+        ):
             self._loader.close()
+
+    @property
+    def _limit_s(self) -> float:
+        """How long one step of the loader may take; beyond what built-in ones allow themselves."""
+        return max(BATCH_S, TIMES_LONGEST * self._longest_s)
 
     def _take(self, batches: Iterator[Batch]) -> Batch | None:
         """The next batch, None at the epoch's end. This is timed: `explained` would cost more."""
+        watchdog.begin(f"a batch of the loader {self._name!r}", self._limit_s)
+        start = time.monotonic()
         try:
             return next(batches)
         except StopIteration:
@@ -225,6 +249,9 @@ class CheckedLoader:
             raise
         except Exception as error:
             raise _explain(error, "in mid-epoch", self._batch_size) from error
+        finally:
+            self._longest_s = max(self._longest_s, time.monotonic() - start)
+            watchdog.end()
 
     def _check_ids(self, batch: Batch, position: int) -> None:
         if self._ids_M is None:

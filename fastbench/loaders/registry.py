@@ -11,6 +11,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core import watchdog
 from fastbench.core.errors import (
     LoaderMissingError,
     UnknownNameError,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GROUP: Final = "fastbench.loaders"
+IMPORT_S: Final = 600.0
+"""How long a loader of a row may take to be imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,8 @@ def resolve(name: str) -> Factory:
     """
     check_name(name)
     try:
-        return _load(name)
+        with watchdog.limited(f"the loader {name!r} to be imported", IMPORT_S):
+            return _load(name)
     except Exception as error:
         if (limit := limit_of(error, f"as the loader {name!r} was imported")) is not None:
             raise limit from error

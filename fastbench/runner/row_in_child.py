@@ -16,10 +16,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core import watchdog
 from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
-from fastbench.core.errors import CrashError, LimitError, OutOfMemoryError
+from fastbench.core.errors import CrashError, LimitError, LoaderError, OutOfMemoryError
 from fastbench.core.system_errors import limit_in
 from fastbench.records.record import FailedRow
 
@@ -157,6 +158,8 @@ def _crash(
     last = "\n".join(lines[-_NUM_SEARCHED:])
     if (limit := limit_in(last, "in the row's process, which ended")) is not None:
         return LimitError(f"{limit}{where}")
+    if child.status == -watchdog.SIGNAL and lines:
+        return LoaderError(f"{lines[-1]} Choose another with --loader, or mend this one.{where}")
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
@@ -182,6 +185,7 @@ def _last_words(lines: list[str]) -> list[str]:
 def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
     make_rows, config, folder = job
     faulthandler.enable()
+    watchdog.start()
     for row in make_rows(config, folder, channel):
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))

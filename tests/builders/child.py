@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ import tempfile
 import time
 from typing import Any
 
+from fastbench.core import watchdog
 from fastbench.core.child_process import Channel
 from fastbench.core.errors import LoaderError
 
@@ -37,6 +39,12 @@ def work(job: dict[str, Any], channel: Channel) -> None:
     if then == "start workers":
         for _ in range(2):
             channel.send("worker", *_ask_a_worker(job))
+    elif then == "wait too long":
+        watchdog.start(often_s=0.05)
+        with watchdog.limited("nothing", 60):
+            time.sleep(0.2)
+        with watchdog.limited("a batch", 0.1):
+            ctypes.CDLL(None).sleep(60)  # where Python would only note a signal
     elif then == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif then == "exit":

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from builders.records import consistent
+from fastbench.core import watchdog
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import (
     CorruptImageError,
@@ -53,6 +54,10 @@ def measure(
         faulthandler._sigsegv()  # type: ignore[attr-defined]
     elif name == "hungry":
         raise MemoryError
+    elif name == "stuck":
+        with watchdog.limited("a batch of the loader 'stuck'", -1):
+            watchdog.start(often_s=0.01)
+            time.sleep(60)
     elif name == "buggy":
         raise RuntimeError("a bug")
     elif name == "silent":

@@ -135,6 +135,15 @@ def test_how_it_ended(then: str, ending: str) -> None:
         assert process.ending == ending
 
 
+def test_a_wait_without_an_end_is_ended() -> None:
+    with child(then="wait too long") as process:
+        assert len(heard(process)) == 1
+        process.end()
+        assert process.ending == "was killed by SIGALRM"
+        last = process.read_output()[1][-1]
+    assert last == "The row was ended after 0.10 s of waiting for a batch."
+
+
 def test_an_error_is_sent() -> None:
     with child(then="fail") as process:
         *_, (name, error) = heard(process)

@@ -1,9 +1,9 @@
 """Plug-ins that misbehave when they are asked whether they run here, in packages of their own."""
 
-import textwrap
 from pathlib import Path
 
 import pytest
+from builders.packages import install
 
 from fastbench.loaders import ask
 
@@ -49,13 +49,7 @@ MODULES = {
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each plug-in as an installed package."""
-    for name, text in MODULES.items():
-        (tmp_path / f"{name}_plug_in.py").write_text(textwrap.dedent(text))
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        entry = f"[fastbench.loaders]\n{name} = {name}_plug_in:Loader\n"
-        (info / "entry_points.txt").write_text(entry)
+    install(tmp_path, MODULES)
     monkeypatch.syspath_prepend(str(tmp_path))
 
 

@@ -437,6 +437,13 @@ def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) 
     assert started(tmp_path) == ["sample dali auto", f"sample {kind} auto"]
 
 
+def test_a_row_that_is_stuck_is_lost_alone(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(loaders=("stuck", "dali")) == 1
+    shown = capsys.readouterr()
+    assert "of waiting for a batch of the loader 'stuck'. Choose another with --loader" in shown.err
+    assert "dali" in shown.out
+
+
 def test_what_a_child_answers_after_ctrl_c_is_heard(tmp_path: Path) -> None:
     with start(tmp_path, "parting", "dali") as process:
         told = tmp_path / "out/child.pid"
