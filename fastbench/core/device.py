@@ -79,7 +79,7 @@ def mapped_errors(what: str, batch_size: int) -> Iterator[None]:
 
 def as_ours(error: Exception, what: str, batch_size: int) -> FastbenchError | None:
     """Our error for one of memory, the device or another limit, or None for any other."""
-    if is_of_memory(error):
+    if isinstance(error, torch.OutOfMemoryError) or is_of_memory(error):
         return OutOfMemoryError(
             f"Out of memory during {what} with batch size {batch_size}. "
             f"Try --batch-size {max(1, batch_size // 2)}, or --dtype float16 on a GPU."

@@ -21,29 +21,33 @@ from fastbench.core.errors import (
     kind_and_line,
 )
 
-_OF_MEMORY = (
-    "defaultcpuallocator",
-    "out of memory",
+_REFUSED: Final = (
     "bad_alloc",
-    "memory allocation",
-    "can't allocate memory",
     "cannot allocate memory",
     "failed to map segment",  # of a shared library
 )
+"""What only the system says, and no program of its own."""
+_OF_MEMORY: Final = (
+    *_REFUSED,
+    "can't allocate memory",
+    "defaultcpuallocator",
+    "memory allocation",
+    "out of memory",
+)
 _LIMITS: Final = (
     (
-        ("Cannot allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc"),
+        _REFUSED,
         "memory",
         "Raise the limit of address space (ulimit -v), or use a smaller --batch-size and fewer "
         "--num-threads",
     ),
     (
-        ("Too many open files", "too many open files", "of ancdata"),
+        ("too many open files", "of ancdata"),
         "open files",
         "Raise their limit: ulimit -n 4096",
     ),
     (
-        ("Resource temporarily unavailable", "can't start new thread", "EAGAIN"),
+        ("resource temporarily unavailable", "can't start new thread", "eagain"),
         "processes or threads",
         "Raise the limits of them and of memory (ulimit -u, ulimit -v; of a container: "
         "--pids-limit), or use fewer --num-threads",
@@ -66,7 +70,7 @@ def is_of_memory(error: BaseException) -> bool:
 def limit_in(text: str, when: str) -> LimitError | None:
     """The error for a limit that a text tells of; `when` goes on from "The system refused ..."."""
     for words, what, remedy in _LIMITS:
-        if any(word in text for word in words):
+        if any(word in text.lower() for word in words):
             return LimitError(f"The system refused more {what} {when}. {remedy}.")
     return None
 

@@ -416,6 +416,18 @@ def test_sigterm_is_like_ctrl_c(tmp_path: Path) -> None:
     assert "Interrupted: 1 finished row is in" in err
 
 
+def interrupted(tmp_path: Path, *loaders: str, after_s: float = 0.0) -> tuple[str, str]:
+    """What a run printed that got Ctrl-C when the child of its row had said that it is there."""
+    with start(tmp_path, *loaders) as process:
+        told = tmp_path / "out/child.pid"
+        wait_for(lambda: told.exists() and told.read_text())
+        time.sleep(after_s)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    return out, err
+
+
 @pytest.mark.parametrize("kind", ["slow", "stubborn"])
 def test_ctrl_c_ends_the_child_and_says_how_to_go_on(kind: str, tmp_path: Path) -> None:
     with start(tmp_path, "dali", kind, "synthetic") as process:
@@ -445,12 +457,7 @@ def test_a_row_that_is_stuck_is_lost_alone(run: Run, capsys: pytest.CaptureFixtu
 
 
 def test_what_a_child_answers_after_ctrl_c_is_heard(tmp_path: Path) -> None:
-    with start(tmp_path, "parting", "dali") as process:
-        told = tmp_path / "out/child.pid"
-        wait_for(lambda: told.exists() and told.read_text())
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    out, err = interrupted(tmp_path, "parting", "dali")
     assert "parting" in out
     assert "Interrupted: 1 finished row is in" in err
     assert started(tmp_path) == ["sample parting auto"]
@@ -458,13 +465,7 @@ def test_what_a_child_answers_after_ctrl_c_is_heard(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_the_process_of_a_measured_row_ends(tmp_path: Path) -> None:
     """Torch takes a second or more to end: the row is finished all the same."""
-    with start(tmp_path, "lingering", "dali") as process:
-        told = tmp_path / "out/child.pid"
-        wait_for(lambda: told.exists() and told.read_text())
-        time.sleep(0.5)  # the parent has heard of the record
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    out, err = interrupted(tmp_path, "lingering", "dali", after_s=0.5)  # the record is known
     assert "lingering" in out
     folder = tmp_path / "out"
     assert err.splitlines()[-1] == (
@@ -477,12 +478,7 @@ def test_ctrl_c_does_not_offer_the_plan_of_an_earlier_run(tmp_path: Path) -> Non
     folder = tmp_path / "out"
     folder.mkdir()
     options_file.write_options({"model": ("other",)}, folder / "plan.toml")
-    with start(tmp_path, "slow", "dali") as process:
-        told = folder / "child.pid"
-        wait_for(lambda: told.exists() and told.read_text())
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    _, err = interrupted(tmp_path, "slow", "dali")
     assert err.splitlines()[-1] == "fastbench: Interrupted: no row was finished."
 
 
