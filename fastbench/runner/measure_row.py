@@ -32,11 +32,12 @@ from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
+    from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
     from fastbench.records.speed import Ceiling, Throughput, Trial
@@ -45,7 +46,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def measure_row(
-    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    models: Sequence[str],
+    leave_out: Collection[Skipped] = (),
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
@@ -58,7 +63,7 @@ def measure_row(
         check_name(name)
     name, loader = config.models[0], config.timed_loader
     try:
-        workbench = Workbench(config, folder, tell)
+        workbench = Workbench(config, folder, tell, leave_out)
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # if that is missing, no row can be measured
