@@ -21,6 +21,7 @@ from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
 from fastbench.core.errors import CrashError, LimitError, LoaderError, OutOfMemoryError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.system_errors import limit_in
 from fastbench.records.record import FailedRow
 
@@ -165,8 +166,10 @@ def _crash(
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
         advice = "That is a fault of a library or a driver: try other versions of it."
+    elif loader in BUILT_IN:
+        advice = "That is a bug of fastbench or of a library: report it."
     else:
-        advice = "That is a bug of fastbench or of the loader: report it."
+        advice = f"That is most likely a bug of the plug-in loader {loader!r}: tell its author."
     return CrashError(f"The row's process {child.ending}. {advice}{where}", child.status)
 
 

@@ -126,8 +126,9 @@ def test_a_crash_is_one_failed_row(
         "system, out of memory: try a smaller --batch-size."
     )
     assert "sample · segfault: The row's process was killed by SIGSEGV. That is a fault of" in fault
-    assert "sample · buggy: The row's process ended with exit code 1. That is a bug" in bug
-    assert "sample · silent: The row's process ended with exit code 0. That is a bug" in silent
+    plug_in = "That is most likely a bug of the plug-in loader"
+    assert f"sample · buggy: The row's process ended with exit code 1. {plug_in} 'buggy'" in bug
+    assert f"sample · silent: The row's process ended with exit code 0. {plug_in}" in silent
     # The output is kept where there is any, and its end is shown.
     log = re.search(r"Its output is in (.*)\.$", fault)
     assert log is not None
@@ -588,7 +589,7 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     with open(file, newline="") as lines:
         found = [row["loader"] for row in csv.DictReader(lines)]
     assert found == ["torchvision"] * 16 + ["torchvision-tensor"] * 16
-    assert len(list((out / ".reference").iterdir())) == 1
+    assert len(list((out / ".kept").iterdir())) == 1
     # Both are finished: their digests are those of the plan, and the images are the same.
     assert main(["run", "--resume", str(out), "--dry-run"]) == 0
     assert "2 rows: 2 finished, 0 to be measured." in capsys.readouterr().out
