@@ -1,351 +1,369 @@
-"""What does this GPU do? One command, no network, under nine minutes: records, a table, a verdict.
+"""What does this GPU do? The first hour on a GPU machine, in slices; no network is needed.
 
-    uv run python benchmarks/gpu_suite.py [--output DIR] [--slice NAME] [--max-seconds S]
+    uv run python benchmarks/gpu_suite.py --output DIR --slice NAME [--max-seconds S]
 
-It draws 20,000 JPEGs like ImageNet's into a scratch folder, says which JPEG engines the chip has
-and whether DALI works them, checks the predictions of the sample model, and then measures models
-behind loaders, the most telling first, until its time is up: each row that no longer fits is named
-as left out. Weights are random: they change nothing about time. A record is written as soon as its
-row is measured, `suite.json` is written anew after every group of rows, and the table comes last.
-Four questions are answered:
+The slices in their order: what invalidates the others comes first. Each is one command. It ends
+itself after `--max-seconds`; given again, it goes on with what is not finished.
 
-    overlap     end to end / min(loader ceiling, model ceiling), resnet18 and resnet50, float16
-                compiled, behind dali                                         wanted: 0.95
-    loader      dali / torchvision (CPU) end to end, resnet18 float16 compiled   wanted: 3
-    compile     compiled / eager, resnet50 float16, model alone               wanted: 1.4
-    agreement   the sample model's top-1 predictions, dali against the reference in float32
-                                                                              wanted: 0.995
+    tests     the GPU tests, races and parity first
+    engines   the chip's JPEG engines: the rate by the share of a batch that they decode, how busy
+              they are, and whether two epochs at half a share have the same pixels
+    settings  the search for DALI's settings, which all later rows use
+    loaders   loaders alone and with resnet18, and the predictions against the reference's
+    options   DALI's other options, each in turn with its default (`--ab`)
+    matrix    more models, compiled and eager, float16 and float32
+    page      the answers (`answers.json`) and all rows (`report.html`), from what is there
 
-Slices, to spread the work over several commands: `core` answers the questions, `models` goes
-through the other models, `float32` through the other dtype, `all` (default) does all of it in that
-order. Exit code: 0 done, 1 without a CUDA device or where no row could be measured.
+Images like ImageNet's are drawn into fastbench's cache, or taken from `--data`. Weights are random
+but for the `sample` model's: they change nothing about time. `--device cpu` rehearses the slices at
+a small size, and its figures are none. Exit code: 1 if a command failed or was cut off.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import shlex
+import signal
+import subprocess
 import sys
-import tempfile
 import time
-import traceback
-from collections import deque
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
-
 import torch
-from rich.console import Console
 
-from fastbench.core.atomic_files import write_text
+from fastbench.core.atomic_files import json_or_none, write_text
 from fastbench.core.config import RunConfig
-from fastbench.core.cores import num_cores
+from fastbench.core.device import choose_device
 from fastbench.core.errors import FastbenchError
 from fastbench.core.nvidia import jpeg_engines
-from fastbench.data.sample.draw_all import ensure_sample
+from fastbench.loaders.registry import resolve
 from fastbench.measure import machine
+from fastbench.measure.clock import make_clock
+from fastbench.measure.passes import sample_loader
 from fastbench.measure.telemetry import Watch
-from fastbench.records.store import write_record
-from fastbench.report.columns.column import Row
-from fastbench.report.formats.run_screen import print_run
-from fastbench.runner.measure_row import measure_prepared
-from fastbench.runner.prepare import Workbench, prepare_model
+from fastbench.report.read import read_rows
+from fastbench.runner.prepare import Workbench, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from fastbench.loaders.base import LoaderSpec
     from fastbench.records.record import Record
 
-MODELS = (
-    "resnet18",
-    "resnet50",
-    "vit_b_16",
-    "vgg16",
-    "alexnet",
-    "googlenet",
-    "mobilenet_v3_large",
+SLICES = ("tests", "engines", "settings", "loaders", "options", "matrix", "page")
+FIRST_TESTS = "busy or slow or parity or contract or synchron"
+OPTIONS = (
+    "fancy_upsampling=false",
+    "hybrid_huffman_threshold=100000",
+    "resize_minibatch_size=256",
+    "roi_decoding=true",
 )
-SLICES = ("core", "models", "float32")
+"""DALI's options that are compared with their defaults."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Rows that share a model, and so its compilation."""
+class Size:
+    """What is run. `models` begins with the two of which the questions are."""
 
-    slice: str
-    model: str
-    dtype: str
-    compiled: bool
+    models: tuple[str, ...]
     loaders: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    batch_size: int
+    num_images: int
+    min_seconds: float
 
-    def __str__(self) -> str:
-        how = "compiled" if self.compiled else "eager"
-        return f"{self.model} {self.dtype} {how} x {', '.join(self.loaders)}"
 
-
-def plan(slice_: str) -> list[Group]:
-    """All rows, the most telling first."""
-    everything = ("dali", "torchvision-gpu", "torchvision", "synthetic")
-    pair = ("dali", "synthetic")
-    groups = [
-        Group("core", "resnet18", "float16", True, everything),
-        Group("core", "resnet50", "float16", False, pair),
-        Group("core", "resnet50", "float16", True, everything),
-        Group("core", "resnet18", "float16", False, pair),
-    ]
-    groups += [Group("models", m, "float16", c, pair) for c in (True, False) for m in MODELS[2:]]
-    groups += [Group("float32", m, "float32", c, pair) for c in (True, False) for m in MODELS]
-    cpu_and_gpu = ("torchvision-gpu", "torchvision")
-    groups += [Group("models", m, "float16", True, cpu_and_gpu) for m in MODELS[2:]]
-    return [group for group in groups if slice_ in ("all", group.slice)]
+ON_GPU = Size(
+    models=(
+        "resnet18",
+        "resnet50",
+        "vit_b_16",
+        "vgg16",
+        "alexnet",
+        "googlenet",
+        "mobilenet_v3_large",
+    ),
+    loaders=("dali", "torchvision-gpu", "torchvision", "torchvision-tensor", "synthetic"),
+    dtypes=("float16", "float32"),
+    batch_size=256,
+    num_images=80 * 256,  # whole batches: DALI decodes a partial one as if it were whole
+    min_seconds=4.0,
+)
+REHEARSED = Size(
+    models=("squeezenet1_1", "shufflenet_v2_x0_5"),
+    loaders=("dali", "torchvision-tensor", "synthetic"),
+    dtypes=("float32",),
+    batch_size=16,
+    num_images=64,
+    min_seconds=0.2,
+)
 
 
 @dataclass
 class Suite:
-    """What has been measured so far, and the time there is."""
+    """The folder of a suite, and the time there is."""
 
-    device: str
     output: Path
+    device: str
+    data: str
+    size: Size
     deadline: float
-    records: list[Record] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    dali_options: tuple[str, ...] = ()
-    longest_s: float = 30.0
+    is_sound: bool = True
 
-    def run(self, config: RunConfig) -> Iterator[Record]:
-        """The rows of one model, which is compiled once; failures are kept and said."""
-        name = config.models[0]
-        try:
-            workbench = Workbench(config, self.output, Said())
-            bench = prepare_model(workbench, name)
-            for loader in config.loaders:
-                try:
-                    record, _ = measure_prepared(workbench, bench, loader)
-                except FastbenchError as error:
-                    self._fail(f"{name} · {loader}: {error}")
-                    continue
-                write_record(record, self.output)
-                self.records.append(record)
-                say(f"{name} · {loader}: {record.throughput.images_per_s:,.0f} images/s")
-                yield record
-        except FastbenchError as error:
-            self._fail(f"{name}: {error}")
-        # A fault of fastbench's own costs its model's rows, not what is left of the GPU's time.
-        except Exception as error:  # noqa: BLE001
-            self.failed.append(f"{type(error).__name__}: {error}")
-            traceback.print_exc()
+    @property
+    def rows(self) -> Path:
+        """The records of all `fastbench run`s: one folder, so that they share settings."""
+        return self.output / "rows"
 
-    def _fail(self, text: str) -> None:
-        self.failed.append(text)
-        say(text)
-
-    def measure(self, group: Group, data: Path, min_seconds: float) -> None:
-        """One group, if the time is likely to suffice for it."""
-        if time.monotonic() + self.longest_s > self.deadline:
-            self.left_out.append(str(group))
-            return
+    def run(self, *argv: str) -> None:
+        """A command in the time that is left, and its outcome in `commands.json`."""
+        say(shlex.join(argv))
         start = time.monotonic()
-        say(str(group))
-        config = RunConfig(
-            data=str(data),
-            model=(group.model,),
-            weights="none",
-            loader=group.loaders,
-            loader_option=self.dali_options if "dali" in group.loaders else (),
-            reference="none",
-            device=self.device,
-            dtype=group.dtype,  # type: ignore[arg-type]
-            compile=group.compiled,
-            min_seconds=min_seconds,
+        cut_off = False
+        with subprocess.Popen([sys.executable, "-m", *argv]) as process:
+            try:
+                code = process.wait(max(1.0, self.deadline - start))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)  # what is measured is kept
+                code, cut_off = process.wait(), True
+        outcomes = json_or_none(self.output / "commands.json") or {}
+        seconds = time.monotonic() - start
+        outcomes[shlex.join(argv)] = {"exit_code": code, "cut_off": cut_off, "seconds": seconds}
+        write_json(self.output / "commands.json", outcomes)
+        self.is_sound &= code == 0 and not cut_off
+
+    def run_rows(self, models: Iterable[str], loaders: Iterable[str], *argv: str) -> None:
+        """Rows of `fastbench run`, those that are not finished."""
+        self.run(
+            *("fastbench", "run", "--resume", str(self.rows), *self.common()),
+            *("--reference", "none", "--min-seconds", str(self.size.min_seconds)),
+            *named("--model", models),
+            *named("--loader", loaders),
+            *argv,
         )
-        for record in self.run(config):
-            if record.tuning and not self.dali_options:
-                # The search of the first row serves all: the images and the chip are the same.
-                self.dali_options = tuple(
-                    f"dali.{name}={record.loader_settings[name]}"
-                    for name in ("hw_decoder_load", "num_threads")
-                )
-        # Half of the dearest group so far: compilation and the slow loaders differ a lot.
-        self.longest_s = max(self.longest_s, (time.monotonic() - start) / 2)
+
+    def common(self) -> list[str]:
+        """The options of all that is measured of drawn images and random weights."""
+        return [
+            *("--data", self.data, "--limit", str(self.size.num_images), "--weights", "none"),
+            *("--device", self.device, "--batch-size", str(self.size.batch_size)),
+        ]
+
+    def compiled(self) -> list[str]:
+        """The options of the rows of which the questions are."""
+        return ["--dtype", self.size.dtypes[0], "--compile"]
+
+    def records(self) -> list[Record]:
+        """All rows so far, the newest last."""
+        found = read_rows([self.rows]) if self.rows.is_dir() else None
+        return [row.record for row in found.rows] if found else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="folder for the records")
-    parser.add_argument("--scratch", type=Path, help="folder for the images (default: /tmp)")
-    parser.add_argument("--num-images", type=int, default=20_000)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the suite")
     parser.add_argument("--slice", choices=("all", *SLICES), default="all")
-    parser.add_argument("--max-seconds", type=float, default=500)
-    parser.add_argument("--min-seconds", type=float, default=4.0, help="of each timed window")
-    parser.add_argument("--device", default="cuda:0", help="cpu rehearses it; its figures are none")
-    arguments = parser.parse_args(argv)
-
-    device = arguments.device
-    if device != "cpu" and not torch.cuda.is_available():
-        print(f"No CUDA device: torch {torch.__version__} sees no GPU, and this suite needs one.")
+    parser.add_argument("--max-seconds", type=float, default=540)
+    parser.add_argument("--data", default="sample", help="a folder of JPEGs")
+    parser.add_argument("--device", default="cuda:0", help="cpu rehearses it")
+    given = parser.parse_args(argv)
+    try:
+        choose_device(given.device)
+    except FastbenchError as error:
+        print(error)
         return 1
-    began = time.monotonic()
-    name = "cpu" if device == "cpu" else torch.cuda.get_device_name(device).replace(" ", "-")
-    output = arguments.output or Path(f"gpu-suite-{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}")
-    output.mkdir(parents=True, exist_ok=True)
-    scratch = arguments.scratch or Path(tempfile.gettempdir()) / "fastbench-gpu-suite"
-
-    suite = Suite(device, output, began + arguments.max_seconds)
-    say(f"drawing {arguments.num_images:,} images in {scratch}")
-    data = ensure_sample(arguments.num_images, root=scratch / f"val-{arguments.num_images}")
-    small = ensure_sample(1000, root=scratch / "val-1000")
-    say(f"drawn after {time.monotonic() - began:.0f} s")
-    jpeg = engine_report(small) if device != "cpu" else {}
-
-    if arguments.slice in ("all", "core"):
-        for dtype in ("float16", "float32"):
-            check = RunConfig(
-                data=str(small),
-                model=("sample",),
-                loader=("dali", "torchvision-gpu"),
-                dtype=dtype,
-                device=device,
-                quick=True,
-            )
-            deque(suite.run(check), maxlen=0)
-    write_summary(suite, jpeg, began)
-    for group in plan(arguments.slice):
-        suite.measure(group, data, arguments.min_seconds)
-        write_summary(suite, jpeg, began)
-
-    answers = answer(suite.records)
-    print_run([Row(record=record) for record in suite.records], Console(width=120))
-    for question, found in answers.items():
-        value = "not measured" if found["value"] is None else f"{found['value']:.3f}"
-        print(f"{question:<24} {value:<14} wanted: {found['wanted']}")
-    for text in suite.left_out:
-        print(f"left out, no time: {text}")
-    for text in suite.failed:
-        print(f"failed: {text}")
-    print(f"{len(suite.records)} records in {output}, {time.monotonic() - began:.0f} s")
-    return 0 if suite.records else 1
+    size = REHEARSED if given.device == "cpu" else ON_GPU
+    deadline = time.monotonic() + given.max_seconds
+    suite = Suite(given.output, given.device, given.data, size, deadline)
+    suite.output.mkdir(parents=True, exist_ok=True)
+    for name in SLICES if given.slice == "all" else [given.slice]:
+        globals()[f"slice_{name}"](suite)
+    return 0 if suite.is_sound else 1
 
 
-def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
-    """What the suite found so far, as `suite.json`."""
-    summary = {
-        "benchmark": "gpu_suite",
-        "command": " ".join(["python", *sys.argv]),
-        "environment": machine.describe(),
-        "jpeg": jpeg,
-        "answers": answer(suite.records),
-        "failed": suite.failed,
-        "left_out": suite.left_out,
-        "seconds": time.monotonic() - began,
-    }
-    write_text("The summary", suite.output / "suite.json", json.dumps(summary, indent=1) + "\n")
+def slice_tests(suite: Suite) -> None:
+    """Each part by itself: a crash loses that one."""
+    folder = Path(__file__).parents[1] / "tests/gpu"
+    for file, names in (
+        ("test_gpu_loaders.py", FIRST_TESTS),
+        ("test_gpu_loaders.py", f"not ({FIRST_TESTS})"),
+        ("test_gpu_run.py", "not compile"),
+        ("test_gpu_run.py", "compile"),  # max-autotune is slow
+    ):
+        suite.run("pytest", str(folder / file), "-k", names)
 
 
-def engine_report(data: Path) -> dict[str, Any]:
-    """Which JPEG engines there are, and how busy DALI keeps them when it may use them alone."""
-    found = jpeg_engines(0)
-    if found is None:
-        say("JPEG engines: nvJPEG could not be asked")
-    else:
-        say(f"JPEG engines: {found.num_engines} x {found.num_cores_per_engine} cores")
-    rates = {}
-    with Watch(0) as watch:
+def slice_engines(suite: Suite) -> None:
+    """What the JPEG engines give to the loader `dali`."""
+    config = RunConfig(
+        data=suite.data,
+        limit=suite.size.num_images,
+        model=("sample",),
+        loader=("dali",),
+        device=suite.device,
+        batch_size=suite.size.batch_size,
+        reference="none",
+    )
+    workbench = Workbench(config, suite.output, Said())
+    model, _ = workbench.load("sample")
+    spec = workbench.spec(model, "dali")
+    found = jpeg_engines(workbench.device.index or 0) if spec.on_gpu else None
+    rates: dict[str, float] = {}
+    with Watch(workbench.device.index) as watch:
         watch.begin()
-        try:
-            for load in (1.0, 0.0):
-                rates[load] = decode_rate(data, load)
-        except Exception as error:  # noqa: BLE001 - the rows will meet it again, and say more
-            say(f"{type(error).__name__}: {error}")
+        for load in (1.0, 0.5, 0.0) if spec.on_gpu else (None,):
+            options = {} if load is None else {"hw_decoder_load": load}
+            with open_loader("dali", resolve("dali"), spec.with_settings(options)) as loader:
+                rates[str(load)] = sample_loader(loader, make_clock(workbench.device), 2.0)
+            say(f"share of the engines {load}: {rates[str(load)]:,.0f} images/s")
         watch.end(0)
         gpu = watch.read().gpu
-    busiest = max(gpu.jpeg_utilization_pct, default=None) if gpu else None
-    told = "the driver does not tell" if busiest is None else f"up to {busiest:g} % busy"
-    speeds = ", ".join(f"load {load:g}: {rate:,.0f} images/s" for load, rate in rates.items())
-    say(f"DALI on the JPEG engines: {told}; {speeds}")
-    return {
+    half = spec.with_settings({"hw_decoder_load": 0.5} if spec.on_gpu else {})
+    told = {
         "num_engines": found.num_engines if found else None,
         "num_cores_per_engine": found.num_cores_per_engine if found else None,
-        "busiest_pct": busiest,
-        "images_per_s_by_load": rates,
+        "busiest_pct": max(gpu.jpeg_utilization_pct, default=None) if gpu else None,
+        "images_per_s_by_share": rates,
+        "two_epochs_at_half_are_equal": epochs_are_equal(half),
     }
+    write_json(suite.output / "engines.json", told)
 
 
-def decode_rate(data: Path, load: float) -> float:
-    """The dali loader alone for two seconds."""
-    from fastbench.data.dataset import scan
-    from fastbench.loaders.base import LoaderSpec
-    from fastbench.loaders.registry import resolve
-    from fastbench.measure.clock import make_clock
-    from fastbench.measure.passes import sample_loader
-    from fastbench.models.torchvision import load_model
+def epochs_are_equal(spec: LoaderSpec) -> bool:
+    """Whether two epochs of `dali` have the same pixels, batch by batch."""
+    with open_loader("dali", resolve("dali"), spec) as loader:
+        first = [batch.images_NCHW.clone() for batch in loader]
+        return all(
+            torch.equal(a, batch.images_NCHW) for a, batch in zip(first, loader, strict=True)
+        )
 
-    manifest = scan(data)
-    spec = LoaderSpec(
-        paths=manifest.paths,
-        batch_size=256,
-        preprocess=load_model("sample").preprocess,
-        device="cuda:0",
-        dtype="float16",
-        num_threads=num_cores(),
-        largest=manifest.largest,
-        options={"hw_decoder_load": load},
+
+def slice_settings(suite: Suite) -> None:
+    """One row; the search's result is kept in the folder of the rows."""
+    suite.run_rows(suite.size.models[:1], ["dali"], *suite.compiled())
+
+
+def slice_loaders(suite: Suite) -> None:
+    """Loaders with the first model; and what the sample model predicts."""
+    size = suite.size
+    suite.run_rows(size.models[:1], size.loaders, *suite.compiled())
+    suite.run(
+        *("fastbench", "run", "--resume", str(suite.rows), "--model", "sample"),
+        *("--device", suite.device, "--passes", "end-to-end", "--min-seconds", "1"),
+        *named("--loader", [name for name in size.loaders if name != "synthetic"]),
+        *named("--dtype", size.dtypes),
     )
-    loader = resolve("dali")(spec)
-    try:
-        return sample_loader(loader, make_clock(torch.device("cuda", 0)), 2.0)
-    finally:
-        loader.close()
 
 
-def answer(records: list[Record]) -> dict[str, dict[str, Any]]:
-    """The questions of the module's head, from the records alone."""
+def slice_options(suite: Suite) -> None:
+    """With the settings that were found: `--ab` does not search."""
+    settings = best_settings(suite.records()).items()
+    for option in OPTIONS if suite.device != "cpu" else ("prefetch=3",):
+        folder = suite.output / "options" / option.partition("=")[0]
+        if folder.is_dir() and any(folder.glob("*.json")):
+            continue
+        suite.run(
+            *("fastbench", "run", *suite.common(), "--output", str(folder), "--quick"),
+            *("--model", suite.size.models[0], "--loader", "dali"),
+            *suite.compiled(),
+            *named("--loader-option", [f"dali.{name}={value}" for name, value in settings]),
+            *("--ab", f"loader_option=dali.{option}"),
+        )
 
-    def find(model: str, loader: str, dtype: str, compiled: bool) -> Record | None:
-        for record in records:
-            how = (record.model, record.loader, record.dtype, record.compile_mode is not None)
-            if how == (model, loader, dtype, compiled):
-                return record
-        return None
+
+def slice_matrix(suite: Suite) -> None:
+    """The models of the questions first."""
+    size = suite.size
+    for dtype in size.dtypes:
+        for models in (size.models[:2], size.models[2:]):
+            if models:
+                how = ("--dtype", dtype, "--compile", "--no-compile")
+                suite.run_rows(models, ["dali", "synthetic"], *how)
+
+
+def slice_page(suite: Suite) -> None:
+    """The answers, and a page of all rows."""
+    records = suite.records()
+    answers = {
+        "answers": answer(records, suite.size),
+        "settings": best_settings(records),
+        "engines": json_or_none(suite.output / "engines.json"),
+        "options": read_rows([suite.output / "options"]).comparisons,
+        "commands": json_or_none(suite.output / "commands.json"),
+        "environment": machine.describe(),
+    }
+    write_json(suite.output / "answers.json", answers)
+    for question, found in answers["answers"].items():
+        value = "not measured" if found["value"] is None else f"{found['value']:.3f}"
+        print(f"{question:<44} {value:<14} wanted: {found['wanted']}")
+    print(*answers["options"], sep="\n")
+    page = str(suite.output / "report.html")
+    suite.run("fastbench", "report", str(suite.rows), "--html", page)
+
+
+def answer(records: Sequence[Record], size: Size) -> dict[str, dict[str, Any]]:
+    """The questions, from the records alone; where a row was run twice, the later one counts."""
+    dtype = size.dtypes[0]
+    first, second = size.models[:2]
+
+    def find(model: str, loader: str, compiled: bool, dtype: str = dtype) -> Record | None:
+        wanted = (model, loader, dtype, compiled)
+        rows = [
+            record
+            for record in records
+            if (record.model, record.loader, record.dtype, record.compile_mode is not None)
+            == wanted
+        ]
+        return rows[-1] if rows else None
 
     def rate(record: Record | None) -> float | None:
-        return None if record is None else record.throughput.images_per_s
+        return record.throughput.images_per_s if record else None
 
     def alone(record: Record | None) -> float | None:
-        if record is None or record.model_ceiling is None:
-            return None
-        return record.model_ceiling.images_per_s
+        return record.model_ceiling.images_per_s if record and record.model_ceiling else None
 
     def ratio(above: float | None, below: float | None) -> float | None:
-        return None if above is None or below is None else above / below
+        return above / below if above and below else None
 
-    answers = {}
-    for model in ("resnet18", "resnet50"):
-        row = find(model, "dali", "float16", True)
-        answers[f"overlap {model}"] = (row.overlap_efficiency if row else None, 0.95)
-    answers["loader dali/torchvision"] = (
-        ratio(
-            rate(find("resnet18", "dali", "float16", True)),
-            rate(find("resnet18", "torchvision", "float16", True)),
-        ),
+    answers: dict[str, tuple[float | None, float]] = {}
+    for model in (first, second):
+        row = find(model, "dali", compiled=True)
+        answers[f"end to end over the lower ceiling, {model}"] = (
+            row.overlap_efficiency if row else None,
+            0.95,
+        )
+    answers[f"dali over torchvision, {first}"] = (
+        ratio(rate(find(first, "dali", True)), rate(find(first, "torchvision", True))),
         3.0,
     )
-    answers["compile resnet50"] = (
-        ratio(
-            alone(find("resnet50", "dali", "float16", True)),
-            alone(find("resnet50", "dali", "float16", False)),
-        ),
+    answers[f"compiled over eager, {second}"] = (
+        ratio(alone(find(second, "dali", True)), alone(find(second, "dali", False))),
         1.4,
     )
-    for dtype in ("float32", "float16"):
-        row = find("sample", "dali", dtype, False)
-        agreement = row.parity.agreement if row and row.parity else None
-        answers[f"agreement {dtype}"] = (agreement, 0.995)
+    for dtype in size.dtypes:
+        row = find("sample", "dali", False, dtype)
+        answers[f"agreement, {dtype}"] = (
+            row.parity.agreement if row and row.parity else None,
+            0.995,
+        )
     return {name: {"value": value, "wanted": wanted} for name, (value, wanted) in answers.items()}
+
+
+def best_settings(records: Sequence[Record]) -> dict[str, Any]:
+    """What the last search found; nothing without one."""
+    trials = [record.tuning for record in records if record.tuning]
+    return max(trials[-1], key=lambda x: x.images_per_s or 0).settings if trials else {}
+
+
+def named(flag: str, values: Iterable[object]) -> list[str]:
+    return [word for value in values for word in (flag, str(value))]
+
+
+def write_json(path: Path, content: object) -> None:
+    write_text(path.name, path, json.dumps(content, indent=1) + "\n")
 
 
 class Said:
@@ -361,7 +379,7 @@ class Said:
 
 
 def say(text: str) -> None:
-    print(f"[{datetime.now(UTC):%H:%M:%S}] {text}", flush=True)
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 if __name__ == "__main__":

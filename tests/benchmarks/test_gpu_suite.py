@@ -1,7 +1,11 @@
 """The GPU suite says in one line that there is no GPU; its plan and its answers hold."""
 
 import importlib.util
+import json
+import math
 import sys
+import time
+from pathlib import Path
 from types import ModuleType
 
 import msgspec
@@ -10,9 +14,14 @@ import torch
 from builders.paths import REPOSITORY
 from builders.records import make
 
+from fastbench.cli.main import make_parser
+from fastbench.cli.parser import given_options
+from fastbench.core.config import RunConfig
 from fastbench.measure.agreement import compare_predictions
 from fastbench.records.record import Record
-from fastbench.records.speed import Ceiling, Compilation, Throughput
+from fastbench.records.speed import Ceiling, Compilation, Throughput, Trial
+from fastbench.records.store import write_record
+from fastbench.runner.plan import expand
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +37,60 @@ def suite() -> ModuleType:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this one is for machines without a GPU")
-def test_without_a_gpu_it_says_so(suite: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert suite.main([]) == 1
+def test_without_a_gpu_it_says_so(
+    suite: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert suite.main(["--output", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("No CUDA device: torch ")
+    assert line.startswith("There is no CUDA device for --device cuda:0: ")
 
 
-def test_the_plan_covers_the_product_once(suite: ModuleType) -> None:
-    rows = [
-        (group.model, loader, group.dtype, group.compiled)
-        for group in suite.plan("all")
-        for loader in group.loaders
+class Noted:
+    """A suite whose commands are noted in place of run."""
+
+    def __init__(self, suite: ModuleType, folder: Path) -> None:
+        self.commands: list[list[str]] = []
+        self.suite = suite.Suite(folder, "cuda:0", "sample", suite.ON_GPU, math.inf)
+        self.suite.run = lambda *argv: self.commands.append(list(argv))
+
+
+def test_the_commands_are_ones_that_fastbench_takes(suite: ModuleType, tmp_path: Path) -> None:
+    noted = Noted(suite, tmp_path)
+    for name in ("settings", "loaders", "options", "matrix", "page"):
+        getattr(suite, f"slice_{name}")(noted.suite)
+    rows = 0
+    for program, command, *argv in noted.commands:
+        assert program == "fastbench"
+        arguments = make_parser().parse_args([command, *argv])
+        if command == "run":
+            given = given_options(RunConfig, arguments)
+            rows += 0 if given.get("ab") else len(expand(given))
+    assert rows == 1 + 5 + 2 * 4 + 7 * 2 * 2 * 2
+    compared = [word for words in noted.commands for word in words if "loader_option=" in word]
+    assert compared == [f"loader_option=dali.{option}" for option in suite.OPTIONS]
+
+
+def test_options_are_compared_with_the_settings_that_were_found(
+    suite: ModuleType, tmp_path: Path
+) -> None:
+    trials = [
+        Trial(settings={"hw_decoder_load": load, "num_threads": 8}, images_per_s=rate)
+        for load, rate in ((0.0, 900.0), (0.35, 1200.0), (1.0, None))
     ]
-    assert len(rows) == len(set(rows))
-    for model in suite.MODELS:
-        for dtype in ("float16", "float32"):
-            for compiled in (True, False):
-                assert (model, "dali", dtype, compiled) in rows
-    slices = [group for name in suite.SLICES for group in suite.plan(name)]
-    assert sorted(map(str, slices)) == sorted(map(str, suite.plan("all")))
+    noted = Noted(suite, tmp_path)
+    noted.suite.rows.mkdir()
+    write_record(make(tuning=trials), noted.suite.rows)
+    suite.slice_options(noted.suite)
+    for words in noted.commands:
+        assert {"dali.hw_decoder_load=0.35", "dali.num_threads=8"} <= {*words}
+
+
+def test_a_command_that_takes_too_long_is_interrupted(suite: ModuleType, tmp_path: Path) -> None:
+    made = suite.Suite(tmp_path, "cpu", "sample", suite.REHEARSED, time.monotonic())
+    made.run("http.server", "0")  # which waits until it is interrupted
+    assert not made.is_sound
+    (outcome,) = json.loads((tmp_path / "commands.json").read_text()).values()
+    assert outcome["cut_off"]
 
 
 def row(model: str, loader: str, rate: float, **changes: object) -> Record:
@@ -72,19 +116,21 @@ def test_the_answers(suite: ModuleType) -> None:
     slow = Ceiling(num_images=5_000, wall_s=1.0)
     answers = suite.answer(
         [
+            row("resnet18", "dali", 1_000),  # an earlier try
             row("resnet18", "dali", 7_800),
             row("resnet18", "torchvision", 1_950),
             row("resnet50", "dali", 7_200),
             row("resnet50", "dali", 4_000, compile_mode=None, model_ceiling=slow),
             row("sample", "dali", 100, compile_mode=None, parity=parity),
-        ]
+        ],
+        suite.ON_GPU,
     )
     found = {name: answer["value"] for name, answer in answers.items()}
     assert found == {
-        "overlap resnet18": pytest.approx(0.975 * 1024 / 1000),
-        "overlap resnet50": pytest.approx(0.9 * 1024 / 1000),
-        "loader dali/torchvision": pytest.approx(4.0),
-        "compile resnet50": pytest.approx(1.6),
-        "agreement float32": None,
-        "agreement float16": pytest.approx(0.995),
+        "end to end over the lower ceiling, resnet18": pytest.approx(0.975 * 1024 / 1000),
+        "end to end over the lower ceiling, resnet50": pytest.approx(0.9 * 1024 / 1000),
+        "dali over torchvision, resnet18": pytest.approx(4.0),
+        "compiled over eager, resnet50": pytest.approx(1.6),
+        "agreement, float32": None,
+        "agreement, float16": pytest.approx(0.995),
     }
