@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastbench.cli.output import complain, say
 from fastbench.core import terminal
+from fastbench.core.atomic_files import in_use
 from fastbench.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_WRONG,
@@ -53,7 +54,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     records: list[AnyRecord] = []
     complaints: list[str | FastbenchError | FailedRow] = []
     code = 0
-    with ConsoleProgress() as progress:
+    with in_use(folder, folder / reference.FOLDER), ConsoleProgress() as progress:
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):

@@ -74,13 +74,61 @@ def json_or_none(path: Path) -> Any:
 
 def temporary_name(path: Path) -> Path:
     """A hidden name in the same folder, which no other process uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}.fastbench.tmp")
+
+
+_TEMPORARY: Final = re.compile(r"\.(.+)\.(\d+)(\.fastbench)?\.tmp")
+"""Earlier versions wrote no `.fastbench`."""
 
 
 def meant_for(name: str) -> str | None:
     """The name that a temporary name stands for; None if it is not temporary."""
-    match = re.fullmatch(r"\.(.+)\.\d+\.tmp", name)
+    match = _TEMPORARY.fullmatch(name)
     return match and match[1]
+
+
+@contextlib.contextmanager
+def in_use(folder: Path, *below: Path) -> Iterator[None]:
+    """Tell other processes that files are written there; first remove what killed ones have left.
+
+    `below` are folders in it, which need not be there. Nothing is removed while another process
+    uses the folder, be it on another machine: the number of its process says nothing here. Nor
+    where the file system has no locks to tell.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for each in (folder, *below):
+                remove_left_over(each)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_left_over(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that have ended were writing in a folder.
+
+    With `name` only what was to become that file. One whose process has a namesake is left.
+    """
+    for path in folder.glob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(path.name)
+        # Without the word it may be somebody else's.
+        if match and match[3] and name in (None, match[1]) and not _runs(int(match[2])):
+            remove(path)
+
+
+def _runs(pid: int) -> bool:
+    """Whether another process has this number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return pid != os.getpid()
 
 
 @contextlib.contextmanager

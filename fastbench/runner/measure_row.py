@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fastbench.core.device import mapped_errors
-from fastbench.core.errors import FastbenchError, LoaderMissingError, RecordError
+from fastbench.core.errors import FastbenchError, LoaderMissingError, OutputError, RecordError
 from fastbench.core.reading import user_path
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
@@ -56,10 +56,10 @@ def measure_row(
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
-    The record is on disk when it is yielded; the file of `--predictions` is written after that.
-    Raises `OutputError` if one cannot be written. Raises what would end every other row of the run
-    too: an error of the data, the device, the reference, or a name among `models`, those of all
-    rows.
+    The record is on disk when it is yielded. The file of `--predictions` is written before: a row
+    that has a record is not measured again. Raises `OutputError` if one cannot be written. Raises
+    what would end every other row of the run too: an error of the data, the device, the reference,
+    or a name among `models`, those of all rows.
     """
     for name in models:
         check_name(name)
@@ -83,15 +83,21 @@ def measure_row(
     except FastbenchError as error:
         yield FailedRow(name, loader, error)
         return
+    unwritten = None
+    if config.predictions and record.reads_images:
+        file = user_path(config.predictions)
+        try:
+            predictions_csv.add(file, record, workbench.manifest, bench.labels, bench.model, scores)
+        except OutputError as error:  # the row is kept
+            unwritten = error
     try:
         write_record(record, folder)
     except RecordError as error:
         yield FailedRow(name, loader, error)
         return
     yield record
-    if config.predictions and record.reads_images:
-        file = user_path(config.predictions)
-        predictions_csv.add(file, record, workbench.manifest, bench.labels, bench.model, scores)
+    if unwritten is not None:
+        raise unwritten
 
 
 def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[Record, Scores]:

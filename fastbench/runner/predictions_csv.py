@@ -1,22 +1,25 @@
 """What was predicted of each image, as CSV.
 
-A line has the row (model, loader, dtype, torch.compile's mode), the file, the label and the five
-likeliest classes, all as the numbers of the model's outputs, and the softmax values of those five.
-A row is added when it is measured, so an interrupted run keeps the rows before.
+A line has the row (a digest of its options; model, loader, dtype, torch.compile's mode), the file,
+the label and the five likeliest classes, all as the numbers of the model's outputs, and the softmax
+values of those five. A row is added when it is measured, so an interrupted run keeps the rows
+before. It is added before its record is written: if the run is killed in between, `--resume`
+measures the row again, and its lines are replaced.
 """
 
 from __future__ import annotations
 
-import itertools
+import csv
 import os
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from fastbench.core.atomic_files import whole, writing
-from fastbench.core.errors import UsageError
+from fastbench.core.atomic_files import remove_left_over, whole, writing
+from fastbench.core.config import RunConfig
+from fastbench.core.errors import OutputError, UsageError
 from fastbench.core.terminal import write_csv
 from fastbench.records.facts import FACTS
+from fastbench.runner.plan import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 NUM_BEST: Final = 5
 COLUMNS: Final = (
-    *("model", "loader", "dtype", "compile_mode", "file", "label"),
+    *("row", "model", "loader", "dtype", "compile_mode", "file", "label"),
     *(f"top{k}" for k in range(1, NUM_BEST + 1)),
     *(f"probability{k}" for k in range(1, NUM_BEST + 1)),
 )
@@ -42,7 +45,7 @@ def check(path: Path) -> None:
             f"The file {path} is there already, and nothing is overwritten. "
             f"Name another with --predictions."
         )
-    _append(path, [])
+    _write(path, "", [])
     path.unlink()
 
 
@@ -54,10 +57,14 @@ def add(
     model: LoadedModel,
     scores: Scores,
 ) -> None:
-    """Add one row's predictions. Raises `OutputError` if they cannot be written."""
+    """Write one row's predictions, behind those of other rows.
+
+    Raises `OutputError` if they cannot be written, or the file has other columns.
+    """
     output = model.classes.output
     dtype = FACTS["dtype"].text(record)
-    row = [record.model, record.loader, dtype, record.compile_mode or ""]
+    digest = digest_of(RunConfig.from_json(record.config), record.model, record.loader)
+    row = [digest, record.model, record.loader, dtype, record.compile_mode or ""]
     probabilities = scores.probabilities or [[] for _ in scores.best]
     missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
     lines = (
@@ -72,17 +79,37 @@ def add(
         ]
         for i, name in enumerate(manifest.names)
     )
-    _append(path, lines if path.exists() else itertools.chain([COLUMNS], lines))
+    _write(path, digest, lines)
 
 
-def _append(path: Path, lines: Iterable[Sequence[object]]) -> None:
+def _write(path: Path, row: str, lines: Iterable[Sequence[object]]) -> None:
+    """Write the file anew, with these lines in place of those that begin with `row`."""
     real = Path(os.path.realpath(path))
     with (
         writing("The predictions", path, "Name another file with --predictions."),
         whole(real) as temporary,
     ):
-        if real.exists():
-            shutil.copyfile(real, temporary)
-        # A file's name need not be text.
-        with open(temporary, "a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        remove_left_over(real.parent, real.name)
+        with _open(temporary, "w") as file:
+            write_csv(file, [COLUMNS])
+            if real.exists():
+                with _open(real, "r") as before:
+                    _copy(before, file, row, path)
             write_csv(file, lines)
+
+
+def _copy(before: IO[str], file: IO[str], row: str, path: Path) -> None:
+    """The lines below the columns that do not begin with `row`."""
+    lines = csv.reader(before)
+    if tuple(next(lines, ())) != COLUMNS:
+        raise OutputError(
+            f"The predictions cannot be added to {path}: it has other columns. "
+            f"Name another file with --predictions."
+        )
+    kept = (line for line in lines if line[0] != row)
+    csv.writer(file, lineterminator="\n").writerows(kept)
+
+
+def _open(path: Path, mode: str) -> IO[str]:
+    """As CSV is read and written. A file's name need not be text."""
+    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")

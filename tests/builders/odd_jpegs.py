@@ -103,3 +103,12 @@ def with_junk(data: bytes, before: bytes) -> bytes:
     """Two bytes that belong to no segment before a marker (Pillow reads over them)."""
     at = data.index(before)
     return data[:at] + b"\xff\0" + data[at:]
+
+
+def of_scans(num: int, width: int = 64, height: int = 48) -> bytes:
+    """A progressive JPEG whose last scan comes again until there are `num`: decoders take minutes
+    where the image is large.
+    """
+    data = encoded(photo(width, height), progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (num - data.count(b"\xff\xda")) + data[-2:]

@@ -1,4 +1,4 @@
-"""Twenty good files and nine broken ones: every loader, both policies; and what is remembered."""
+"""Twenty good files and ten broken ones: every loader, both policies; and what is remembered."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders.command_line import main_here
 from builders.images import broken_tables, draw, encoded, flat, random_bytes
-from builders.odd_jpegs import with_junk
+from builders.odd_jpegs import of_scans, with_junk
 from PIL import Image
 
 from fastbench.cli.main import main
@@ -26,6 +26,7 @@ BROKEN = {
     "junk.JPEG": (lambda: with_junk(encoded(), b"\xff\xc4"), "is damaged (bytes before"),
     "png.JPEG": (lambda: encoded(kind="PNG"), "is a PNG file with a JPEG's name"),
     "random.JPEG": (lambda: random_bytes(5000), "is not a JPEG file"),
+    "scans.JPEG": (lambda: of_scans(3000), "cannot be decoded (it has more than 100 scans"),
     "tables.JPEG": (broken_tables, "cannot be decoded (broken data stream"),
     "text.JPEG": (lambda: b"not a picture\n", "is not a JPEG file"),
     "twelve.JPEG": (lambda: flat(64, 64, 12), "has 12 bits a sample"),
@@ -113,7 +114,7 @@ def test_data_verify_names_every_file(mixed: Path, capsys: pytest.CaptureFixture
     assert len(lines) == len(BROKEN)
     for name, (_, why) in BROKEN.items():
         assert any(f"/{name} {why}" in line for line in lines)
-    assert "9 of 29 files" in complaints(printed.err)[0]
+    assert "10 of 30 files" in complaints(printed.err)[0]
     for name in BROKEN:
         next(mixed.rglob(name)).unlink()
     assert main(["data", "verify", str(mixed)]) == 0

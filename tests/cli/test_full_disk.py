@@ -24,7 +24,7 @@ RECORD = GOLDEN / "record-v6.json"
 
 
 def predictions(folder: Path) -> None:
-    predictions_csv._append(folder / "p.csv", [("a", i) for i in range(100)])
+    predictions_csv._write(folder / "p.csv", "a", [("a", i) for i in range(100)])
 
 
 def picture(folder: Path) -> None:

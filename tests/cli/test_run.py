@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import importlib
+import itertools
 import json
 import os
 import shutil
@@ -20,7 +22,7 @@ from builders.command_line import MODEL, run_on, sentence
 from PIL import Image
 
 from fastbench.cli.main import main
-from fastbench.core.errors import OutputError
+from fastbench.core.errors import EXIT_INTERRUPTED, OutputError
 from fastbench.data.imagenet import wnid_index
 from fastbench.measure.durations import Durations
 from fastbench.records.record import Record
@@ -143,6 +145,65 @@ def test_a_row_is_kept_where_its_predictions_are_not(
     assert code == 1
     assert len(records) == 1
     assert "The disk is full" in sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("ends_in", ["predictions_csv.add", "measure_row.write_record"])
+def test_predictions_of_a_run_that_was_killed_are_complete(
+    ends_in: str, run: Callable[..., Any], images: Path, tmp_path: Path
+) -> None:
+    """It ended before a row's predictions were written, or before its record was."""
+    file = tmp_path / "predictions.csv"
+    calls = itertools.count()
+    package, _, name = f"fastbench.runner.{ends_in}".rpartition(".")
+    real = getattr(importlib.import_module(package), name)
+
+    def ends(*given: object) -> object:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    argv = ["--predictions", str(file), "--loader", "torchvision-tensor", "--loader", "memory"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{package}.{name}", ends)
+        assert run(images, *argv)[0] == EXIT_INTERRUPTED
+    code, records = run(images, "--resume", str(tmp_path / "records"), *argv)
+    assert (code, len(records)) == (0, 3)
+    with open(file, newline="") as lines:
+        found = list(csv.DictReader(lines))
+    assert [row["loader"] for row in found] == [
+        name for name in ("torchvision", "torchvision-tensor", "memory") for _ in range(22)
+    ]
+    assert len({row["row"] for row in found}) == 3
+
+
+def test_predictions_are_not_added_to_other_columns(
+    run: Callable[..., Any], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "predictions.csv"
+    file.write_text("model,file\n")
+    code, records = run(images, "--predictions", str(file), "--resume", str(tmp_path / "records"))
+    assert (code, len(records)) == (1, 1)
+    assert "predictions.csv: it has other columns. Name another" in sentence(
+        capsys.readouterr().err
+    )
+    assert file.read_text() == "model,file\n"
+
+
+def test_what_a_killed_run_left_is_removed(
+    run: Callable[..., Any], images: Path, tmp_path: Path
+) -> None:
+    """Beside its records, its reference and its predictions."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = [
+        tmp_path / f"{name}.{ended.pid}.fastbench.tmp"
+        for name in ("records/.a.json", "records/.reference/.ab", ".predictions.csv")
+    ]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert run(images, "--predictions", str(tmp_path / "predictions.csv"))[0] == 0
+    assert not any(path.exists() for path in left)
 
 
 def test_a_folder_that_was_there_stays(

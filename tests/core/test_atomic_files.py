@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from builders.full_disk import full_after
 
-from fastbench.core.atomic_files import write_new, write_text, write_whole
+from fastbench.core.atomic_files import (
+    in_use,
+    meant_for,
+    remove_left_over,
+    temporary_name,
+    write_new,
+    write_text,
+    write_whole,
+)
 
 WRITES = """\
 import sys
@@ -39,6 +47,94 @@ def test_a_killed_writer_leaves_no_cut_file(tmp_path: Path) -> None:
             process.kill()
     assert {path.stat().st_size for path in tmp_path.glob("*.json")} <= {1_000_000}
     assert {path.stat().st_size for path in tmp_path.glob("*.txt")} <= {10}
+    with in_use(tmp_path):
+        assert not list(tmp_path.glob(".*"))
+
+
+USES = """\
+import sys
+from pathlib import Path
+from fastbench.core.atomic_files import in_use, temporary_name
+with in_use(Path(sys.argv[1])):
+    temporary_name(Path(sys.argv[1], "a.json")).touch()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def dead() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_processes_were_writing_is_removed(tmp_path: Path, dead: int) -> None:
+    gone = [
+        f".a.json.{dead}.fastbench.tmp",
+        f".a.json.{2**70}.fastbench.tmp",
+        f".a.json.{os.getpid()}.fastbench.tmp",  # of one that had this number before
+        f"below/.b.{dead}.fastbench.tmp",
+    ]
+    left = [
+        f".a.json.{os.getppid()}.fastbench.tmp",
+        f".a.json.{dead}.tmp",  # which other programs may name theirs
+        f"a.json.{dead}.fastbench.tmp",
+        f"other/.b.{dead}.fastbench.tmp",
+        "a.json",
+    ]
+    for name in (*gone, *left):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with in_use(tmp_path, tmp_path / "below", tmp_path / "missing"):
+        pass
+    assert [name for name in gone if (tmp_path / name).exists()] == []
+    assert [name for name in left if not (tmp_path / name).exists()] == []
+
+
+def test_nothing_is_removed_while_another_process_uses_the_folder(
+    tmp_path: Path, dead: int
+) -> None:
+    """Its number may be dead here: it may be one of another machine."""
+    file = tmp_path / f".a.json.{dead}.fastbench.tmp"
+    with subprocess.Popen(
+        [sys.executable, "-c", USES, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        file.touch()
+        with in_use(tmp_path):
+            assert file.exists()
+    with in_use(tmp_path):
+        assert not list(tmp_path.iterdir())
+
+
+def test_of_one_file_alone(tmp_path: Path, dead: int) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / f".{name}.{dead}.fastbench.tmp").touch()
+    remove_left_over(tmp_path, "a.csv")
+    assert [path.name for path in tmp_path.iterdir()] == [f".b.csv.{dead}.fastbench.tmp"]
+
+
+def test_a_file_system_without_locks(
+    tmp_path: Path, dead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (tmp_path / f".a.{dead}.fastbench.tmp").touch()
+    with in_use(tmp_path):
+        assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_temporary_name_is_known_as_one(tmp_path: Path) -> None:
+    assert meant_for(temporary_name(tmp_path / "a.json").name) == "a.json"
+    assert meant_for(".a.json.12.tmp") == "a.json"  # of earlier versions
+    assert meant_for("a.json") is None
 
 
 @pytest.mark.parametrize("has_links", [True, False])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import csv
 import json
 import os
 import random
@@ -23,15 +24,14 @@ from builders.images import draw
 
 from fastbench.loaders.ask import ask
 
-LOADERS = (
-    *("dali", "memory", "opencv", "spdl", "timm"),
-    *("torchvision", "torchvision-tensor", "webdataset"),
-)
+OF_WORKERS = ("timm", "torchvision", "webdataset")
+LOADERS = (*OF_WORKERS, "dali", "memory", "opencv", "spdl", "torchvision-tensor")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
+NUM_IMAGES = 24
 VICTIMS = ("run", "row", "worker")
 NUM_KILLS = int(os.environ.get("FASTBENCH_KILLS", "100"))
-LATEST_S = 7.0
-"""When the last kills come; the runs take about as long."""
+LATEST_S = {"run": 7.0, "row": 4.0, "worker": 1.5}
+"""When the last kills come after the victim is up: about as long as it lives."""
 counts: collections.Counter[str] = collections.Counter()
 
 
@@ -48,7 +48,7 @@ def here() -> Iterator[tuple[str, ...]]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few small JPEGs."""
     root = tmp_path_factory.mktemp("data")
-    for i in range(24):
+    for i in range(NUM_IMAGES):
         draw(root / f"{i}.jpg", (100 + i, 80))
     return root
 
@@ -80,9 +80,22 @@ def family(tmpdir: Path) -> dict[str, list[psutil.Process]]:
     return found
 
 
-def left(tmpdir: Path) -> list[str]:
-    """What a run has left in its temporary folder, but what torch.compile keeps on purpose."""
-    return [x.name for x in tmpdir.iterdir() if not x.name.startswith("torchinductor_")]
+def wait_for(victim: str, process: subprocess.Popen[str], tmpdir: Path) -> list[psutil.Process]:
+    """The processes of this kind, once there are any; none if the run ends before."""
+    found: list[psutil.Process] = []
+    while not found and process.poll() is None:
+        found = family(tmpdir)[victim]
+        time.sleep(0.05)
+    return found
+
+
+def left(tmpdir: Path, out: Path) -> list[str]:
+    """What a run has left in its temporary folder, but what torch.compile keeps on purpose.
+
+    And half-written files beside its records.
+    """
+    found = [x.name for x in tmpdir.iterdir() if not x.name.startswith("torchinductor_")]
+    return found + [x.name for x in out.parent.rglob(".*.tmp")]
 
 
 def whole_records(folder: Path) -> dict[str, float]:
@@ -94,52 +107,62 @@ def whole_records(folder: Path) -> dict[str, float]:
     return found
 
 
+def predicted(file: Path) -> dict[str, int]:
+    """How many images' predictions the file has, by loader."""
+    with file.open(newline="") as lines:
+        return dict(collections.Counter(line["loader"] for line in csv.DictReader(lines)))
+
+
 @pytest.mark.parametrize("seed", range(NUM_KILLS))
 def test_a_killed_run(seed: int, here: tuple[str, ...], data: Path, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    loaders = chance.sample(here, chance.choice([1, 3]))
-    sent, after_s = chance.choice(SIGNALS), chance.uniform(0.1, LATEST_S)
-    victim = chance.choice(VICTIMS)
-    tmpdir, out = tmp_path / "t", tmp_path / "out"
+    victim, sent = chance.choice(VICTIMS), chance.choice(SIGNALS)
+    after_s = chance.uniform(0, LATEST_S[victim])
+    among = [name for name in here if victim != "worker" or name in OF_WORKERS]
+    loaders = chance.sample(among, chance.choice([1, 3]))
+    tmpdir, out, predictions = tmp_path / "t", tmp_path / "out", tmp_path / "predictions.csv"
     tmpdir.mkdir()
     in_memory = {*os.listdir("/dev/shm")}
     argv = [
         *(word for name in loaders for word in ("--loader", name)),
         *("--reference", "none", "--data", str(data), "--model", "sample", "--device", "cpu"),
         *("--quick", "--passes", "end-to-end", "--batch-size", "8", "--output", str(out)),
+        *("--predictions", str(predictions)),
     ]
     with start(argv, tmpdir) as process:
-        time.sleep(after_s)
-        found = family(tmpdir)
-        if not found[victim]:
-            victim = "run"
-        if process.poll() is None:
+        if wait_for(victim, process, tmpdir):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(after_s)
+        killed = victim
+        # It may be another by now: of the next row, say.
+        if found := wait_for(victim, process, tmpdir):
             with contextlib.suppress(psutil.NoSuchProcess):
-                (found[victim] or found["run"])[0].send_signal(sent)
+                chance.choice(found).send_signal(sent)
         else:
-            victim = "run that had ended"
+            killed = f"no {victim}: the run had ended"
         text, _ = process.communicate(timeout=300)
-    told = f"{sent.name} to {victim} after {after_s:.1f} s of {loaders}: {text}"
-    counts[f"{sent.name} to {victim}"] += 1
+    told = f"{sent.name} to {killed} after {after_s:.1f} s of {loaders}: {text}"
+    counts[f"{sent.name} to {killed}"] += 1
     assert "Traceback" not in text, told
     deadline = time.monotonic() + 20
     while (remaining := [*family(tmpdir).values()]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not remaining, told
-    assert not left(tmpdir), told
     assert {*os.listdir("/dev/shm")} <= in_memory, told
     finished = whole_records(out) if out.exists() else {}
     counts["rows finished"] += len(finished)
     if (out / "plan.toml").exists():
         again = ["--resume", str(out)]
     else:
-        assert not finished, told
-        again = argv
+        assert len(finished) <= 1, told  # the plan comes behind the first record
+        again = [*argv, "--resume", str(out)]
     with start(again, tmpdir) as process:
         text, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, f"{told}\nresumed: {text}"
+    told = f"{told}\nresumed: {text}"
+    assert process.returncode == 0, told
     now = whole_records(out)
     assert finished.items() <= now.items(), told
     assert len(now) == len(loaders), told
-    assert not left(tmpdir), f"{told}\nresumed: {text}"
+    assert predicted(predictions) == dict.fromkeys(loaders, NUM_IMAGES), told
+    assert not left(tmpdir, out), told
     counts["rows measured by --resume"] += len(now) - len(finished)

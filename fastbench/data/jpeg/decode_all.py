@@ -17,7 +17,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.atomic_files import json_or_none, write_whole
+from fastbench.core.atomic_files import json_or_none, remove_left_over, write_whole
 from fastbench.core.cores import num_cores
 from fastbench.data.jpeg.quick_check import find_corrupt
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+"""Of what is judged: verdicts of another version are made anew."""
 
 
 def verify(
@@ -115,4 +116,5 @@ def _remember(cache: Path, files: dict[str, Any], root: Path, decoder: str) -> N
     # Where it cannot be written, the next run decodes again, and nothing else is lost.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
+        remove_left_over(cache.parent, cache.name)
         write_whole(cache, json.dumps(content).encode())

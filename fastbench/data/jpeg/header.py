@@ -21,7 +21,8 @@ END_OF_IMAGE: Final = b"\xff\xd9"
 
 _CHUNK: Final = 4096
 # SOF0 to SOF15; C4, C8 and CC share the range and are tables, an extension and conditioning.
-_FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _USUAL_PROCESSES: Final = (0xC0, 0xC1, 0xC2)
 """Baseline, extended and progressive, all Huffman-coded."""
@@ -36,7 +37,7 @@ class JpegHeader:
 
     `is_unusual` says that it is another than nearly all photographs: its colours are not stored as
     YCbCr (or gray), its chroma is sampled in a rare way, or it is not Huffman-coded in 8 bits.
-    Decoders differ in such files.
+    Decoders differ in such files. `has_one_scan`: the first scan has all of the image.
     """
 
     width: int
@@ -44,6 +45,7 @@ class JpegHeader:
     num_components: int
     precision: int
     is_unusual: bool
+    has_one_scan: bool
 
 
 def read_header(file: BinaryIO) -> JpegHeader:
@@ -65,7 +67,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
             file.seek(place)
             start, data = place, file.read(_CHUNK)
         here = place - start
-        if len(data) < here + 4:
+        if len(data) < here + 5:
             raise ValueError("the file ends before its image data")
         if data[here] != 0xFF:
             raise ValueError("bytes before the image data belong to no segment")
@@ -79,11 +81,15 @@ def read_header(file: BinaryIO) -> JpegHeader:
         if marker in (0xD9, 0xDA):
             if header is None:
                 raise ValueError("the image data begins without a frame header")
-            return replace(header, is_unusual=header.is_unusual or is_rgb)
+            return replace(
+                header,
+                is_unusual=header.is_unusual or is_rgb,
+                has_one_scan=header.has_one_scan and data[here + 4] >= header.num_components,
+            )
         (length,) = struct.unpack_from(">H", data, here + 2)
         if marker == 0 or length < 2:
             raise ValueError("bytes before the image data belong to no segment")
-        if marker in _FRAME_HEADERS and header is None:
+        if marker in FRAME_HEADERS and header is None:
             header = _read_frame(file, place, marker)
         if marker == _ADOBE:
             file.seek(place + 4)
@@ -105,7 +111,8 @@ def _read_frame(file: BinaryIO, place: int, marker: int) -> JpegHeader:
             f"the frame is {width} wide and {height} high with {num_components} components"
         )
     is_unusual = marker not in _USUAL_PROCESSES or _is_unusual(file, place + 10, num_components)
-    return JpegHeader(width, height, num_components, precision, is_unusual)
+    has_one_scan = marker not in PROGRESSIVE
+    return JpegHeader(width, height, num_components, precision, is_unusual, has_one_scan)
 
 
 def _is_unusual(file: BinaryIO, place: int, num_components: int) -> bool:

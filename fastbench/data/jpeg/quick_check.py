@@ -1,9 +1,9 @@
 """Whether a file is the JPEG that its name promises: by its header and its end, or by decoding it.
 
 The quick look (`check_frame`) takes a few short reads a file, so every run begins with it: what is
-empty, cut off, of another format, of more than 8 bits or too large for Pillow is named before any
-time is measured. So is damage before the image data, over which Pillow reads and of which DALI
-dies. Whether the bytes between are sound only decoding tells (`find_corrupt`).
+empty, cut off, of another format, of more than 8 bits, too large for Pillow or of too many scans is
+named before any time is measured. So is damage before the image data, over which Pillow reads and
+of which DALI dies. Whether the bytes between are sound only decoding tells (`find_corrupt`).
 
 Neither finds damage that still decodes: libjpeg fills what is missing with grey, and flipped bits
 give other pixels. Every decoder then sees the same garbage.
@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import LEAVE_OUT, CorruptImageError, first_line
 from fastbench.core.reading import open_regular
 from fastbench.data.jpeg.header import END_OF_IMAGE, START_OF_IMAGE, read_header
+from fastbench.data.jpeg.scans import MOST_SCANS, has_too_many_scans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +74,8 @@ def check_frame(path: Path) -> Frame:
                     header = read_header(file)
                 except ValueError as error:  # the decoder's reason goes first, below
                     damage = str(error)
+            has_one_scan = header is not None and header.has_one_scan
+            is_rare = not has_one_scan and has_too_many_scans(file)
     except OSError as error:
         raise CorruptImageError(
             path,
@@ -85,7 +89,8 @@ def check_frame(path: Path) -> Frame:
         what = f"is {kind} file with a JPEG's name" if kind else "is not a JPEG file"
         raise CorruptImageError(path, what, f"Convert it to JPEG, or {LEAVE_OUT}")
     # Most files end with the marker. Some sound ones have bytes after it: those are decoded.
-    is_rare = header is None or header.precision != 8 or header.width * header.height > _MOST_PIXELS
+    if header is None or header.precision != 8 or header.width * header.height > _MOST_PIXELS:
+        is_rare = True
     if (is_rare or not tail.endswith(END_OF_IMAGE)) and (found := find_corrupt([str(path)])):
         if header is not None and header.precision != 8:
             raise CorruptImageError(
@@ -118,10 +123,16 @@ def find_corrupt(paths: Iterable[str]) -> CorruptImageError | None:
 
 
 def decoding_error(source: str | BinaryIO) -> Exception | None:
-    """What Pillow raises when it decodes a file; None where it decodes."""
+    """What Pillow raises when it decodes a file; None where it decodes.
+
+    A `ValueError` for a file that would keep it busy for minutes (see `scans.py`).
+    """
     from PIL import Image
 
     try:
+        with open_regular(source) if isinstance(source, str) else nullcontext(source) as file:
+            if has_too_many_scans(file):
+                return ValueError(f"it has more than {MOST_SCANS} scans, each of the whole image")
         with Image.open(source) as image:
             image.load()
     # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
