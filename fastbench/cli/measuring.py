@@ -54,7 +54,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     records: list[AnyRecord] = []
     complaints: list[str | FastbenchError | FailedRow] = []
     code = 0
-    with in_use(folder, folder / reference.FOLDER), ConsoleProgress() as progress:
+    with in_use(folder, folder / FOLDER), ConsoleProgress() as progress:
         try:
             for row in make_rows(folder, progress):
                 if isinstance(row, FailedRow):

@@ -56,7 +56,8 @@ HERE = {
     *("report/plots/style.py", "data/sample/drawing.py", "measure/difference_image.py"),
     *("core/server_preload.py", "cli/main.py"),
     "runner/output_folder.py",  # to try whether a record would fit
-    "loaders/contract/reopened.py",  # images of its own, in a temporary folder
+    # images of their own, in a temporary folder
+    *("loaders/contract/reopened.py", "runner/unread_files.py"),
 }
 
 
