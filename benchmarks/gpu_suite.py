@@ -293,6 +293,7 @@ def decode_rate(data: Path, load: float) -> float:
         dtype="float16",
         num_threads=num_cores(),
         largest=manifest.largest,
+        sizes=manifest.sizes,
         options={"hw_decoder_load": load},
     )
     loader = resolve("dali")(spec)

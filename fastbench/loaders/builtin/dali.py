@@ -210,8 +210,7 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield {"file_list": f"/proc/self/fd/{file.fileno()}"}
 
 
-@pipeline_def
-def _make_pipeline(
+def make_graph(
     spec: LoaderSpec, files: Mapping[str, Any], options: Mapping[str, Setting] | None
 ) -> tuple[Any, Any]:
     """The graph: images as (crop, crop, 3) in the model's dtype, and the samples' ids.
@@ -231,7 +230,7 @@ def _make_pipeline(
     else:  # DALI's reader always reads the next batch's files
         encoded = fn.external_source(name="files", dtype=types.UINT8, ndim=1)
         ids = fn.external_source(name="ids", dtype=types.INT64, ndim=0)
-    shape = fn.peek_image_shape(encoded, adjust_orientation=False)
+    shape = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.INT32)
     images = _decode(encoded, options)
     if spec.on_gpu:
         images = images.gpu()  # no change where they were decoded there
@@ -245,6 +244,9 @@ def _make_pipeline(
     )
     ids = fn.cast(ids, dtype=types.INT64)
     return images, ids.gpu() if spec.on_gpu else ids
+
+
+_make_pipeline = pipeline_def(make_graph)
 
 
 def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
