@@ -9,7 +9,7 @@ from builders.dali_graph import Operator, operators_of
 from nvidia.dali import Pipeline, fn, types
 
 from fastbench.loaders.base import IMAGENET, LoaderSpec, Setting
-from fastbench.loaders.builtin.dali import make_graph
+from fastbench.loaders.builtin.dali import buffer_hint, make_graph
 from fastbench.loaders.builtin.dali_resize import crop_window
 
 OPTIONS: dict[str, Setting] = {"hw_decoder_load": 0.25, "width_hint": 500, "height_hint": 375}
@@ -107,6 +107,8 @@ def test_what_the_decoder_is_told() -> None:
     assert decoder.arguments["jpeg_fancy_upsampling"] is True
     assert decoder.arguments["adjust_orientation"] is False
     assert decoder.arguments["hw_decoder_load"] == 0.25
+    assert decoder.arguments["preallocate_width_hint"] == 500
+    assert decoder.arguments["preallocate_height_hint"] == 375
 
 
 def test_dali_cpu_decodes_on_the_cpu_and_resizes_on_the_gpu() -> None:
@@ -145,3 +147,23 @@ def test_the_window_is_torchvisions_to_the_bit(size: int, crop: int) -> None:
             scale = np.float32(length) / np.float32(resized)
             assert starts.at(i)[axis] == np.float32(first) * scale
             assert ends.at(i)[axis] == np.float32(first + crop) * scale
+
+
+def test_buffers_are_made_for_a_real_large_image() -> None:
+    sizes = [(500, 375)] * 990 + [(600, 400)] * 5 + [(9000, 10), (20, 9000), *[(4000, 3000)] * 3]
+    spec = LoaderSpec(
+        paths=["/a.jpg"],
+        batch_size=10,
+        preprocess=IMAGENET,
+        device="cuda:0",
+        dtype="float16",
+        num_threads=2,
+        largest=(9000, 9000),
+        sizes=sizes,
+    )
+    assert buffer_hint(spec, 2**40) == (500, 375)
+    few = dataclasses.replace(spec, sizes=[(640, 480)])
+    assert buffer_hint(few, 2**40) == (640, 480)
+    # A quarter of what is free holds a batch of images a quarter as large.
+    assert buffer_hint(few, 3 * 640 * 480 * 10) == (320, 240)
+    assert buffer_hint(dataclasses.replace(spec, sizes=()), 2**40) == (9000, 9000)

@@ -215,6 +215,15 @@ def test_dali_rounds_tall_images_in_the_usual_order(
     assert (exact - reference).abs().mean() < 0.3
 
 
+def test_dali_says_which_share_of_its_work_is_padding(
+    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    manifest = scan(images)  # 22 images in 3 batches of 8
+    ahead = open_loader("dali", spec_of(manifest))
+    assert ahead.settings["padding_share"] == pytest.approx(2 / 24)
+    assert open_loader("dali", spec_of(manifest, prefetch=0)).settings["padding_share"] == 0
+
+
 def test_a_wrong_crop_would_be_noticed(
     tmp_path: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
