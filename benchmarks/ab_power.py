@@ -59,6 +59,7 @@ def main() -> None:
         dtype="float32",
         num_threads=num_cores(),
         largest=manifest.largest,
+        sizes=manifest.sizes,
     )
     classifier = Classifier(
         model.module, device=str(device), dtype="float32", batch_size=arguments.batch_size

@@ -86,6 +86,7 @@ def main() -> None:
         dtype="float32",
         num_threads=num_cores(),
         largest=manifest.largest,
+        sizes=manifest.sizes,
     )
     loaders, absent = open_all(spec)
     sources: dict[str, Iterator[int]] = {name: sizes_of(x) for name, x in loaders.items()}

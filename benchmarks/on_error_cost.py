@@ -105,6 +105,7 @@ def rate(manifest: Manifest) -> float:
             dtype="float32",
             num_threads=num_cores(),
             largest=manifest.largest,
+            sizes=manifest.sizes,
         )
     )
     stream = itertools.chain.from_iterable(itertools.repeat(loader))

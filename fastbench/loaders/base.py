@@ -77,9 +77,11 @@ class LoaderSpec:
     each worker, where there are workers). With 0 nothing is done before a batch is asked for; batch
     latency is measured in that mode alone. `device` and `dtype` are torch's names of what the
     images must arrive as. `largest` is the largest width and the largest height among the images,
-    for buffers made once. With `repeatable` a sample's pixels may not depend on its place in a
-    batch: it is set when predictions are scored in a pass of their own. `resize` is `fast`, or
-    `exact` for the reference's rounding where a loader can follow it at the cost of time.
+    `sizes` has the (width, height) of each, of which `paths` may be a part, in no order that
+    matters, and is empty where they are not known: for what is prepared once. With `repeatable` a
+    sample's pixels may not depend on its place in a batch: it is set when predictions are scored in
+    a pass of their own. `resize` is `fast`, or `exact` for the reference's rounding where a loader
+    can follow it at the cost of time.
     `options` are the loader's own (`--loader-option`).
     """
 
@@ -92,6 +94,7 @@ class LoaderSpec:
     prefetch: int = 2
     seed: int = 0
     largest: tuple[int, int] | None = None
+    sizes: Sequence[tuple[int, int]] = ()
     repeatable: bool = False
     resize: str = "fast"
     options: Mapping[str, Setting] = field(default_factory=dict)

@@ -194,6 +194,7 @@ class Workbench:
             num_threads=self._num_threads,
             seed=self.config.seed,
             largest=self.manifest.largest,
+            sizes=self.manifest.sizes,
             resize=self.config.resize,
         )
         return spec if loader is None else spec.with_settings(self.config.options_of(loader))

@@ -21,6 +21,7 @@ def spec_of(manifest: Manifest, **changes: object) -> LoaderSpec:
         device="cpu",
         dtype="float32",
         num_threads=2,
+        sizes=manifest.sizes,
     )
     return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
 

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _BUFFER_SHARE = 0.25
 """The share of the GPU's free memory that decoding buffers made beforehand may take."""
+_LARGE = 0.99
+"""The share of the images whose decoding buffers are made beforehand."""
 
 
 class DaliLoader(EpochLoader):
@@ -73,6 +75,10 @@ class DaliLoader(EpochLoader):
             "decoder": "mixed" if mixed else "cpu",
             "num_threads": spec.num_threads,
             "prefetch_queue_depth": spec.prefetch,
+            # DALI's reader fills the last batch up; prefetch 0 feeds what is there.
+            "padding_share": 1 - len(spec.paths) / (spec.num_batches * spec.batch_size)
+            if spec.prefetch
+            else 0.0,
             **(options if mixed else {}),
         }
         with _files_of(spec.paths) as files:
@@ -111,7 +117,9 @@ class DaliLoader(EpochLoader):
         self._pipeline = None
 
     def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
-        width, height = _buffer_hint(spec, self._device) if spec.on_gpu else (0, 0)
+        width = height = 0
+        if spec.on_gpu:
+            width, height = buffer_hint(spec, torch.cuda.mem_get_info(self._device)[0])
         options = take_options(
             spec, self.name, hw_decoder_load=1.0, width_hint=width, height_hint=height
         )
@@ -208,8 +216,7 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield {"file_list": f"/proc/self/fd/{file.fileno()}"}
 
 
-@pipeline_def
-def _make_pipeline(
+def make_graph(
     spec: LoaderSpec, files: Mapping[str, Any], options: Mapping[str, Setting] | None
 ) -> tuple[Any, Any]:
     """The graph: images as (crop, crop, 3) in the model's dtype, and the samples' ids.
@@ -229,7 +236,7 @@ def _make_pipeline(
     else:  # DALI's reader always reads the next batch's files
         encoded = fn.external_source(name="files", dtype=types.UINT8, ndim=1)
         ids = fn.external_source(name="ids", dtype=types.INT64, ndim=0)
-    shape = fn.peek_image_shape(encoded, adjust_orientation=False)
+    shape = fn.peek_image_shape(encoded, adjust_orientation=False, dtype=types.INT32)
     images = _decode(encoded, options)
     if spec.on_gpu:
         images = images.gpu()  # no change where they were decoded there
@@ -245,6 +252,9 @@ def _make_pipeline(
     return images, ids.gpu() if spec.on_gpu else ids
 
 
+_make_pipeline = pipeline_def(make_graph)
+
+
 def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
     shared = {"output_type": types.RGB, "adjust_orientation": False}
     if options is None:
@@ -255,18 +265,22 @@ def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
         # Without it nvJPEG's chroma is up to 48 levels off the reference's, which is libjpeg's.
         jpeg_fancy_upsampling=True,
         hw_decoder_load=options["hw_decoder_load"],
-        # Buffers as large as the largest image, made once: growing them would stall a batch.
+        # Buffers for large images, made once: growing them would stall a batch.
         preallocate_width_hint=options["width_hint"],
         preallocate_height_hint=options["height_hint"],
         **shared,
     )
 
 
-def _buffer_hint(spec: LoaderSpec, device: torch.device) -> tuple[int, int]:
-    """The largest width and height, or less where a buffer for each of a batch takes too much."""
-    width, height = spec.largest or (0, 0)
+def buffer_hint(spec: LoaderSpec, free: int) -> tuple[int, int]:
+    """The width and height of a large image, for the buffers of a batch; `free` is in bytes.
+
+    1 % of the images are larger: their buffers grow. It is less where a buffer for each image of a
+    batch takes too much of what is free.
+    """
+    by_area = sorted(spec.sizes, key=lambda size: size[0] * size[1])
+    width, height = by_area[int(_LARGE * (len(by_area) - 1))] if by_area else spec.largest or (0, 0)
     needed = 3 * width * height * spec.batch_size
-    free, _ = torch.cuda.mem_get_info(device)
     scale = (_BUFFER_SHARE * free / needed) ** 0.5 if needed else 1.0
     return (width, height) if scale >= 1 else (int(width * scale), int(height * scale))
 

@@ -7,11 +7,14 @@ torchvision, which has three rules:
 - pixels are aligned without DALI's sub-pixel correction of the scale;
 - the crop's first row is `round((height - crop) / 2)` with ties to even.
 
-Only the crop's region of the source image is computed (the filter still reads beyond its edge). On
-the CPU that is within 1 level of the reference, and faster than resizing all of the image.
+Only the crop's region of the source image is computed (the filter still reads beyond its edge).
+`fast` does that in one fused pass: bilinear within a level of the reference, bicubic within a few
+where it overshoots, since Pillow clips between its two passes. `exact` takes two passes as Pillow
+does, each rounded to 8 bits, the width always first. Pillow 13 resizes the height first where an
+image is more than twice as tall as wide: a quarter of a level in the mean.
 
-`exact` and bicubic take two passes as Pillow does, the width always first. Pillow 13 resizes the
-height first where an image is more than twice as tall as wide: a quarter of a level in the mean.
+DALI runs the operators of the CPU one at a time, each over all samples of a batch: 0.3 ms for 256.
+So the window is computed for both axes at once, as vectors (y, x).
 """
 
 from __future__ import annotations
@@ -21,159 +24,138 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nvidia.dali import fn, math, types
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastbench.loaders.base import LoaderSpec, Preprocess
 
 INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
-_RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
+_RADIUS = {"bilinear": 1, "bicubic": 2}
 """The filters' reach, in pixels of the coarser grid."""
-_WIDE_MARGIN = 16
-"""With so many resized pixels beyond the crop, on both sides together, no filter meets a border."""
+_SMALLEST = 64
+"""Where the images' sizes are not known, none is thought to have a shorter side."""
+_LEAST_WEIGHT = 1e-3
+"""Where nothing of the image is within reach, the levels are 0 and so is their weight."""
 
 
 def resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
-    """(H, W, 3) uint8 -> (crop, crop, 3) uint8: only what the crop keeps is computed.
-
-    `fast` is one fused pass where that stays within a level of the reference. `exact` resamples the
-    rows, then the columns, each rounded to 8 bits, as Pillow does. So does bicubic, whose overshoot
-    Pillow clips between the two.
-    """
+    """(H, W, 3) uint8 -> (crop, crop, 3) uint8: only what the crop keeps is computed."""
     p = spec.preprocess
-    window = [_crop_window(shape, axis, p) for axis in (0, 1)]
-    near_border = p.resize - p.crop < _WIDE_MARGIN
-    if spec.resize == "exact" or p.interpolation == "bicubic":
-        # An enlarged tiny image has a border near any crop.
-        near_border = near_border or spec.resize == "exact"
-        images = _resample(images, [None, window[1]], shape, p, near_border)
-        narrow = fn.stack(_float(shape[0]), _constant(p.crop))
-        return _resample(images, [window[0], None], narrow, p, near_border)
-    if near_border:
-        return _resample(images, window, shape, p, near_border)
-    return fn.resize(
-        images,
-        size=[p.crop, p.crop],
-        roi_start=fn.stack(*(axis.start for axis in window)),
-        roi_end=fn.stack(*(axis.end for axis in window)),
-        **_filter_arguments(p),
-    )
+    window = crop_window(shape, p)
+    padded = _meets_border(spec)
+    if padded:
+        images, window = _pad(images, window, p)
+    if spec.resize == "exact":
+        images = _in_two_passes(images, window, p, padded)
+    else:
+        images = _resize(
+            images, p, padded, size=[p.crop, p.crop], roi_start=window.start, roi_end=window.end
+        )
+    return images[:, :, :3] if padded else images
 
 
-class _CropWindow(NamedTuple):
-    """The crop along one axis: its float32 start and end in source pixels, its pixels, and how
-    many source pixels the filter reaches beyond it.
+class CropWindow(NamedTuple):
+    """The crop along (y, x): where it starts and ends in source pixels, float32, the image's size,
+    and source pixels a resized one.
     """
 
     start: Any
     end: Any
-    size: int
-    reach: Any
+    size: Any
+    scale: Any
 
 
-def _crop_window(shape: Any, axis: int, preprocess: Preprocess) -> _CropWindow:
-    """Map the crop back to the source, by torchvision's rules; in int64 up to the last division."""
-    length = shape[axis]
-    resized = (length * preprocess.resize) // math.min(shape[0], shape[1])
+def crop_window(shape: Any, preprocess: Preprocess) -> CropWindow:
+    """Map the crop back to the source by torchvision's rules: integers up to the last division."""
+    size = shape[0:2]
+    resized = size * preprocess.resize // fn.reductions.min(size)
     margin = resized - preprocess.crop
-    half = margin // 2
-    first = half + (margin % 2) * (half % 2)  # margin / 2 with ties to even
-    scale = _float(length) / _float(resized)
-    radius = _RADIUS[preprocess.interpolation]
-    return _CropWindow(
-        start=_float(first) * scale,
-        end=_float(first + preprocess.crop) * scale,
-        size=preprocess.crop,
-        reach=math.ceil(radius * math.max(scale, 1.0)) + 1,
-    )
+    first = (margin + margin // 2 % 2) // 2  # margin / 2 with ties to even
+    scale = size / resized
+    return CropWindow(first * scale, (first + preprocess.crop) * scale, size, scale)
 
 
-def _resample(
-    images: Any,
-    window: Sequence[_CropWindow | None],
-    shape: Any,
-    preprocess: Preprocess,
-    near_border: bool,
-) -> Any:
-    """Resample the axes (y, x) that have a window, and round to uint8 as Pillow does.
+def _meets_border(spec: LoaderSpec) -> bool:
+    """Whether the filter reaches beyond an image from the crop's first pixel.
 
-    At the border Pillow gives the pixels inside all the weight; DALI repeats the last one. So near
-    it the image is padded with zeros, and divided by a row of ones that is resampled alike.
+    Enlarged, a pixel of the source is several of the resized image. `fast` bicubic lets that be:
+    what it is off there, in the outermost pixels of tiny images, it is off anywhere.
     """
-    lengths = [_float(shape[axis]) for axis in (0, 1)]
-    reaches = [
-        _float(axis.reach) if axis is not None and near_border else _constant(0) for axis in window
-    ]
-    arguments = _resize_arguments(window, lengths, reaches, preprocess)
-    if near_border:
-        images = _padded(images, lengths, reaches)
-    images = fn.resize(images, dtype=types.FLOAT, **arguments)
-    if near_border:
-        for axis, part in enumerate(window):
-            if part is None:
-                continue
-            alone = [part if other == axis else None for other in (0, 1)]
-            ones_lengths = [lengths[other] if other == axis else _constant(1) for other in (0, 1)]
-            ones_reaches = [reaches[other] if other == axis else _constant(0) for other in (0, 1)]
-            ones = fn.full(1.0, shape=_int(fn.stack(*ones_lengths, _constant(1))))
-            ones = _padded(fn.reshape(ones, layout="HWC"), ones_lengths, ones_reaches)
-            weight: Any = fn.resize(
-                ones,
-                dtype=types.FLOAT,
-                **_resize_arguments(alone, ones_lengths, ones_reaches, preprocess),
-            )
-            images = images / (weight.gpu() if images.device == "gpu" else weight)
-    return fn.cast(math.floor(math.clamp(images, 0.0, 255.0) + 0.5), dtype=types.UINT8)
+    p = spec.preprocess
+    smallest = min(map(min, spec.sizes), default=_SMALLEST)
+    enlarged = max(1.0, p.resize / smallest)
+    if spec.resize == "fast" and p.interpolation == "bicubic":
+        enlarged = 1.0
+    return (p.resize - p.crop) // 2 < _RADIUS[p.interpolation] * enlarged
 
 
-def _padded(images: Any, lengths: list[Any], reaches: list[Any]) -> Any:
-    return fn.slice(
+def _pad(images: Any, window: CropWindow, preprocess: Preprocess) -> tuple[Any, CropWindow]:
+    """Add a channel that is 1 inside of the image, and a border that is 0 in all channels.
+
+    At the border Pillow gives the pixels inside all the weight; DALI repeats the last one. Over
+    zeros the fourth channel's sum is the weight of the pixels inside: `_resize` divides by it.
+    """
+    reach = math.max(window.scale, 1.0) * -_RADIUS[preprocess.interpolation]
+    begin = fn.cast(reach - 1.5, dtype=types.INT32)  # at least one pixel more than the filter's
+    images = fn.slice(
         images,
-        start=_int(fn.stack(*(0.0 - reach for reach in reaches))),
-        shape=_int(fn.stack(*(n + 2.0 * r for n, r in zip(lengths, reaches, strict=True)))),
+        start=[0],
+        shape=[4],
+        axes=[2],
+        out_of_bounds_policy="pad",
+        fill_values=[1],
+    )
+    images = fn.slice(
+        images,
+        start=begin,
+        end=window.size - begin,
         axes=[0, 1],
         out_of_bounds_policy="pad",
-        fill_values=[0.0],
+        fill_values=[0],
+    )
+    return images, window._replace(start=window.start - begin, end=window.end - begin)
+
+
+def _in_two_passes(images: Any, window: CropWindow, preprocess: Preprocess, padded: bool) -> Any:
+    """Resample the rows that the crop needs, then the columns."""
+    crop = preprocess.crop
+    reach = math.max(window.scale, 1.0) * (_RADIUS[preprocess.interpolation] + 2)
+    # Whole rows: the first pass leaves them as they are. Beyond the border it repeats the last.
+    top = math.floor(window.start - reach)[0]
+    bottom = math.ceil(window.end + reach)[0]
+    begin = fn.stack(top, window.start[1])
+    images = _resize(
+        images,
+        preprocess,
+        padded,
+        resize_y=bottom - top,
+        resize_x=crop,
+        roi_start=begin,
+        roi_end=fn.stack(bottom, window.end[1]),
+    )
+    width = types.Constant(crop, dtype=types.FLOAT, device="cpu")
+    return _resize(
+        images,
+        preprocess,
+        padded,
+        size=[crop, crop],
+        roi_start=window.start - begin,  # 0 in the columns
+        roi_end=fn.stack(window.end[0] - top, width),
     )
 
 
-def _resize_arguments(
-    window: Sequence[_CropWindow | None],
-    lengths: list[Any],
-    reaches: list[Any],
-    preprocess: Preprocess,
-) -> dict[str, Any]:
-    """`fn.resize`'s arguments; an axis without a window keeps its length."""
-    sizes, starts, ends = [], [], []
-    for part, length, reach in zip(window, lengths, reaches, strict=True):
-        sizes.append(length if part is None else _constant(part.size))
-        starts.append(_constant(0) if part is None else part.start + reach)
-        ends.append(length if part is None else part.end + reach)
-    return {
-        "size": fn.stack(*sizes),
-        "roi_start": fn.stack(*starts),
-        "roi_end": fn.stack(*ends),
-        **_filter_arguments(preprocess),
-    }
-
-
-def _filter_arguments(preprocess: Preprocess) -> dict[str, Any]:
+def _resize(images: Any, preprocess: Preprocess, padded: bool, **arguments: Any) -> Any:
+    """Resample, and round to uint8 as Pillow does; of padded images by the weight inside."""
     interpolation = INTERPOLATIONS[preprocess.interpolation]
-    return {
-        "roi_relative": False,
-        "subpixel_scale": False,
-        "min_filter": interpolation,
-        "mag_filter": interpolation,
-        "antialias": preprocess.antialias,
-    }
-
-
-def _constant(value: float) -> Any:
-    return types.Constant(value, dtype=types.FLOAT, device="cpu")
-
-
-def _float(value: Any) -> Any:
-    return fn.cast(value, dtype=types.FLOAT)
-
-
-def _int(value: Any) -> Any:
-    return fn.cast(value, dtype=types.INT32)
+    resized: Any = fn.resize(
+        images,
+        dtype=types.FLOAT if padded else types.UINT8,
+        roi_relative=False,
+        subpixel_scale=False,
+        min_filter=interpolation,
+        mag_filter=interpolation,
+        antialias=preprocess.antialias,
+        **arguments,
+    )
+    if not padded:
+        return resized
+    weight = resized[:, :, 3:4]
+    levels = math.clamp(resized / math.max(weight, _LEAST_WEIGHT), 0.0, 255.0)
+    return fn.cast(math.floor(levels + 0.5), dtype=types.UINT8)

@@ -145,6 +145,7 @@ def _work(job: tuple[Request, str | None, str], channel: Channel) -> None:
         dtype="float32",
         num_threads=request.num_threads or min(MOST_THREADS, max(2, num_cores())),
         largest=manifest.largest,
+        sizes=manifest.sizes,
     )
     subject = Subject(
         factory,
