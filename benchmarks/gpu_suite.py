@@ -38,13 +38,13 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
-import torch
 from rich.console import Console
 
 from fastbench.core.atomic_files import write_text
 from fastbench.core.config import RunConfig
 from fastbench.core.cores import num_cores
-from fastbench.core.errors import FastbenchError
+from fastbench.core.device import choose_device
+from fastbench.core.errors import DeviceError, FastbenchError
 from fastbench.core.nvidia import jpeg_engines
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.measure import machine
@@ -57,6 +57,8 @@ from fastbench.runner.prepare import Workbench, prepare_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    import torch
 
     from fastbench.records.record import Record
 
@@ -114,6 +116,7 @@ class Suite:
     records: list[Record] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    gpus: list[dict[str, Any]] = field(default_factory=list)
     dali_options: tuple[str, ...] = ()
     longest_s: float = 30.0
 
@@ -185,22 +188,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda:0", help="cpu rehearses it; its figures are none")
     arguments = parser.parse_args(argv)
 
-    device = arguments.device
-    if device != "cpu" and not torch.cuda.is_available():
-        print(f"No CUDA device: torch {torch.__version__} sees no GPU, and this suite needs one.")
+    try:
+        device = choose_device(arguments.device)
+        gpus = machine.describe_gpus(device)
+    except DeviceError as error:
+        print(error)
         return 1
     began = time.monotonic()
-    name = "cpu" if device == "cpu" else torch.cuda.get_device_name(device).replace(" ", "-")
+    name = gpus[0]["name"].replace(" ", "-") if gpus else "cpu"
     output = arguments.output or Path(f"gpu-suite-{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}")
     output.mkdir(parents=True, exist_ok=True)
     scratch = arguments.scratch or Path(tempfile.gettempdir()) / "fastbench-gpu-suite"
 
-    suite = Suite(device, output, began + arguments.max_seconds)
+    suite = Suite(str(device), output, began + arguments.max_seconds, gpus=gpus)
     say(f"drawing {arguments.num_images:,} images in {scratch}")
     data = ensure_sample(arguments.num_images, root=scratch / f"val-{arguments.num_images}")
     small = ensure_sample(1000, root=scratch / "val-1000")
     say(f"drawn after {time.monotonic() - began:.0f} s")
-    jpeg = engine_report(small) if device != "cpu" else {}
+    jpeg = engine_report(small, device) if gpus else {}
 
     if arguments.slice in ("all", "core"):
         for dtype in ("float16", "float32"):
@@ -209,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 model=("sample",),
                 loader=("dali", "torchvision-gpu"),
                 dtype=dtype,
-                device=device,
+                device=suite.device,
                 quick=True,
             )
             deque(suite.run(check), maxlen=0)
@@ -236,7 +241,7 @@ def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
     summary = {
         "benchmark": "gpu_suite",
         "command": " ".join(["python", *sys.argv]),
-        "environment": machine.describe(),
+        "environment": machine.describe(suite.gpus),
         "jpeg": jpeg,
         "answers": answer(suite.records),
         "failed": suite.failed,
@@ -246,19 +251,19 @@ def write_summary(suite: Suite, jpeg: dict[str, Any], began: float) -> None:
     write_text("The summary", suite.output / "suite.json", json.dumps(summary, indent=1) + "\n")
 
 
-def engine_report(data: Path) -> dict[str, Any]:
+def engine_report(data: Path, device: torch.device) -> dict[str, Any]:
     """Which JPEG engines there are, and how busy DALI keeps them when it may use them alone."""
-    found = jpeg_engines(0)
+    found = jpeg_engines(device.index)
     if found is None:
         say("JPEG engines: nvJPEG could not be asked")
     else:
         say(f"JPEG engines: {found.num_engines} x {found.num_cores_per_engine} cores")
     rates = {}
-    with Watch(0) as watch:
+    with Watch(device.index) as watch:
         watch.begin()
         try:
             for load in (1.0, 0.0):
-                rates[load] = decode_rate(data, load)
+                rates[load] = decode_rate(data, load, device)
         except Exception as error:  # noqa: BLE001 - the rows will meet it again, and say more
             say(f"{type(error).__name__}: {error}")
         watch.end(0)
@@ -275,7 +280,7 @@ def engine_report(data: Path) -> dict[str, Any]:
     }
 
 
-def decode_rate(data: Path, load: float) -> float:
+def decode_rate(data: Path, load: float, device: torch.device) -> float:
     """The dali loader alone for two seconds."""
     from fastbench.data.dataset import scan
     from fastbench.loaders.base import LoaderSpec
@@ -289,7 +294,7 @@ def decode_rate(data: Path, load: float) -> float:
         paths=manifest.paths,
         batch_size=256,
         preprocess=load_model("sample").preprocess,
-        device="cuda:0",
+        device=str(device),
         dtype="float16",
         num_threads=num_cores(),
         largest=manifest.largest,
@@ -297,7 +302,7 @@ def decode_rate(data: Path, load: float) -> float:
     )
     loader = resolve("dali")(spec)
     try:
-        return sample_loader(loader, make_clock(torch.device("cuda", 0)), 2.0)
+        return sample_loader(loader, make_clock(device), 2.0)
     finally:
         loader.close()
 

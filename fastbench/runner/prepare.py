@@ -25,6 +25,7 @@ from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
+from fastbench.measure.machine import describe_gpus
 from fastbench.measure.passes import model_alone, score
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
@@ -92,6 +93,7 @@ class Workbench:
         self.folder = folder
         self.progress = progress
         self.device: torch.device = choose_device(config.device)
+        self.gpus = describe_gpus(self.device)
         self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
         for name in config.loaders:
             check_options(name, config.options_of(name))

@@ -31,7 +31,7 @@ def suite() -> ModuleType:
 def test_without_a_gpu_it_says_so(suite: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert suite.main([]) == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("No CUDA device: torch ")
+    assert line.startswith("There is no CUDA device for --device cuda:0: torch ")
 
 
 def test_the_plan_covers_the_product_once(suite: ModuleType) -> None:

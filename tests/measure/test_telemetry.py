@@ -104,7 +104,7 @@ class Nvml:
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
     made = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", made)
-    monkeypatch.setattr(nvidia, "_uuid", lambda index: f"GPU-{index}")
+    monkeypatch.setattr(nvidia, "_uuid", str)
     return made
 
 
