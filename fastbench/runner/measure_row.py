@@ -165,7 +165,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
         if reads_images and config.passes == "all":
             loader_ceiling = loader_alone(
-                opened, clock, durations, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
+                opened, clock, durations, spec.num_batches, watch=watch, evict=evict
             )
             _log("loader alone", loader_ceiling)
     scores = tally.read()
