@@ -24,7 +24,7 @@ from fastbench.records.gates import failures_of
 from fastbench.records.naming import full_name
 from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
-from fastbench.runner import reference
+from fastbench.runner.kept import FOLDER
 from fastbench.runner.options_file import read_options
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import PLAN_FILE
@@ -88,7 +88,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                 complaints.append(unwritten)
                 code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
         elif is_new:
-            shutil.rmtree(folder / reference.FOLDER, ignore_errors=True)
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
             if not any(folder.iterdir()):
                 folder.rmdir()
     finally:  # also where stdout cannot be written

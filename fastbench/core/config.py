@@ -140,7 +140,7 @@ class RunConfig:
     on_error: Literal["fail", "skip"] = option(
         "fail",
         "what a file that is no sound JPEG does: fail the run, or be skipped by every loader "
-        "and named in the record",
+        "and named in the record; a sound one that a loader does not read, by that loader",
         changes="measurement",
     )
     min_seconds: Seconds = option(

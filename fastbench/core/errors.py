@@ -85,6 +85,14 @@ class LoaderError(FastbenchError):
     """A loader failed, or broke its contract (lost, repeated or reordered samples)."""
 
 
+class LoaderFailedError(LoaderError):
+    """A loader raised an error of its own; `why` is that in words, without the loader's name."""
+
+    def __init__(self, text: str, why: str = "") -> None:
+        super().__init__(text)
+        self.why = why
+
+
 class LoaderMissingError(LoaderError):
     """A loader cannot run here: its package or its device is missing."""
 
@@ -110,7 +118,14 @@ class LimitError(FastbenchError):
 
 
 class CrashError(FastbenchError):
-    """The process in which a row was measured died, or ended without a result."""
+    """The process in which a row was measured died, or ended without a result.
+
+    `status` is its exit status, negative for a signal.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class RecordError(FastbenchError):

@@ -36,10 +36,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is left out: its path below the root, and why in words."""
+    """A file that is left out: its path below the root, and why in words.
+
+    `loader` is the one that does not read it, though Pillow does; None where it is not sound.
+    """
 
     name: str
     why: str
+    loader: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +53,12 @@ class Manifest:
     `names[i]` is the path of sample i below `root` with forward slashes, `words[i]` what it is
     labelled with (its class folder, or the list's word; None without), `num_bytes[i]` its file
     size, `sizes[i]` its (width, height) in pixels. `unusual` has the samples that are stored in a
-    rare way (see `jpeg/header.py`), `skipped` the files left out as unsound, `not_used` how many
-    others lie there, by kind (see `folder_tree.py`). `digest` is the SHA-256 over names and file
-    sizes, in hex, `contents` that over names, sizes and both ends of each file: a copy of the data
-    set has the same. `identity` is also of the files' times and of all words: what was measured of
-    these images holds for no others. `word_sets` has all words of the data set, also those without
-    a sample in this run.
+    rare way (see `jpeg/header.py`), `skipped` the files left out, `not_used` how many others lie
+    there, by kind (see `folder_tree.py`). `digest` is the SHA-256 over names and file sizes, in
+    hex, `contents` that over names, sizes and both ends of each file: a copy of the data set has
+    the same. `identity` is also of the files' times and of all words: what was measured of these
+    images holds for no others. `word_sets` has all words of the data set, also those without a
+    sample in this run.
     """
 
     root: Path
@@ -102,6 +106,7 @@ def scan(
     limit: int | None = None,
     only: Collection[str] | None = None,
     skip: bool = False,
+    leave_out: Collection[Skipped] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """List the images of a folder or a list file (see `listing.py`), and check each.
@@ -111,6 +116,7 @@ def scan(
         limit: At most so many samples, evenly spread: the first are all of the first classes.
         only: The class folders, or a list's words, that are used.
         skip: Leave out files that are no sound JPEGs; those not decoded before are decoded.
+        leave_out: Sound files that are left out as well.
         on_progress: Called with (files decoded, files to decode) where any are.
 
     Raises:
@@ -128,11 +134,15 @@ def scan(
         asked = _sorted_words(listing.words[i] for i in chosen)
     chosen = [chosen[i] for i in spread(len(chosen), limit)]
     frames, refused = _check(listing, chosen, skip=skip, afresh=False, on_progress=on_progress)
+    skipped = {i: Skipped(listing.names[i], why) for i, why in refused.items()}
+    unread = {file.name: file for file in leave_out}
+    skipped |= {i: unread[listing.names[i]] for i in frames if listing.names[i] in unread}
+    frames = {i: frame for i, frame in frames.items() if i not in skipped}
     if not frames:
-        name, why = listing.names[chosen[0]], refused[chosen[0]]
+        first = skipped[chosen[0]]
         raise DataNotFoundError(
-            f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {name} {why}. "
-            f"Name another folder with --data."
+            f"None of the {len(chosen):,} files in {listing.root} is a sound JPEG: {first.name} "
+            f"{first.why}. Name another folder with --data."
         )
     contents = digest_of(
         (f"{listing.names[i]}\0{frame.ends}", frame.num_bytes) for i, frame in frames.items()
@@ -144,7 +154,7 @@ def scan(
         words=tuple(listing.words[i] for i in frames),
         num_bytes=tuple(frame.num_bytes for frame in frames.values()),
         sizes=tuple(frame.size for frame in frames.values()),
-        skipped=tuple(Skipped(listing.names[i], refused[i]) for i in refused),
+        skipped=tuple(skipped[i] for i in sorted(skipped)),
         digest=digest_of((listing.names[i], frame.num_bytes) for i, frame in frames.items()),
         contents=contents,
         identity=digest_of(
@@ -239,10 +249,11 @@ def _sorted_words(words: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(sorted({word for word in words if word is not None}))
 
 
-def find_images(config: RunConfig, count: Count) -> Manifest:
-    """List the images that the options name; the sample data are drawn where they are missing.
+def find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped] = ()) -> Manifest:
+    """List the images that the options name, without the files of `leave_out`.
 
-    Raises what `scan` raises, and `UsageError` for a list of classes that cannot be read.
+    The sample data are drawn where they are missing. Raises what `scan` raises, and `UsageError`
+    for a list of classes that cannot be read.
     """
     only = _read_classes(user_path(config.classes)) if config.classes else None
     if config.data == "sample":
@@ -262,6 +273,7 @@ def find_images(config: RunConfig, count: Count) -> Manifest:
         limit=config.limit,
         only=only,
         skip=config.on_error == "skip",
+        leave_out=leave_out,
         on_progress=count("decoding every image once, to skip what is not sound"),
     )
 

@@ -28,7 +28,7 @@ import torch
 import fastbench
 from fastbench.core import watchdog
 from fastbench.core.device import as_ours
-from fastbench.core.errors import FastbenchError, LoaderError, kind_and_line
+from fastbench.core.errors import FastbenchError, LoaderError, LoaderFailedError, kind_and_line
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import builtin
 from fastbench.loaders.base import Batch, LoaderTraits
@@ -51,6 +51,14 @@ TIMES_LONGEST: Final = 50
 
 class BrokenContractError(Exception):
     """A loader breaks the contract; the text goes on from the loader's name."""
+
+
+class _RaisedError(BrokenContractError):
+    """A loader raised an error; `why` is that in words."""
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
@@ -279,13 +287,18 @@ def _named(name: str) -> Iterator[None]:
             if name in BUILT_IN
             else f"Mend it or tell its author; `fastbench loaders check {name}` tries every rule."
         )
-        raise LoaderError(f"{title(name)} {error}. {remedy}") from (error.__cause__ or error)
+        text = f"{title(name)} {error}. {remedy}"
+        ours = LoaderError(text)
+        if isinstance(error, _RaisedError):
+            ours = LoaderFailedError(text, error.why)
+        raise ours from (error.__cause__ or error)
 
 
 def _explain(error: Exception, when: str, batch_size: int) -> FastbenchError | BrokenContractError:
     """Torch's errors of memory and of the device as everywhere, any other as the loader's."""
     ours = as_ours(error, "loading", batch_size)
-    return ours or BrokenContractError(f"failed {when}: {in_words(error)}")
+    why = in_words(error)
+    return ours or _RaisedError(f"failed {when}: {why}", why)
 
 
 def _not_a_loader(made: Any) -> str | None:

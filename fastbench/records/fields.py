@@ -6,7 +6,7 @@ has no NaN and no infinity, so no field may hold them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Required, TypedDict
+from typing import Annotated, Final, NotRequired, Required, TypedDict
 
 import msgspec
 
@@ -74,6 +74,7 @@ class _Environment(TypedDict, total=False):
 class _Skipped(TypedDict):
     name: str
     why: str
+    loader: NotRequired[str | None]
 
 
 class _Data(TypedDict, total=False):

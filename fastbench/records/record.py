@@ -87,7 +87,8 @@ class Record(Described, frozen=True, kw_only=True):
     they were not asked for. `other_latencies` are of other batch sizes. `published` is None if the
     labels are not ImageNet's or the weights state nothing. `num_macs` are multiply-accumulates for
     one image; it and `num_parameters` are None if they cannot be counted. `num_changed` predictions
-    of the timed pass differ from the scored ones; None if the timed ones are scored.
+    of the timed pass differ from the scored ones; None if the timed ones are scored. `tuning_s` are
+    the seconds of the search for the loader's settings, which the rows of a folder share.
     `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know.
     """
 
@@ -108,6 +109,7 @@ class Record(Described, frozen=True, kw_only=True):
     notes: list[str]
     telemetry: Telemetry | None = None
     other_latencies: list[Latency] = msgspec.field(default_factory=list)
+    tuning_s: Amount | None = None
     num_parameters: Count | None = None
     num_macs: Count | None = None
     accuracy_doubts: list[str] = msgspec.field(default_factory=list)

@@ -8,10 +8,10 @@ History of `schema_version`; what a version lacks has its field's default when i
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
     6   engine, files, accuracy_doubts; accuracy: num_classes; num_planned of --ab; data:
-        contents, identity, not_used; throughput: kernel_s; telemetry: cpu_quota, num_periods,
-        num_throttled; environment: affinity, cpu_quota, governor, instruction_set, allocator,
-        variables, torch_threads, interop_threads, matmul_precision, cudnn_tf32, cudnn_benchmark,
-        cudnn_deterministic
+        contents, identity, not_used, skipped: loader; throughput: kernel_s; telemetry: cpu_quota,
+        num_periods, num_throttled; environment: affinity, cpu_quota, governor, instruction_set,
+        allocator, variables, torch_threads, interop_threads, matmul_precision, cudnn_tf32,
+        cudnn_benchmark, cudnn_deterministic
 """
 
 from __future__ import annotations

@@ -39,12 +39,8 @@ def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
 
     Raises `OutputError` if it cannot be written, `UsageError` if the two cannot be compared.
     """
-    if dataclasses.replace(a.config, ab=()) == b.config:
-        raise UsageError("--ab changes nothing: both sides are the same. Give another value.")
     if a.device != b.device:
         raise UsageError("--ab cannot compare two devices. Run each, and use fastbench compare.")
-    if len(a.config.models) != len(b.config.models):
-        raise UsageError("--ab needs as many models on both sides. Name as many with --ab model=.")
     for name, other in zip(a.config.models, b.config.models, strict=True):
         pairs = _Pairs(a.folder)
         try:

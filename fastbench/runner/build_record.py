@@ -15,13 +15,14 @@ from fastbench.measure import machine
 from fastbench.measure.per_class import count_classes, count_confusions, running_values
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.record import UNREAD, Record
-from fastbench.records.speed import Compilation, Trial
+from fastbench.records.speed import Compilation
 from fastbench.records.store import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.measure.loader_settings import Found
     from fastbench.measure.tally import Scores
     from fastbench.runner.prepare import Bench, Workbench
 
@@ -53,7 +54,7 @@ def make_record(
     scores: Scores,
     parity: Parity | None,
     num_changed: int | None,
-    tuning: list[Trial],
+    tuned: Found | None,
     notes: list[str],
 ) -> Record:
     """The record of a row; `scores` are the timed pass's, or those of an extra pass."""
@@ -72,7 +73,8 @@ def make_record(
         compile_mode=workbench.compile_mode,
         num_threads=spec.num_threads,
         labels=bench.labels.how if passes.reads_images else UNREAD,
-        tuning=tuning,
+        tuning=tuned.trials if tuned else [],
+        tuning_s=tuned.seconds if tuned else None,
         compilation=compilation,
         model_ceiling=bench.model_ceiling,
         accuracy=_accuracy(workbench, bench, scores) if passes.reads_images else None,

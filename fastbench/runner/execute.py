@@ -8,15 +8,17 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-from fastbench.core.errors import LoaderMissingError
+from fastbench.core.errors import LoaderMissingError, UsageError
+from fastbench.core.options import field_of
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted
 from fastbench.loaders.ask import ask
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
-from fastbench.runner.plan import PLAN_FILE, seconds_left
-from fastbench.runner.row_in_child import ab, measure, parity, run_rows
+from fastbench.runner.plan import PLAN_FILE, row_of, seconds_left
+from fastbench.runner.row_in_child import ab, measure, parity
+from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +43,7 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
     todo = [row for row in todo if row.loader not in missing]
     models = tuple(dict.fromkeys(row.model for row in todo))
     failed: set[tuple[object, ...]] = set()
+    unread = Unread(folder, progress)
     seconds: list[float] = []
     for row in plan.rows:
         if row.digest in plan.finished:
@@ -55,8 +58,7 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         start = time.monotonic()
         # The first row checks the names of all models, before anything is measured.
         make_rows = functools.partial(measure, models=() if number else models)
-        names = [(row.model, row.loader)]
-        for measured in run_rows(make_rows, row.config, folder, progress, names):
+        for measured in unread.run_row(make_rows, row.config, row.loader):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
                 yield measured  # before anything else can fail
@@ -95,17 +97,31 @@ def _check_predictions(plan: Plan) -> None:
 def parity_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[ParityRecord | FailedRow]:
-    """The rows of `fastbench parity`, all in one child."""
+    """The rows of `fastbench parity`, each in a process of its own."""
     progress.say("loading torch")
+    unread = Unread(folder, progress)
     others = [name for name in config.loaders if name != config.reference]
-    names = list(itertools.product(config.models, others))
-    return run_rows(parity, config, folder, progress, names)
+    for model, loader in itertools.product(config.models, others):
+        yield from unread.run_row(parity, row_of(config, model, loader), loader)
 
 
 def ab_rows(
     config: RunConfig, folder: Path, progress: RowProgress
 ) -> Iterator[AbRecord | FailedRow]:
-    """The rows of `fastbench run --ab`, all in one child."""
+    """The rows of `fastbench run --ab`, each in a process of its own.
+
+    Raises `UsageError` if the two cannot be compared.
+    """
     progress.say("loading torch")
-    names = [(name, config.timed_loader) for name in config.models]
-    return run_rows(ab, config, folder, progress, names)
+    unread = Unread(folder, progress)
+    other = config.other_side()
+    if dataclasses.replace(config, ab=()) == other:
+        raise UsageError("--ab changes nothing: both sides are the same. Give another value.")
+    if len(config.models) != len(other.models):
+        raise UsageError("--ab needs as many models on both sides. Name as many with --ab model=.")
+    for model, its_model in zip(config.models, other.models, strict=True):
+        changes = [text for text in config.ab if field_of(text.partition("=")[0]) != "model"]
+        if its_model != model:
+            changes.append(f"model={its_model}")
+        row = dataclasses.replace(config, model=(model,), ab=tuple(changes))
+        yield from unread.run_row(ab, row, config.timed_loader, other.timed_loader)

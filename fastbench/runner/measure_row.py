@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import platform
 import time
 from typing import TYPE_CHECKING
 
@@ -20,32 +21,38 @@ from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
 from fastbench.measure.clock import make_clock
+from fastbench.measure.loader_settings import Found
 from fastbench.measure.passes import end_to_end, loader_alone, probe_latency
 from fastbench.measure.tally import check_each_once, check_finite
 from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
-from fastbench.runner import predictions_csv
+from fastbench.runner import kept, predictions_csv
 from fastbench.runner.build_record import Passes, make_record
 from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
+    from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
-    from fastbench.records.speed import Ceiling, Throughput, Trial
+    from fastbench.records.speed import Ceiling, Throughput
 
 _LOG = logging.getLogger(__name__)
 
 
 def measure_row(
-    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    models: Sequence[str],
+    leave_out: Collection[Skipped] = (),
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
@@ -58,7 +65,7 @@ def measure_row(
         check_name(name)
     name, loader = config.models[0], config.timed_loader
     try:
-        workbench = Workbench(config, folder, tell)
+        workbench = Workbench(config, folder, tell, leave_out)
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # if that is missing, no row can be measured
@@ -92,7 +99,7 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
     workbench.progress.say(f"{bench.model.name} · {loader}: measuring")
     notes: list[str] = []
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
-        spec, trials = _tune(workbench, loader, workbench.spec(bench.model, loader))
+        spec, tuned = _tune(workbench, loader, workbench.spec(bench.model, loader))
         passes = run_passes(workbench, bench, loader, spec)
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
         parity = None
@@ -107,33 +114,45 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
         scores=scores,
         parity=parity,
         num_changed=num_changed,
-        tuning=trials,
+        tuned=tuned,
         notes=notes,
     )
     return record, scores
 
 
-def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec, list[Trial]]:
-    """Search the loader's search space, without the settings that the user gave."""
+def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec, Found | None]:
+    """The loader's fastest settings, without those that the user gave.
+
+    They are searched for once for a run's folder: all its rows have the same.
+    """
     config, factory = workbench.config, workbench.factories[name]
     if config.quick:
-        return spec, []
+        return spec, None
     space_of = FactoryTraits.of(factory).search_space
     fixed = set(config.options_of(name))
     if config.num_threads is not None:
         fixed.add("num_threads")
     space = {key: values for key, values in space_of(spec).items() if key not in fixed}
     if not space:
-        return spec, []
-    workbench.progress.say(f"{name}: searching for its best settings")
-    settings, trials = loader_settings.search(
-        lambda tried: open_loader(name, factory, tried),
-        spec,
-        space,
-        lambda: make_clock(workbench.device),
-        seconds=1.0,
-    )
-    return spec.with_settings(settings), trials
+        return spec, None
+    depends_on = {
+        "space": [[key, list(values)] for key, values in space.items()],
+        "loader": [name, config.options_of(name), spec.num_threads, config.resize],
+        "data": [str(workbench.manifest.root), workbench.manifest.identity],
+        "on": [platform.node(), str(workbench.device)],
+    }
+    found = kept.find(workbench.folder, depends_on, Found)
+    if found is None:
+        workbench.progress.say(f"{name}: searching for its best settings")
+        found = loader_settings.search(
+            lambda tried: open_loader(name, factory, tried),
+            spec,
+            space,
+            lambda: make_clock(workbench.device),
+            seconds=1.0,
+        )
+        kept.keep(workbench.folder, depends_on, found)
+    return spec.with_settings(found.settings), found
 
 
 def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes:

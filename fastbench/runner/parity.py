@@ -24,7 +24,7 @@ from fastbench.measure.difference_image import draw_difference
 from fastbench.records.gates import judge_pixels, judge_worst
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_record
-from fastbench.runner import reference
+from fastbench.runner import kept
 from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
 
@@ -53,7 +53,7 @@ def compare_with_reference(
     is_reference = loader == name and workbench.is_as_reference
     if is_reference:
         expected: list[int] | None = predictions
-        reference.keep(workbench.folder, _depends_on(workbench, bench), predictions)
+        kept.keep(workbench.folder, _depends_on(workbench, bench), predictions)
     else:
         expected = _find_reference(workbench, bench, notes)
     if expected is None:
@@ -131,8 +131,8 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
     None if the reference fails, which the row's notes say, or if it does not read the images.
     """
     depends_on = _depends_on(workbench, bench)
-    found = reference.find(workbench.folder, depends_on, len(workbench.manifest))
-    if found is None:
+    found = kept.find(workbench.folder, depends_on, list[int])
+    if found is None or len(found) != len(workbench.manifest):
         name = workbench.config.reference
         workbench.progress.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
         try:
@@ -141,7 +141,7 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
             notes.append(f"no parity, for the reference failed: {error}")
             return None
         if found is not None:
-            reference.keep(workbench.folder, depends_on, found)
+            kept.keep(workbench.folder, depends_on, found)
     return found
 
 

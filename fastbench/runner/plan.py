@@ -23,7 +23,7 @@ from fastbench.core.errors import RecordError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option
 from fastbench.core.reading import user_path
-from fastbench.data.dataset import find_images
+from fastbench.data.dataset import Skipped, find_images
 from fastbench.loaders import registry
 from fastbench.models.registry import files_of
 from fastbench.records import naming
@@ -164,7 +164,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
     rows = tuple(
-        PlannedRow(_row_of(whole, model, loader, kind), only_if_here=loader not in by_name)
+        PlannedRow(row_of(whole, model, loader, **kind), only_if_here=loader not in by_name)
         for model, kind, loader in itertools.product(whole.models, kinds, whole.loaders)
     )
     for name in whole.loaders:
@@ -239,7 +239,8 @@ def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
     return RunConfig(**{**options, **firsts, "loader": names})
 
 
-def _row_of(whole: RunConfig, model: str, loader: str, kind: Mapping[str, Any]) -> RunConfig:
+def row_of(whole: RunConfig, model: str, loader: str, **kind: Any) -> RunConfig:
+    """One row of a configuration with several."""
     concerned = (loader, whole.reference)
     options = tuple(
         text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
@@ -310,14 +311,23 @@ def _of_the_same_files(
     """
     if not found:
         return {}
-    identity = find_images(config, count).identity
+
+    @functools.cache
+    def identity(leave_out: tuple[Skipped, ...]) -> str:
+        return find_images(config, count, leave_out).identity
+
+    def of_these_images(record: Record) -> bool:
+        skipped = [Skipped(**file) for file in record.data.get("skipped", ())]
+        unread = tuple(file for file in skipped if file.loader)  # by the row's loader alone
+        return record.data.get("identity") == identity(unread)
+
     files = functools.cache(files_of)
     finished = {}
     for digest, records in found.items():
         same = [
             record
             for record in records
-            if record.data.get("identity") == identity
+            if of_these_images(record)
             and record.files == files(RunConfig.from_json(record.config).models[0], config.weights)
         ]
         if same:

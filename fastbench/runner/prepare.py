@@ -34,14 +34,14 @@ from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     import torch
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count, Progress
-    from fastbench.data.dataset import Manifest
+    from fastbench.data.dataset import Manifest, Skipped
     from fastbench.records.speed import Ceiling
 
 MOSTLY_COLD = 0.05
@@ -84,11 +84,17 @@ def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[Check
 class Workbench:
     """The tools of a run.
 
-    `folder` takes the records and the pictures. `dtype` and `batch_size` are those of the rows,
-    `compile_mode` is torch.compile's, None for eager.
+    `folder` takes the records and the pictures; the files of `leave_out` are not used. `dtype` and
+    `batch_size` are those of the rows, `compile_mode` is torch.compile's, None for eager.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        progress: Progress,
+        leave_out: Collection[Skipped] = (),
+    ) -> None:
         self.config = config
         self.folder = folder
         self.progress = progress
@@ -99,7 +105,7 @@ class Workbench:
             check_options(name, config.options_of(name))
         for name in config.models:
             check_name(name)
-        self.manifest: Manifest = find_images(config, progress.count)
+        self.manifest: Manifest = find_images(config, progress.count, leave_out)
         self.page_cache, self.page_cache_share = _prepare_page_cache(
             config, self.manifest, progress.count
         )

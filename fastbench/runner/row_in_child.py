@@ -21,16 +21,18 @@ from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
 from fastbench.core.errors import CrashError, LimitError, LoaderError, OutOfMemoryError
+from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.system_errors import limit_in
 from fastbench.records.record import FailedRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.errors import FastbenchError
     from fastbench.core.progress import Progress
+    from fastbench.data.dataset import Skipped
     from fastbench.records.record import AbRecord, ParityRecord, Record
 
     AnyRow = Record | ParityRecord | AbRecord | FailedRow
@@ -58,7 +60,7 @@ def run_rows(
     what reaches a limit of the system. Raises any other `FastbenchError` that `make_rows` raises.
     """
     num_rows = 0
-    with _interruptible(_send_rows, (make_rows, config, folder), tell) as child:
+    with interruptible(_send_rows, (make_rows, config, folder), tell) as child:
         try:
             for row in _answers(child, tell, len(names)):
                 num_rows += 1
@@ -81,7 +83,7 @@ def run_rows(
 
 
 @contextlib.contextmanager
-def _interruptible(
+def interruptible(
     work: Callable[[Any, Channel], None], job: Any, tell: Progress
 ) -> Iterator[ChildProcess]:
     """A child that is given some time to stop its workers after Ctrl-C."""
@@ -164,9 +166,11 @@ def _crash(
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
         advice = "That is a fault of a library or a driver: try other versions of it."
+    elif loader in BUILT_IN:
+        advice = "That is a bug of fastbench or of a library: report it."
     else:
-        advice = "That is a bug of fastbench or of the loader: report it."
-    return CrashError(f"The row's process {child.ending}. {advice}{where}")
+        advice = f"That is most likely a bug of the plug-in loader {loader!r}: tell its author."
+    return CrashError(f"The row's process {child.ending}. {advice}{where}", child.status)
 
 
 def _last_words(lines: list[str]) -> list[str]:
@@ -193,26 +197,34 @@ def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
 
 
 def measure(
-    config: RunConfig, folder: Path, tell: Progress, models: Sequence[str]
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    leave_out: Collection[Skipped] = (),
+    models: Sequence[str] = (),
 ) -> Iterator[Record | FailedRow]:
     """The row of `fastbench run`; the names of all `models` are checked first."""
     from fastbench.runner.measure_row import measure_row
 
-    yield from measure_row(config, folder, tell, models)
+    yield from measure_row(config, folder, tell, models, leave_out)
 
 
-def parity(config: RunConfig, folder: Path, tell: Progress) -> Iterator[ParityRecord | FailedRow]:
-    """The rows of `fastbench parity`."""
+def parity(
+    config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped] = ()
+) -> Iterator[ParityRecord | FailedRow]:
+    """A row of `fastbench parity`, or several."""
     from fastbench.runner.parity import parity_rows
     from fastbench.runner.prepare import Workbench
 
-    yield from parity_rows(Workbench(config, folder, tell))
+    yield from parity_rows(Workbench(config, folder, tell, leave_out))
 
 
-def ab(config: RunConfig, folder: Path, tell: Progress) -> Iterator[AbRecord | FailedRow]:
-    """The rows of `fastbench run --ab`."""
+def ab(
+    config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped] = ()
+) -> Iterator[AbRecord | FailedRow]:
+    """A row of `fastbench run --ab`, or several."""
     from fastbench.runner.ab import ab_rows
     from fastbench.runner.prepare import Workbench
 
-    a, b = (Workbench(side, folder, tell) for side in (config, config.other_side()))
+    a, b = (Workbench(side, folder, tell, leave_out) for side in (config, config.other_side()))
     yield from ab_rows(a, b)

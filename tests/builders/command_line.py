@@ -13,7 +13,7 @@ from fastbench.loaders.base import LoaderSpec
 from fastbench.loaders.shared.worker_processes import WorkerLoader
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
-from fastbench.runner import execute
+from fastbench.runner import unread_files
 
 MODEL = "shufflenet_v2_x0_5"
 
@@ -34,7 +34,7 @@ def main_here(argv: list[str]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WorkerLoader, "__init__", _without_workers)
         patch.setattr(
-            execute,
+            unread_files,
             "run_rows",
             lambda make_rows, config, folder, tell, _: make_rows(config, folder, tell),
         )

@@ -95,9 +95,10 @@ def measure(
 
 
 def half(config: RunConfig, folder: Path, channel: Any) -> Iterator[FailedRow]:
-    """A row that failed, and a crash over the next."""
+    """A row that crashes, and others that fail."""
+    if (config.model[0], config.loader[0]) == ("sample", "dali"):
+        os.kill(os.getpid(), signal.SIGSEGV)
     yield FailedRow(config.model[0], config.loader[0], DataNotFoundError("There are no images."))
-    os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def ask(names: Sequence[str]) -> list[Listed]:

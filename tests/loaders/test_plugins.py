@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import re
 import shutil
 import subprocess
@@ -213,10 +214,8 @@ def run(
         said = capsys.readouterr().err
         assert "Traceback" not in said
         complaints = [line for line in said.splitlines() if line.startswith("fastbench: ")]
-        stems = sorted(path.stem for path in (tmp_path / "records").glob("*.json"))
-        assert [stem.split("-")[1] for stem in stems] == (
-            ["synthetic"] if complaints else [name, "synthetic"]
-        ), said
+        names = {path.stem.split("-")[1] for path in (tmp_path / "records").glob("*.json")}
+        assert sorted(names) == (["synthetic"] if complaints else [name, "synthetic"]), said
         return code, complaints
 
     return run_
@@ -276,6 +275,24 @@ def test_threads_that_were_given_are_not_searched_for(
     (path,) = (tmp_path / "records").glob("*-mine-*.json")
     record = json.loads(path.read_text())
     assert (record["num_threads"], record["tuning"]) == (3, [])
+
+
+def test_rows_of_a_folder_share_what_was_found(
+    plug_in: PlugIn,
+    run: Callable[..., tuple[int, list[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plug_in("mine", Searched)
+    quick = Durations.make(min_seconds=0, num_windows=1, quick=True)
+    monkeypatch.setattr(Durations, "make", lambda **_: quick)
+    run("mine", "--no-quick", "--batch-size", "4", "--batch-size", "8")
+    stored = [json.loads(x.read_text()) for x in (tmp_path / "records").glob("*-mine-*.json")]
+    a, b = sorted(stored, key=operator.itemgetter("batch_size"))
+    assert (a["batch_size"], b["batch_size"]) == (4, 8)
+    assert len(a["tuning"]) == 2
+    assert (a["tuning"], a["tuning_s"]) == (b["tuning"], b["tuning_s"])
+    assert a["num_threads"] == b["num_threads"]
 
 
 @pytest.mark.parametrize(

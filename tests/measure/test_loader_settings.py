@@ -1,14 +1,15 @@
 """The search finds what is fastest, and survives settings that fail."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 
 import pytest
 from builders.loaders import IMAGENET
 
 from fastbench.core.errors import LoaderError
-from fastbench.loaders.base import LoaderSpec
+from fastbench.loaders.base import LoaderSpec, Setting
 from fastbench.measure import loader_settings
 
 SPEC = LoaderSpec(
@@ -35,50 +36,72 @@ class FakeClock:
         return self.elapsed()
 
 
-def search(seconds_a_batch: dict[tuple[float, int], float | None]) -> tuple[object, list[object]]:
-    """Search `load`, then `num_threads`, where each pair costs what the table says."""
+Rates = Callable[[dict[str, Setting]], float | None]
+
+
+def search(space: dict[str, Sequence[Setting]], rate_of: Rates) -> loader_settings.Found:
+    """Search a space in which each setting has this throughput, or fails."""
     clock = FakeClock()
 
     @contextlib.contextmanager
     def open_loader(spec: LoaderSpec) -> Iterator[object]:
-        cost = seconds_a_batch[float(spec.options["load"]), spec.num_threads]  # type: ignore[arg-type]
-        if cost is None:
+        given = {"num_threads": spec.num_threads, "prefetch": spec.prefetch, **spec.options}
+        rate = rate_of({name: given[name] for name in space})
+        if rate is None:
             raise LoaderError("no such engine")
 
         class Loader:
             def __iter__(self) -> Iterator[object]:
-                clock.now += cost
+                clock.now += spec.batch_size / rate
                 yield SimpleNamespace(num_valid=spec.batch_size)
 
         yield Loader()
 
-    space = {"load": (1.0, 0.0, 0.5), "num_threads": (2, 4)}
-    best, trials = loader_settings.search(open_loader, SPEC, space, lambda: clock, seconds=0.01)  # type: ignore[arg-type]
-    return best, list(trials)
+    return loader_settings.search(open_loader, SPEC, space, lambda: clock, seconds=0.01)  # type: ignore[arg-type]
 
 
-def test_the_fastest_is_kept_setting_by_setting() -> None:
-    best, trials = search(
-        {(1.0, 2): 0.4, (0.0, 2): 0.2, (0.5, 2): 0.3, (0.0, 4): 0.1, (1.0, 4): 0.01}
-    )
-    assert best == {"load": 0.0, "num_threads": 4}
-    assert [(t.settings, t.images_per_s) for t in trials] == [  # type: ignore[attr-defined]
-        ({"load": 1.0, "num_threads": 2}, pytest.approx(10)),
-        ({"load": 0.0, "num_threads": 2}, pytest.approx(20)),
-        ({"load": 0.5, "num_threads": 2}, pytest.approx(4 / 0.3)),
-        ({"load": 0.0, "num_threads": 4}, pytest.approx(40)),
-    ]
+LOADS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
+THREADS = (4, 8, 16, 24)
+
+
+@pytest.mark.parametrize(("load", "threads"), [*itertools.product(LOADS, THREADS)])
+def test_the_fastest_is_found_wherever_it_is(load: float, threads: int) -> None:
+    def rate_of(settings: dict[str, Setting]) -> float:
+        away = abs(LOADS.index(settings["load"]) - LOADS.index(load))  # type: ignore[arg-type]
+        away += abs(THREADS.index(settings["num_threads"]) - THREADS.index(threads))  # type: ignore[arg-type]
+        return 1000 - 50 * away + (10 if settings["prefetch"] == 3 else 0)
+
+    space = {"load": LOADS, "num_threads": THREADS, "prefetch": (2, 3, 4)}
+    found = search(space, rate_of)
+    assert found.settings == {"load": load, "num_threads": threads, "prefetch": 3}
+    tried = [tuple(trial.settings.values()) for trial in found.trials]
+    assert len(tried) == len(set(tried)) <= 24  # of 96
+    assert max(trial.images_per_s or 0 for trial in found.trials) == pytest.approx(1010)
+
+
+def test_the_best_of_one_may_depend_on_the_other() -> None:
+    """With few threads the engines help, with many they are in the way."""
+    table = {(0.0, 4): 100, (1.0, 4): 300, (0.0, 8): 500, (1.0, 8): 200}
+
+    def rate_of(settings: dict[str, Setting]) -> float:
+        return table[settings["load"], settings["num_threads"]]  # type: ignore[index]
+
+    found = search({"load": (1.0, 0.0), "num_threads": (4, 8)}, rate_of)
+    assert found.settings == {"load": 0.0, "num_threads": 8}
 
 
 def test_what_fails_is_a_trial_without_a_figure() -> None:
-    best, trials = search({(1.0, 2): None, (0.0, 2): 0.2, (0.5, 2): 0.3, (0.0, 4): None})
-    assert best == {"load": 0.0, "num_threads": 2}
-    assert [t.images_per_s is None for t in trials] == [True, False, False, True]  # type: ignore[attr-defined]
+    found = search({"load": (1.0, 0.0)}, lambda settings: None if settings["load"] == 1.0 else 20.0)
+    assert found.settings == {"load": 0.0}
+    assert [(t.settings, t.images_per_s) for t in found.trials] == [
+        ({"load": 1.0}, None),
+        ({"load": 0.0}, pytest.approx(20)),
+    ]
 
 
 def test_where_all_fails_the_reason_is_told() -> None:
     with pytest.raises(LoaderError, match="no such engine"):
-        search({(1.0, 2): None, (0.0, 2): None, (0.5, 2): None})
+        search({"load": (1.0, 0.0), "num_threads": (2, 4)}, lambda _: None)
 
 
 def test_general_settings_go_into_the_spec() -> None:

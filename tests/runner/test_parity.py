@@ -53,7 +53,7 @@ def test_exchanged_images_are_measured_again_with_the_references_predictions(
         for path in out.glob("*.json"):
             path.rename(out / f"before-{number}-{path.name}")
     assert digests[0] == digests[1]
-    assert len(list((out / ".reference").iterdir())) == 2
+    assert len(list((out / ".kept").iterdir())) == 2
 
 
 def test_rare_jpegs_are_compared_however_few_they_are(

@@ -21,7 +21,7 @@ from fastbench.models.registry import files_of
 from fastbench.records.record import Record
 from fastbench.records.store import write_record
 from fastbench.records.validity import find_contradictions
-from fastbench.runner import options_file, plan, reference
+from fastbench.runner import options_file, plan
 
 PRESETS = typing.get_args(Preset)
 
@@ -518,16 +518,3 @@ def test_an_unknown_preset() -> None:
 def test_an_unknown_loader_is_no_row() -> None:
     with pytest.raises(UnknownNameError):
         plan_of("--loader", "al")
-
-
-def test_the_references_predictions_are_kept(tmp_path: Path) -> None:
-    depends_on = {"model": "a", "data": ["b", "c"]}
-    assert reference.find(tmp_path, depends_on, 3) is None
-    reference.keep(tmp_path, depends_on, [1, 2, 3])
-    assert reference.find(tmp_path, dict(reversed(depends_on.items())), 3) == [1, 2, 3]
-    assert reference.find(tmp_path, depends_on, 4) is None
-    assert reference.find(tmp_path, {**depends_on, "model": "b"}, 3) is None
-    (file,) = (tmp_path / reference.FOLDER).iterdir()
-    file.write_text("[1, 2")
-    assert reference.find(tmp_path, depends_on, 3) is None
-    reference.keep(tmp_path / "gone", depends_on, [1])  # nobody's row fails for that

@@ -34,7 +34,7 @@ from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.units import format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.records.store import read_record, write_record
-from fastbench.runner import execute, options_file, row_in_child
+from fastbench.runner import execute, options_file, row_in_child, unread_files
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import Plan, expand
 
@@ -70,6 +70,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`fastbench run` without a reference and with stubs for children; gives its exit code."""
     monkeypatch.setattr(execute, "measure", stub_child.measure)
     monkeypatch.setattr(execute, "ask", stub_child.ask)
+    monkeypatch.setattr(unread_files, "find_unread", lambda *_: ({}, False))
     monkeypatch.setattr("fastbench.loaders.registry.check_name", lambda _: None)
     monkeypatch.setattr(
         "fastbench.runner.plan.find_images", lambda *_: type("M", (), {"identity": "of the images"})
@@ -125,8 +126,9 @@ def test_a_crash_is_one_failed_row(
         "system, out of memory: try a smaller --batch-size."
     )
     assert "sample · segfault: The row's process was killed by SIGSEGV. That is a fault of" in fault
-    assert "sample · buggy: The row's process ended with exit code 1. That is a bug" in bug
-    assert "sample · silent: The row's process ended with exit code 0. That is a bug" in silent
+    plug_in = "That is most likely a bug of the plug-in loader"
+    assert f"sample · buggy: The row's process ended with exit code 1. {plug_in} 'buggy'" in bug
+    assert f"sample · silent: The row's process ended with exit code 0. {plug_in}" in silent
     # The output is kept where there is any, and its end is shown.
     log = re.search(r"Its output is in (.*)\.$", fault)
     assert log is not None
@@ -157,19 +159,20 @@ def test_a_row_alone_is_as_safe_as_a_row_among_others(
         ["run", "--ab", "dtype=float16", "--loader", "dali", "--model", "sample", "--model", "b"],
     ],
 )
-def test_what_shares_a_process_is_as_safe(
+def test_rows_that_are_compared_are_as_safe(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(unread_files, "find_unread", lambda *_: ({}, False))
     monkeypatch.setattr(execute, "parity", stub_child.half)
     monkeypatch.setattr(execute, "ab", stub_child.half)
     assert main([*command, "--output", str(tmp_path / "out")]) == 1
     first, second = complaints(capsys.readouterr().err)
-    assert first == "fastbench: sample · dali: There are no images."
+    assert first.startswith("fastbench: sample · dali: The row's process was killed by SIGSEGV. ")
     row = "sample · opencv" if command[0] == "parity" else "b · dali"
-    assert second.startswith(f"fastbench: {row}: The row's process was killed by SIGSEGV. ")
+    assert second == f"fastbench: {row}: There are no images."
 
 
 def test_our_own_errors_keep_their_class_and_their_words(
@@ -586,7 +589,7 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     with open(file, newline="") as lines:
         found = [row["loader"] for row in csv.DictReader(lines)]
     assert found == ["torchvision"] * 16 + ["torchvision-tensor"] * 16
-    assert len(list((out / ".reference").iterdir())) == 1
+    assert len(list((out / ".kept").iterdir())) == 1
     # Both are finished: their digests are those of the plan, and the images are the same.
     assert main(["run", "--resume", str(out), "--dry-run"]) == 0
     assert "2 rows: 2 finished, 0 to be measured." in capsys.readouterr().out

@@ -136,13 +136,13 @@ def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
-def not_decoded(path: str, decoder: str, reason: object) -> CorruptImageError:
-    """The error for a file that a decoder other than the reference's did not decode.
+def not_read(path: str, loader: str, reason: object) -> CorruptImageError:
+    """The error for a file that a loader did not read.
 
-    Where the reference does not decode it either, the reason is the reference's.
+    Where Pillow does not read it either, the reason is Pillow's.
     """
     return find_corrupt([path]) or CorruptImageError(
         path,
-        f"cannot be decoded by {decoder} ({first_line(reason)}), though the reference decodes it",
-        "Use another loader, or remove the file.",
+        f"is read by Pillow, and not by the loader {loader!r} ({first_line(reason)})",
+        f"Use another --loader, remove the file, or {LEAVE_OUT}",
     )

@@ -148,9 +148,7 @@ class DaliLoader(EpochLoader):
             return self._pipeline.outputs(stream)
         except (OSError, RuntimeError) as error:
             # DALI often does not name the file behind a failed batch.
-            raise _out_of_memory(error) or self._blame(
-                self._spec.ids(position), f"DALI failed on batch {position}: {_reason(error)}"
-            ) from error
+            raise _out_of_memory(error) or self._blame(position, _reason(error)) from error
 
 
 class DaliCpuLoader(DaliLoader):
@@ -280,4 +278,6 @@ def _out_of_memory(error: Exception) -> OutOfMemoryError | None:
 
 
 def _reason(error: BaseException) -> str:
-    return first_line(str(error).replace("Critical error in pipeline:", ""))
+    """What failed in an operator stands behind a traceback of the pipeline's definition."""
+    text = str(error).replace("Critical error in pipeline:", "")
+    return first_line(text.rpartition("\nencountered:\n")[2])

@@ -13,7 +13,7 @@ import cv2
 import torch
 
 from fastbench.core.errors import UsageError, did_you_mean
-from fastbench.data.jpeg.quick_check import not_decoded
+from fastbench.data.jpeg.quick_check import not_read
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.shared.threads import ThreadedLoader, read_file
 
@@ -59,9 +59,9 @@ def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], tor
             # The orientation stays as it is stored: the reference ignores EXIF.
             pixels_HWC = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except (OSError, cv2.error) as error:
-            raise not_decoded(path, "OpenCV", error) from error
+            raise not_read(path, "opencv", error) from error
         if pixels_HWC is None:
-            raise not_decoded(path, "OpenCV", "it finds no image")
+            raise not_read(path, "opencv", "it finds no image")
         height, width = pixels_HWC.shape[:2]
         resized = [side * preprocess.resize // min(height, width) for side in (height, width)]
         levels_HWC = cv2.resize(pixels_HWC, resized[::-1], interpolation=interpolation)

@@ -37,7 +37,7 @@ from fastbench.core.errors import (
     UsageError,
     first_line,
 )
-from fastbench.data.jpeg.quick_check import not_decoded
+from fastbench.data.jpeg.quick_check import not_read
 from fastbench.loaders.base import Batch, LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.epochs import STOP_S, EpochLoader
 from fastbench.loaders.shared.pixels import Normalizer
@@ -152,11 +152,11 @@ class _Batches:
                 packets, filter_desc=self._graph, decode_config=self._strict
             )
         except Exception as error:  # noqa: BLE001 - SPDL would log it and drop the sample
-            return sample, not_decoded(path, "FFmpeg", _first_reason(error))
+            return sample, not_read(path, "spdl", _first_reason(error))
         # An image that FFmpeg refuses may come out empty, without an error.
         if frames.width > 0:
             return sample, frames
-        return sample, not_decoded(path, "FFmpeg", "it finds no image")
+        return sample, not_read(path, "spdl", "it finds no image")
 
     def collect(
         self, item: tuple[int, Any]

@@ -122,8 +122,7 @@ class TimmLoader(WorkerLoader):
 
     def _explain(self, position: int, error: Exception) -> Exception:
         """Name the file, of the batch at `position` or of the one after."""
-        samples = (*self._spec.ids(position), *self._spec.ids(position + 1))
-        return self._blame(samples, f"timm failed after batch {position}: {type(error).__name__}")
+        return self._blame(position, type(error).__name__, 2)
 
 
 class _ListReader(Reader):  # type: ignore[misc]

@@ -159,8 +159,7 @@ class TorchvisionGpuLoader(EpochLoader):
             except (OSError, RuntimeError, ValueError, SyntaxError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
-                what = f"Batch {position} could not be decoded and resized: {first_line(error)}"
-                raise self._blame(ids, what) from error
+                raise self._blame(position, first_line(error)) from error
             ids_N = torch.arange(ids.start, ids.stop, device=self._device)
             # Blocking: the thread sleeps while it waits, and leaves its core to the readers.
             event = torch.cuda.Event(blocking=True)

@@ -97,10 +97,7 @@ class WebdatasetLoader(WorkerLoader):
 
     def _explain(self, position: int, error: Exception) -> Exception:
         """Name the file, of the batch at `position` or of the same worker's next one."""
-        following = position + max(1, self._num_workers)
-        samples = (*self._spec.ids(position), *self._spec.ids(following))
-        what = f"WebDataset failed on batch {position}: {type(error).__name__}"
-        return self._blame(samples, what)
+        return self._blame(position, type(error).__name__, 1 + max(1, self._num_workers))
 
 
 def _pack(spec: LoaderSpec, folder: Path) -> list[str]:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import torch
 
-from fastbench.core.errors import LoaderError
-from fastbench.core.loader_facts import REFERENCE_LOADER
+from fastbench.core.errors import LoaderError, LoaderFailedError
 from fastbench.core.units import and_more, format_seconds
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from fastbench.loaders.base import Batch, LoaderSpec, Setting
 
@@ -106,10 +105,16 @@ class EpochLoader(ABC):
     def _free(self) -> None:  # noqa: B027 - few loaders need it
         """Free all that the loader holds; called once."""
 
-    def _blame(self, samples: Iterable[int], what: str) -> Exception:
-        """The error that names the first damaged file of the samples; else `what`, and all."""
-        paths = [self._spec.paths[i] for i in samples]
-        return find_corrupt(paths) or LoaderError(
-            f"{what}. The reference decodes its files, {and_more(paths, 3)}. "
-            f"Use --loader {REFERENCE_LOADER}, or remove the file at fault."
+    def _blame(self, position: int, why: str, num_batches: int = 1) -> Exception:
+        """The error that names the first damaged file of some batches; else what is known.
+
+        `why` is what the decoder said at the batch at `position` of its epoch.
+        """
+        spec = self._spec
+        last = min(position + num_batches, spec.num_batches)
+        paths = [spec.paths[i] for batch in range(position, last) for i in spec.ids(batch)]
+        return find_corrupt(paths) or LoaderFailedError(
+            f"The loader {self.name!r} failed at batch {position}: {why}. Pillow reads its files, "
+            f"{and_more(paths, 3)}. Use another --loader, or remove the file at fault.",
+            why,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.units import counted, format_value
+from fastbench.core.units import counted, format_seconds, format_value
 from fastbench.data.folder_tree import in_words
 from fastbench.records.fact_values import images_of
 from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS
@@ -53,6 +53,8 @@ def _in_words(record: Record, *names: str) -> str:
 
 def _settings(record: Record) -> str:
     tried = f"; {counted(len(record.tuning), 'setting')} tried" if record.tuning else ""
+    if record.tuning_s is not None:
+        tried += f" in {format_seconds(record.tuning_s)}"
     settings = format_value(record.loader_settings) if record.loader_settings else ""
     return ", ".join(filter(None, (record.loader, settings))) + tried
 

@@ -41,8 +41,11 @@ def remarks_on(named: Sequence[tuple[str, Row]]) -> list[str]:
 
 def on_the_data(record: Described) -> Iterator[str]:
     """What was skipped or not used of the data."""
-    if skipped := record.data.get("skipped"):
-        files = [f"{file['name']} {file['why']}" for file in skipped]
-        yield f"Skipped by every loader: {and_more(files, _MOST_NAMED)}."
+    skipped: dict[str | None, list[str]] = {}
+    for file in record.data.get("skipped", ()):
+        skipped.setdefault(file.get("loader"), []).append(f"{file['name']} {file['why']}")
+    for loader, files in skipped.items():
+        whose = f"Left out of the rows of {loader}" if loader else "Skipped by every loader"
+        yield f"{whose}: {and_more(files, _MOST_NAMED)}."
     if not_used := record.data.get("not_used"):
         yield f"Not used of the data: {in_words(not_used)}."
