@@ -98,7 +98,7 @@ def report(
         record = {
             "benchmark": "ab_power",
             "command": shlex.join(["uv", "run", "python", *sys.argv]),
-            "environment": machine.describe(),
+            "environment": machine.describe(machine.describe_gpus(choose_device("auto"))),
             "batch_size": arguments.batch_size,
             "num_pairs": NUM_PAIRS,
             "num_repetitions": num,

@@ -111,6 +111,7 @@ class Suite:
     data: str
     size: Size
     deadline: float
+    gpus: list[dict[str, Any]]
     is_sound: bool = True
 
     @property
@@ -171,13 +172,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda:0", help="cpu rehearses it")
     given = parser.parse_args(argv)
     try:
-        choose_device(given.device)
+        gpus = machine.describe_gpus(choose_device(given.device))
     except FastbenchError as error:
         print(error)
         return 1
     size = REHEARSED if given.device == "cpu" else ON_GPU
     deadline = time.monotonic() + given.max_seconds
-    suite = Suite(given.output, given.device, given.data, size, deadline)
+    suite = Suite(given.output, given.device, given.data, size, deadline, gpus)
     suite.output.mkdir(parents=True, exist_ok=True)
     for name in SLICES if given.slice == "all" else [given.slice]:
         globals()[f"slice_{name}"](suite)
@@ -293,7 +294,7 @@ def slice_page(suite: Suite) -> None:
         "engines": json_or_none(suite.output / "engines.json"),
         "options": read_rows([suite.output / "options"]).comparisons,
         "commands": json_or_none(suite.output / "commands.json"),
-        "environment": machine.describe(),
+        "environment": machine.describe(suite.gpus),
     }
     write_json(suite.output / "answers.json", answers)
     for question, found in answers["answers"].items():

@@ -74,6 +74,7 @@ def main() -> None:
         parser.error(f"--pairs is {arguments.pairs}. Give {FEWEST_PAIRS} or more.")
 
     device = choose_device("auto")
+    gpus = machine.describe_gpus(device)
     on_gpu = device.type == "cuda"
     batch_size = 256 if on_gpu else 32
     model = load_model("sample")
@@ -123,7 +124,7 @@ def main() -> None:
         record = {
             "benchmark": "harness_overhead",
             "command": shlex.join(["uv", "run", "python", *sys.argv]),
-            "environment": machine.describe(),
+            "environment": machine.describe(gpus),
             "batch_size": batch_size,
             "num_images": len(manifest),
             "results": results,

@@ -73,7 +73,7 @@ def main() -> None:
         record = {
             "benchmark": "on_error_cost",
             "command": "uv run python benchmarks/on_error_cost.py",
-            "environment": machine.describe(),
+            "environment": machine.describe(machine.describe_gpus(choose_device("auto"))),
             "num_files": len(failing),
             "num_bytes": sum(failing.num_bytes),
             "scan_s_per_1000_files": seconds,

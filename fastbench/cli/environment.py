@@ -21,25 +21,44 @@ def show_environment(_: argparse.Namespace) -> int:
     """Print the facts."""
     from fastbench.measure.machine import describe
 
-    say(render(describe()))
+    say(render(describe(), _gpus()))
     return 0
 
 
-def render(facts: dict[str, Any]) -> str:
-    """Plain text of `machine.describe()`."""
-    gpus = [
-        f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}, compute {gpu['capability']}, "
-        f"{gpu['num_multiprocessors']} multiprocessors, {_engines(gpu['jpeg_engines'])}"
-        for gpu in facts["gpus"]
-    ]
+def _gpus() -> dict[str, str]:
+    """A line for each GPU that torch sees, also for one that fails; or why there is none."""
+    import torch
+
+    from fastbench.core.device import why_unused
+    from fastbench.core.errors import DeviceError
+    from fastbench.measure.machine import describe_gpus
+
+    lines = {}
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        try:
+            (gpu,) = describe_gpus(torch.device("cuda", index))
+        except DeviceError as error:
+            lines[f"GPU {index}"] = str(error)
+        else:
+            lines[f"GPU {index}"] = (
+                f"{gpu['name']}, {format_bytes(gpu['memory_bytes'])}, compute {gpu['capability']}, "
+                f"{gpu['num_multiprocessors']} multiprocessors, {_engines(gpu['jpeg_engines'])}"
+            )
+    if not lines:
+        why = why_unused() or "everything runs on the CPU"
+        lines["GPU"] = f"none that torch can use: {why}"
+    return lines
+
+
+def render(facts: dict[str, Any], gpus: dict[str, str]) -> str:
+    """Plain text of `machine.describe()`, with the lines of the GPUs."""
     quota = f", CPU quota of {facts['cpu_quota']:g}" if facts["cpu_quota"] else ""
     variables = facts["variables"].items()
     lines = {
         "CPU": f"{facts['cpu'] or 'unknown'}, {counted(facts['num_cores'], 'core')}{quota}",
         "instructions": facts["instruction_set"],
         "memory": format_bytes(facts["memory_bytes"]),
-        **{f"GPU {i}": text for i, text in enumerate(gpus)},
-        **({} if gpus else {"GPU": "none that torch can use: everything runs on the CPU"}),
+        **gpus,
         "NVIDIA driver": facts["driver"] or "none",
         "CUDA of torch": facts["cuda"] or "none: a CPU build",
         "operating system": facts["os"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -15,20 +15,34 @@ from fastbench.core.errors import (
     UsageError,
     first_line,
 )
+from fastbench.core.nvidia import driver_version, gpu_names
 from fastbench.core.system_errors import is_of_memory, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OLDEST_DRIVERS: Final = {"11": 450, "12": 525, "13": 580}
+"""The driver that a major version of CUDA needs at least, by NVIDIA's table of compatibility."""
+_HIDE_ALL: Final = ("", "-1", "none", "void", "nodevfiles")
+"""What `CUDA_VISIBLE_DEVICES` is set to where no GPU is meant to be used."""
+
 
 def choose_device(asked: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises `DeviceError` if there is none."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if asked == "cpu" or (asked == "auto" and not count):
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`; a GPU is made CUDA's current one.
+
+    Raises `DeviceError` if there is none, or none that torch can use: `auto` is the CPU only where
+    there is no GPU, or all are hidden on purpose.
+    """
+    if asked == "cpu":
         return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
+        unused = why_unused()
+        if asked == "auto" and unused is None:
+            return torch.device("cpu")
         raise DeviceError(
-            f"There is no CUDA device for --device {asked}: torch {torch.__version__} sees no GPU. "
+            f"There is no CUDA device for --device {asked}: "
+            f"{unused or f'torch {torch.__version__} sees no GPU'}. "
             f"Check the driver with nvidia-smi, or use --device cpu."
         )
     # Not by torch, which reads cuda:300 as 44 and cuda:128 as -128, and refuses cuda:01.
@@ -38,7 +52,52 @@ def choose_device(asked: str) -> torch.device:
             f"There is no CUDA device {index} for --device {asked}: torch sees {count}, "
             f"numbered from 0. List them: fastbench env"
         )
-    return torch.device("cuda", index)
+    device = torch.device("cuda", index)
+    try:
+        # Libraries take a stream without a device for one of the current device.
+        torch.cuda.set_device(device)
+    except RuntimeError as error:
+        raise broken(device, error) from error
+    return device
+
+
+def broken(device: torch.device, error: Exception) -> DeviceError:
+    """The error for a GPU that torch sees, and that fails when it is first used."""
+    return DeviceError(
+        f"The GPU {device} cannot be used: {first_line(error)}. "
+        f"Check it with nvidia-smi, or use --device cpu."
+    )
+
+
+def why_unused() -> str | None:
+    """What keeps torch, which sees no GPU, from those that NVML sees.
+
+    None if NVML sees none, or `CUDA_VISIBLE_DEVICES` hides all of them.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip().lower() in _HIDE_ALL:
+        return None
+    names = gpu_names()
+    if not names:
+        return None
+    seen = f"NVML sees {names[0]}, torch {torch.__version__} does not: "
+    if torch.version.cuda is None:
+        return f"{seen}it is built without CUDA"
+    driver = driver_version() or ""
+    needed = _OLDEST_DRIVERS.get(torch.version.cuda.partition(".")[0], 0)
+    major = driver.partition(".")[0]
+    if major.isdecimal() and int(major) < needed:
+        return f"{seen}driver {driver}, needs {needed} or newer for CUDA {torch.version.cuda}"
+    which = "" if visible is None else f", with CUDA_VISIBLE_DEVICES={visible}"
+    return f"{seen}{_words_of_torch()}{which}"
+
+
+def _words_of_torch() -> str:
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return first_line(error)
+    return "it does not say why"
 
 
 def check_tf32(device: torch.device, dtype: str, asked: bool) -> None:
@@ -96,7 +155,7 @@ def why_no_gpu() -> str | None:
     """Why a loader that needs a CUDA device cannot run; None if it can."""
     if torch.cuda.is_available() and torch.cuda.device_count():
         return None
-    return f"it needs an NVIDIA GPU, and torch {torch.__version__} sees none"
+    return f"it needs an NVIDIA GPU, and {why_unused() or f'torch {torch.__version__} sees none'}"
 
 
 def is_of_device(error: Exception) -> bool:

@@ -1,7 +1,8 @@
-"""The JPEG engines of a GPU, from nvJPEG, and NVML's handle of it.
+"""What NVIDIA's driver and libraries know of GPUs, apart from torch.
 
-Some chips have a hardware JPEG decoder (A100, A30, H100 and later data-centre ones). Others, some
-MIG slices, and containers without the `video` capability have none.
+nvJPEG tells the JPEG engines: some chips have a hardware JPEG decoder (A100, A30, H100 and later
+data-centre ones). Others, some MIG slices, and containers without the `video` capability have none.
+NVML tells the driver's version, sees GPUs that torch cannot use, and has the handle of the run's.
 """
 
 from __future__ import annotations
@@ -9,15 +10,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from fastbench.core.cores import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_BACKENDS: Final = (3, 0)
+_HARDWARE, _DEFAULT = 3, 0
 """nvJPEG's backends: the hardware's own, which not every chip can open, and the default."""
+_SUCCESS, _ARCH_MISMATCH = 0, 7
+"""nvJPEG's statuses. A chip without a JPEG engine (T4, GeForce) answers the second."""
+_DRIVER_FILE: Final = Path("/proc/driver/nvidia/version")
+_LOG = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -29,45 +38,87 @@ class JpegEngines:
 
 
 def jpeg_engines(device_index: int) -> JpegEngines | None:
-    """What `nvjpegGetHardwareDecoderInfo` says of a GPU; None if it cannot be asked."""
+    """What nvJPEG says of a GPU, torch's index of it given; None if it cannot be asked."""
     import torch
 
     if not torch.cuda.is_available():
         return None
-    torch.cuda.init()
-    with torch.cuda.device(device_index):
-        torch.zeros(1, device="cuda")  # nvJPEG wants a context
-        for path in _nvjpeg_libraries():
-            with contextlib.suppress(OSError, AttributeError):
-                if (found := _ask(ctypes.CDLL(path))) is not None:
-                    return found
+    try:
+        with torch.cuda.device(device_index):
+            torch.zeros(1, device="cuda")  # nvJPEG wants a context
+            for path in _nvjpeg_libraries():
+                with contextlib.suppress(OSError, AttributeError):
+                    if (found := _ask(ctypes.CDLL(path))) is not None:
+                        return found
+    except RuntimeError as error:  # torch's: a full memory, or a GPU that fails; a run will say so
+        _LOG.debug("cuda:%d cannot be asked for its JPEG engines: %s", device_index, error)
     return None
+
+
+def driver_version() -> str | None:
+    """The version of NVIDIA's kernel driver, from its file in /proc or from NVML."""
+    for word in read_text(_DRIVER_FILE).split("\n")[0].split():
+        if word.replace(".", "").isdecimal() and "." in word:
+            return word
+    # Some containers do not show that file.
+    return _ask_nvml(lambda nvml: _text(nvml.nvmlSystemGetDriverVersion()))
+
+
+def gpu_names() -> list[str]:
+    """The GPUs that NVML sees, which torch need not; none without the driver."""
+
+    def names(nvml: Any) -> list[str]:
+        handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+        return [_text(nvml.nvmlDeviceGetName(handle)) for handle in handles]
+
+    return _ask_nvml(names) or []
 
 
 def nvml_handle(device_index: int) -> Any | None:
     """NVML's handle of torch's device, NVML initialised; None if there is none."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetHandleByUUID(_uuid(device_index))
-    except (pynvml.NVMLError, AttributeError):
-        return None
+
+    def named(kind: str) -> Any | None:
+        return _ask_nvml(
+            lambda nvml: nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{_uuid(device_index)}")
+        )
+
+    return named("GPU") or named("MIG")  # a slice of a GPU has a UUID of its own
 
 
 def _uuid(device_index: int) -> str:
     """NVML counts all GPUs, torch those that it sees: only the UUID is the same for both."""
     import torch
 
-    return f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"
+    return str(torch.cuda.get_device_properties(device_index).uuid)
+
+
+def _ask_nvml(question: Callable[[Any], _Answer]) -> _Answer | None:
+    """What NVML answers; None without it, or where it, the chip or an old pynvml has no answer.
+
+    It stays initialised: the handles that it gives are used as long as the process runs.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return question(pynvml)
+    except (pynvml.NVMLError, AttributeError):
+        return None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _ask(library: Any) -> JpegEngines | None:
-    for backend in _BACKENDS:
+    for backend in (_HARDWARE, _DEFAULT):
         handle = ctypes.c_void_p()
-        if library.nvjpegCreateEx(backend, None, None, 0, ctypes.byref(handle)) != 0:
+        status = library.nvjpegCreateEx(backend, None, None, 0, ctypes.byref(handle))
+        if backend == _HARDWARE and status == _ARCH_MISMATCH:
+            return JpegEngines(0, 0)
+        if status != _SUCCESS:
             continue
         try:
             engines, cores = ctypes.c_uint(0), ctypes.c_uint(0)
@@ -76,7 +127,7 @@ def _ask(library: Any) -> JpegEngines | None:
             )
         finally:
             library.nvjpegDestroy(handle)
-        if status == 0:
+        if status == _SUCCESS:
             return JpegEngines(engines.value, cores.value)
     return None
 

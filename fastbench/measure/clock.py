@@ -4,7 +4,9 @@ A window is synchronised before its start and at its end, with the stream on whi
 loader works ahead on streams of its own: waiting for these would end a window after its last step,
 and begin the next one with batches for free. In between, `mark()` notes that a batch has been
 submitted. On a GPU it records an event and waits for the batch `MAX_IN_FLIGHT` before, so that the
-host cannot run away from the device.
+host cannot run away from the device. Waiting sleeps until the driver wakes the thread, some tens of
+microseconds late: it would burn a core otherwise, which the loader needs and which would count as
+the run's CPU time.
 """
 
 from __future__ import annotations
@@ -61,20 +63,19 @@ class CudaClock(Clock):
 
     def start(self) -> None:
         """Wait for the current stream, and open the window."""
-        torch.cuda.current_stream(self._device).synchronize()
-        self._events = []
+        self._record().synchronize()
         self._start = time.perf_counter()
-        self._record()
+        self._events = [self._record()]
 
     def mark(self) -> None:
         """Note the end of a batch, and wait for the one `MAX_IN_FLIGHT` before."""
-        self._record()
+        self._events.append(self._record())
         if len(self._events) > MAX_IN_FLIGHT:
             self._events[-1 - MAX_IN_FLIGHT].synchronize()
 
     def stop(self) -> float:
         """Wait for the current stream; wall seconds of the window."""
-        torch.cuda.current_stream(self._device).synchronize()
+        self._record().synchronize()
         return self.elapsed()
 
     def step_times(self) -> list[float]:
@@ -82,10 +83,10 @@ class CudaClock(Clock):
         pairs = zip(self._events, self._events[1:], strict=False)
         return [start.elapsed_time(end) / 1e3 for start, end in pairs]
 
-    def _record(self) -> None:
-        event = torch.cuda.Event(enable_timing=True)
+    def _record(self) -> Any:
+        event = torch.cuda.Event(enable_timing=True, blocking=True)
         event.record(torch.cuda.current_stream(self._device))
-        self._events.append(event)
+        return event
 
 
 def kernel_s() -> float | None:

@@ -9,11 +9,16 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.cores import read_text
-from fastbench.core.nvidia import jpeg_engines
+from fastbench.core.nvidia import driver_version, jpeg_engines
 from fastbench.measure.conditions import describe_conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
 
 _PACKAGES: Final = (
     "fastbench",
@@ -26,9 +31,18 @@ _PACKAGES: Final = (
 )
 
 
-def describe() -> dict[str, Any]:
-    """The machine, its software and the conditions of this process, for every record."""
-    return {**_describe_machine(), **describe_conditions()}
+def describe(gpus: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The machine, its software and the conditions of this process, for every record.
+
+    `gpus` are `describe_gpus()` of the run's device, asked before anything was measured. No GPU is
+    used here: one that fails after a row was measured would lose it.
+    """
+    return {**_describe_machine(), "gpus": list(gpus), **describe_conditions()}
+
+
+def describe_gpus(device: torch.device) -> list[dict[str, Any]]:
+    """The run's GPU, and no other; none for a CPU. Raises `DeviceError` if it fails."""
+    return [_gpu(device)] if device.type == "cuda" else []
 
 
 @functools.cache
@@ -39,10 +53,9 @@ def _describe_machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpus": [_gpu(i) for i in range(torch.cuda.device_count())],
-        "driver": _driver(),
+        "driver": driver_version(),
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "cudnn": _cudnn_version(),
         "os": platform.platform(),
         "python": platform.python_version(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
@@ -51,11 +64,16 @@ def _describe_machine() -> dict[str, Any]:
     }
 
 
-def _gpu(index: int) -> dict[str, Any]:
+def _gpu(device: torch.device) -> dict[str, Any]:
     import torch
 
-    properties = torch.cuda.get_device_properties(index)
-    engines = jpeg_engines(index)
+    from fastbench.core.device import broken
+
+    try:
+        properties = torch.cuda.get_device_properties(device)
+    except RuntimeError as error:
+        raise broken(device, error) from error
+    engines = jpeg_engines(device.index or 0)
     return {
         "name": properties.name,
         "memory_bytes": properties.total_memory,
@@ -65,29 +83,22 @@ def _gpu(index: int) -> dict[str, Any]:
     }
 
 
+def _cudnn_version() -> int | None:
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    # `torch.backends.cudnn.version()` asks every GPU, and raises if one of them is too old for it.
+    cudnn: Any = getattr(torch._C, "_cudnn", None)
+    return cudnn.getVersionInt() if cudnn else None
+
+
 def _cpu_name() -> str | None:
     for line in read_text(Path("/proc/cpuinfo")).splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()
     return platform.processor() or None
-
-
-def _driver() -> str | None:
-    """The version of NVIDIA's kernel driver, from its file in /proc or from NVML."""
-    for word in read_text(Path("/proc/driver/nvidia/version")).split("\n")[0].split():
-        if word.replace(".", "").isdecimal() and "." in word:
-            return word
-    try:  # some containers do not show that file
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
-    except pynvml.NVMLError:
-        return None
-    return version.decode() if isinstance(version, bytes) else str(version)
 
 
 def _version(package: str) -> str | None:

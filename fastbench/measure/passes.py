@@ -62,7 +62,9 @@ def end_to_end(
     by_kernel_s: list[float] = []
     first_warm_up, is_settled = warm_up(stream, model, clock, durations, settle=True)
     for number in range(durations.num_windows):
-        if number > 0:
+        if watch is not None:
+            watch.look_around()  # a pause: the warm-up behind it takes out what the loader gains
+        if number > 0 or watch is not None:
             warm_up(stream, model, clock, durations, settle=False)
         if evict is not None:
             evict()
@@ -117,26 +119,31 @@ def loader_alone(
     durations: Durations,
     num_batches: int,
     *,
-    cpu_s: Callable[[], float] | None = None,
+    watch: Watch | None = None,
     evict: Callable[[], None] | None = None,
 ) -> Ceiling:
     """Iterate a loader with nothing behind it for whole epochs, after a warm-up.
 
-    `cpu_s` returns the CPU seconds that this process and its children have used so far.
+    `watch` tells the CPU seconds of this process and its children.
     """
     stream = Stream(loader)
+    if watch is not None:
+        stream.take()  # after which the loader's processes have started
+        watch.look_around()
     warm_up_loader(stream, durations.warm_up_batches, durations.warm_up_seconds)
     if evict is not None:
         evict()
     num_images = 0
-    used_s = cpu_s() if cpu_s else 0.0
+    used_s = watch.cpu_s() if watch else 0.0
     clock.start()
     while num_images == 0 or (evict is None and clock.elapsed() < durations.ceiling_seconds):
         for _ in range(num_batches):
             num_images += stream.take().num_valid
             clock.mark()
     wall_s = clock.stop()
-    return Ceiling(num_images=num_images, wall_s=wall_s, cpu_s=cpu_s() - used_s if cpu_s else None)
+    return Ceiling(
+        num_images=num_images, wall_s=wall_s, cpu_s=watch.cpu_s() - used_s if watch else None
+    )
 
 
 def model_alone(

@@ -64,6 +64,8 @@ _TRIES: Final = 5
 class Watch:
     """Watches windows: `begin()` before each, `end(num_images)` after it, `read()` at last.
 
+    `look_around()` lists the processes for the next `begin()`, which takes milliseconds: call it
+    before the warm-up ends, or the loader gets ahead meanwhile and the device runs dry.
     `gpu_index` is torch's index of the GPU, None without one.
     """
 
@@ -74,6 +76,7 @@ class Watch:
         self._self = psutil.Process()
         self._children: list[psutil.Process] = []
         self._next_look = 0.0
+        self._has_looked = False
         self._pause_s = interval_s
         self._start: _Mark | None = None
         self._windows: list[tuple[_Mark, _Mark]] = []
@@ -91,6 +94,11 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def look_around(self) -> None:
+        """List the processes whose CPU time the next reading begins with."""
+        self._children = self._list_children()
+        self._has_looked = True
 
     def begin(self) -> None:
         """Open a window."""
@@ -199,10 +207,14 @@ class Watch:
         return _Mark(wall_s, self.cpu_s(), told_s, busy_s, energy_j, periods, throttled)
 
     def cpu_s(self) -> float:
-        """CPU time so far of this process and all its children, with those that have ended."""
+        """CPU time so far of this process and all its children, with those that have ended.
+
+        Right after `look_around()` the children are those that it found.
+        """
         own_s = _used_s(resource.RUSAGE_SELF)
         for _ in range(_TRIES):
-            self._children = children = self._list_children()
+            children = self._children if self._has_looked else self._list_children()
+            self._children, self._has_looked = children, False
             # Parents come first. The time of a child that ends meanwhile is in neither: asking for
             # it fails, and all is read again.
             children_s, vanished = _used_s(resource.RUSAGE_CHILDREN), False

@@ -24,6 +24,8 @@ def device_name(record: Record) -> str | None:
         cpu: str | None = record.environment.get("cpu")
         return cpu
     names: list[str] = [gpu["name"] for gpu in record.environment.get("gpus", [])]
+    if len(names) == 1:
+        return names[0]  # the run's own; older records have all of the machine's
     number = int(index) if index.isdecimal() else 0
     return names[number] if number < len(names) else None
 

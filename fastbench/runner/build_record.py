@@ -105,7 +105,7 @@ def describe_run(
         "device": str(workbench.device),
         "batch_size": workbench.batch_size,
         "config": dataclasses.asdict(workbench.config),
-        "environment": machine.describe(),
+        "environment": machine.describe(workbench.gpus),
         "data": _describe_data(workbench),
         "preprocess": {
             **dataclasses.asdict(model.preprocess),

@@ -17,6 +17,7 @@ import msgspec
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError, OutputError, RecordError
 from fastbench.core.reading import user_path
+from fastbench.core.units import and_more
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
@@ -110,7 +111,9 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
         parity = None
         if passes.reads_images:
-            parity = compare_with_reference(workbench, bench, loader, scores.predictions, notes)
+            parity = compare_with_reference(
+                workbench, bench, loader, spec, scores.predictions, notes
+            )
     record = make_record(
         workbench,
         bench,
@@ -190,7 +193,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
         if reads_images and config.passes == "all":
             loader_ceiling = loader_alone(
-                opened, clock, durations, spec.num_batches, cpu_s=watch.cpu_s, evict=evict
+                opened, clock, durations, spec.num_batches, watch=watch, evict=evict
             )
             _log("loader alone", loader_ceiling)
     scores = tally.read()
@@ -242,13 +245,19 @@ def _score(
     """
     if passes.repeatable:
         return passes.scores, None
-    scores = workbench.score(bench, loader, spec, bench.classifier)
+    scores, settings = workbench.score(bench, loader, spec, bench.classifier)
+    others = [
+        f"{name} {value} in place of {passes.settings[name]}"
+        for name, value in settings.items()
+        if value != passes.settings.get(name, value)
+    ]
     changed = sum(
         a != b for a, b in zip(scores.predictions, passes.scores.predictions, strict=True)
     )
     notes.append(
         f"a sample's pixels depend on its place in the batch with these settings: "
-        f"accuracy and parity are of a repeatable pass; {changed} of "
+        f"accuracy and parity are of a repeatable pass"
+        f"{f' with {and_more(others, 3)}' if others else ''}; {changed} of "
         f"{len(scores.predictions)} predictions of the timed pass differ from it"
     )
     return scores, changed

@@ -40,10 +40,16 @@ MOST_STOOD_OUT = 1000
 
 
 def compare_with_reference(
-    workbench: Workbench, bench: Bench, loader: str, predictions: list[int], notes: list[str]
+    workbench: Workbench,
+    bench: Bench,
+    loader: str,
+    spec: LoaderSpec,
+    predictions: list[int],
+    notes: list[str],
 ) -> Parity | None:
     """Compare a row's predictions with the reference's, and the pixels of some samples.
 
+    `spec` is that of the timed pass: its settings may change pixels.
     None without a reference, or if it fails or does not read the images.
     """
     name = workbench.config.reference
@@ -73,8 +79,8 @@ def compare_with_reference(
     chosen = sorted(stood_out[:MOST_STOOD_OUT])
     return msgspec.structs.replace(
         parity,
-        pixels=_compare_some(workbench, bench, loader, spread, judge_pixels, notes),
-        stood_out=_compare_some(workbench, bench, loader, chosen, judge_worst, notes)
+        pixels=_compare_some(workbench, bench, loader, spec, spread, judge_pixels, notes),
+        stood_out=_compare_some(workbench, bench, loader, spec, chosen, judge_worst, notes)
         if chosen
         else None,
         num_uncompared=len(stood_out) - len(chosen),
@@ -108,7 +114,7 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     with mapped_errors(f"the comparison of {loader}", workbench.batch_size):
         classifier = workbench.classifier(model, "float32", None)
         bench = Bench(model, labels, classifier, float32=classifier)
-        spec = workbench.spec(model)
+        spec = workbench.spec(model, loader)
         names = workbench.manifest.names
         found, pixels, settings = _compare(workbench, bench, loader, spec, names, judge_pixels, [])
     return ParityRecord(
@@ -168,13 +174,14 @@ def _score_reference(workbench: Workbench, bench: Bench) -> list[int] | None:
             return None
     with mapped_errors("the reference's pass", workbench.batch_size):
         spec = dataclasses.replace(spec, dtype="float32")
-        return workbench.score(bench, name, spec, workbench.float32(bench)).predictions
+        return workbench.score(bench, name, spec, workbench.float32(bench))[0].predictions
 
 
 def _compare_some(
     workbench: Workbench,
     bench: Bench,
     name: str,
+    spec: LoaderSpec,
     chosen: Sequence[int],
     judge: Callable[[Pixels], list[str]],
     notes: list[str],
@@ -182,9 +189,7 @@ def _compare_some(
     """Compare the pixels of some samples: one image has 150,000 values."""
     manifest = workbench.manifest
     paths = manifest.paths
-    spec = dataclasses.replace(
-        workbench.spec(bench.model), paths=[paths[i] for i in chosen], prefetch=0
-    )
+    spec = dataclasses.replace(spec, paths=[paths[i] for i in chosen], prefetch=0)
     names = [manifest.names[i] for i in chosen]
     return _compare(workbench, bench, name, spec, names, judge, notes)[1]
 
@@ -200,12 +205,19 @@ def _compare(
 ) -> tuple[agreement.Comparison, Pixels, dict[str, Setting]]:
     """Read a loader and the reference in step; if they differ, name the fault and draw it.
 
-    Also returns the loader's settings.
+    `spec` is the loader's; the reference gets its samples, and has its own settings. Also returns
+    the loader's settings.
     """
-    config, its_name = workbench.config, workbench.config.reference
+    its_name = workbench.config.reference
     spec = dataclasses.replace(spec, dtype="float32", repeatable=True)
-    its_spec = spec.with_settings(config.options_of(its_name))
-    spec = spec.with_settings(config.options_of(name))
+    its_spec = workbench.spec(bench.model, its_name)
+    its_spec = dataclasses.replace(
+        its_spec,
+        paths=spec.paths,
+        prefetch=its_spec.prefetch if spec.prefetch else 0,
+        dtype="float32",
+        repeatable=True,
+    )
     with (
         open_loader(name, workbench.factories[name], spec) as loader,
         open_loader(its_name, workbench.factories[its_name], its_spec) as its_loader,

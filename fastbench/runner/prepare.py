@@ -20,11 +20,12 @@ from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.data.dataset import find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
-from fastbench.loaders.base import Factory, LoaderSpec
+from fastbench.loaders.base import Factory, LoaderSpec, Setting
 from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
+from fastbench.measure.machine import describe_gpus
 from fastbench.measure.passes import model_alone, score
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
@@ -98,6 +99,7 @@ class Workbench:
         self.folder = folder
         self.progress = progress
         self.device: torch.device = choose_device(config.device)
+        self.gpus = describe_gpus(self.device)
         self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
         for name in config.loaders:
             check_options(name, config.options_of(name))
@@ -203,16 +205,18 @@ class Workbench:
         """Put the samples' files out of the page cache."""
         forget(self.manifest.paths)
 
-    def score(self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier) -> Scores:
-        """Score one untimed pass with repeatable pixels."""
+    def score(
+        self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier
+    ) -> tuple[Scores, dict[str, Setting]]:
+        """Score one untimed pass with repeatable pixels; also the loader's settings in it."""
         tally = self.tally(bench)
         spec = dataclasses.replace(spec, repeatable=True)
         with open_loader(name, self.factories[name], spec) as loader:
-            scores = score(loader, classifier, tally)
+            scores, settings = score(loader, classifier, tally), dict(loader.settings)
         check_each_once(scores, 1, self.manifest.names, name)
         check_finite(scores, 1, bench.model.name, str(classifier.dtype).removeprefix("torch."))
         _LOG.debug("%s scored", name)
-        return scores
+        return scores, settings
 
 
 def prepare_model(workbench: Workbench, name: str) -> Bench:

@@ -50,7 +50,7 @@ class Noted:
 
     def __init__(self, suite: ModuleType, folder: Path) -> None:
         self.commands: list[list[str]] = []
-        self.suite = suite.Suite(folder, "cuda:0", "sample", suite.ON_GPU, math.inf)
+        self.suite = suite.Suite(folder, "cuda:0", "sample", suite.ON_GPU, math.inf, [])
         self.suite.run = lambda *argv: self.commands.append(list(argv))
 
 
@@ -86,7 +86,7 @@ def test_options_are_compared_with_the_settings_that_were_found(
 
 
 def test_a_command_that_takes_too_long_is_interrupted(suite: ModuleType, tmp_path: Path) -> None:
-    made = suite.Suite(tmp_path, "cpu", "sample", suite.REHEARSED, time.monotonic())
+    made = suite.Suite(tmp_path, "cpu", "sample", suite.REHEARSED, time.monotonic(), [])
     made.run("http.server", "0")  # which waits until it is interrupted
     assert not made.is_sound
     (outcome,) = json.loads((tmp_path / "commands.json").read_text()).values()

@@ -1,5 +1,7 @@
 """Which device is meant, and what its failures are called."""
 
+import re
+
 import pytest
 import torch
 
@@ -53,6 +55,8 @@ def test_tf32_where_it_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_choosing_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     choose = device.choose_device
     assert [str(choose(x)) for x in ("auto", "cpu", "cuda", "cuda:1")] == [
         "cuda:0", "cpu", "cuda:0", "cuda:1",
@@ -61,3 +65,72 @@ def test_choosing_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for index in (2, 300):
         with pytest.raises(DeviceError, match=rf"no CUDA device {index} .* torch sees 2"):
             choose(f"cuda:{index}")
+    # Libraries take a stream without a device for one of the current device.
+    assert [str(each) for each in current] == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+
+
+def test_a_gpu_that_fails_at_once_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("CUDA error: all devices are busy\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", fail)
+    with pytest.raises(
+        DeviceError, match=r"cuda:0 cannot be used: CUDA error: all devices .* busy\."
+    ):
+        device.choose_device("auto")
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """torch 9.9 for CUDA 13.2 sees no GPU; NVML sees an H200 with the driver 580."""
+
+    def init() -> None:
+        raise RuntimeError("Error 802: system not yet initialized\nmore")
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(device, "gpu_names", lambda: ["NVIDIA H200"])
+    monkeypatch.setattr(device, "driver_version", lambda: "580.65.06")
+    return monkeypatch
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda", "cuda:1"])
+@pytest.mark.parametrize(
+    ("cuda", "driver", "said"),
+    [
+        ("13.2", "535.104.05", "driver 535.104.05, needs 580 or newer for CUDA 13.2"),
+        ("12.8", "470.82", "driver 470.82, needs 525 or newer for CUDA 12.8"),
+        ("13.2", "580.65.06", "Error 802: system not yet initialized"),
+        ("14.0", "580.65.06", "Error 802: system not yet initialized"),
+        ("13.2", None, "Error 802: system not yet initialized"),
+        (None, "580.65.06", "it is built without CUDA"),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_never_passed_over_in_silence(
+    cuda: str | None, driver: str | None, said: str, asked: str, blind: pytest.MonkeyPatch
+) -> None:
+    blind.setattr(torch.version, "cuda", cuda)
+    blind.setattr(device, "driver_version", lambda: driver)
+    seen = f"--device {asked}: NVML sees NVIDIA H200, torch 9.9 does not: {said}. Check"
+    with pytest.raises(DeviceError, match=re.escape(seen)):
+        device.choose_device(asked)
+    assert said in (device.why_no_gpu() or "")
+    assert device.choose_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "NoDevFiles"])
+def test_gpus_that_are_hidden_on_purpose_are_not_missed(
+    visible: str, blind: pytest.MonkeyPatch
+) -> None:
+    blind.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert device.choose_device("auto").type == "cpu"
+    with pytest.raises(DeviceError, match=r"torch 9\.9 sees no GPU"):
+        device.choose_device("cuda")
+    blind.setenv("CUDA_VISIBLE_DEVICES", "MIG-4")
+    with pytest.raises(DeviceError, match=r"initialized, with CUDA_VISIBLE_DEVICES=MIG-4\."):
+        device.choose_device("auto")

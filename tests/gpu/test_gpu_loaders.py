@@ -257,3 +257,16 @@ def test_a_shared_load_is_not_repeatable_and_can_be_told_to_be(
     loader = open_loader("dali", dataclasses.replace(spec, repeatable=True))
     assert loader.repeatable is True  # type: ignore[attr-defined]
     assert loader.settings["hw_decoder_load"] == 1.0
+
+
+def test_a_shared_load_gives_the_same_pixels_in_every_epoch(
+    many: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+) -> None:
+    """By nvImageCodec's source the hardware gets the same images of the same batch, each time.
+
+    Partial last batches are left out: 96 images are twelve batches of 8.
+    """
+    spec = spec_of(scan(many), batch_size=8, options={"hw_decoder_load": 0.5})
+    loader = open_loader("dali", spec)
+    epochs = [torch.cat([batch.images_NCHW.clone() for batch in loader]) for _ in range(2)]
+    assert torch.equal(*epochs)

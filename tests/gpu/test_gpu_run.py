@@ -115,11 +115,13 @@ def test_the_search_is_recorded(run: Run, images: Path) -> None:
     code, records = run(images, "--loader", "dali", "--reference", "none", quick=False)
     assert code == 0
     (record,) = records
-    loads = {trial.settings["hw_decoder_load"] for trial in record.tuning}
-    assert loads == {1.0, 0.0, 0.25, 0.5, 0.75}
+    names = {name for trial in record.tuning for name in trial.settings}
+    engines = nvidia.jpeg_engines(0)
+    # Without a JPEG engine (T4, GeForce) every share of it is the same.
+    assert ("hw_decoder_load" in names) is (engines is None or engines.num_engines > 0)
     assert all(trial.images_per_s for trial in record.tuning)
     best = max(record.tuning, key=lambda trial: trial.images_per_s or 0)
-    assert record.loader_settings["hw_decoder_load"] == best.settings["hw_decoder_load"]
+    assert {name: record.loader_settings[name] for name in best.settings} == best.settings
 
 
 def test_out_of_memory_is_one_sentence(

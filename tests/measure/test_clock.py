@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from builders.paths import REPOSITORY
 
 from fastbench.measure import clock as clock_module
 from fastbench.measure.clock import CudaClock
@@ -15,6 +16,7 @@ class Gpu:
     def __init__(self) -> None:
         self.now = 0.0
         self.done = {"model": 0.0, "loader": 0.0}
+        self.burnt_s = 0.0  # waited without sleep
 
     def submit(self, stream: str, seconds: float) -> None:
         self.done[stream] = max(self.now, self.done[stream]) + seconds
@@ -23,18 +25,23 @@ class Gpu:
         self.now = max(self.now, *(self.done[stream] for stream in streams))
 
     def synchronize(self, _: object) -> None:
-        self.wait(*self.done)
+        self.burn(*self.done)
+
+    def burn(self, *streams: str) -> None:
+        before = self.now
+        self.wait(*streams)
+        self.burnt_s += self.now - before
 
     def current_stream(self, _: object) -> Any:
         gpu = self
 
         class Stream:
             def synchronize(self) -> None:
-                gpu.wait("model")
+                gpu.burn("model")
 
         return Stream()
 
-    def Event(self, *, enable_timing: bool) -> Any:  # noqa: N802
+    def Event(self, *, enable_timing: bool, blocking: bool = False) -> Any:  # noqa: N802
         gpu = self
 
         class Event:
@@ -42,6 +49,7 @@ class Gpu:
                 self.at = max(gpu.now, gpu.done["model"])
 
             def synchronize(self) -> None:
+                gpu.burnt_s += 0.0 if blocking else max(0.0, self.at - gpu.now)
                 gpu.now = max(gpu.now, self.at)
 
             def elapsed_time(self, end: Any) -> float:
@@ -72,3 +80,15 @@ def test_what_the_loader_makes_ahead_is_not_waited_for(monkeypatch: pytest.Monke
     wall_s = clock.stop()
     assert sum(clock.step_times()) == pytest.approx(wall_s, rel=0.02)  # as validity.py asks
     assert wall_s == pytest.approx(10 * 0.1)
+    assert gpu.burnt_s == 0
+
+
+def test_whoever_waits_for_a_gpu_sleeps() -> None:
+    """A core that spins is taken from the loader, and counts as the run's CPU time."""
+    spinning = [
+        f"{path.name}: {line.strip()}"
+        for path in (REPOSITORY / "fastbench").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "cuda.Event(" in line and "blocking=True" not in line
+    ]
+    assert spinning == []

@@ -148,6 +148,25 @@ def test_the_loader_alone_is_timed_over_whole_epochs() -> None:
     assert loader.num_asked == 2 + 6  # the warm-up's, then two epochs
 
 
+def test_the_watch_of_a_loader_alone_looks_around_before_its_warm_up() -> None:
+    loader, told = CountingLoader(), []
+
+    class Watching:
+        def look_around(self) -> None:
+            told.append(("look", loader.num_asked))
+
+        def cpu_s(self) -> float:
+            told.append(("used", loader.num_asked))
+            return float(len(told))
+
+    ceiling = loader_alone(
+        loader, ScriptedClock(), durations(ceiling_seconds=5), 3, watch=Watching()
+    )
+    # Its processes start with its first batch; then come the warm-up's two, and an epoch.
+    assert told == [("look", 1), ("used", 3), ("used", 6)]
+    assert ceiling.cpu_s == 1
+
+
 def test_the_model_alone_runs_on_one_resident_batch() -> None:
     model = OneHot()
     seen = []
@@ -171,6 +190,9 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
     loader, told = CountingLoader(), []
 
     class Watching:
+        def look_around(self) -> None:
+            told.append(("look", loader.num_asked))
+
         def begin(self) -> None:
             told.append(("begin", loader.num_asked))
 
@@ -181,9 +203,12 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
         loader, OneHot(), tally, ScriptedClock(), durations(num_windows=3, min_batches=4), 3,
         watch=Watching(),
     )  # fmt: skip
-    # Two batches of warm-up, then two epochs of three batches: four steps at least.
+    # Two batches of warm-up, then two epochs of three batches: four steps at least. The watch looks
+    # around before the last warm-up: a pause would give the window batches for free.
     assert told == [
-        ("begin", 2), ("end", 20), ("begin", 10), ("end", 20), ("begin", 18), ("end", 20),
+        ("look", 2), ("begin", 4), ("end", 20),
+        ("look", 10), ("begin", 12), ("end", 20),
+        ("look", 18), ("begin", 20), ("end", 20),
     ]  # fmt: skip
     assert [window.num_steps for window in throughput.windows] == [6, 6, 6]
     assert throughput.wall_s == 60

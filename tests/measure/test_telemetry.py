@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import psutil
 import pytest
 
 from fastbench.core import nvidia
@@ -104,7 +105,7 @@ class Nvml:
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
     made = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", made)
-    monkeypatch.setattr(nvidia, "_uuid", lambda index: f"GPU-{index}")
+    monkeypatch.setattr(nvidia, "_uuid", str)
     return made
 
 
@@ -136,6 +137,33 @@ def test_cpu_time_of_children_in_windows(code: str, ends: bool) -> None:
     spinner.end()
     assert found.num_images == 200
     assert found.cpu_s == pytest.approx(expected, abs=0.08)
+
+
+def test_a_window_begins_with_the_processes_that_were_found_before() -> None:
+    """Listing all of the machine's takes milliseconds, in which a GPU would run dry."""
+    spinner = Spinner(SPIN)
+    with Watch(None, 10.0) as watch:
+        num_listed = 0
+        real = watch._list_children
+
+        def list_children() -> list[psutil.Process]:
+            nonlocal num_listed
+            num_listed += 1
+            return real()
+
+        watch._list_children = list_children  # type: ignore[method-assign]
+        watch.look_around()
+        watch.begin()
+        assert num_listed == 1
+        expected = -spinner.spin(0) + spinner.spin(0.2)
+        watch.end(1)
+        assert num_listed > 1  # children that were born meanwhile count
+        assert watch.read().cpu_s == pytest.approx(expected, abs=0.08)
+        watch.look_around()
+        spinner.end()
+        watch.begin()  # one of them has gone: they are listed again
+        watch.end(1)
+        assert watch.read().cpu_s == pytest.approx(expected, abs=0.08)
 
 
 def test_children_of_a_forkserver(server: None) -> None:

@@ -1,5 +1,6 @@
 """A row's predictions and pixels against the reference's: what is compared, and what is told."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +18,16 @@ from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
+from fastbench.runner import measure_row
 
 
 def run(data: Path, output: Path, *argv: str) -> tuple[int, Record]:
     """`fastbench run` of one loader beside the reference: its exit code and its record."""
     code = main_here(
         ["run", "--data", str(data), "--model", "sample", "--device", "cpu", "--quick",
-         "--passes", "end-to-end", "--batch-size", "8", "--output", str(output), *argv]
+         "--passes", "end-to-end", "--batch-size", "8", "--output", str(output),
+         "--model-threads", "1",  # threads that wait for each other are slower here
+         *argv]
     )  # fmt: skip
     (path,) = output.glob("sample-[!t]*.json")
     return code, read_record(path)
@@ -136,3 +140,43 @@ def test_what_is_timed_is_what_is_judged(
     assert record.parity.pixels.max_levels < 1.01  # which alone would be called exact
     assert (record.num_changed is None) == repeatable
     assert f"untrue: FAIL: {failure}" in " ".join(capsys.readouterr().out.split())
+
+
+class Shaded(Untrue):
+    """Darker by the option `shade`; the timed pass is told `share`, and others take 0 or 1."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        super().__init__(spec)
+        self.settings = {"share": 1.0 if spec.repeatable else 0.4}  # type: ignore[dict-item]
+
+    def __iter__(self) -> Iterator[Batch]:
+        shade = float(self.spec.options.get("shade") or 0)
+        for batch in Untrue(dataclasses.replace(self.spec, repeatable=True)):
+            yield Batch(batch.images_NCHW - shade, batch.ids_N, batch.num_valid)
+
+
+def test_the_pixels_are_compared_with_the_settings_that_are_timed(
+    images: Path, tmp_path: Path, plug_in: PlugIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in("shaded", Shaded)
+    tuned = {"shade": 0.25}
+    monkeypatch.setattr(
+        measure_row,
+        "_tune",
+        lambda _, name, spec: (spec.with_settings(tuned if name == "shaded" else {}), None),
+    )
+    _, record = run(images, tmp_path / "out", "--loader", "shaded")
+    assert record.parity is not None
+    assert record.parity.pixels is not None
+    # Standard deviations of about 57 levels.
+    assert record.parity.pixels.mean_levels == pytest.approx(0.25 * 57, abs=1)
+
+
+def test_a_pass_of_its_own_says_what_it_has_in_place_of_the_timed_settings(
+    images: Path, tmp_path: Path, plug_in: PlugIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shaded, "repeatable", False)
+    plug_in("shaded", Shaded)
+    _, record = run(images, tmp_path / "out", "--loader", "shaded")
+    (note,) = (note for note in record.notes if "repeatable pass" in note)
+    assert "are of a repeatable pass with share 1.0 in place of 0.4; 0 of 22 predictions" in note

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _record_event(device: torch.device) -> Any:
-    event = torch.cuda.Event()
+    event = torch.cuda.Event(blocking=True)  # who waits for it sleeps
     event.record(torch.cuda.current_stream(device))
     return event
 

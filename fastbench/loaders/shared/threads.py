@@ -86,7 +86,7 @@ class ThreadedLoader(EpochLoader):
         if not self._spec.on_gpu:
             return Batch(levels_NHWC.permute(0, 3, 1, 2), ids_N, len(ids))
         images_NCHW = self._normalizer(levels_NHWC)
-        slot.sent = torch.cuda.Event()
+        slot.sent = torch.cuda.Event(blocking=True)  # who waits for it sleeps
         slot.sent.record(torch.cuda.current_stream(self._device))
         return Batch(images_NCHW, ids_N, len(ids))
 
