@@ -226,7 +226,8 @@ def host_part(spec: Any) -> tuple[int, Callable[[], int]]:
         types.Constant(0, dtype=types.INT32, device="cpu"),
     )
     make = getattr(dali, "make_graph", None) or inspect.unwrap(dali._make_pipeline)
-    options = {"hw_decoder_load": 1.0, "width_hint": 0, "height_hint": 0}
+    defaults = getattr(dali, "_OPTIONS", {"hw_decoder_load": 1.0})  # older revisions have less
+    options = {**defaults, "width_hint": 0, "height_hint": 0}
     pipeline = Pipeline(
         batch_size=spec.batch_size,
         num_threads=spec.num_threads,

@@ -233,7 +233,7 @@ def compare_dali(spec: LoaderSpec, num_pairs: int) -> dict[str, Any]:
     pipeline = dali._make_pipeline(
         spec,
         {"files": list(spec.paths), "labels": list(range(len(spec.paths)))},
-        {"hw_decoder_load": 1.0, "width_hint": 0, "height_hint": 0}
+        {**dali._OPTIONS, "width_hint": 0, "height_hint": 0}
         if spec.device.startswith("cuda")
         else None,
         batch_size=spec.batch_size,

@@ -9,10 +9,18 @@ from builders.dali_graph import Operator, operators_of
 from nvidia.dali import Pipeline, fn, types
 
 from fastbench.loaders.base import IMAGENET, LoaderSpec, Setting
-from fastbench.loaders.builtin.dali import buffer_hint, make_graph
+from fastbench.loaders.builtin.dali import buffers_for, make_graph
 from fastbench.loaders.builtin.dali_resize import crop_window
 
-OPTIONS: dict[str, Setting] = {"hw_decoder_load": 0.25, "width_hint": 500, "height_hint": 375}
+OPTIONS: dict[str, Setting] = {
+    "hw_decoder_load": 0.25,
+    "fancy_upsampling": True,
+    "hybrid_huffman_threshold": 300_000,
+    "device_memory_padding": 3_000_000,
+    "host_memory_padding": 2_000_000,
+    "width_hint": 500,
+    "height_hint": 375,
+}
 
 
 def graph(
@@ -20,9 +28,13 @@ def graph(
     crop: int = 224,
     interpolation: str = "bilinear",
     options: dict[str, Setting] | None = OPTIONS,
+    own: dict[str, Setting] | None = None,
     **changes: object,
 ) -> list[Operator]:
-    """The operators of the GPU's graph; a pipeline for a device would ask for its driver."""
+    """The operators of the GPU's graph; a pipeline for a device would ask for its driver.
+
+    `options` are those of decoding, `own` those that a user gives.
+    """
     spec = LoaderSpec(
         paths=["/a.jpg"],
         batch_size=8,
@@ -33,6 +45,7 @@ def graph(
         dtype="float16",
         num_threads=2,
         sizes=[(500, 375)],
+        options=own or {},
     )
     spec = dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
     pipeline = Pipeline(batch_size=8, num_threads=2, device_id=None)
@@ -109,6 +122,18 @@ def test_what_the_decoder_is_told() -> None:
     assert decoder.arguments["hw_decoder_load"] == 0.25
     assert decoder.arguments["preallocate_width_hint"] == 500
     assert decoder.arguments["preallocate_height_hint"] == 375
+    assert decoder.arguments["hybrid_huffman_threshold"] == 300_000
+    assert decoder.arguments["device_memory_padding"] == 3_000_000
+    assert decoder.arguments["host_memory_padding"] == 2_000_000
+    (plain,) = named(graph(options={**OPTIONS, "fancy_upsampling": False}), "decoders__Image")
+    assert plain.arguments["jpeg_fancy_upsampling"] is False
+
+
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_how_many_images_a_kernel_resizes(mode: str) -> None:
+    for given, expected in (({}, 32), ({"resize_minibatch_size": 256}, 256)):
+        for each in named(graph(resize=mode, own=given), "Resize"):
+            assert each.arguments["minibatch_size"] == expected
 
 
 def test_dali_cpu_decodes_on_the_cpu_and_resizes_on_the_gpu() -> None:
@@ -161,9 +186,36 @@ def test_buffers_are_made_for_a_real_large_image() -> None:
         largest=(9000, 9000),
         sizes=sizes,
     )
-    assert buffer_hint(spec, 2**40) == (500, 375)
+
+    def hint(spec: LoaderSpec, free: int) -> tuple[int, ...]:
+        told = buffers_for(spec, free, has_engines=True)
+        assert [*told] == ["width_hint", "height_hint"]
+        return tuple(told.values())
+
+    assert hint(spec, 2**40) == (500, 375)
     few = dataclasses.replace(spec, sizes=[(640, 480)])
-    assert buffer_hint(few, 2**40) == (640, 480)
+    assert hint(few, 2**40) == (640, 480)
     # A quarter of what is free holds a batch of images a quarter as large.
-    assert buffer_hint(few, 3 * 640 * 480 * 10) == (320, 240)
-    assert buffer_hint(dataclasses.replace(spec, sizes=()), 2**40) == (9000, 9000)
+    assert hint(few, 3 * 640 * 480 * 10) == (320, 240)
+    assert hint(dataclasses.replace(spec, sizes=()), 2**40) == (9000, 9000)
+
+
+def test_without_engines_each_thread_has_its_memory() -> None:
+    spec = LoaderSpec(
+        paths=["/a.jpg"],
+        batch_size=10,
+        preprocess=IMAGENET,
+        device="cuda:0",
+        dtype="float16",
+        num_threads=4,
+        sizes=[(500, 375)],
+    )
+
+    def paddings(free: int, size: tuple[int, int]) -> tuple[int, ...]:
+        told = buffers_for(dataclasses.replace(spec, sizes=[size]), free, has_engines=False)
+        assert [*told] == ["device_memory_padding", "host_memory_padding"]
+        return tuple(told.values())
+
+    assert paddings(2**40, (500, 375)) == (2**24, 2**23)  # DALI's own are enough
+    assert paddings(2**40, (6000, 4000)) == (144_000_000, 144_000_000)
+    assert paddings(2**30, (6000, 4000)) == (2**26, 2**26)  # a quarter, for four threads

@@ -27,6 +27,7 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.core.loader_facts import BUILT_IN
+from fastbench.core.nvidia import JpegEngines
 from fastbench.data.dataset import scan
 from fastbench.loaders.base import Loader, LoaderSpec, Preprocess
 from fastbench.loaders.builtin.torchvision import make_transform
@@ -91,7 +92,7 @@ def test_dali_names_a_file_that_it_cannot_open(
     draw(tmp_path / "two\nlines.jpg", (60, 50))
     assert len(pixels_of(open_loader("dali", spec_of(scan(tmp_path))))) == 1
     draw(tmp_path / "plain.jpg", (60, 50)).rename(tmp_path / os.fsdecode(b"\xff.jpg"))
-    with pytest.raises(LoaderError, match=r"two\\nlines\.jpg', which has a line break"):
+    with pytest.raises(CorruptImageError, match=r"two\nlines\.jpg is read .* \(a line break in"):
         open_loader("dali", spec_of(scan(tmp_path)))
 
 
@@ -279,7 +280,11 @@ def test_the_transform_is_rebuilt_as_it_was() -> None:
     assert torch.equal(rebuilt(image), weights.transforms()(image))
 
 
-def test_options_of_dali(images: Path, open_loader: Callable[[str, LoaderSpec], Loader]) -> None:
+def test_options_of_dali(
+    images: Path,
+    open_loader: Callable[[str, LoaderSpec], Loader],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spec = spec_of(scan(images))
     for options, said in [
         ({"hw_decoder_lode": 1}, r"no option 'hw_decoder_lode'\. Did you mean 'hw_decoder_load'"),
@@ -291,7 +296,16 @@ def test_options_of_dali(images: Path, open_loader: Callable[[str, LoaderSpec], 
             open_loader("dali", dataclasses.replace(spec, options=options))
     assert resolve("dali").search_space(spec) == {}  # type: ignore[attr-defined]
     on_gpu = resolve("dali").search_space(dataclasses.replace(spec, device="cuda:0"))  # type: ignore[attr-defined]
-    assert on_gpu["num_threads"] == (2, 1, 4)
+    assert on_gpu["num_threads"] == (2,)
+    many = dataclasses.replace(spec, device="cuda:0", num_threads=64)
+    for num_engines, first in ((7, "hw_decoder_load"), (0, "num_threads")):
+        engines = JpegEngines(num_engines, 1)
+        monkeypatch.setattr("fastbench.loaders.builtin.dali.jpeg_engines", lambda _, e=engines: e)
+        space = resolve("dali").search_space(many)  # type: ignore[attr-defined]
+        assert next(iter(space)) == first
+        assert ("hybrid_huffman_threshold" in space) is (num_engines == 0)
+        assert space["num_threads"] == (4, 8, 16, 24)
+        assert space["prefetch"] == (2, 3, 4)
 
 
 def test_torchvision_gpu_refuses_a_cpu(

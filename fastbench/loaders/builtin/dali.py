@@ -36,8 +36,9 @@ from fastbench.core.errors import (
 )
 from fastbench.core.nvidia import jpeg_engines
 from fastbench.core.system_errors import is_of_memory
+from fastbench.data.jpeg.quick_check import not_read
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
-from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, resize_and_crop
+from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, MINIBATCH_SIZE, resize_and_crop
 from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.loaders.shared.epochs import EpochLoader
 from fastbench.loaders.shared.threads import read_file
@@ -49,6 +50,18 @@ _BUFFER_SHARE = 0.25
 """The share of the GPU's free memory that decoding buffers made beforehand may take."""
 _LARGE = 0.99
 """The share of the images whose decoding buffers are made beforehand."""
+_OPTIONS: dict[str, Setting] = {
+    "hw_decoder_load": 1.0,
+    # Without it nvJPEG's chroma is up to 48 levels off the reference's, which is libjpeg's.
+    "fancy_upsampling": True,
+    "hybrid_huffman_threshold": 1_000_000,
+    "device_memory_padding": 2**24,
+    "host_memory_padding": 2**23,
+}
+"""Options of decoding on a GPU, and their defaults: DALI's but for the first two."""
+_LOADS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
+_THREADS = (4, 8, 16, 24)
+_HUFFMAN_THRESHOLDS = (100_000, 300_000, 1_000_000)
 
 
 class DaliLoader(EpochLoader):
@@ -79,7 +92,7 @@ class DaliLoader(EpochLoader):
             "padding_share": 1 - len(spec.paths) / (spec.num_batches * spec.batch_size)
             if spec.prefetch
             else 0.0,
-            **(options if mixed else {}),
+            **(options if spec.on_gpu else {}),
         }
         with _files_of(spec.paths) as files:
             self._pipeline: Any = _make_pipeline(
@@ -117,12 +130,12 @@ class DaliLoader(EpochLoader):
         self._pipeline = None
 
     def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
-        width = height = 0
+        buffers: dict[str, Setting] = {"width_hint": 0, "height_hint": 0}
         if spec.on_gpu:
-            width, height = buffer_hint(spec, torch.cuda.mem_get_info(self._device)[0])
-        options = take_options(
-            spec, self.name, hw_decoder_load=1.0, width_hint=width, height_hint=height
-        )
+            free, _ = torch.cuda.mem_get_info(self._device)
+            buffers |= buffers_for(spec, free, _has_engines(spec))
+        minibatch = {"resize_minibatch_size": MINIBATCH_SIZE}
+        options = take_options(spec, self.name, **{**_OPTIONS, **buffers, **minibatch})
         load = float(options["hw_decoder_load"] or 0)
         if not 0 <= load <= 1:
             raise UsageError(f"The option dali.hw_decoder_load is {load}. Give it from 0 to 1.")
@@ -131,17 +144,20 @@ class DaliLoader(EpochLoader):
 
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
-        """The settings that are worth trying on this device; none on a CPU."""
+        """The settings that are worth trying on this device; none on a CPU.
+
+        The share of the JPEG engines and the threads depend on each other. A chip without engines
+        has the CPU's threads decode Huffman's codes, of images above a threshold only in part.
+        """
         if not spec.on_gpu:
             return {}
-        space: dict[str, tuple[Setting, ...]] = {
-            "hw_decoder_load": (1.0, 0.0, 0.25, 0.5, 0.75),
-            **_threads_to_try(spec),
+        engines = _has_engines(spec)
+        return {
+            **({"hw_decoder_load": _LOADS} if engines else {}),
+            "num_threads": _threads_to_try(spec),
+            **({} if engines else {"hybrid_huffman_threshold": _HUFFMAN_THRESHOLDS}),
+            "prefetch": (2, 3, 4),
         }
-        engines = jpeg_engines(torch.device(spec.device).index or 0)
-        if engines is not None and engines.num_engines == 0:
-            del space["hw_decoder_load"]  # all of its values are the same one
-        return space
 
     def _take(self, position: int) -> Any:
         # On this stream the outputs are ready for torch without a host synchronisation.
@@ -179,17 +195,24 @@ class DaliCpuLoader(DaliLoader):
         return why_no_gpu()
 
     def _take_options(self, spec: LoaderSpec) -> dict[str, Setting]:
-        return take_options(spec, self.name)
+        return take_options(spec, self.name, resize_minibatch_size=MINIBATCH_SIZE)
 
     @staticmethod
     def search_space(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
-        """Numbers of threads."""
-        return _threads_to_try(spec)
+        """Numbers of threads, and how many batches are made ahead."""
+        return {"num_threads": _threads_to_try(spec), "prefetch": (2, 3, 4)}
 
 
-def _threads_to_try(spec: LoaderSpec) -> dict[str, tuple[Setting, ...]]:
-    threads = spec.num_threads
-    return {"num_threads": (threads, max(1, threads // 2), 2 * threads)}
+def _threads_to_try(spec: LoaderSpec) -> tuple[int, ...]:
+    """Each thread costs a CUDA stream and pinned memory: more than 24 are not tried."""
+    most = min(spec.num_threads, _THREADS[-1])
+    return (*(num for num in _THREADS if num < most), most)
+
+
+def _has_engines(spec: LoaderSpec) -> bool:
+    """Whether the device has hardware JPEG engines; yes where nvJPEG does not tell."""
+    engines = jpeg_engines(torch.device(spec.device).index or 0)
+    return engines is None or engines.num_engines > 0
 
 
 @contextlib.contextmanager
@@ -197,7 +220,7 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The reader's arguments that name the files; they hold until the pipeline is built.
 
     DALI takes text only. A name that is not UTF-8 is none, and goes through a file of names.
-    Raises `LoaderError` for a name that such a file cannot hold.
+    Raises `CorruptImageError` for a name that such a file cannot hold.
     """
     others = [path for path in paths if path.encode("utf-8", "ignore").decode() != path]
     if not others:
@@ -205,10 +228,8 @@ def _files_of(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         return
     for path in paths:
         if "\n" in path:
-            raise LoaderError(
-                f"DALI cannot open {path!r}, which has a line break in its name, beside "
-                f"{others[0]!r}, whose name is not UTF-8. Rename one of them."
-            )
+            why = f"a line break in its name, beside {others[0]!r}, whose name is not UTF-8"
+            raise not_read(path, "dali", why)
     with tempfile.TemporaryFile() as file:
         file.writelines(os.fsencode(f"{path} {i}\n") for i, path in enumerate(paths))
         file.flush()
@@ -262,27 +283,36 @@ def _decode(encoded: Any, options: Mapping[str, Any] | None) -> Any:
     return fn.decoders.image(
         encoded,
         device="mixed",
-        # Without it nvJPEG's chroma is up to 48 levels off the reference's, which is libjpeg's.
-        jpeg_fancy_upsampling=True,
+        jpeg_fancy_upsampling=options["fancy_upsampling"],
         hw_decoder_load=options["hw_decoder_load"],
+        hybrid_huffman_threshold=options["hybrid_huffman_threshold"],
         # Buffers for large images, made once: growing them would stall a batch.
         preallocate_width_hint=options["width_hint"],
         preallocate_height_hint=options["height_hint"],
+        device_memory_padding=options["device_memory_padding"],
+        host_memory_padding=options["host_memory_padding"],
         **shared,
     )
 
 
-def buffer_hint(spec: LoaderSpec, free: int) -> tuple[int, int]:
-    """The width and height of a large image, for the buffers of a batch; `free` is in bytes.
+def buffers_for(spec: LoaderSpec, free: int, has_engines: bool) -> dict[str, int]:
+    """Options of decoding for buffers of a large image; `free` is the GPU's memory in bytes.
 
-    1 % of the images are larger: their buffers grow. It is less where a buffer for each image of a
-    batch takes too much of what is free.
+    1 % of the images are larger: their buffers grow. The JPEG engines take the width and height of
+    an image, for each of a batch; other decoders bytes, for each thread. They are less where the
+    buffers take too much of what is free.
     """
     by_area = sorted(spec.sizes, key=lambda size: size[0] * size[1])
     width, height = by_area[int(_LARGE * (len(by_area) - 1))] if by_area else spec.largest or (0, 0)
+    most = int(_BUFFER_SHARE * free)
+    if not has_engines:
+        # Of a pixel three coefficients of 16 bits, where chroma is not subsampled.
+        coefficients = min(6 * width * height, most // spec.num_threads)
+        names = ("device_memory_padding", "host_memory_padding")
+        return {name: max(coefficients, int(_OPTIONS[name] or 0)) for name in names}
     needed = 3 * width * height * spec.batch_size
-    scale = (_BUFFER_SHARE * free / needed) ** 0.5 if needed else 1.0
-    return (width, height) if scale >= 1 else (int(width * scale), int(height * scale))
+    scale = min(1.0, (most / needed) ** 0.5) if needed else 1.0
+    return {"width_hint": int(width * scale), "height_hint": int(height * scale)}
 
 
 def _out_of_memory(error: Exception) -> OutOfMemoryError | None:

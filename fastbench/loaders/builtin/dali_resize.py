@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 INTERPOLATIONS = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 _RADIUS = {"bilinear": 1, "bicubic": 2}
 """The filters' reach, in pixels of the coarser grid."""
+MINIBATCH_SIZE = 32
+"""DALI's own: so many images are resized by one kernel."""
 _SMALLEST = 64
 """Where the images' sizes are not known, none is thought to have a shorter side."""
 _LEAST_WEIGHT = 1e-3
@@ -43,10 +45,10 @@ def resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
     if padded:
         images, window = _pad(images, window, p)
     if spec.resize == "exact":
-        images = _in_two_passes(images, window, p, padded)
+        images = _in_two_passes(images, window, spec, padded)
     else:
         images = _resize(
-            images, p, padded, size=[p.crop, p.crop], roi_start=window.start, roi_end=window.end
+            images, spec, padded, size=[p.crop, p.crop], roi_start=window.start, roi_end=window.end
         )
     return images[:, :, :3] if padded else images
 
@@ -113,17 +115,17 @@ def _pad(images: Any, window: CropWindow, preprocess: Preprocess) -> tuple[Any, 
     return images, window._replace(start=window.start - begin, end=window.end - begin)
 
 
-def _in_two_passes(images: Any, window: CropWindow, preprocess: Preprocess, padded: bool) -> Any:
+def _in_two_passes(images: Any, window: CropWindow, spec: LoaderSpec, padded: bool) -> Any:
     """Resample the rows that the crop needs, then the columns."""
-    crop = preprocess.crop
-    reach = math.max(window.scale, 1.0) * (_RADIUS[preprocess.interpolation] + 2)
+    crop = spec.preprocess.crop
+    reach = math.max(window.scale, 1.0) * (_RADIUS[spec.preprocess.interpolation] + 2)
     # Whole rows: the first pass leaves them as they are. Beyond the border it repeats the last.
     top = math.floor(window.start - reach)[0]
     bottom = math.ceil(window.end + reach)[0]
     begin = fn.stack(top, window.start[1])
     images = _resize(
         images,
-        preprocess,
+        spec,
         padded,
         resize_y=bottom - top,
         resize_x=crop,
@@ -133,7 +135,7 @@ def _in_two_passes(images: Any, window: CropWindow, preprocess: Preprocess, padd
     width = types.Constant(crop, dtype=types.FLOAT, device="cpu")
     return _resize(
         images,
-        preprocess,
+        spec,
         padded,
         size=[crop, crop],
         roi_start=window.start - begin,  # 0 in the columns
@@ -141,9 +143,10 @@ def _in_two_passes(images: Any, window: CropWindow, preprocess: Preprocess, padd
     )
 
 
-def _resize(images: Any, preprocess: Preprocess, padded: bool, **arguments: Any) -> Any:
+def _resize(images: Any, spec: LoaderSpec, padded: bool, **arguments: Any) -> Any:
     """Resample, and round to uint8 as Pillow does; of padded images by the weight inside."""
-    interpolation = INTERPOLATIONS[preprocess.interpolation]
+    interpolation = INTERPOLATIONS[spec.preprocess.interpolation]
+    minibatch: Any = spec.options.get("resize_minibatch_size", MINIBATCH_SIZE)
     resized: Any = fn.resize(
         images,
         dtype=types.FLOAT if padded else types.UINT8,
@@ -151,7 +154,8 @@ def _resize(images: Any, preprocess: Preprocess, padded: bool, **arguments: Any)
         subpixel_scale=False,
         min_filter=interpolation,
         mag_filter=interpolation,
-        antialias=preprocess.antialias,
+        antialias=spec.preprocess.antialias,
+        minibatch_size=minibatch,
         **arguments,
     )
     if not padded:
