@@ -92,9 +92,8 @@ class RunConfig:
     )
     resize: Literal["fast", "exact"] = option(
         "fast",
-        "fast: one pass, bilinear within a level of the reference, bicubic (most timm models) a "
-        "sixth of a level in the mean and a few where it overshoots; exact: Pillow's two rounded "
-        "passes, slower",
+        "fast: one pass, bilinear within a level of the reference, bicubic off by 0.2 in the mean "
+        "and a few at edges; exact: Pillow's two passes, slower",
         swept=True,
     )
     device: Device = option("auto", f"where the model runs: {_DEVICES}")
@@ -141,8 +140,8 @@ class RunConfig:
     )
     on_error: Literal["fail", "skip"] = option(
         "fail",
-        "what a file that is no sound JPEG does: fail the run, or be skipped by every loader "
-        "and named in the record; a sound one that a loader does not read, by that loader",
+        "what a file that is no sound JPEG does: fail the run, or be skipped by every loader and "
+        "named; one that a loader alone does not read, by that one",
         changes="measurement",
     )
     min_seconds: Seconds = option(

@@ -8,10 +8,11 @@ History of `schema_version`; what a version lacks has its field's default when i
     4   num_parameters, num_macs; loader_ceiling: cpu_s
     5   num_changed; parity: stood_out, num_uncompared
     6   engine, files, accuracy_doubts; accuracy: num_classes; num_planned of --ab; data:
-        contents, identity, not_used, skipped: loader; throughput: kernel_s; telemetry: cpu_quota,
-        num_periods, num_throttled; environment: affinity, cpu_quota, governor, instruction_set,
+        contents, identity, not_used; throughput: kernel_s; telemetry: cpu_quota, num_periods,
+        num_throttled; environment: affinity, cpu_quota, governor, instruction_set,
         allocator, variables, torch_threads, interop_threads, matmul_precision, cudnn_tf32,
         cudnn_benchmark, cudnn_deterministic
+    7   tuning_s; data: loader of skipped
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from fastbench.report.plots.registry import draw
 from fastbench.report.sheet.sheet import Sheet, make_sheet
 from fastbench.report.sheet.view import View
 
-FILE = GOLDEN / "record-v6.json"
+FILE = GOLDEN / "record-v7.json"
 
 STATED = {"config", "environment", "preprocess", "loader_settings", "tuning", "notes"}
 """All below these: what was set, and on what machine."""
@@ -38,6 +38,7 @@ FREE = {
     # counted or measured once
     *("num_threads", "num_parameters", "num_macs", "num_changed", "published.top1"),
     *(f"data.{name}" for name in ("num_classes", "num_bytes", "mean_pixels", "largest", "skipped")),
+    *("data.skipped.loader", "tuning_s"),
     *(f"compilation.{name}" for name in ("num_graphs", "num_graph_breaks", "num_recompiles")),
     *(
         f"warm_up.{name}"
