@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import shlex
 import signal
 import subprocess
@@ -59,9 +61,14 @@ OPTIONS = (
     "fancy_upsampling=false",
     "hybrid_huffman_threshold=100000",
     "resize_minibatch_size=256",
-    "roi_decoding=true",
 )
-"""DALI's options that are compared with their defaults."""
+"""DALI's options that are compared with their defaults, in turn (`--ab`)."""
+OF_A_PROCESS = {
+    "side-stream": (["--cuda-stream", "side"], {}),
+    "blocking-waits": (["--cuda-wait", "block"], {}),
+    "four-decoder-streams": ([], {"NVIMGCODEC_DEFAULT_NUM_CUDA_STREAMS": "4"}),
+}
+"""What holds for a whole process, as options and as variables: each is a row of its own."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +126,13 @@ class Suite:
         """The records of all `fastbench run`s: one folder, so that they share settings."""
         return self.output / "rows"
 
-    def run(self, *argv: str) -> None:
+    def run(self, *argv: str, **variables: str) -> None:
         """A command in the time that is left, and its outcome in `commands.json`."""
         say(shlex.join(argv))
         start = time.monotonic()
         cut_off = False
-        with subprocess.Popen([sys.executable, "-m", *argv]) as process:
+        command = [sys.executable, "-m", *argv]
+        with subprocess.Popen(command, env=os.environ | variables) as process:
             try:
                 code = process.wait(max(1.0, self.deadline - start))
             except subprocess.TimeoutExpired:
@@ -262,16 +270,28 @@ def slice_loaders(suite: Suite) -> None:
 def slice_options(suite: Suite) -> None:
     """With the settings that were found: `--ab` does not search."""
     settings = best_settings(suite.records()).items()
-    for option in OPTIONS if suite.device != "cpu" else ("prefetch=3",):
-        folder = suite.output / "options" / option.partition("=")[0]
+    on_gpu = suite.device != "cpu"
+    asked: list[tuple[str, list[str], dict[str, str]]] = [
+        (option.partition("=")[0], ["--ab", f"loader_option=dali.{option}", "--quick"], {})
+        for option in (OPTIONS if on_gpu else ("prefetch=3",))
+    ]
+    plain = ["--reference", "none", "--min-seconds", str(suite.size.min_seconds)]
+    asked += [
+        (name, [*options, *plain], variables)
+        for name, (options, variables) in OF_A_PROCESS.items()
+        if on_gpu or not options
+    ]
+    for name, options, variables in asked:
+        folder = suite.output / "options" / name
         if folder.is_dir() and any(folder.glob("*.json")):
             continue
         suite.run(
-            *("fastbench", "run", *suite.common(), "--output", str(folder), "--quick"),
+            *("fastbench", "run", *suite.common(), "--output", str(folder)),
             *("--model", suite.size.models[0], "--loader", "dali"),
             *suite.compiled(),
-            *named("--loader-option", [f"dali.{name}={value}" for name, value in settings]),
-            *("--ab", f"loader_option=dali.{option}"),
+            *named("--loader-option", [f"dali.{key}={value}" for key, value in settings]),
+            *options,
+            **variables,
         )
 
 
@@ -292,7 +312,7 @@ def slice_page(suite: Suite) -> None:
         "answers": answer(records, suite.size),
         "settings": best_settings(records),
         "engines": json_or_none(suite.output / "engines.json"),
-        "options": read_rows([suite.output / "options"]).comparisons,
+        "options": compared(suite, records),
         "commands": json_or_none(suite.output / "commands.json"),
         "environment": machine.describe(suite.gpus),
     }
@@ -303,6 +323,24 @@ def slice_page(suite: Suite) -> None:
     print(*answers["options"], sep="\n")
     page = str(suite.output / "report.html")
     suite.run("fastbench", "report", str(suite.rows), "--html", page)
+
+
+def compared(suite: Suite, records: Sequence[Record]) -> list[str]:
+    """What the slice `options` found, in sentences."""
+    found = read_rows([suite.output / "options"])
+    same = (suite.size.models[0], "dali", suite.size.dtypes[0])
+    rates = [
+        record.throughput.images_per_s
+        for record in records
+        if (record.model, record.loader, record.dtype) == same and record.compile_mode
+    ]
+    base = rates[-1] if rates else math.nan
+    return found.comparisons + [
+        f"{row.path.parent.name}: {row.record.throughput.images_per_s:,.0f} images/s, "
+        f"{base:,.0f} without."
+        for row in found.rows
+        if row.path
+    ]
 
 
 def answer(records: Sequence[Record], size: Size) -> dict[str, dict[str, Any]]:

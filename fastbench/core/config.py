@@ -106,6 +106,18 @@ class RunConfig:
         "in place of 23; the reference's predictions are made without",
         swept=True,
     )
+    cuda_stream: Literal["default", "side"] = option(
+        "default",
+        "the CUDA stream of the model: CUDA's default, on which other work may wait, or its own",
+        swept=True,
+        changes="process",
+    )
+    cuda_wait: Literal["spin", "block"] = option(
+        "spin",
+        "how CUDA's own waits go on the host: spin, which burns a core, or block, which sleeps",
+        swept=True,
+        changes="process",
+    )
     compile: bool = option(False, "compile the model with torch.compile", swept=True)
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
@@ -277,6 +289,11 @@ class RunConfig:
         for text in self.ab:
             name, equals, written = text.partition("=")
             field = field_of(name)
+            if field in OPTIONS and OPTIONS[field].changes == "process":
+                raise UsageError(
+                    f"--ab is {text!r}, and that holds for a whole process, in which both sides "
+                    f"run. Run each, and use fastbench compare."
+                )
             if field in NOT_COMPARED:
                 raise UsageError(
                     f"--ab is {text!r}, and its windows do not depend on that. "
@@ -333,7 +350,7 @@ OPTIONS: Final = declared(RunConfig)
 SWEPT: Final = tuple(name for name, each in OPTIONS.items() if each.swept)
 """Options that may be given again, besides model and loader: every combination is a row."""
 NOT_COMPARED: Final = frozenset(
-    name for name, each in OPTIONS.items() if each.changes != "pipeline"
+    name for name, each in OPTIONS.items() if each.changes not in ("pipeline", "process")
 )
 """Options that `--ab` refuses: its windows do not depend on them."""
 

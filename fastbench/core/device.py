@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -23,23 +24,26 @@ if TYPE_CHECKING:
 
 _OLDEST_DRIVERS: Final = {"11": 450, "12": 525, "13": 580}
 """The driver that a major version of CUDA needs at least, by NVIDIA's table of compatibility."""
+_BLOCKING_SYNC: Final = 4
+"""`CU_CTX_SCHED_BLOCKING_SYNC` of CUDA's driver."""
 _HIDE_ALL: Final = ("", "-1", "none", "void", "nodevfiles")
 """What `CUDA_VISIBLE_DEVICES` is set to where no GPU is meant to be used."""
 
 
-def choose_device(asked: str) -> torch.device:
+def choose_device(asked: str, *, stream: str = "default", wait: str = "spin") -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `cuda:N`; a GPU is made CUDA's current one.
 
-    Raises `DeviceError` if there is none, or none that torch can use: `auto` is the CPU only where
-    there is no GPU, or all are hidden on purpose.
+    `stream` and `wait` are `--cuda-stream` and `--cuda-wait`, for this process. Raises `UsageError`
+    for one of them on a CPU, `DeviceError` if there is no such device, or none that torch can use:
+    `auto` is the CPU only where there is no GPU, or all are hidden on purpose.
     """
     if asked == "cpu":
-        return torch.device("cpu")
+        return _cpu(stream, wait)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         unused = why_unused()
         if asked == "auto" and unused is None:
-            return torch.device("cpu")
+            return _cpu(stream, wait)
         raise DeviceError(
             f"There is no CUDA device for --device {asked}: "
             f"{unused or f'torch {torch.__version__} sees no GPU'}. "
@@ -54,11 +58,40 @@ def choose_device(asked: str) -> torch.device:
         )
     device = torch.device("cuda", index)
     try:
+        if wait == "block":
+            _sleep_while_waiting(index)
         # Libraries take a stream without a device for one of the current device.
         torch.cuda.set_device(device)
+        if stream == "side":
+            torch.cuda.set_stream(torch.cuda.Stream(device))
     except RuntimeError as error:
         raise broken(device, error) from error
     return device
+
+
+def _cpu(stream: str, wait: str) -> torch.device:
+    if (stream, wait) != ("default", "spin"):
+        raise UsageError(
+            "--cuda-stream and --cuda-wait are for NVIDIA GPUs, and this run is on the CPU. Leave "
+            "them out."
+        )
+    return torch.device("cpu")
+
+
+def _sleep_while_waiting(index: int) -> None:
+    """Set `CU_CTX_SCHED_BLOCKING_SYNC`, by CUDA's driver: torch has no function for it.
+
+    Raises `RuntimeError` where the driver refuses.
+    """
+    driver = ctypes.CDLL("libcuda.so.1")
+    device = ctypes.c_int()
+    for name, *arguments in (
+        ("cuInit", 0),
+        ("cuDeviceGet", ctypes.byref(device), index),
+        ("cuDevicePrimaryCtxSetFlags_v2", device, _BLOCKING_SYNC),
+    ):
+        if (status := getattr(driver, name)(*arguments)) != 0:
+            raise RuntimeError(f"CUDA's driver refuses --cuda-wait block with status {status}")
 
 
 def broken(device: torch.device, error: Exception) -> DeviceError:

@@ -35,8 +35,8 @@ class Option:
 
     `bare` is the value of an option that is given without one, if it may be. A `swept` option may
     be given again, and each value has rows of its own. `changes` is what the option affects: the
-    pipeline, the measurement, only what the record says, or nothing in the record. `is_valid`
-    checks what the type cannot express.
+    pipeline, the whole process, the measurement, only what the record says, or nothing in the
+    record. `is_valid` checks what the type cannot express.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Option:
     metavar: str | None = None
     bare: str | None = None
     swept: bool = False
-    changes: Literal["pipeline", "measurement", "record", "nothing"] = "pipeline"
+    changes: Literal["pipeline", "process", "measurement", "record", "nothing"] = "pipeline"
     is_valid: Callable[[Any], bool] = lambda _: True
 
     @property

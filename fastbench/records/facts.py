@@ -353,7 +353,7 @@ _WITH_A_FACT: Final = {name for fact in _ABOUT_THE_ROW for name in fact.options}
 OF_OPTIONS: Final = tuple(
     _of_option(option)
     for name, option in OPTIONS.items()
-    if option.changes in ("pipeline", "measurement") and name not in _WITH_A_FACT
+    if option.changes in ("pipeline", "process", "measurement") and name not in _WITH_A_FACT
 )
 """The options that are facts by themselves."""
 

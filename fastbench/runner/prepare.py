@@ -98,7 +98,9 @@ class Workbench:
         self.config = config
         self.folder = folder
         self.progress = progress
-        self.device: torch.device = choose_device(config.device)
+        self.device: torch.device = choose_device(
+            config.device, stream=config.cuda_stream, wait=config.cuda_wait
+        )
         self.gpus = describe_gpus(self.device)
         self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
         for name in config.loaders:

@@ -51,7 +51,7 @@ class Noted:
     def __init__(self, suite: ModuleType, folder: Path) -> None:
         self.commands: list[list[str]] = []
         self.suite = suite.Suite(folder, "cuda:0", "sample", suite.ON_GPU, math.inf, [])
-        self.suite.run = lambda *argv: self.commands.append(list(argv))
+        self.suite.run = lambda *argv, **_: self.commands.append(list(argv))
 
 
 def test_the_commands_are_ones_that_fastbench_takes(suite: ModuleType, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_commands_are_ones_that_fastbench_takes(suite: ModuleType, tmp_path:
         if command == "run":
             given = given_options(RunConfig, arguments)
             rows += 0 if given.get("ab") else len(expand(given))
-    assert rows == 1 + 5 + 2 * 4 + 7 * 2 * 2 * 2
+    assert rows == 1 + 5 + 2 * 4 + len(suite.OF_A_PROCESS) + 7 * 2 * 2 * 2
     compared = [word for words in noted.commands for word in words if "loader_option=" in word]
     assert compared == [f"loader_option=dali.{option}" for option in suite.OPTIONS]
 

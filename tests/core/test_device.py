@@ -134,3 +134,41 @@ def test_gpus_that_are_hidden_on_purpose_are_not_missed(
     blind.setenv("CUDA_VISIBLE_DEVICES", "MIG-4")
     with pytest.raises(DeviceError, match=r"initialized, with CUDA_VISIBLE_DEVICES=MIG-4\."):
         device.choose_device("auto")
+
+
+def test_what_holds_for_a_whole_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is told how to wait before torch makes its context."""
+    done: list[object] = []
+
+    class Driver:
+        status = 0
+
+        def cuInit(self, _: int) -> int:  # noqa: N802
+            return 0
+
+        def cuDeviceGet(self, _: object, index: int) -> int:  # noqa: N802
+            done.append(index)
+            return 0
+
+        def cuDevicePrimaryCtxSetFlags_v2(self, _: object, flags: int) -> int:  # noqa: N802
+            done.append(flags)
+            return self.status
+
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: Driver())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda where: f"of {where}")
+    monkeypatch.setattr(torch.cuda, "set_stream", done.append)
+    gpu = torch.device("cuda", 1)
+    assert device.choose_device("cuda:1") == gpu
+    assert done == [gpu]
+    done.clear()
+    device.choose_device("cuda:1", stream="side", wait="block")
+    assert done == [1, 4, gpu, "of cuda:1"]
+    monkeypatch.setattr(Driver, "status", 708)
+    with pytest.raises(DeviceError, match="refuses --cuda-wait block with status 708"):
+        device.choose_device("cuda:1", wait="block")
+    for changes in ({"stream": "side"}, {"wait": "block"}):
+        with pytest.raises(UsageError, match="for NVIDIA GPUs, and this run is on the CPU"):
+            device.choose_device("cpu", **changes)

@@ -169,6 +169,7 @@ def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: li
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
         *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),
+        ("cuda_wait=block", "that holds for a whole process, in which both sides run"),
         ("compile=yes", "--compile is 'yes'. Give true or false."),
         ("batch_size=many", "--batch-size is 'many'. Give a whole number"),
         ("batch_size=0", "--ab, the second side: --batch-size is '0'"),
