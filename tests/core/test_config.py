@@ -24,9 +24,9 @@ def test_the_options() -> None:
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
         "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",
         "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode", "batch_size",
-        "num_threads", "model_threads", "limit", "classes", "among", "on_error", "min_seconds", "windows", "page_cache",
-        "latency_batch_size", "passes", "quick", "seed", "tolerance", "running", "predictions",
-        "ab", "output",
+        "num_threads", "model_threads", "limit", "classes", "among", "on_error", "min_seconds",
+        "windows", "page_cache", "latency_batch_size", "passes", "quick", "seed", "tolerance",
+        "running", "predictions", "ab", "output",
     ]  # fmt: skip
     assert [field.name for field in dataclasses.fields(PlanOptions)] == [
         "preset", "config", "resume", "dry_run",
