@@ -94,7 +94,7 @@ def _in_one_pass(levels_HWC: np.ndarray, axis: int, window: Window, filter_: _Fi
     total_HWC: Any = F(0)
     for k, weights_N in enumerate(weights_NK.T):
         pixels_N = np.clip(first_N.astype(int) + k, 0, levels_HWC.shape[axis] - 1)
-        total_HWC = total_HWC + levels_HWC.take(pixels_N, axis) * weights_N.reshape(along)
+        total_HWC += levels_HWC.take(pixels_N, axis) * weights_N.reshape(along)
     return total_HWC * (F(1) / weights_NK.sum(1)).reshape(along)
 
 

@@ -154,7 +154,7 @@ def test_fast_bilinear_is_within_a_level(resize: int, off: Off) -> None:
 
 @pytest.mark.parametrize("mode", ["fast", "exact"])
 def test_so_is_a_large_image(mode: str, off: Off) -> None:
-    """float32 has 12 bits behind the point for its coordinates."""
+    """At 4,000 pixels float32 has 12 bits left behind the point."""
     assert off([picture((4288, 2848))], preprocess_of("bilinear", 256), mode).max() <= 1
 
 
