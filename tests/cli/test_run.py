@@ -197,7 +197,7 @@ def test_what_a_killed_run_left_is_removed(
     ended.wait()
     left = [
         tmp_path / f"{name}.{ended.pid}.fastbench.tmp"
-        for name in ("records/.a.json", "records/.reference/.ab", ".predictions.csv")
+        for name in ("records/.a.json", "records/.kept/.ab", ".predictions.csv")
     ]
     for path in left:
         path.parent.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ from fastbench.cli.main import main
 from fastbench.core.config import PlanOptions
 from fastbench.core.errors import RecordError
 from fastbench.models.registry import files_of
-from fastbench.records.store import write_record
+from fastbench.records.store import SCHEMA_VERSION, write_record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.compare.pairing import pair_up
 from fastbench.report.read import read_rows
@@ -29,7 +29,7 @@ NUMBERS = (
 )
 VALUES = {"words": "many", "zero": 0, "negative": -1, "null": None, "huge": 10**40}
 VERSIONS = {
-    "0": 0, "later": 7, "text": "6", "list": [6], "object": {}, "true": True, "half": 6.5,
+    "0": 0, "later": SCHEMA_VERSION + 1, "text": "6", "list": [6], "object": {}, "true": True, "half": 6.5,
     "10**4000": 10**4000,
 }  # fmt: skip
 OTHERS = {"list": [], "text": "x", "number": 7, "null": None, "true": True, "object": {}}
