@@ -12,10 +12,11 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import psutil
+
+from fastbench.core.thread_map import thread_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,8 +38,8 @@ def read_all(
     """
     if num_bytes > psutil.virtual_memory().available / 2:
         return False
-    with ThreadPoolExecutor(_NUM_THREADS, "fastbench-read") as readers:
-        for done, _ in enumerate(readers.map(_read, paths), start=1):
+    with thread_map(_read, paths, _NUM_THREADS, "fastbench-read") as read:
+        for done, _ in enumerate(read, start=1):
             if on_progress is not None:
                 on_progress(done, len(paths))
     return True

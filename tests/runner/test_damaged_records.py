@@ -29,7 +29,8 @@ NUMBERS = (
 )
 VALUES = {"words": "many", "zero": 0, "negative": -1, "null": None, "huge": 10**40}
 VERSIONS = {
-    "0": 0, "later": SCHEMA_VERSION + 1, "text": "6", "list": [6], "object": {}, "true": True, "half": 6.5,
+    "0": 0, "later": SCHEMA_VERSION + 1, "text": "6", "list": [6], "object": {}, "true": True,
+    "half": 6.5,
     "10**4000": 10**4000,
 }  # fmt: skip
 OTHERS = {"list": [], "text": "x", "number": 7, "null": None, "true": True, "object": {}}

@@ -14,16 +14,18 @@ import hashlib
 import json
 import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.atomic_files import json_or_none, remove_left_over, write_whole
 from fastbench.core.cores import num_cores
+from fastbench.core.thread_map import thread_map
 from fastbench.data.jpeg.quick_check import find_corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from fastbench.core.errors import CorruptImageError
 
 _VERSION: Final = 2
 """Of what is judged: verdicts of another version are made anew."""
@@ -75,8 +77,10 @@ def _decode(
     found: dict[str, str | None],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    with ThreadPoolExecutor(num_cores(), "fastbench-verify") as threads:
-        verdicts = threads.map(lambda name: find_corrupt([str(root / name)]), names)
+    def verdict_of(name: str) -> CorruptImageError | None:
+        return find_corrupt([str(root / name)])
+
+    with thread_map(verdict_of, names, num_cores(), "fastbench-verify") as verdicts:
         for done, (name, error) in enumerate(zip(names, verdicts, strict=True), start=1):
             found[name] = None if error is None else error.what
             if on_progress is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +23,7 @@ from fastbench.core.atomic_files import (
 )
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import OutputError, UsageError
+from fastbench.core.thread_map import thread_map
 from fastbench.data.folder_tree import UNFINISHED
 from fastbench.data.jpeg.header import END_OF_IMAGE
 from fastbench.data.listing import digest_of, walk
@@ -179,8 +179,9 @@ def _complete(
     for name in CLASS_NAMES:
         (root / name).mkdir(exist_ok=True)
     report(done, num_images)
-    with ThreadPoolExecutor(num_threads, "fastbench-draw") as threads:
-        for _ in threads.map(functools.partial(_draw_file, root, split), indices):
+    draw = functools.partial(_draw_file, root, split)
+    with thread_map(draw, indices, num_threads, "fastbench-draw") as drawn:
+        for _ in drawn:
             done += 1
             report(done, num_images)
     sizes = _sizes(root)

@@ -8,13 +8,13 @@ batch costs its normalisation and the copy to the GPU. Its pixels and prediction
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import torch
 
 from fastbench.core.errors import OutOfMemoryError
 from fastbench.core.loader_facts import NO_DECODER
+from fastbench.core.thread_map import thread_map
 from fastbench.core.units import format_bytes
 from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.builtin.torchvision_tensor import make_levels_of
@@ -59,7 +59,8 @@ def _decode_all(spec: LoaderSpec) -> torch.Tensor:
     def decode(sample: int) -> None:
         copy_levels(levels_of(sample), levels_MHWC[sample])
 
-    with ThreadPoolExecutor(spec.num_threads, "fastbench-fill") as pool:
-        for _ in pool.map(decode, range(len(spec.paths))):
+    samples = range(len(spec.paths))
+    with thread_map(decode, samples, spec.num_threads, "fastbench-fill") as decoded:
+        for _ in decoded:
             pass  # which raises what a thread raised
     return levels_MHWC
