@@ -78,11 +78,12 @@ class Unread:
     def _run(
         self, make_rows: Callable[..., Iterator[Any]], config: RunConfig, loaders: tuple[str, ...]
     ) -> Iterator[Any]:
-        files = [file for name in (*loaders, config.reference) for file in self._known(name)]
+        names = dict.fromkeys((*loaders, config.reference))
+        files = [file for name in names for file in self._known(name)]
         if files:
             make_rows = functools.partial(make_rows, leave_out=files)
-        names = [(config.models[0], loaders[0])]
-        return run_rows(make_rows, config, self._folder, self._progress, names)
+        row = (config.models[0], loaders[0])
+        return run_rows(make_rows, config, self._folder, self._progress, [row])
 
     def _known(self, loader: str) -> tuple[Skipped, ...]:
         return self._files.get(loader, ())

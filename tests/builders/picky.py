@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import faulthandler
 import importlib.metadata
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from builders.plug_ins import FakeEntryPoint
+from fastbench.core.child_process import Channel
+from fastbench.core.config import RunConfig
+from fastbench.core.errors import DataError
+from fastbench.data.dataset import Skipped
 from fastbench.loaders.base import Batch
 from fastbench.loaders.builtin.torchvision_tensor import TensorLoader
+from fastbench.records.record import FailedRow
 from fastbench.runner import row_in_child, unread_files
 
 
@@ -51,16 +58,14 @@ def measure(*job: Any, **more: Any) -> Iterator[Any]:
     yield from row_in_child.measure(*job, **more)
 
 
-def parity(*job: Any, **more: Any) -> Iterator[Any]:
-    """`row_in_child.parity` with these plug-ins."""
-    _register()
-    yield from row_in_child.parity(*job, **more)
-
-
-def ab(*job: Any, **more: Any) -> Iterator[Any]:
-    """`row_in_child.ab` with these plug-ins."""
-    _register()
-    yield from row_in_child.ab(*job, **more)
+def dies_unless_left_out(
+    config: RunConfig, folder: Path, channel: Channel, leave_out: Collection[Skipped] = ()
+) -> Iterator[FailedRow]:
+    """A row that dies of a file, in place of `row_in_child.parity` and `ab`."""
+    if not leave_out:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    names = ", ".join(file.name for file in leave_out)
+    yield FailedRow(*config.model, *config.loader, DataError(f"Without {names} it goes on."))
 
 
 try_spans: Callable[..., None] = unread_files._try_spans

@@ -286,7 +286,8 @@ def test_rows_of_a_folder_share_what_was_found(
     plug_in("mine", Searched)
     quick = Durations.make(min_seconds=0, num_windows=1, quick=True)
     monkeypatch.setattr(Durations, "make", lambda **_: quick)
-    run("mine", "--no-quick", "--batch-size", "4", "--batch-size", "8")
+    sizes = ["--batch-size", "4", "--batch-size", "8"]
+    run("mine", "--no-quick", "--passes", "end-to-end", *sizes)
     stored = [json.loads(x.read_text()) for x in (tmp_path / "records").glob("*-mine-*.json")]
     a, b = sorted(stored, key=operator.itemgetter("batch_size"))
     assert (a["batch_size"], b["batch_size"]) == (4, 8)

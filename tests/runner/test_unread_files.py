@@ -10,6 +10,7 @@ from builders.images import draw
 from builders.plug_ins import PlugIn
 
 from fastbench.cli.main import main
+from fastbench.data.jpeg.quick_check import not_read
 from fastbench.runner import execute, unread_files
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -24,8 +25,7 @@ def picky_loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plug_in: Plug
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for entry in picky.PLUG_INS:
         plug_in(entry.name, entry.factory)
-    for name in ("measure", "parity", "ab"):
-        monkeypatch.setattr(execute, name, getattr(picky, name))
+    monkeypatch.setattr(execute, "measure", picky.measure)
     monkeypatch.setattr(unread_files, "_try_spans", picky.try_spans_here)
 
 
@@ -98,14 +98,21 @@ def test_skip_leaves_them_out_of_its_rows_alone(
 
 
 @pytest.mark.parametrize("argv", [["parity"], ["run", "--ab", "num_threads=1"]])
-def test_skip_covers_what_is_compared(argv: list[str], data: Callable[..., Path]) -> None:
-    root = data(at_5="dies")
+def test_skip_covers_what_is_compared(
+    argv: list[str],
+    data: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = data()
+    for name in ("parity", "ab"):
+        monkeypatch.setattr(execute, name, picky.dies_unless_left_out)
+    found = {"05.jpg": not_read(str(root / "05.jpg"), "picky", "SIGSEGV")}
+    monkeypatch.setattr(unread_files, "find_unread", lambda *_: (found, True))
     command, *more = argv
-    assert run(root, *more, "--on-error", "skip", command=command) == 0
-    (path,) = (root.parent / "out").glob("*.json")
-    stored = json.loads(path.read_text())
-    assert stored["data"]["num_samples"] == 11
-    assert [file["name"] for file in stored["data"]["skipped"]] == ["05dies.jpg"]
+    assert run(root, *more, "--on-error", "skip", command=command) == 1
+    (said,) = complaints(capsys)
+    assert said == "fastbench: sample · picky: Without 05.jpg it goes on."
 
 
 def test_what_fails_at_any_file_is_told_as_before(
