@@ -60,12 +60,13 @@ def end_to_end(
     step_times_s: list[float] = []
     num_epochs = 0
     by_kernel_s: list[float] = []
-    first_warm_up, is_settled = warm_up(stream, model, clock, durations, settle=True)
+    look_around = watch.look_around if watch is not None else None
+    first_warm_up, is_settled = warm_up(
+        stream, model, clock, durations, settle=True, look_around=look_around
+    )
     for number in range(durations.num_windows):
-        if watch is not None:
-            watch.look_around()  # a pause: the warm-up behind it takes out what the loader gains
-        if number > 0 or watch is not None:
-            warm_up(stream, model, clock, durations, settle=False)
+        if number > 0:
+            warm_up(stream, model, clock, durations, settle=False, look_around=look_around)
         if evict is not None:
             evict()
         num_images = num_steps = 0

@@ -9,7 +9,7 @@ from fastbench.core.stats import percentile
 from fastbench.records.speed import WarmUp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fastbench.measure.clock import Clock
     from fastbench.measure.durations import Durations
@@ -20,11 +20,18 @@ SETTLED: Final = 0.1
 
 
 def warm_up(
-    stream: Stream, model: BatchModel, clock: Clock, durations: Durations, *, settle: bool
+    stream: Stream,
+    model: BatchModel,
+    clock: Clock,
+    durations: Durations,
+    *,
+    settle: bool,
+    look_around: Callable[[], None] | None = None,
 ) -> tuple[WarmUp, bool | None]:
     """Run some batches, for some time, and with `settle` until the step time has settled.
 
-    Also returns whether it has, None if that was not checked. The seconds that loading and
+    `look_around` is called after the first batch, when the loader's processes have started: the
+    batches that follow take out what the loader gains meanwhile. Also returns whether it has, None if that was not checked. The seconds that loading and
     compiling took are left at 0, for the caller to fill in.
     """
     start = time.perf_counter()
@@ -40,6 +47,8 @@ def warm_up(
         clock.mark()  # keeps the host from running away from the device
         now = time.perf_counter()
         steps_s.append(now - before)
+        if look_around is not None and len(steps_s) == 1:
+            look_around()
         wall_s = now - start
         if len(steps_s) < durations.warm_up_batches or wall_s < durations.warm_up_seconds:
             continue

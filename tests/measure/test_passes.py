@@ -204,11 +204,11 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
         watch=Watching(),
     )  # fmt: skip
     # Two batches of warm-up, then two epochs of three batches: four steps at least. The watch looks
-    # around before the last warm-up: a pause would give the window batches for free.
+    # around within the warm-up: a pause would give the window batches for free.
     assert told == [
-        ("look", 2), ("begin", 4), ("end", 20),
-        ("look", 10), ("begin", 12), ("end", 20),
-        ("look", 18), ("begin", 20), ("end", 20),
+        ("look", 1), ("begin", 2), ("end", 20),
+        ("look", 9), ("begin", 10), ("end", 20),
+        ("look", 17), ("begin", 18), ("end", 20),
     ]  # fmt: skip
     assert [window.num_steps for window in throughput.windows] == [6, 6, 6]
     assert throughput.wall_s == 60
