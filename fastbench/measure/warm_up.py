@@ -31,8 +31,9 @@ def warm_up(
     """Run some batches, for some time, and with `settle` until the step time has settled.
 
     `look_around` is called after the first batch, when the loader's processes have started: the
-    batches that follow take out what the loader gains meanwhile. Also returns whether it has, None if that was not checked. The seconds that loading and
-    compiling took are left at 0, for the caller to fill in.
+    batches that follow take out what the loader gains meanwhile. Also returns whether it has
+    settled, None if that was not checked. The seconds that loading and compiling took are left at
+    0, for the caller to fill in.
     """
     start = time.perf_counter()
     steps_s: list[float] = []
