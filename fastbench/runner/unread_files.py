@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core import temporary
+from fastbench.core.child_process import portable
 from fastbench.core.errors import (
     CorruptImageError,
     CrashError,
@@ -27,6 +28,7 @@ from fastbench.core.units import and_more, counted
 from fastbench.data.dataset import Skipped
 from fastbench.data.jpeg.quick_check import not_read
 from fastbench.records.record import FailedRow
+from fastbench.runner.plan import row_of
 from fastbench.runner.row_in_child import interruptible, run_rows
 
 if TYPE_CHECKING:
@@ -136,6 +138,8 @@ def find_unread(
     nothing to do with them, there are none.
     """
     found: dict[str, CorruptImageError] = {}
+    # The second side of --ab may have another loader.
+    config = row_of(dataclasses.replace(config, ab=()), config.models[0], loader)
     spans: list[Span] | None = None  # None: all
     while True:
         with interruptible(_try_spans, (config, loader, folder, spans), tell) as child:
@@ -233,10 +237,11 @@ def _try_spans(job: tuple[RunConfig, str, Path, list[Span] | None], channel: Cha
 
 
 def _as_unread(path: str, loader: str, error: FastbenchError) -> CorruptImageError:
-    if isinstance(error, CorruptImageError):
-        return CorruptImageError(error.path, str(error.what), error.remedy)
-    assert isinstance(error, LoaderFailedError)
-    return not_read(path, loader, error.why)
+    if isinstance(error, LoaderFailedError):
+        return not_read(path, loader, error.why)
+    ours = portable(error)  # a plug-in's own kind cannot be sent
+    assert isinstance(ours, CorruptImageError)
+    return ours
 
 
 def _draw(folder: Path) -> str:

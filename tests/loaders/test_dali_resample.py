@@ -173,17 +173,17 @@ def test_fast_bicubic_is_within_a_level_but_where_it_overshoots(resize: int, off
 
 @pytest.mark.parametrize("resize", [256, 224])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_exact_is_the_reference_but_for_ties(interpolation: str, resize: int, off: Off) -> None:
-    """Half a level becomes the even one, and in Pillow the higher; simple ratios make many."""
+def test_exact_is_the_reference(interpolation: str, resize: int, off: Off) -> None:
+    """Also where simple ratios make many halves, which are rounded up."""
     preprocess = preprocess_of(interpolation, resize)
     reduced = off([picture(size) for size in [*REDUCED, TALL]], preprocess, "exact")
     reduced, tall = reduced[:-1], reduced[-1]
     odd = off([picture(size) for size in ODD], preprocess, "exact")
     assert reduced.max() <= (1 if interpolation == "bilinear" else 2)
     assert odd.max() <= 2
-    for each, mean in ((reduced, 0.01), (odd, 0.1)):
+    for each in (reduced, odd):
         assert (each > 1).mean() < 2e-4
-        assert each.mean() < mean
+        assert each.mean() < 0.02
     # Pillow 13 resizes the height of these first.
     assert tall.max() <= 5
     assert tall.mean() < 0.3

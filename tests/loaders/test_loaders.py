@@ -200,7 +200,7 @@ def test_dali_meets_every_preset(
     # fixed-point weights round either way; enlarging makes more of them.
     off = (exact - reference).abs().mean(dim=(1, 2, 3))
     reduced = torch.tensor([min(size) >= preprocess.resize for size in manifest.sizes])
-    assert reduced.all() or off[~reduced].max() < 0.3
+    assert reduced.all() or off[~reduced].max() < 0.1
     assert not reduced.any() or off[reduced].mean() < 0.01
     assert (fast - exact).abs().mean() > 0.01
 

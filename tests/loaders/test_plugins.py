@@ -260,17 +260,21 @@ class Searched(Right):
         return {"num_threads": (spec.num_threads, 2 * spec.num_threads)}
 
 
-@pytest.mark.parametrize("given", ["--num-threads=3", "--loader-option=mine.num_threads=3"])
-def test_threads_that_were_given_are_not_searched_for(
-    given: str,
-    plug_in: PlugIn,
-    run: Callable[..., tuple[int, list[str]]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def searched(plug_in: PlugIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plug-in `mine`, whose settings are searched for; its run is as short as a quick one."""
     plug_in("mine", Searched)
     quick = Durations.make(min_seconds=0, num_windows=1, quick=True)
     monkeypatch.setattr(Durations, "make", lambda **_: quick)
+
+
+@pytest.mark.parametrize("given", ["--num-threads=3", "--loader-option=mine.num_threads=3"])
+def test_threads_that_were_given_are_not_searched_for(
+    given: str,
+    searched: None,
+    run: Callable[..., tuple[int, list[str]]],
+    tmp_path: Path,
+) -> None:
     run("mine", "--no-quick", given)
     (path,) = (tmp_path / "records").glob("*-mine-*.json")
     record = json.loads(path.read_text())
@@ -278,14 +282,10 @@ def test_threads_that_were_given_are_not_searched_for(
 
 
 def test_rows_of_a_folder_share_what_was_found(
-    plug_in: PlugIn,
+    searched: None,
     run: Callable[..., tuple[int, list[str]]],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plug_in("mine", Searched)
-    quick = Durations.make(min_seconds=0, num_windows=1, quick=True)
-    monkeypatch.setattr(Durations, "make", lambda **_: quick)
     sizes = ["--batch-size", "4", "--batch-size", "8"]
     run("mine", "--no-quick", "--passes", "end-to-end", *sizes)
     stored = [json.loads(x.read_text()) for x in (tmp_path / "records").glob("*-mine-*.json")]

@@ -9,7 +9,9 @@ from builders import picky
 from builders.images import draw
 from builders.plug_ins import PlugIn
 
+from fastbench.cli.console import ConsoleProgress
 from fastbench.cli.main import main
+from fastbench.core.config import RunConfig
 from fastbench.data.jpeg.quick_check import not_read
 from fastbench.runner import execute, unread_files
 
@@ -140,3 +142,17 @@ def test_too_many_are_counted(
     (said,) = complaints(capsys)
     assert "The loader 'picky' does not read 3 files of these images, or more, that Pillow" in said
     assert "--on-error" not in said
+
+
+def test_the_second_sides_loader_is_tried_as_well(
+    data: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = data(at_5="raises")
+    config = RunConfig(
+        data=str(root), model=("sample",), loader=("torchvision-tensor",), ab=("loader=picky",),
+        loader_option=("torchvision-tensor.prefetch=1",), device="cpu", batch_size=2,
+        reference="none",
+    )  # fmt: skip
+    with ConsoleProgress() as progress:
+        found, are_all = unread_files.find_unread(config, "picky", tmp_path, progress)
+    assert (list(found), are_all) == (["05raises.jpg"], True)

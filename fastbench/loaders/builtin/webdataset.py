@@ -96,7 +96,7 @@ class WebdatasetLoader(WorkerLoader):
         self._folder.cleanup()
 
     def _explain(self, position: int, error: Exception) -> Exception:
-        """Name the file, of the batch at `position` or of the same worker's next one."""
+        """Name the file, from the batch at `position` to the same worker's next one."""
         return self._blame(position, type(error).__name__, 1 + max(1, self._num_workers))
 
 

@@ -58,7 +58,9 @@ class Epoch:
         self.last_num_rows = len(batch.images_NCHW)
         ids = batch.ids_N.detach().flatten()[:valid].to("cpu", torch.int64).tolist()
         self.ids += ids
-        with contextlib.suppress(NotImplementedError):  # on the device "meta", which is a fault
+        if (
+            not batch.images_NCHW.is_meta
+        ):  # that has no data to copy, and breaks the rule on devices
             images = batch.images_NCHW[:valid].detach().to("cpu", torch.float32, copy=True)
             self.images.update(zip(ids, images, strict=False))
 
