@@ -122,6 +122,13 @@ class RunConfig:
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
     ] = option("default", "torch.compile's mode; takes effect with --compile", swept=True)
+    allocator: Literal["keep", "system"] = option(
+        "keep",
+        "memory that the row's process has freed on the host: keep it for the next batch, or leave "
+        "it to the system's allocator",
+        swept=True,
+        changes="process",
+    )
     batch_size: Count | None = option(
         None,
         "images a batch (default: {cuda} on a GPU, {cpu} on a CPU)".format(**DEFAULT_BATCH_SIZE),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 THROTTLED: Final = 0.01
+KERNEL: Final = 0.25
+FAULTS: Final = 1000
+"""Page faults an image: a large image that is decoded once has some hundred."""
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
 PADDED: Final = 0.05
@@ -171,6 +174,22 @@ def _foreign_cpu(record: Record) -> _Said:
     return (
         f"other processes took {100 * share:.0f} % of the cores' time",
         "end them and run again, or compare with --ab, which they slow alike",
+        share,
+    )
+
+
+def _in_kernel(record: Record) -> _Said:
+    if (used := record.telemetry) is None:
+        return None
+    share, faults = used.kernel_share or 0, used.faults_per_image or 0
+    if share < KERNEL or faults < FAULTS:
+        return None
+    return (
+        f"the kernel took {100 * share:.0f} % of the CPU time, for memory that was freed and taken "
+        f"again ({faults:,.0f} page faults an image)",
+        "--allocator keep"
+        if record.environment.get("freed_memory") != "keep"
+        else "a smaller --batch-size, or another malloc by LD_PRELOAD",
         share,
     )
 
@@ -340,6 +359,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
     "cpu-throttled": (SPEED, _cpu_throttled),
     "foreign-gpu": (SPEED, _foreign_gpu),
     "foreign-cpu": (SPEED, _foreign_cpu),
+    "in-kernel": (SPEED, _in_kernel),
     "above-ceiling": (THROUGHPUT, _above_ceiling),
     "padded": (THROUGHPUT, _padded),
     "random-weights": (ACCURACY, _random_weights),

@@ -128,8 +128,9 @@ class GpuTelemetry(Stored, frozen=True, kw_only=True):
 class Telemetry(Stored, frozen=True, kw_only=True):
     """What the run used while its windows ran, `wall_s` seconds together.
 
-    `cpu_s` is CPU time of this process and its children, `rss_bytes` their resident memory, a value
-    for each reading. `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot
+    `cpu_s` is CPU time of this process and its children, `kernel_cpu_s` the part that the kernel
+    took for them, and `num_faults` their page faults: memory that the kernel had to find, and mostly
+    to clear. `rss_bytes` is their resident memory, a value for each reading. `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot
     be told, as in some containers). `gpu` is None without one. `cpu_quota` is what the run may use
     of the `num_cores` cores, in cores; of `num_periods` periods of the quota `num_throttled` were
     throttled. All three are None without a quota.
@@ -147,6 +148,18 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     cpu_quota: Amount | None = None
     num_periods: Count | None = None
     num_throttled: Count | None = None
+    kernel_cpu_s: Amount | None = None
+    num_faults: Count | None = None
+
+    @property
+    def kernel_share(self) -> float | None:
+        """The kernel's share of the CPU time; None if it is not known."""
+        return self.kernel_cpu_s / self.cpu_s if self.kernel_cpu_s and self.cpu_s else None
+
+    @property
+    def faults_per_image(self) -> float | None:
+        """Page faults for each image; None if they are not known."""
+        return None if self.num_faults is None else self.num_faults / self.num_images
 
     @property
     def cpu_s_per_1000_images(self) -> float:

@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core import watchdog
+from fastbench.core import allocator, watchdog
 from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
@@ -190,6 +190,8 @@ def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
     make_rows, config, folder = job
     faulthandler.enable()
     watchdog.start()
+    if (why_not := allocator.set_up(config.allocator)) is not None:
+        channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     for row in make_rows(config, folder, channel):
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))

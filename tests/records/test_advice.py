@@ -94,6 +94,14 @@ def beside(foreign_cpu_s: float | None) -> Record:
     return quiet(telemetry=msgspec.structs.replace(TELEMETRY, foreign_cpu_s=foreign_cpu_s))
 
 
+def in_kernel(share: float, num_faults: int, freed_memory: str | None = None) -> Record:
+    used = {"cpu_s": 1.0, "kernel_cpu_s": share, "num_faults": num_faults}
+    environment = {"num_cores": 2} | ({"freed_memory": freed_memory} if freed_memory else {})
+    return quiet(
+        telemetry=msgspec.structs.replace(TELEMETRY, **used), environment=environment
+    )
+
+
 def padded(batch_size: int, num_steps: int) -> Record:
     """100 images an epoch in so many batches, and three epochs."""
     windows = [Window(num_images=100, num_steps=num_steps, wall_s=0.2, wait_s=0.0)] * 3
@@ -186,6 +194,14 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
             (under_quota(foreign_cpu_s=0.121, cpu_quota=4.0), "took 10 %"),
         ],
         [beside(0.119), beside(None), under_quota(foreign_cpu_s=0.6 * 1.5)],
+    ),
+    # A quarter of the CPU time, and a thousand page faults each of the 300 images.
+    "in-kernel": (
+        [
+            (in_kernel(0.26, 300_000), "took 26 % of the CPU time"),
+            (in_kernel(0.5, 600_000), "(2,000 page faults an image)"),
+        ],
+        [in_kernel(0.24, 300_000), in_kernel(0.5, 299_000), quiet(telemetry=None)],
     ),
     # 500 images/s may be 1.1 times a ceiling: 455, that is 100 in 0.22 s.
     "above-ceiling": (
@@ -387,3 +403,9 @@ def test_doubts_and_hints() -> None:
     ]
     unknown = quiet(data={"num_samples": 100, "page_cache": None})
     assert advise(unknown) == []
+
+
+def test_the_remedy_for_page_faults_is_not_what_is_in_force() -> None:
+    for freed_memory, remedy in ((None, "keep"), ("system", "keep"), ("keep", "LD_PRELOAD")):
+        (advice,) = advise(in_kernel(0.5, 600_000, freed_memory))
+        assert remedy in advice.remedy

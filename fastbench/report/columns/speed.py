@@ -232,6 +232,23 @@ FIGURES: Final = (
         words=lambda value: f"{format_quantity(value)} CPU seconds for 1,000 images",
     ),
     _taken(
+        name="kernel",
+        meaning="share of that CPU time that the kernel took: system calls, memory, page faults",
+        unit="share",
+        read=_of_telemetry("kernel_share"),
+        show=lambda value: f"{100 * value:.0f}",
+        words=lambda value: f"{100 * value:.0f} % of it in the kernel",
+    ),
+    _taken(
+        name="faults",
+        heading="page faults",
+        meaning="page faults an image, of all processes of the run together",
+        unit="faults/image",
+        read=_of_telemetry("faults_per_image"),
+        show=lambda value: f"{value:,.0f}",
+        words=lambda value: f"{value:,.0f} page faults an image",
+    ),
+    _taken(
         name="loader-cpu-s",
         is_of_windows=False,
         heading="loader CPU s / 1,000",
