@@ -11,7 +11,8 @@ from fastbench.core.stats import MIN_SAMPLES
 class Durations:
     """How long to warm up and to measure: both the batches and the seconds must be reached.
 
-    After `settle_seconds` a warm-up ends though the step time has not settled.
+    After `settle_seconds` a warm-up ends though the step time has not settled. `round_seconds` are
+    those of a window in the rounds of loader, model and end to end.
     """
 
     min_seconds: float
@@ -19,7 +20,7 @@ class Durations:
     warm_up_seconds: float
     latency_batches: int
     latency_seconds: float
-    ceiling_seconds: float = 0.0
+    round_seconds: float = 0.0
     min_batches: int = 1
     num_windows: int = 1
     settle_seconds: float = 0.0
@@ -45,5 +46,5 @@ class Durations:
             settle_seconds=10.0,
             latency_batches=10,
             latency_seconds=min(2.0, min_seconds),
-            ceiling_seconds=min(2.0, min_seconds),
+            round_seconds=min(0.5, min_seconds),
         )

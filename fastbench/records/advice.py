@@ -226,13 +226,17 @@ def _above_arithmetic(record: Record) -> _Said:
 
 
 def _above_ceiling(record: Record) -> _Said:
-    if record.overlap_efficiency is None or record.overlap_efficiency < ABOVE_CEILING:
+    if record.overlap is None:
         return None
+    ratio, interval = record.overlap
+    if ratio < ABOVE_CEILING and (interval is None or interval[0] <= 1):
+        return None
+    scope = f" (95 %: {interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
     return (
-        f"end to end is {record.overlap_efficiency:.2f}x the {record.bound} alone, which cannot be "
-        f"but by noise",
-        "run again on a quiet machine, with a larger --min-seconds",
-        record.overlap_efficiency,
+        f"end to end is {ratio:.2f}x the {record.bound} alone{scope}, which cannot be but by noise"
+        + (", or a loader with a longer queue than it states" if record.bound == "loader" else ""),
+        "run again on a quiet machine, with more --windows",
+        ratio,
     )
 
 
@@ -305,13 +309,15 @@ def _serial(record: Record) -> _Said:
 def _contended(record: Record) -> _Said:
     if record.contention != "shared":
         return None
+    share = record.sharing_efficiency or record.overlap_efficiency or 0
+    of = "the slower one" if record.sharing is None else "what two who share the cores can"
+    reached = f"{100 * share:.0f} % of {of}"
     return (
-        f"loader and model take from each other: together they reach "
-        f"{100 * (record.overlap_efficiency or 0):.0f} % of the slower one",
+        f"loader and model take from each other: together they reach {reached}",
         ("fewer --num-threads" if record.num_threads > 1 else "more cores")
         if record.device == "cpu"
         else f"--loader-option {record.loader}.prefetch=4",
-        -(record.overlap_efficiency or 0),
+        -share,
     )
 
 

@@ -38,7 +38,7 @@ class WarmUp(Stored, frozen=True, kw_only=True):
 
 
 class Window(Stored, frozen=True, kw_only=True):
-    """One timed end-to-end window: whole epochs, synchronised at both ends.
+    """One timed window, synchronised at both ends; of end to end whole epochs, but in rounds.
 
     `wait_s` is the time that the host spent asking the loader for batches.
     """
@@ -52,6 +52,18 @@ class Window(Stored, frozen=True, kw_only=True):
     def images_per_s(self) -> float:
         """Valid images over the window's wall seconds."""
         return self.num_images / self.wall_s
+
+
+class Round(Stored, frozen=True, kw_only=True):
+    """Short windows of the pipeline and its parts, next to each other: the machine was the same.
+
+    `loader` is the loader with nothing behind it, None if it has no ceiling; `model` is the model
+    on a batch that lies on the device.
+    """
+
+    end_to_end: Window
+    loader: Window | None
+    model: Window
 
 
 class Throughput(Stored, frozen=True, kw_only=True):
@@ -202,7 +214,8 @@ class Telemetry(Stored, frozen=True, kw_only=True):
 
 
 class Ceiling(Stored, frozen=True, kw_only=True):
-    """One part of the pipeline alone: the loader, or the model on a resident batch.
+    """One part of the pipeline alone: the loader, or the model on a resident batch. The sum of its
+    windows in the rounds; a window of its own in records of version 7 and older.
 
     `cpu_s` is CPU time of this process and its children meanwhile, None if it was not watched.
     """

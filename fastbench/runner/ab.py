@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fastbench.loaders.base import Loader, LoaderSpec
+    from fastbench.loaders.base import LoaderSpec
 
 SAVE_S: Final = 5.0
 """How many seconds of pairs may be lost when the process is killed."""
@@ -113,8 +113,12 @@ def _measure(a: Workbench, b: Workbench, name: str, other: str, pairs: _Pairs) -
             num_planned=num_pairs,
         )
         sides = (
-            Side(opened, bench.classifier, num_queued(opened, spec)),
-            Side(other_opened, other_bench.classifier, num_queued(other_opened, other_spec)),
+            Side(opened, bench.classifier, LoaderTraits.of(opened).num_queued(spec.prefetch)),
+            Side(
+                other_opened,
+                other_bench.classifier,
+                LoaderTraits.of(other_opened).num_queued(other_spec.prefetch),
+            ),
         )
         count = a.progress.count(f"{name} · {loader}: pairs of windows")
         measured = interleave(*sides, make_clock(a.device), num_pairs)
@@ -131,8 +135,3 @@ def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
         classifier = workbench.rows_classifier(model)
         classifier.warm_up(model.preprocess.crop)
     return Bench(model, labels, classifier), workbench.spec(model, workbench.config.timed_loader)
-
-
-def num_queued(loader: Loader, spec: LoaderSpec) -> int:
-    """Batches that may wait in a loader's queues."""
-    return spec.prefetch * LoaderTraits.of(loader).num_workers

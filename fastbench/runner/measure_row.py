@@ -23,7 +23,8 @@ from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
 from fastbench.measure.clock import make_clock
 from fastbench.measure.loader_settings import Found
-from fastbench.measure.passes import end_to_end, loader_alone, probe_latency
+from fastbench.measure.passes import end_to_end, probe_latency
+from fastbench.measure.rounds import Rounds
 from fastbench.measure.tally import check_each_once, check_finite
 from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
-    from fastbench.records.speed import Ceiling, Throughput
 
 _LOG = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec
 
 
 def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes:
-    """Time end to end, the loader alone, and the latency of each batch size.
+    """Time end to end with its ceilings in turn, and the latency of each batch size.
 
     Raises `LoaderError` if a sample was lost, repeated or out of order.
     """
@@ -173,10 +173,25 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
     durations, clock = workbench.durations, make_clock(workbench.device)
     tally = workbench.tally(bench)
     evict = workbench.evict if config.page_cache == "cold" else None
-    loader_ceiling = None
+    rounds = None
     start = time.perf_counter()
     with open_loader(loader, factory, spec) as opened, Watch(workbench.device.index) as watch:
         loader_start_s = time.perf_counter() - start
+        reads_images, traits = opened.reads_images, LoaderTraits.of(opened)
+        num_queued = traits.num_queued(spec.prefetch)
+        if bench.resident_NCHW is not None:
+            rounds = Rounds(
+                bench.classifier,
+                workbench.tally(bench),
+                bench.resident_NCHW,
+                clock,
+                durations.round_seconds,
+                num_queued=num_queued,
+                num_workers=traits.num_workers,
+                loader_counts=reads_images,
+                watch=watch,
+                evict=evict,
+            )
         warm_up, throughput = end_to_end(
             opened,
             bench.classifier,
@@ -184,18 +199,14 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             clock,
             durations,
             spec.num_batches,
+            num_queued=num_queued,
             watch=watch,
+            rounds=rounds,
             evict=evict,
         )
-        _log("end to end", throughput)
+        _LOG.debug("end to end: %d images in %.3f s", throughput.num_images, throughput.wall_s)
         telemetry = watch.read()
         settings = dict(opened.settings)
-        reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
-        if reads_images and config.passes == "all":
-            loader_ceiling = loader_alone(
-                opened, clock, durations, spec.num_batches, watch=watch, evict=evict
-            )
-            _log("loader alone", loader_ceiling)
     scores = tally.read()
     check_each_once(scores, throughput.num_epochs, workbench.manifest.names, loader)
     check_finite(scores, throughput.num_epochs, bench.model.name, workbench.dtype)
@@ -216,19 +227,17 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             ),
             "throughput": throughput,
             "telemetry": telemetry,
-            "loader_ceiling": loader_ceiling,
+            "rounds": rounds.rounds if rounds else [],
+            "loader_ceiling": rounds.loader_ceiling if rounds else None,
+            "model_ceiling": rounds.model_ceiling if rounds else None,
             "latency": latencies[0],
             "other_latencies": latencies[1:],
         },
         scores=scores,
         settings=settings,
         reads_images=reads_images,
-        repeatable=repeatable,
+        repeatable=traits.repeatable,
     )
-
-
-def _log(name: str, timed: Throughput | Ceiling) -> None:
-    _LOG.debug("%s: %d images in %.3f s", name, timed.num_images, timed.wall_s)
 
 
 def _score(

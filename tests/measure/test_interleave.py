@@ -17,13 +17,12 @@ from rich.console import Console
 from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
-from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.loaders.base import Batch, LoaderSpec, LoaderTraits
 from fastbench.measure.clock import Clock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
 from fastbench.records.store import write_record
 from fastbench.report.formats import ab_screen
-from fastbench.runner.ab import num_queued
 
 
 class Endless:
@@ -203,9 +202,9 @@ def test_every_batch_that_waits_is_run_off() -> None:
         num_threads=4, prefetch=2,
     )  # fmt: skip
     loader = Endless("a", [])
-    assert num_queued(loader, spec) == 2
+    assert LoaderTraits.of(loader).num_queued(spec.prefetch) == 2
     loader.settings = {"num_workers": 96}
-    assert num_queued(loader, spec) == 192
+    assert LoaderTraits.of(loader).num_queued(spec.prefetch) == 192
 
 
 def test_two_sides_that_are_the_same(

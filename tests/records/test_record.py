@@ -159,7 +159,7 @@ def test_a_whole_number_may_stand_where_a_number_is_meant(tmp_path: Path) -> Non
 
 
 def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
-    path = GOLDEN / "record-v7.json"
+    path = GOLDEN / "record-v8.json"
     text = write_record(read_record(path), tmp_path).read_text()
     assert json.loads(text) == json.loads(path.read_text())
     assert text.startswith('{\n "schema_version": 8,\n "created": ')

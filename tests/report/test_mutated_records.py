@@ -30,7 +30,7 @@ from fastbench.report.plots.registry import draw
 from fastbench.report.sheet.sheet import Sheet, make_sheet
 from fastbench.report.sheet.view import View
 
-FILE = GOLDEN / "record-v7.json"
+FILE = GOLDEN / "record-v8.json"
 
 STATED = {"config", "environment", "preprocess", "loader_settings", "tuning", "notes"}
 """All below these: what was set, and on what machine."""
