@@ -385,16 +385,16 @@ class NotingClock(Clock):
     def __init__(self, loader: PlantedLoader, model: PlantedModel) -> None:
         super().__init__()
         self.spans: list[tuple[range, range]] = []
-        self._count = lambda: (len(loader.given), len(model.alone_s))
+        self._given, self._alone_s = loader.given, model.alone_s
         self._first = (0, 0)
 
     def start(self) -> None:
-        self._first = self._count()
+        self._first = (len(self._given), len(self._alone_s))
         super().start()
 
     def stop(self) -> float:
         wall_s = super().stop()
-        loaded, alone = map(range, self._first, self._count())
+        loaded, alone = map(range, self._first, (len(self._given), len(self._alone_s)))
         self.spans.append((loaded, alone))
         return wall_s
 

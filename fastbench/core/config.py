@@ -296,11 +296,6 @@ class RunConfig:
         for text in self.ab:
             name, equals, written = text.partition("=")
             field = field_of(name)
-            if field in OPTIONS and OPTIONS[field].changes == "process":
-                raise UsageError(
-                    f"--ab is {text!r}, and that holds for a whole process, in which both sides "
-                    f"run. Run each, and use fastbench compare."
-                )
             if field in NOT_COMPARED:
                 raise UsageError(
                     f"--ab is {text!r}, and its windows do not depend on that. "

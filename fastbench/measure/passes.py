@@ -3,9 +3,10 @@
 *End to end.* Batches come from an endless stream of epochs, and are timed in several windows: the
 median of the throughputs is the result, their spread its uncertainty. A warm-up runs straight into
 each window, since a pause would fill the loader's queues and give the window batches for free. The
-first warm-up goes on until the step time has settled; the others empty the queues. A window is a whole number of epochs, so
-every sample is timed and scored equally often; it may begin within one. The model's stream is
-synchronised before and after a window, never within. Hits are counted on the device and read once.
+first one goes on until the step time has settled; the others empty the queues. A window is a whole
+number of epochs, so every sample is timed and scored equally often; it may begin within one. The
+model's stream is synchronised before and after a window, never within. Hits are counted on the
+device and read once.
 
 *Loader alone, model alone.* The two ceilings of the end-to-end throughput, in turn with it after
 each window (`rounds.py`).
@@ -64,9 +65,7 @@ def end_to_end(
     num_epochs = 0
     by_kernel_s: list[float] = []
     look_around = watch.look_around if watch is not None else None
-    first_warm_up, is_settled = warm_up(
-        stream, model, clock, durations, look_around=look_around
-    )
+    first_warm_up, is_settled = warm_up(stream, model, clock, durations, look_around=look_around)
     for number in range(durations.num_windows):
         if number > 0:
             empty_the_queue(stream, model, clock, num_queued, look_around)

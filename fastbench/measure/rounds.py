@@ -152,9 +152,7 @@ class Rounds:
         least = 1 if self._step_s > SLOW_STEP_S else MIN_STEPS
         num_images = num_steps = 0
         self.clock.start()
-        while (
-            num_steps < least or num_steps % multiple or self.clock.elapsed() < self.seconds
-        ):
+        while num_steps < least or num_steps % multiple or self.clock.elapsed() < self.seconds:
             num_images += step()
             num_steps += 1
             self.clock.mark()

@@ -118,7 +118,7 @@ def _fact(
 
 
 def _of_machine(
-    name: str, meaning: str, read: Callable[[Record], Any] | None = None, **more: Any
+    name: str, meaning: str, read: str | Callable[[Record], Any] | None = None, **more: Any
 ) -> Fact:
     """A fact of the environment, by default its entry of that name; worded `heading value`."""
     template = f"{more.get('heading', name.replace('-', ' '))} {{}}"

@@ -178,9 +178,7 @@ class Record(Described, frozen=True, kw_only=True):
             if bound == "loader" and each.loader is not None:
                 logs.append(math.log(whole.images_per_s / each.loader.images_per_s))
             elif bound == "model":
-                logs.append(
-                    math.log(whole.num_steps / whole.wall_s * part.wall_s / part.num_steps)
-                )
+                logs.append(math.log(whole.num_steps / whole.wall_s * part.wall_s / part.num_steps))
         if not logs:
             return self.throughput.images_per_s / self.ceilings[bound], None
         centre, bounds = hodges_lehmann_interval(logs)

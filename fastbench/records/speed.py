@@ -141,9 +141,10 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     """What the run used while its windows ran, `wall_s` seconds together.
 
     `cpu_s` is CPU time of this process and its children, `kernel_cpu_s` the part that the kernel
-    took for them, and `num_faults` their page faults: memory that the kernel had to find, and mostly
-    to clear. `rss_bytes` is their resident memory, a value for each reading. `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot
-    be told, as in some containers). `gpu` is None without one. `cpu_quota` is what the run may use
+    took for them, and `num_faults` their page faults: memory that the kernel had to find, and
+    mostly to clear. `rss_bytes` is their resident memory, a value for each reading.
+    `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot be told, as in
+    some containers). `gpu` is None without one. `cpu_quota` is what the run may use
     of the `num_cores` cores, in cores; of `num_periods` periods of the quota `num_throttled` were
     throttled. All three are None without a quota.
     """

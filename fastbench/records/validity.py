@@ -227,9 +227,7 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
     cpu_s = telemetry.cpu_s + (telemetry.foreign_cpu_s or 0)
     yield from _of_cpu("all processes", cpu_s, telemetry.num_cores, telemetry.wall_s)
     if (telemetry.kernel_cpu_s or 0) > telemetry.cpu_s:
-        yield (
-            f"the kernel took {telemetry.kernel_cpu_s:.3f} of {telemetry.cpu_s:.3f} CPU seconds"
-        )
+        yield (f"the kernel took {telemetry.kernel_cpu_s:.3f} of {telemetry.cpu_s:.3f} CPU seconds")
     if len(telemetry.rss_bytes) != telemetry.num_readings:
         yield f"{len(telemetry.rss_bytes):,} of {telemetry.num_readings:,} readings have a memory"
     if (gpu := telemetry.gpu) is None:

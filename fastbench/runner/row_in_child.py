@@ -224,9 +224,7 @@ def parity(
 def ab(
     config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped] = ()
 ) -> Iterator[AbRecord | FailedRow]:
-    """A row of `fastbench run --ab`, or several."""
-    from fastbench.runner.ab import ab_rows
-    from fastbench.runner.prepare import Workbench
+    """A row of `fastbench run --ab`."""
+    from fastbench.runner.ab import ab_row
 
-    a, b = (Workbench(side, folder, tell, leave_out) for side in (config, config.other_side()))
-    yield from ab_rows(a, b)
+    yield from ab_row(config, folder, tell, leave_out)

@@ -66,9 +66,10 @@ class SteppingClock(Clock):
 def test_the_order_alternates_and_queues_are_run_off() -> None:
     log: list[str] = []
     sides = [
-        Side(Endless(name, log), Model(), num_queued) for name, num_queued in (("a", 2), ("b", 5))
+        Side(Endless(name, log), Model(), num_queued, SteppingClock())
+        for name, num_queued in (("a", 2), ("b", 5))
     ]  # type: ignore[arg-type]
-    pairs = list(interleave(*sides, SteppingClock(), 4))
+    pairs = list(interleave(*sides, 4))
     assert pairs == [(40.0, 40.0)] * 4  # four images in a tenth of a second
     runs = [(name, len(list(group))) for name, group in itertools.groupby(log)]
     # A quarter of a second is two batches; what is queued and one more go before them.
@@ -168,7 +169,6 @@ def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: li
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
         *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),
-        ("cuda_wait=block", "that holds for a whole process, in which both sides run"),
         ("compile=yes", "--compile is 'yes'. Give true or false."),
         ("batch_size=many", "--batch-size is 'many'. Give a whole number"),
         ("batch_size=0", "--ab, the second side: --batch-size is '0'"),

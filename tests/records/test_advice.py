@@ -98,9 +98,7 @@ def beside(foreign_cpu_s: float | None) -> Record:
 def in_kernel(share: float, num_faults: int, freed_memory: str | None = None) -> Record:
     used = {"cpu_s": 1.0, "kernel_cpu_s": share, "num_faults": num_faults}
     environment = {"num_cores": 2} | ({"freed_memory": freed_memory} if freed_memory else {})
-    return quiet(
-        telemetry=msgspec.structs.replace(TELEMETRY, **used), environment=environment
-    )
+    return quiet(telemetry=msgspec.structs.replace(TELEMETRY, **used), environment=environment)
 
 
 def padded(batch_size: int, num_steps: int) -> Record:

@@ -49,9 +49,13 @@ FREE = {
     ),
     *("latency.samples_s", "other_latencies.samples_s", "other_latencies"),
     "other_latencies.batch_size",
-    # a pass of its own: as many whole epochs or batches as there was time for
-    *("loader_ceiling.num_images", "loader_ceiling.wall_s", "loader_ceiling.cpu_s"),
-    *("model_ceiling.num_images", "model_ceiling.wall_s", "model_ceiling.cpu_s"),
+    # as many batches as there was time for
+    *("loader_ceiling.cpu_s", "model_ceiling.cpu_s", "model_ceiling.wall_s"),
+    *(
+        f"rounds.{part}.{name}"
+        for part in ("end_to_end", "loader", "model")
+        for name in ("num_images", "num_steps", "wall_s", "wait_s")
+    ),
     # within a larger number
     *(f"telemetry.{name}" for name in ("num_cores", "cpu_quota", "num_periods", "num_throttled")),
     "throughput.windows.wait_s",
@@ -75,7 +79,10 @@ FREE = {
     # readings of sensors
     *(
         f"telemetry.{name}"
-        for name in ("wall_s", "interval_s", "cpu_s", "foreign_cpu_s", "rss_bytes")
+        for name in (
+            *("wall_s", "interval_s", "cpu_s", "foreign_cpu_s", "rss_bytes"),
+            *("kernel_cpu_s", "num_faults"),
+        )
     ),
     *(
         f"telemetry.gpu.{name}"

@@ -150,8 +150,8 @@ FIGURES: Final = (
     _speed(
         name="of-ceiling",
         heading="of ceiling",
-        meaning="end to end over the loader alone or the model alone, whichever is slower, measured "
-        "in turn: median of the rounds, and its 95 % interval",
+        meaning="end to end over the loader alone or the model alone, whichever is slower, in "
+        "turn: median of the rounds, and its 95 % interval",
         unit="share",
         read=lambda row: row.record.overlap_efficiency,
         show=lambda value: f"{100 * value:.0f}",
