@@ -35,9 +35,22 @@ Seconds = Annotated[
     msgspec.Meta(ge=0, le=sys.float_info.max, description="a number of seconds, 0 or more"),
 ]
 Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=_DEVICES)]
+Percent = Annotated[str, msgspec.Meta(description="a share of up to 100 percent, such as 2%")]
 Tolerance = Annotated[
     str, msgspec.Meta(description=f"a number of points from 0 to 100, such as 0.3, or {MLPERF}")
 ]
+
+
+def share_of(percent: str) -> float:
+    """`2%` or `2` as 0.02. Raises `ValueError` for another text."""
+    return float(percent.removesuffix("%")) / 100
+
+
+def _is_share(text: str | None) -> bool:
+    try:
+        return text is None or 0 < share_of(text) <= 1
+    except ValueError:
+        return False
 
 
 def _is_tolerance(text: str) -> bool:
@@ -174,6 +187,14 @@ class RunConfig:
         "timed windows a row; their median is reported, and their spread",
         "N",
         changes="measurement",
+    )
+    max_interval: Percent | None = option(
+        None,
+        "go on with windows until the 95 % interval of the throughput is at most so wide to "
+        "either side, such as 2%, or there are ten times --windows",
+        "PERCENT",
+        changes="measurement",
+        is_valid=_is_share,
     )
     page_cache: Literal["warm", "cold"] = option(
         "warm",

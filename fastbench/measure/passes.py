@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from fastbench.measure.clock import kernel_s
 from fastbench.measure.pipeline import Stream, endless
 from fastbench.measure.warm_up import empty_the_queue, warm_up, warm_up_loader
-from fastbench.records.speed import Latency, Throughput, WarmUp, Window
+from fastbench.records.speed import Latency, Throughput, WarmUp, Window, reach_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def end_to_end(
     rounds: Rounds | None = None,
     evict: Callable[[], None] | None = None,
 ) -> tuple[WarmUp, Throughput]:
-    """Warm up, then time whole epochs of `num_batches` batches, `durations.num_windows` times.
+    """Warm up, then time whole epochs of `num_batches` batches, in as many windows as asked for.
 
     `num_queued` batches may wait in the loader's queues. `rounds` follow each window.
 
@@ -66,8 +66,8 @@ def end_to_end(
     by_kernel_s: list[float] = []
     look_around = watch.look_around if watch is not None else None
     first_warm_up, is_settled = warm_up(stream, model, clock, durations, look_around=look_around)
-    for number in range(durations.num_windows):
-        if number > 0:
+    while not windows or _goes_on(windows, durations):
+        if windows:
             empty_the_queue(stream, model, clock, num_queued, look_around)
         if evict is not None:
             evict()
@@ -116,6 +116,15 @@ def end_to_end(
         is_settled=is_settled,
         kernel_s=sum(by_kernel_s) if by_kernel_s else None,
     )
+
+
+def _goes_on(windows: list[Window], durations: Durations) -> bool:
+    """Whether another window is needed, and allowed."""
+    if len(windows) < durations.num_windows or durations.max_interval is None:
+        return len(windows) < durations.num_windows
+    reach = reach_of([window.images_per_s for window in windows])
+    is_narrow = reach is not None and reach <= durations.max_interval
+    return not is_narrow and len(windows) < durations.max_windows
 
 
 def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.config import share_of
 from fastbench.core.loader_facts import FASTEST_ON, SLOWER_ON
 from fastbench.core.units import counted, format_quantity
 
@@ -283,6 +284,18 @@ def _noisy(record: Record) -> _Said:
     )
 
 
+def _wide(record: Record) -> _Said:
+    wanted, reach = record.config.get("max_interval"), record.throughput.reach
+    if wanted is None or reach is None or reach <= share_of(wanted):
+        return None
+    return (
+        f"after {counted(len(record.throughput.rates), 'window')} the throughput is known to "
+        f"{100 * reach:.1f} %, and not to the {100 * share_of(wanted):g} % of --max-interval",
+        "more --windows (it stops at ten times as many), or a quieter machine",
+        reach,
+    )
+
+
 def _as_found(record: Record) -> _Said:
     state = record.data.get("page_cache")
     if state in ("warm", "cold", None):
@@ -372,6 +385,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
     "doubted-accuracy": (ACCURACY, _doubted_accuracy),
     "unsettled": (THROUGHPUT, _unsettled),
     "noisy": (THROUGHPUT, _noisy),
+    "wide": (THROUGHPUT, _wide),
     "as-found": (SPEED, _as_found),
     "graph-breaks": (HINT, _graph_breaks),
     "serial": (HINT, _serial),

@@ -6,10 +6,11 @@ SI units; `_s` is seconds. As in all of a record, what derives from the numbers 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from fastbench.core.stats import percentile, supported_percentile
+from fastbench.core.stats import geometric_mean_interval, percentile, supported_percentile
 from fastbench.records.fields import (
     Amount,
     Celsius,
@@ -20,6 +21,9 @@ from fastbench.records.fields import (
     Settings,
     Stored,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
@@ -52,6 +56,14 @@ class Window(Stored, frozen=True, kw_only=True):
     def images_per_s(self) -> float:
         """Valid images over the window's wall seconds."""
         return self.num_images / self.wall_s
+
+
+def reach_of(rates: Sequence[float]) -> float | None:
+    """How far the 95 % interval of windows' throughputs reaches above their geometric mean, as a
+    share of it; None for one window.
+    """
+    centre, interval = geometric_mean_interval(rates)
+    return interval and interval[1] / centre - 1
 
 
 class Round(Stored, frozen=True, kw_only=True):
@@ -99,6 +111,11 @@ class Throughput(Stored, frozen=True, kw_only=True):
         """The largest of the windows' throughputs less the smallest, as a share of the median."""
         difference = max(self.rates) - min(self.rates)
         return difference and difference / (self.images_per_s or difference)
+
+    @property
+    def reach(self) -> float | None:
+        """As `reach_of` its windows; None for one, or one without an image a second."""
+        return reach_of(self.rates) if min(self.rates) > 0 else None
 
     @property
     def padded_share(self) -> float:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.core.config import DEFAULT_BATCH_SIZE
+from fastbench.core.config import DEFAULT_BATCH_SIZE, share_of
 from fastbench.core.cores import num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.loader_facts import CEILING_LOADER
@@ -120,7 +120,10 @@ class Workbench:
         self.compile_mode: str | None = config.compile_mode if config.compile else None
         self.batch_size: int = config.batch_size or DEFAULT_BATCH_SIZE[self.device.type]
         self.durations = Durations.make(
-            min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
+            min_seconds=config.min_seconds,
+            num_windows=config.windows,
+            quick=config.quick,
+            max_interval=None if config.max_interval is None else share_of(config.max_interval),
         )
         check_tf32(self.device, self.dtype, config.tf32)
         self._num_threads = config.num_threads or num_cores()

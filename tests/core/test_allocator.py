@@ -46,6 +46,7 @@ def test_another_library_is_left_alone_and_named(
     def never(_: object) -> None:
         raise AssertionError("it was changed")
 
+    monkeypatch.setattr(allocator, "_is_kept", False)
     monkeypatch.setattr(allocator, "library", lambda: name)
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: type("", (), {"mallopt": never}))
     assert allocator.set_up("system") is None
@@ -57,6 +58,7 @@ def test_another_library_is_left_alone_and_named(
 
 def test_where_glibc_refuses_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = type("", (), {"mallopt": staticmethod(lambda *_: 0)})
+    monkeypatch.setattr(allocator, "_is_kept", False)
     monkeypatch.setattr(allocator, "library", lambda: "glibc 2.99")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: refusing)
     assert allocator.set_up("keep") == "glibc 2.99 refuses to keep freed memory"

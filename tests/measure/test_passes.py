@@ -1,5 +1,6 @@
 """The passes, on loaders and clocks made for the test: what is timed is what is scored."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
@@ -171,6 +172,42 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
     assert throughput.num_epochs == 6
     assert len(throughput.step_times_s) == 18
     check_each_once(tally.read(), 6, NAMES, "counting")
+
+
+class DrawnClock(ScriptedClock):
+    """Each window takes as long as the list says; then as long as its last."""
+
+    def __init__(self, walls_s: list[float]) -> None:
+        super().__init__()
+        self.walls_s, self.num_stops = walls_s, 0
+
+    def stop(self) -> float:
+        self.num_stops += 1
+        return self.walls_s[min(self.num_stops, len(self.walls_s)) - 1]
+
+
+@pytest.mark.parametrize(
+    ("walls_s", "max_interval", "num_windows"),
+    [
+        ([10.0, 11.0, 10.5], None, 3),
+        ([10.0, 10.0, 10.0], 0.02, 3),
+        # Ever more windows of 10 s after two that were slow: 10 of them, by scipy.stats.t.
+        ([11.0, 11.0, 10.0], 0.03, 10),
+        ([10.0, 12.0] * 20, 0.02, 30),
+    ],
+)
+def test_windows_until_the_interval_is_narrow(
+    walls_s: list[float], max_interval: float | None, num_windows: int
+) -> None:
+    wanted = durations(num_windows=3)
+    wanted = dataclasses.replace(wanted, max_interval=max_interval, max_windows=30)
+    _, throughput = end_to_end(
+        CountingLoader(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), DrawnClock(walls_s), wanted, 3
+    )
+    assert len(throughput.windows) == num_windows
+    if max_interval is not None and num_windows < 30:
+        assert throughput.reach is not None
+        assert throughput.reach <= max_interval
 
 
 def test_the_time_spent_waiting_is_the_loaders() -> None:

@@ -125,6 +125,10 @@ def limited(loader_s: float, model_s: float, **changes: object) -> Record:
     return quiet(loader_ceiling=ceiling(loader_s), model_ceiling=ceiling(model_s), **changes)
 
 
+def to_within(percent: str, *walls_s: float) -> Record:
+    return quiet(throughput=throughput(*walls_s), config={"max_interval": percent})
+
+
 def in_rounds(*shares: float) -> Record:
     """Rounds in which end to end is so much of the model alone, and the loader faster."""
 
@@ -260,6 +264,15 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
     "noisy": (
         [(quiet(throughput=throughput(0.1895, 0.2, 0.2105)), "differ by 11 %")],
         [quiet(throughput=throughput(0.1905, 0.2, 0.2095)), quiet(throughput=throughput(0.2))],
+    ),
+    # Student's interval of three windows: 2.48 times the deviation of their logarithms.
+    "wide": (
+        [(to_within("3%", 0.196, 0.2, 0.204), "known to 5.1 %, and not to the 3 %")],
+        [
+            to_within("6%", 0.196, 0.2, 0.204),
+            to_within("1", 0.2, 0.2, 0.2),
+            quiet(throughput=throughput(0.196, 0.2, 0.204)),
+        ],
     ),
     "as-found": (
         [
@@ -426,7 +439,7 @@ def test_doubts_and_hints() -> None:
         "graph-breaks", "serial", "contended", "loader-bound", "model-bound",
     ] == list(NAMES[-5:])  # fmt: skip
     assert [name for name in NAMES if about[name] == THROUGHPUT] == [
-        "recompiled", "above-ceiling", "padded", "unsettled", "noisy",
+        "recompiled", "above-ceiling", "padded", "unsettled", "noisy", "wide",
     ]  # fmt: skip
     assert [name for name in NAMES if about[name] == ACCURACY] == [
         "random-weights",

@@ -50,11 +50,12 @@ FREE = {
     *("latency.samples_s", "other_latencies.samples_s", "other_latencies"),
     "other_latencies.batch_size",
     # as many batches as there was time for
-    *("loader_ceiling.cpu_s", "model_ceiling.cpu_s", "model_ceiling.wall_s"),
+    *("loader_ceiling.cpu_s", "model_ceiling.cpu_s"),
+    *("rounds.end_to_end.num_images", "rounds.end_to_end.wall_s"),
     *(
         f"rounds.{part}.{name}"
         for part in ("end_to_end", "loader", "model")
-        for name in ("num_images", "num_steps", "wall_s", "wait_s")
+        for name in ("num_steps", "wait_s")
     ),
     # within a larger number
     *(f"telemetry.{name}" for name in ("num_cores", "cpu_quota", "num_periods", "num_throttled")),
