@@ -25,11 +25,11 @@ from fastbench.measure.warm_up import warm_up, warm_up_loader
 from fastbench.records.speed import Ceiling, Latency, Throughput, WarmUp, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import torch
 
-    from fastbench.loaders.base import Loader
+    from fastbench.loaders.base import Batch, Loader
     from fastbench.measure.clock import Clock
     from fastbench.measure.durations import Durations
     from fastbench.measure.pipeline import BatchModel
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def end_to_end(
-    loader: Loader,
+    loader: Iterable[Batch],
     model: BatchModel,
     tally: Tally,
     clock: Clock,
@@ -115,7 +115,7 @@ def end_to_end(
 
 
 def loader_alone(
-    loader: Loader,
+    loader: Iterable[Batch],
     clock: Clock,
     durations: Durations,
     num_batches: int,

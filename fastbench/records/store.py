@@ -13,6 +13,7 @@ History of `schema_version`; what a version lacks has its field's default when i
         allocator, variables, torch_threads, interop_threads, matmul_precision, cudnn_tf32,
         cudnn_benchmark, cudnn_deterministic
     7   tuning_s; data: loader of skipped
+    8   stages
 """
 
 from __future__ import annotations

@@ -24,12 +24,15 @@ from fastbench.measure import loader_settings
 from fastbench.measure.clock import make_clock
 from fastbench.measure.loader_settings import Found
 from fastbench.measure.passes import end_to_end, loader_alone, probe_latency
+from fastbench.measure.pipeline import Stream
+from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import check_each_once, check_finite
 from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
 from fastbench.runner import kept, predictions_csv
+from fastbench.runner.ab import num_queued
 from fastbench.runner.build_record import Passes, make_record
 from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
@@ -54,19 +57,22 @@ def measure_row(
     tell: Progress,
     models: Sequence[str],
     leave_out: Collection[Skipped] = (),
+    since: float | None = None,
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
-    The record is on disk when it is yielded. The file of `--predictions` is written before: a row
-    that has a record is not measured again. Raises `OutputError` if one cannot be written. Raises
-    what would end every other row of the run too: an error of the data, the device, the reference,
-    or a name among `models`, those of all rows.
+    Its turn came at `since`, by `time.monotonic()`; None for now. The record is on disk when it is
+    yielded. The file of `--predictions` is written before: a row that has a record is not measured
+    again. Raises `OutputError` if one cannot be written. Raises what would end every other row of
+    the run too: an error of the data, the device, the reference, or a name among `models`, those of
+    all rows.
     """
+    stopwatch = Stopwatch(since)
     for name in models:
         check_name(name)
     name, loader = config.models[0], config.timed_loader
     try:
-        workbench = Workbench(config, folder, tell, leave_out)
+        workbench = Workbench(config, folder, tell, leave_out, stopwatch)
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # if that is missing, no row can be measured
@@ -105,10 +111,15 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
     """Measure a prepared model behind a loader; the record, and each image's predictions."""
     workbench.progress.say(f"{bench.model.name} · {loader}: measuring")
     notes: list[str] = []
+    enter = workbench.stopwatch.enter
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
+        enter("search")
         spec, tuned = _tune(workbench, loader, workbench.spec(bench.model, loader))
+        enter("passes")
         passes = run_passes(workbench, bench, loader, spec)
+        enter("scoring")
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
+        enter("parity")
         parity = None
         if passes.reads_images:
             parity = compare_with_reference(
@@ -177,8 +188,9 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
     start = time.perf_counter()
     with open_loader(loader, factory, spec) as opened, Watch(workbench.device.index) as watch:
         loader_start_s = time.perf_counter() - start
+        batches = Stream(opened)
         warm_up, throughput = end_to_end(
-            opened,
+            batches,
             bench.classifier,
             tally,
             clock,
@@ -192,8 +204,13 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         settings = dict(opened.settings)
         reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
         if reads_images and config.passes == "all":
+            # What waits in the queues was read while the model ran.
+            queued = num_queued(opened, spec) + 1
+            drained = dataclasses.replace(
+                durations, warm_up_batches=max(durations.warm_up_batches, queued)
+            )
             loader_ceiling = loader_alone(
-                opened, clock, durations, spec.num_batches, watch=watch, evict=evict
+                batches, clock, drained, spec.num_batches, watch=watch, evict=evict
             )
             _log("loader alone", loader_ceiling)
     scores = tally.read()

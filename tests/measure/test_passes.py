@@ -12,6 +12,7 @@ from fastbench.loaders.base import Batch, Setting
 from fastbench.measure.clock import Clock
 from fastbench.measure.durations import Durations
 from fastbench.measure.passes import end_to_end, loader_alone, model_alone, probe_latency
+from fastbench.measure.pipeline import Stream
 from fastbench.measure.tally import Tally, check_each_once
 from fastbench.measure.warm_up import has_settled
 
@@ -146,6 +147,16 @@ def test_the_loader_alone_is_timed_over_whole_epochs() -> None:
     assert (ceiling.num_images, ceiling.wall_s) == (2 * NUM_SAMPLES, 20)
     assert ceiling.images_per_s == 1
     assert loader.num_asked == 2 + 6  # the warm-up's, then two epochs
+
+
+def test_the_loader_alone_goes_on_where_end_to_end_has_stopped() -> None:
+    """What is left of an epoch, which may be most of a data set, is not read unseen."""
+    loader = CountingLoader()
+    stream = Stream(loader)
+    end_to_end(stream, OneHot(), Tally(NUM_SAMPLES, None, "cpu"), Clock(), durations(), 3)
+    ceiling = loader_alone(stream, ScriptedClock(), durations(ceiling_seconds=5), 3)
+    assert ceiling.num_images == NUM_SAMPLES
+    assert loader.num_asked == 2 * (2 + 3)  # a warm-up and an epoch each
 
 
 def test_the_watch_of_a_loader_alone_looks_around_before_its_warm_up() -> None:
