@@ -1,0 +1,57 @@
+"""What a row's passes are told, and what its record says of its time."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders.command_line import main_here
+from builders.images import draw
+
+from fastbench.measure.durations import Durations
+from fastbench.records.record import Record
+from fastbench.records.speed import Ceiling
+from fastbench.records.store import read_record
+from fastbench.runner import measure_row
+
+
+def run(tmp_path: Path, *argv: str) -> Record:
+    for i in range(2):
+        draw(tmp_path / "data" / f"{i}.jpg", (48, 32))
+    code = main_here(
+        ["run", "--data", str(tmp_path / "data"), "--model", "sample", "--device", "cpu", "--quick",
+         "--batch-size", "1", "--loader", "torchvision-tensor", "--reference", "none",
+         "--model-threads", "1", "--output", str(tmp_path / "out"), *argv]
+    )  # fmt: skip
+    assert code == 0
+    (path,) = (tmp_path / "out").glob("*.json")
+    return read_record(path)
+
+
+@pytest.mark.parametrize(("prefetch", "num_batches"), [(1, 4), (9, 10)])
+def test_what_waits_in_the_queues_is_not_the_loaders_ceiling(
+    prefetch: int, num_batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read while the model ran: the warm-up takes at least one batch more."""
+    told: list[Durations] = []
+
+    def loader_alone(*job: Any, **_: Any) -> Ceiling:
+        told.append(job[2])
+        return Ceiling(num_images=2, wall_s=1.0)
+
+    monkeypatch.setattr(measure_row, "loader_alone", loader_alone)
+    run(tmp_path, "--loader-option", f"torchvision-tensor.prefetch={prefetch}")
+    assert [durations.warm_up_batches for durations in told] == [num_batches]
+
+
+def test_where_the_time_went_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run(tmp_path)
+    stages = record.stages
+    assert stages is not None
+    assert 0 < record.measured_s < stages.passes_s < stages.total_s
+    assert min(stages.start_s, stages.images_s, stages.model_s) > 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("The run took ")
+    assert " % measuring, " in last
+    # A resumed run tells nothing of rows that it has not measured.
+    assert main_here(["run", "--resume", str(tmp_path / "out")]) == 0
+    assert "The run took" not in capsys.readouterr().out
