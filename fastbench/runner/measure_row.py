@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import platform
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from fastbench.measure.tally import Scores
     from fastbench.records.speed import Ceiling, Throughput
 
+_IMAGES_PROBED: Final = 2048
+_BATCHES_PROBED: Final = 64
+"""The latency is probed with as many images and batches, again and again."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -218,8 +221,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
     check_finite(scores, throughput.num_epochs, bench.model.name, workbench.dtype)
     latencies = []
     for classifier in (bench.classifier, *bench.others):
-        one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
-        with open_loader(loader, factory, one_by_one) as opened:
+        with open_loader(loader, factory, one_by_one(spec, classifier.batch_size)) as opened:
             latencies.append(probe_latency(opened, classifier, durations))
         seconds = sum(latencies[-1].samples_s)
         _LOG.debug("latency of batches of %d: %.3f s", classifier.batch_size, seconds)
@@ -242,6 +244,15 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         reads_images=reads_images,
         repeatable=repeatable,
     )
+
+
+def one_by_one(spec: LoaderSpec, batch_size: int) -> LoaderSpec:
+    """What a loader is told for the batch latency: no prefetching, and enough of the images.
+
+    Some prepare all that they are given as they are opened: decode it, or pack it.
+    """
+    enough = max(_IMAGES_PROBED, _BATCHES_PROBED * batch_size)
+    return dataclasses.replace(spec, batch_size=batch_size, prefetch=0, paths=spec.paths[:enough])
 
 
 def _log(name: str, timed: Throughput | Ceiling) -> None:

@@ -7,6 +7,7 @@ import pytest
 from builders.command_line import main_here
 from builders.images import draw
 
+from fastbench.loaders.base import IMAGENET, LoaderSpec
 from fastbench.measure.durations import Durations
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling
@@ -41,6 +42,25 @@ def test_what_waits_in_the_queues_is_not_the_loaders_ceiling(
     monkeypatch.setattr(measure_row, "loader_alone", loader_alone)
     run(tmp_path, "--loader-option", f"torchvision-tensor.prefetch={prefetch}")
     assert [durations.warm_up_batches for durations in told] == [num_batches]
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "num_probed"), [(1000, 1, 1000), (9000, 1, 2048), (9000, 64, 4096)]
+)
+def test_the_latency_is_probed_with_some_of_the_images(
+    num_images: int, batch_size: int, num_probed: int
+) -> None:
+    spec = LoaderSpec(
+        paths=[f"{i}.jpg" for i in range(num_images)],
+        batch_size=32,
+        preprocess=IMAGENET,
+        device="cpu",
+        dtype="float32",
+        num_threads=2,
+    )
+    probed = measure_row.one_by_one(spec, batch_size)
+    assert (probed.batch_size, probed.prefetch) == (batch_size, 0)
+    assert probed.paths == spec.paths[:num_probed]
 
 
 def test_where_the_time_went_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
