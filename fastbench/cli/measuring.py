@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from fastbench.cli.output import complain, say
@@ -25,6 +26,7 @@ from fastbench.records.gates import failures_of
 from fastbench.records.naming import full_name
 from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
+from fastbench.report.formats import wall_time
 from fastbench.runner.kept import FOLDER
 from fastbench.runner.options_file import read_options
 from fastbench.runner.output_folder import open_output
@@ -47,6 +49,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     `output` is the folder for the records, None for a new one. `plan` is what `make_rows` goes
     through, None for a command without a plan.
     """
+    since = time.monotonic()
     folder, is_new = open_output(output)
 
     from fastbench.cli.console import ConsoleProgress
@@ -88,6 +91,10 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
             for unwritten in show(records, folder):
                 complaints.append(unwritten)
                 code = unwritten.exit_code if code in (0, EXIT_WRONG) else code
+            earlier = [*plan.finished.values()] if plan else []
+            new = [x for x in records if isinstance(x, Record) and x not in earlier]
+            if new:
+                say(wall_time.in_words(new, time.monotonic() - since))
         elif is_new:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
             if not any(folder.iterdir()):

@@ -61,6 +61,12 @@ def folders() -> list[str]:
     return [os.path.dirname(lock.name) for lock in _held]
 
 
+def shared_folder() -> Path:
+    """The folder of the run that this process is a part of, which its other processes have too."""
+    folder = Path(tempfile.gettempdir())
+    return folder if (folder / _LOCK).exists() else Path(run_folder())
+
+
 def variables() -> dict[str, str]:
     """Environment variables by which a child's files are in this process's folder.
 

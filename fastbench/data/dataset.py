@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastbench.core.errors import CorruptImageError, DataNotFoundError, UsageError, did_you_mean
 from fastbench.core.reading import read_regular, user_path
@@ -26,7 +26,7 @@ from fastbench.data.labels import WordSets
 from fastbench.data.listing import Listing, digest_of, lines_of, list_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count
@@ -44,6 +44,13 @@ class Skipped:
     name: str
     why: str
     loader: str | None = None
+
+
+class Known(NamedTuple):
+    """A file that was checked: it is the same while `stamp`, its size and its times, is."""
+
+    stamp: tuple[int, int, int]
+    frame: Frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +114,7 @@ def scan(
     only: Collection[str] | None = None,
     skip: bool = False,
     leave_out: Collection[Skipped] = (),
+    known: MutableMapping[str, Known] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """List the images of a folder or a list file (see `listing.py`), and check each.
@@ -117,6 +125,7 @@ def scan(
         only: The class folders, or a list's words, that are used.
         skip: Leave out files that are no sound JPEGs; those not decoded before are decoded.
         leave_out: Sound files that are left out as well.
+        known: Files that were checked before, by path; those that are checked now are added.
         on_progress: Called with (files decoded, files to decode) where any are.
 
     Raises:
@@ -133,7 +142,10 @@ def scan(
         chosen = [i for i in chosen if listing.words[i] in only]
         asked = _sorted_words(listing.words[i] for i in chosen)
     chosen = [chosen[i] for i in spread(len(chosen), limit)]
-    frames, refused = _check(listing, chosen, skip=skip, afresh=False, on_progress=on_progress)
+    known = {} if known is None else known
+    frames, refused = _check(
+        listing, chosen, known, skip=skip, afresh=False, on_progress=on_progress
+    )
     skipped = {i: Skipped(listing.names[i], why) for i, why in refused.items()}
     unread = {file.name: file for file in leave_out}
     skipped |= {i: unread[listing.names[i]] for i in frames if listing.names[i] in unread}
@@ -181,7 +193,7 @@ def check_all(
     """
     listing = list_images(user_path(source))
     every = range(len(listing.names))
-    _, refused = _check(listing, every, skip=True, afresh=True, on_progress=on_progress)
+    _, refused = _check(listing, every, {}, skip=True, afresh=True, on_progress=on_progress)
     bad = tuple(Skipped(listing.names[i], refused[i]) for i in refused)
     return len(every), bad, listing.not_used
 
@@ -210,6 +222,7 @@ def varied(sizes: Sequence[tuple[int, int]], limit: int) -> list[int]:
 def _check(
     listing: Listing,
     chosen: Sequence[int],
+    known: MutableMapping[str, Known],
     *,
     skip: bool,
     afresh: bool,
@@ -220,7 +233,7 @@ def _check(
     refused: dict[int, str] = {}
     for i in chosen:
         try:
-            frames[i] = check_frame(listing.root / listing.names[i])
+            frames[i] = _frame_of(listing.root / listing.names[i], known)
         except CorruptImageError as error:
             if not skip:
                 raise
@@ -233,6 +246,19 @@ def _check(
                 refused[i] = why
                 del frames[i]
     return frames, dict(sorted(refused.items()))
+
+
+def _frame_of(path: Path, known: MutableMapping[str, Known]) -> Frame:
+    """As `check_frame`, which reads the file; one that is known is only looked up."""
+    try:
+        status = path.stat()
+    except OSError:  # `check_frame` says why
+        return check_frame(path)
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    found = known.get(str(path))
+    if found is None or found.stamp != stamp:
+        found = known[str(path)] = Known(stamp, check_frame(path))
+    return found.frame
 
 
 def _check_only(only: Collection[str], present: tuple[str, ...]) -> None:
@@ -249,11 +275,16 @@ def _sorted_words(words: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(sorted({word for word in words if word is not None}))
 
 
-def find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped] = ()) -> Manifest:
+def find_images(
+    config: RunConfig,
+    count: Count,
+    leave_out: Collection[Skipped] = (),
+    known: MutableMapping[str, Known] | None = None,
+) -> Manifest:
     """List the images that the options name, without the files of `leave_out`.
 
-    The sample data are drawn where they are missing. Raises what `scan` raises, and `UsageError`
-    for a list of classes that cannot be read.
+    `known` is as in `scan`. The sample data are drawn where they are missing. Raises what `scan`
+    raises, and `UsageError` for a list of classes that cannot be read.
     """
     only = _read_classes(user_path(config.classes)) if config.classes else None
     if config.data == "sample":
@@ -274,6 +305,7 @@ def find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped] 
         only=only,
         skip=config.on_error == "skip",
         leave_out=leave_out,
+        known=known,
         on_progress=count("decoding every image once, to skip what is not sound"),
     )
 

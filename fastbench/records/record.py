@@ -28,6 +28,7 @@ from fastbench.records.speed import (
     Trial,
     WarmUp,
 )
+from fastbench.records.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,8 +91,9 @@ class Record(Described, frozen=True, kw_only=True):
     one image; it and `num_parameters` are None if they cannot be counted. `num_changed` predictions
     of the timed pass differ from the scored ones; None if the timed ones are scored. `tuning_s` are
     the seconds of the search for the loader's settings, which the rows of a folder share.
-    `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know. `rounds`
-    are empty without ceilings, and in records of version 7 and older.
+    `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know, `stages`
+    where the row's wall time went. `rounds` are empty without ceilings, and in records of version 7
+    and older.
     """
 
     dtype: str
@@ -117,6 +119,7 @@ class Record(Described, frozen=True, kw_only=True):
     accuracy_doubts: list[str] = msgspec.field(default_factory=list)
     num_changed: Count | None = None
     rounds: list[Round] = msgspec.field(default_factory=list)
+    stages: Stages | None = None
 
     @property
     def reads_images(self) -> bool:
@@ -132,6 +135,20 @@ class Record(Described, frozen=True, kw_only=True):
     def tolerance(self) -> str:
         """The gate of the published value: points, or `mlperf`."""
         return str(self.config.get("tolerance", PUBLISHED_TOLERANCE))
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds that were timed: windows, rounds and latencies."""
+        ceilings = filter(None, (self.loader_ceiling, self.model_ceiling))
+        latencies = (self.latency, *self.other_latencies)
+        return math.fsum(
+            (
+                self.throughput.wall_s,
+                *(ceiling.wall_s for ceiling in ceilings),
+                *(each.end_to_end.wall_s for each in self.rounds),
+                *(seconds for latency in latencies for seconds in latency.samples_s),
+            )
+        )
 
     @property
     def ceilings(self) -> dict[str, float]:

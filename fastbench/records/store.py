@@ -13,8 +13,8 @@ History of `schema_version`; what a version lacks has its field's default when i
         allocator, variables, torch_threads, interop_threads, matmul_precision, cudnn_tf32,
         cudnn_benchmark, cudnn_deterministic
     7   tuning_s; data: loader of skipped
-    8   rounds; telemetry: kernel_cpu_s, num_faults; environment: freed_memory; config: allocator,
-        which was the system's before
+    8   rounds, stages; telemetry: kernel_cpu_s, num_faults; environment: freed_memory; config:
+        allocator, which was the system's before
 """
 
 from __future__ import annotations

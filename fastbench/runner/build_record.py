@@ -84,6 +84,7 @@ def make_record(
         notes=[*notes, *bench.model.notes, *bench.cost.notes],
         num_parameters=bench.cost.num_parameters,
         num_macs=bench.cost.num_macs,
+        stages=workbench.stopwatch.read(),
     )
 
 

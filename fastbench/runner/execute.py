@@ -57,7 +57,7 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
         # The first row checks the names of all models, before anything is measured.
-        make_rows = functools.partial(measure, models=() if number else models)
+        make_rows = functools.partial(measure, models=() if number else models, since=start)
         for measured in unread.run_row(make_rows, row.config, row.loader):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)

@@ -1,8 +1,10 @@
-"""What rows share, kept in files beside the records: each row has its own process.
+"""What rows share, kept in files: each row has its own process.
 
-The reference's float32 predictions, with which all rows of a model are compared, and the settings
-that were found for a loader. The first row that needs them makes them. A file's name is a digest of
-what its value depends on; of code, only the file of a callable's module is among that.
+Beside the records: the reference's float32 predictions, with which all rows of a model are
+compared, and the settings that were found for a loader. In the run's temporary folder, for what
+holds for this run only: which files were checked and read into memory, and how some pixels compare
+with the reference's. The first row that needs them makes them. A file's name is a digest of what
+its value depends on; of code, only the file of a callable's module is among that.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER: Final = ".kept"
-"""Below the folder of the records. Its files have no suffix: they are no records."""
+"""Below the given folder. Its files have no suffix: they are no records."""
 T = TypeVar("T")
 
 
@@ -37,7 +39,7 @@ def find(folder: Path, depends_on: Mapping[str, Any], kind: type[T]) -> T | None
 def keep(folder: Path, depends_on: Mapping[str, Any], value: object) -> None:
     """Write the value for other rows; if that fails, those make their own."""
     path = _path(folder, depends_on)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeEncodeError):  # a file's name need not be text
         path.parent.mkdir(exist_ok=True)
         write_whole(path, msgspec.json.encode(value))
 

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import platform
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ from fastbench.measure.clock import make_clock
 from fastbench.measure.loader_settings import Found
 from fastbench.measure.passes import end_to_end, probe_latency
 from fastbench.measure.rounds import Rounds
+from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import check_each_once, check_finite
 from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
 
+_IMAGES_PROBED: Final = 2048
+_BATCHES_PROBED: Final = 64
+"""The latency is probed with as many images and batches, again and again."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,19 +58,22 @@ def measure_row(
     tell: Progress,
     models: Sequence[str],
     leave_out: Collection[Skipped] = (),
+    since: float | None = None,
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
-    The record is on disk when it is yielded. The file of `--predictions` is written before: a row
-    that has a record is not measured again. Raises `OutputError` if one cannot be written. Raises
-    what would end every other row of the run too: an error of the data, the device, the reference,
-    or a name among `models`, those of all rows.
+    Its turn came at `since`, by `time.monotonic()`; None for now. The record is on disk when it is
+    yielded. The file of `--predictions` is written before: a row that has a record is not measured
+    again. Raises `OutputError` if one cannot be written. Raises what would end every other row of
+    the run too: an error of the data, the device, the reference, or a name among `models`, those of
+    all rows.
     """
+    stopwatch = Stopwatch(since)
     for name in models:
         check_name(name)
     name, loader = config.models[0], config.timed_loader
     try:
-        workbench = Workbench(config, folder, tell, leave_out)
+        workbench = Workbench(config, folder, tell, leave_out, stopwatch)
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # if that is missing, no row can be measured
@@ -105,10 +112,15 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
     """Measure a prepared model behind a loader; the record, and each image's predictions."""
     workbench.progress.say(f"{bench.model.name} · {loader}: measuring")
     notes: list[str] = []
+    enter = workbench.stopwatch.enter
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
+        enter("search")
         spec, tuned = _tune(workbench, loader, workbench.spec(bench.model, loader))
+        enter("passes")
         passes = run_passes(workbench, bench, loader, spec)
+        enter("scoring")
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
+        enter("parity")
         parity = None
         if passes.reads_images:
             parity = compare_with_reference(
@@ -212,8 +224,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
     check_finite(scores, throughput.num_epochs, bench.model.name, workbench.dtype)
     latencies = []
     for classifier in (bench.classifier, *bench.others):
-        one_by_one = dataclasses.replace(spec, batch_size=classifier.batch_size, prefetch=0)
-        with open_loader(loader, factory, one_by_one) as opened:
+        with open_loader(loader, factory, one_by_one(spec, classifier.batch_size)) as opened:
             latencies.append(probe_latency(opened, classifier, durations))
         seconds = sum(latencies[-1].samples_s)
         _LOG.debug("latency of batches of %d: %.3f s", classifier.batch_size, seconds)
@@ -238,6 +249,15 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         reads_images=reads_images,
         repeatable=traits.repeatable,
     )
+
+
+def one_by_one(spec: LoaderSpec, batch_size: int) -> LoaderSpec:
+    """What a loader is told for the batch latency: no prefetching, and enough of the images.
+
+    Some prepare all that they are given as they are opened: decode it, or pack it.
+    """
+    enough = max(_IMAGES_PROBED, _BATCHES_PROBED * batch_size)
+    return dataclasses.replace(spec, batch_size=batch_size, prefetch=0, paths=spec.paths[:enough])
 
 
 def _score(

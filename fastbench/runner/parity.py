@@ -17,10 +17,12 @@ import torchvision
 from fastbench.core.atomic_files import file_stem
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderError, OutputError
+from fastbench.core.temporary import shared_folder
 from fastbench.data.dataset import varied
 from fastbench.measure import agreement
 from fastbench.measure.diagnose import name_cause
 from fastbench.measure.difference_image import draw_difference
+from fastbench.records.accuracy import Pixels
 from fastbench.records.gates import judge_pixels, judge_worst
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_record
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from fastbench.loaders.base import LoaderSpec, Setting
-    from fastbench.records.accuracy import Parity, Pixels
+    from fastbench.records.accuracy import Parity
 
 NUM_COMPARED = 128
 NUM_COMPARED_QUICK = 32
@@ -186,12 +188,24 @@ def _compare_some(
     judge: Callable[[Pixels], list[str]],
     notes: list[str],
 ) -> Pixels:
-    """Compare the pixels of some samples: one image has 150,000 values."""
-    manifest = workbench.manifest
-    paths = manifest.paths
-    spec = dataclasses.replace(spec, paths=[paths[i] for i in chosen], prefetch=0)
-    names = [manifest.names[i] for i in chosen]
-    return _compare(workbench, bench, name, spec, names, judge, notes)[1]
+    """Compare the pixels of some samples: one image has 150,000 values.
+
+    Rows of a run that differ in the batch size, the dtype or the threads share what was found
+    right: it is of repeatable pixels in float32. What is wrong is drawn for each.
+    """
+    depends_on = {**_depends_on(workbench, bench), "pixels": [name, *spec.options.items()]}
+    depends_on["samples"] = list(chosen)
+    folder = shared_folder()
+    found = kept.find(folder, depends_on, Pixels)
+    if found is None:
+        manifest = workbench.manifest
+        paths = manifest.paths
+        spec = dataclasses.replace(spec, paths=[paths[i] for i in chosen], prefetch=0)
+        names = [manifest.names[i] for i in chosen]
+        found = _compare(workbench, bench, name, spec, names, judge, notes)[1]
+        if not judge(found):
+            kept.keep(folder, depends_on, found)
+    return found
 
 
 def _compare(

@@ -17,7 +17,8 @@ from fastbench.core.config import DEFAULT_BATCH_SIZE, share_of
 from fastbench.core.cores import num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.loader_facts import CEILING_LOADER
-from fastbench.data.dataset import find_images
+from fastbench.core.temporary import shared_folder
+from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
 from fastbench.loaders.base import Factory, LoaderSpec, Setting
@@ -26,11 +27,13 @@ from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.durations import Durations
 from fastbench.measure.machine import describe_gpus
 from fastbench.measure.passes import score
+from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.classifier import Classifier, forget_compiled
 from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
+from fastbench.runner import kept
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -96,7 +99,9 @@ class Workbench:
         folder: Path,
         progress: Progress,
         leave_out: Collection[Skipped] = (),
+        stopwatch: Stopwatch | None = None,
     ) -> None:
+        self.stopwatch = stopwatch or Stopwatch()
         self.config = config
         self.folder = folder
         self.progress = progress
@@ -109,10 +114,13 @@ class Workbench:
             check_options(name, config.options_of(name))
         for name in config.models:
             check_name(name)
-        self.manifest: Manifest = find_images(config, progress.count, leave_out)
+        self.stopwatch.enter("images")
+        self.manifest: Manifest = _find_images(config, progress.count, leave_out)
+        self.stopwatch.enter("page_cache")
         self.page_cache, self.page_cache_share = _prepare_page_cache(
             config, self.manifest, progress.count
         )
+        self.stopwatch.enter("model")
         on_gpu = self.device.type == "cuda"
         self.dtype = config.dtype
         if config.dtype == "auto":
@@ -274,14 +282,34 @@ def _resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:
         return next(iter(loader)).images_NCHW.clone()
 
 
+def _find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped]) -> Manifest:
+    """The images; files that another row of the run has checked are not read again."""
+    folder, depends_on = shared_folder(), {"files": config.data}
+    before = kept.find(folder, depends_on, dict[str, Known]) or {}
+    known = dict(before)
+    manifest = find_images(config, count, leave_out, known)
+    if known != before:
+        kept.keep(folder, depends_on, known)
+    return manifest
+
+
 def _prepare_page_cache(
     config: RunConfig, manifest: Manifest, count: Count
 ) -> tuple[str, float | None]:
-    """Bring the files into the state that is asked for; the state, and the share in memory."""
+    """Bring the files into the state that is asked for; the state, and the share in memory.
+
+    Files that another row of the run has read are not read again, unless some have left the memory.
+    """
     paths = manifest.paths
     if config.page_cache == "warm":
+        folder, depends_on = shared_folder(), {"read": manifest.identity}
+        share = share_in_memory(paths)
+        if share == 1 and kept.find(folder, depends_on, bool):
+            return "warm", share
         shown = count("reading the files once, to have them in memory")
         stay = read_all(paths, sum(manifest.num_bytes), shown)
+        if stay:
+            kept.keep(folder, depends_on, True)
         return "warm" if stay else "as found", share_in_memory(paths)
     forget(paths)
     left = share_in_memory(paths)

@@ -204,11 +204,12 @@ def measure(
     tell: Progress,
     leave_out: Collection[Skipped] = (),
     models: Sequence[str] = (),
+    since: float | None = None,
 ) -> Iterator[Record | FailedRow]:
-    """The row of `fastbench run`; the names of all `models` are checked first."""
+    """The row of `fastbench run`, whose turn came at `since`; checks all `models`' names first."""
     from fastbench.runner.measure_row import measure_row
 
-    yield from measure_row(config, folder, tell, models, leave_out)
+    yield from measure_row(config, folder, tell, models, leave_out, since)
 
 
 def parity(

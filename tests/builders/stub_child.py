@@ -33,7 +33,7 @@ from fastbench.records.store import read_record
 
 
 def measure(
-    config: RunConfig, folder: Path, channel: Any, models: Sequence[str]
+    config: RunConfig, folder: Path, channel: Any, models: Sequence[str], since: float
 ) -> Iterator[Record | FailedRow]:
     name = config.timed_loader
     with open(folder / "started.txt", "a") as file:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import CorruptImageError, DataError, DataNotFoundError, UsageError
-from fastbench.data.dataset import find_images, scan, varied
+from fastbench.data import dataset
+from fastbench.data.dataset import Known, find_images, scan, varied
 from fastbench.data.folder_tree import in_words
 from fastbench.data.imagenet import class_names, wnid_index
-from fastbench.data.jpeg.quick_check import find_corrupt
+from fastbench.data.jpeg.quick_check import check_frame, find_corrupt
 from fastbench.data.labels import ClassSpace, Labels, WordSets, among_present, doubts_of, map_labels
 
 IMAGENET = ClassSpace(num_classes=1000, is_imagenet=True)
@@ -55,6 +56,26 @@ def test_files_of_other_contents_are_not_the_same_images(small: Path) -> None:
     assert after.digest == before.digest
     assert after.contents != before.contents
     assert after.identity != before.identity
+
+
+def test_what_was_checked_is_read_again_once_it_has_changed(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change shows in its time of change, which nothing sets back."""
+    known: dict[str, Known] = {}
+    before = scan(small, known=known)
+    read: list[Path] = []
+    monkeypatch.setattr(dataset, "check_frame", lambda path: read.append(path) or check_frame(path))
+    assert scan(small, known=known) == before
+    assert not read
+    a, b = small / "n01440764/0.jpg", small / "n02123045/1.jpg"
+    exchange(a, b)
+    assert scan(small, known=known) == scan(small)
+    assert read[:2] == [a, b]
+    a.unlink()
+    a.write_bytes(b"")
+    with pytest.raises(CorruptImageError, match="empty"):
+        scan(small, known=known)
 
 
 def test_a_copy_has_the_same_contents_and_not_the_same_identity(

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from fastbench.core.errors import RecordError
 from fastbench.records.record import Record
+from fastbench.records.stages import Stages
 from fastbench.records.store import build_record, read_record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import INVALID, Row
@@ -39,6 +40,7 @@ FREE = {
     *("num_threads", "num_parameters", "num_macs", "num_changed", "published.top1"),
     *(f"data.{name}" for name in ("num_classes", "num_bytes", "mean_pixels", "largest", "skipped")),
     *("data.skipped.loader", "tuning_s"),
+    *(f"stages.{name}" for name in Stages.__struct_fields__),
     *(f"compilation.{name}" for name in ("num_graphs", "num_graph_breaks", "num_recompiles")),
     *(
         f"warm_up.{name}"

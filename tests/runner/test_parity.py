@@ -4,7 +4,10 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import pytest
 import torch
 from builders.command_line import main_here
@@ -13,12 +16,17 @@ from builders.odd_jpegs import cmyk, mosaic, rgb
 from builders.plug_ins import PlugIn
 from PIL import Image
 
+from fastbench.core.config import RunConfig
+from fastbench.data.labels import Labels
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import Batch, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
+from fastbench.models.registry import load_model
+from fastbench.records.accuracy import Pixels
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
-from fastbench.runner import measure_row
+from fastbench.runner import measure_row, parity
+from fastbench.runner.prepare import Bench, Workbench
 
 
 def run(data: Path, output: Path, *argv: str) -> tuple[int, Record]:
@@ -180,3 +188,48 @@ def test_a_pass_of_its_own_says_what_it_has_in_place_of_the_timed_settings(
     _, record = run(images, tmp_path / "out", "--loader", "shaded")
     (note,) = (note for note in record.notes if "repeatable pass" in note)
     assert "are of a repeatable pass with share 1.0 in place of 0.4; 0 of 22 predictions" in note
+
+
+def test_what_the_rows_of_a_model_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference is scored once, and right pixels of a loader are compared once.
+
+    Pixels that are wrong are compared, and drawn, for each row; those of other settings again.
+    """
+    for i in range(3):
+        draw(tmp_path / "data" / f"{i}.jpg", (48, 32))
+    right = Pixels(
+        num_samples=3, max_levels=0.0, mean_levels=0.0, share_above_one=0.0, worst_sample="0.jpg",
+        worst_mean_levels=0.0, max_logits=0.0, mean_logits=0.0, num_agreeing=3, cause=None,
+    )  # fmt: skip
+    wrong = msgspec.structs.replace(right, max_levels=99.0, mean_levels=50.0)
+    quiet: Any = SimpleNamespace(say=print, note=print, count=lambda *_: lambda *_: None)
+    scored, compared = list[int](), list[str]()
+
+    def compare(_: object, __: object, loader: str, *___: object) -> tuple[None, Pixels, None]:
+        compared.append(loader)
+        return None, wrong if loader == "opencv" else right, None
+
+    monkeypatch.setattr(parity, "shared_folder", lambda: tmp_path)
+    monkeypatch.setattr(parity, "_score_reference", lambda *_: scored.append(1) or [0, 0, 0])
+    monkeypatch.setattr(parity, "_compare", compare)
+    model, classifier = load_model("sample"), cast(Any, None)
+    labels = Labels(indices=None, how="no labels")
+
+    def row(loader: str, **options: Any) -> None:
+        data = str(tmp_path / "data")
+        config = RunConfig(data=data, model=("sample",), loader=(loader,), device="cpu", **options)
+        workbench = Workbench(config, tmp_path, quiet)
+        bench, spec = Bench(model, labels, classifier), workbench.spec(model, loader)
+        found = parity.compare_with_reference(workbench, bench, loader, spec, [0, 0, 0], [])
+        assert found is not None
+        assert found.pixels == (wrong if loader == "opencv" else right)
+
+    for loader in ("torchvision-tensor", "opencv"):
+        for batch_size in (1, 2):
+            for dtype in ("bfloat16", "float32"):
+                row(loader, batch_size=batch_size, dtype=dtype, num_threads=batch_size)
+    assert len(scored) == 1
+    assert compared == ["torchvision-tensor"] + ["opencv"] * 4
+    row("torchvision-tensor", resize="exact")
+    row("memory")
+    assert compared[5:] == ["torchvision-tensor", "memory"]
