@@ -138,11 +138,24 @@ class Suite:
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)  # what is measured is kept
                 code, cut_off = process.wait(), True
-        outcomes = json_or_none(self.output / "commands.json") or {}
-        seconds = time.monotonic() - start
-        outcomes[shlex.join(argv)] = {"exit_code": code, "cut_off": cut_off, "seconds": seconds}
+        outcomes = self.outcomes()
+        outcomes[shlex.join(argv)] = {
+            "device": self.device,
+            "exit_code": code,
+            "cut_off": cut_off,
+            "seconds": time.monotonic() - start,
+        }
         write_json(self.output / "commands.json", outcomes)
         self.is_sound &= code == 0 and not cut_off
+
+    def outcomes(self) -> dict[str, dict[str, Any]]:
+        """The outcome of each command so far, its last one."""
+        return json_or_none(self.output / "commands.json") or {}
+
+    def has_passed(self, *argv: str) -> bool:
+        """Whether the command ended well on this device: that of a rehearsal says nothing."""
+        outcome = self.outcomes().get(shlex.join(argv), {})
+        return outcome.get("exit_code") == 0 and outcome.get("device") == self.device
 
     def run_rows(self, models: Iterable[str], loaders: Iterable[str], *argv: str) -> None:
         """Rows of `fastbench run`, those that are not finished."""
@@ -194,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def slice_tests(suite: Suite) -> None:
-    """Each part by itself: a crash loses that one."""
+    """Each part by itself, if it has not passed: a crash loses that one."""
     folder = Path(__file__).parents[1] / "tests/gpu"
     for file, names in (
         ("test_gpu_loaders.py", FIRST_TESTS),
@@ -202,7 +215,9 @@ def slice_tests(suite: Suite) -> None:
         ("test_gpu_run.py", "not compile"),
         ("test_gpu_run.py", "compile"),  # max-autotune is slow
     ):
-        suite.run("pytest", str(folder / file), "-k", names)
+        part = ("pytest", str(folder / file), "-k", names)
+        if not suite.has_passed(*part):
+            suite.run(*part)
 
 
 def slice_engines(suite: Suite) -> None:
@@ -313,7 +328,7 @@ def slice_page(suite: Suite) -> None:
         "settings": best_settings(records),
         "engines": json_or_none(suite.output / "engines.json"),
         "options": compared(suite, records),
-        "commands": json_or_none(suite.output / "commands.json"),
+        "commands": suite.outcomes(),
         "environment": machine.describe(suite.gpus),
     }
     write_json(suite.output / "answers.json", answers)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -91,6 +92,21 @@ def test_a_command_that_takes_too_long_is_interrupted(suite: ModuleType, tmp_pat
     assert not made.is_sound
     (outcome,) = json.loads((tmp_path / "commands.json").read_text()).values()
     assert outcome["cut_off"]
+
+
+def test_tests_that_passed_on_this_device_are_not_run_again(
+    suite: ModuleType, tmp_path: Path
+) -> None:
+    noted = Noted(suite, tmp_path)
+    suite.slice_tests(noted.suite)
+    parts = noted.commands.copy()
+    passed = {"device": "cuda:0", "exit_code": 0}
+    outcomes = (passed, passed | {"exit_code": 1}, passed | {"device": "cpu"})
+    known = {shlex.join(part): outcome for part, outcome in zip(parts, outcomes, strict=False)}
+    (tmp_path / "commands.json").write_text(json.dumps(known))
+    noted.commands.clear()
+    suite.slice_tests(noted.suite)
+    assert noted.commands == parts[1:]
 
 
 def row(model: str, loader: str, rate: float, **changes: object) -> Record:
