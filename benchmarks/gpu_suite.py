@@ -192,6 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default="sample", help="a folder of JPEGs")
     parser.add_argument("--device", default="cuda:0", help="cpu rehearses it")
     given = parser.parse_args(argv)
+    # A script's `&` has it ignored, by the commands too, which then could not be cut off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         gpus = machine.describe_gpus(choose_device(given.device))
     except FastbenchError as error:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_a_command_that_takes_too_long_is_interrupted(suite: ModuleType, tmp_pat
     made = suite.Suite(tmp_path, "cpu", "sample", suite.REHEARSED, time.monotonic(), [])
     made.run("http.server", "0")  # which waits until it is interrupted
     assert not made.is_sound
+    (outcome,) = json.loads((tmp_path / "commands.json").read_text()).values()
+    assert outcome["cut_off"]
+
+
+def test_started_in_the_background_it_still_interrupts(
+    suite: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's shell has what it starts with `&` ignore SIGINT."""
+    monkeypatch.setattr(suite, "slice_page", lambda made: made.run("http.server", "0"))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        argv = ["--output", str(tmp_path), "--device", "cpu", "--slice", "page"]
+        assert suite.main([*argv, "--max-seconds", "0"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
     (outcome,) = json.loads((tmp_path / "commands.json").read_text()).values()
     assert outcome["cut_off"]
 
