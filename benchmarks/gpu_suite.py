@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shlex
 import signal
@@ -351,10 +350,10 @@ def compared(suite: Suite, records: Sequence[Record]) -> list[str]:
         for record in records
         if (record.model, record.loader, record.dtype) == same and record.compile_mode
     ]
-    base = rates[-1] if rates else math.nan
+    base = f"{rates[-1]:,.0f}" if rates else "not measured"
     return found.comparisons + [
         f"{row.path.parent.name}: {row.record.throughput.images_per_s:,.0f} images/s, "
-        f"{base:,.0f} without."
+        f"{base} without."
         for row in found.rows
         if row.path
     ]

@@ -166,3 +166,14 @@ def test_the_answers(suite: ModuleType) -> None:
         "agreement, float32": None,
         "agreement, float16": pytest.approx(0.995),
     }
+
+
+def test_a_row_without_its_base_says_so(suite: ModuleType, tmp_path: Path) -> None:
+    made = suite.Suite(tmp_path, "cuda:0", "sample", suite.ON_GPU, math.inf, [])
+    folder = tmp_path / "options/side-stream"
+    folder.mkdir(parents=True)
+    write_record(row("resnet18", "dali", 7_800), folder)
+    (alone,) = suite.compared(made, [])
+    (beside,) = suite.compared(made, [row("resnet18", "dali", 7_500)])
+    assert alone == "side-stream: 7,800 images/s, not measured without."
+    assert beside == "side-stream: 7,800 images/s, 7,500 without."
