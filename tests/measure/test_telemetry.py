@@ -314,12 +314,13 @@ def test_no_reading_outside_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.05)
         assert watch.read().num_readings == 0
         for _ in range(2):
-            before = watch.read().num_readings
+            before, start = watch.read().num_readings, time.perf_counter()
             watch.begin()
             time.sleep(0.11)
             watch.end(1)
+            most = (time.perf_counter() - start) / 0.02 + 1
             after = watch.read()
-            assert 2 <= after.num_readings - before <= 8
+            assert 2 <= after.num_readings - before <= most
             time.sleep(0.05)
             assert watch.read() == after
 
