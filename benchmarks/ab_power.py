@@ -28,7 +28,7 @@ from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
-from fastbench.loaders.base import LoaderSpec
+from fastbench.loaders.base import LoaderSpec, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
@@ -36,7 +36,6 @@ from fastbench.measure.interleave import NUM_PAIRS, Side, interleave
 from fastbench.models.classifier import Classifier
 from fastbench.models.torchvision import load_model
 from fastbench.records.record import ratio_of_pairs
-from fastbench.runner.ab import num_queued
 
 SLOWDOWNS_PCT = (3, 5, 6, 7, 8, 9, 10, 12, 15)
 
@@ -65,12 +64,19 @@ def main() -> None:
         model.module, device=str(device), dtype="float32", batch_size=arguments.batch_size
     )
     classifier.warm_up(model.preprocess.crop)
-    clock = make_clock(device)
     loaders = [resolve("dali")(spec) for _ in range(2)]
-    a, b = (Side(loader, classifier, num_queued(loader, spec)) for loader in loaders)
+    a, b = (
+        Side(
+            loader,
+            classifier,
+            LoaderTraits.of(loader).num_queued(spec.prefetch),
+            make_clock(device),
+        )
+        for loader in loaders
+    )
     repetitions = []
     for _ in range(arguments.repetitions):
-        pairs = zip(*interleave(a, b, clock, NUM_PAIRS), strict=True)
+        pairs = zip(*interleave(a, b, NUM_PAIRS), strict=True)
         rates, other_rates = map(list, pairs)
         repetitions.append((rates, other_rates))
         report(repetitions, arguments)

@@ -59,7 +59,8 @@ from fastbench.loaders.base import Batch, Setting
 from fastbench.measure import machine
 from fastbench.measure.clock import Clock
 from fastbench.measure.durations import Durations
-from fastbench.measure.passes import end_to_end, loader_alone, model_alone
+from fastbench.measure.passes import end_to_end
+from fastbench.measure.rounds import Rounds
 from fastbench.measure.tally import Tally, check_each_once
 from fastbench.records.accuracy import Accuracy
 from fastbench.records.advice import advise
@@ -331,32 +332,44 @@ class PlantedLoader(Sleeper):
 class PlantedModel(Sleeper):
     """Predicts the sample's own id, after a delay that `delays_s` notes; watches the windows.
 
-    `came` and `left` are times of a call's beginning and end.
+    `came` and `left` are times of a call's beginning and end, all three by the number of the
+    loader's batch. `alone_s` are the delays of batches that are no loader's.
     """
 
     batch_size = BATCH_SIZE
 
-    def __init__(self, case: Case, lock: Lock) -> None:
+    def __init__(self, case: Case, lock: Lock, loader: PlantedLoader) -> None:
         super().__init__()
-        self.case, self.lock = case, lock
-        self.delays_s: list[float] = []
-        self.came: list[float] = []
-        self.left: list[float] = []
+        self.case, self.lock, self.loader = case, lock, loader
+        self.delays_s: dict[int, float] = {}
+        self.came: dict[int, float] = {}
+        self.left: dict[int, float] = {}
+        self.alone_s: list[float] = []
+        self.resident_NCHW = torch.zeros(BATCH_SIZE, 1, 1, 1)
         self.began = math.nan
         self.window = self.num_windows = 0
         self._logits_MM = torch.eye(case.num_samples)
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        self.came.append(time.perf_counter())
+        came = time.perf_counter()
         with self.lock as start:
             if math.isnan(self.began):
                 self.began = start
-            now = Now(len(self.delays_s), start - self.began, self.window)
+            number = len(self.delays_s) + len(self.alone_s)
+            now = Now(number, start - self.began, self.window)
             self.sleep(self.case.model(now))
             logits = self._logits_MM[images_NCHW.flatten().long()]
-            self.delays_s.append(time.perf_counter() - start)
-        self.left.append(time.perf_counter())
+            delay_s = time.perf_counter() - start
+        if images_NCHW is self.resident_NCHW:
+            self.alone_s.append(delay_s)
+        else:
+            batch = len(self.loader.given) - 1
+            self.came[batch], self.delays_s[batch] = came, delay_s
+            self.left[batch] = time.perf_counter()
         return logits
+
+    def look_around(self) -> None:
+        """A planted pipeline has no processes."""
 
     def begin(self) -> None:
         self.num_windows += 1
@@ -367,20 +380,22 @@ class PlantedModel(Sleeper):
 
 
 class NotingClock(Clock):
-    """The clock itself; it notes which batches each window has."""
+    """The clock itself; it notes which batches each window has: the loader's, the model's alone."""
 
-    def __init__(self, count: Callable[[], int]) -> None:
+    def __init__(self, loader: PlantedLoader, model: PlantedModel) -> None:
         super().__init__()
-        self.spans: list[range] = []
-        self._count, self._first = count, 0
+        self.spans: list[tuple[range, range]] = []
+        self._given, self._alone_s = loader.given, model.alone_s
+        self._first = (0, 0)
 
     def start(self) -> None:
-        self._first = self._count()
+        self._first = (len(self._given), len(self._alone_s))
         super().start()
 
     def stop(self) -> float:
         wall_s = super().stop()
-        self.spans.append(range(self._first, self._count()))
+        loaded, alone = map(range, self._first, (len(self._given), len(self._alone_s)))
+        self.spans.append((loaded, alone))
         return wall_s
 
 
@@ -396,6 +411,7 @@ class Truth:
     rates: list[float]
     stall: float
     steps_s: list[float]
+    efficiency: float
 
     @property
     def rate(self) -> float:
@@ -405,17 +421,13 @@ class Truth:
     def spread(self) -> float:
         return (max(self.rates) - min(self.rates)) / self.rate
 
-    def efficiency(self, padding: float) -> float:
-        """`padding`: images over rows of batches. A model is as slow for rows that do not count."""
-        return self.rate / min(self.loader, self.model * padding)
-
 
 def replay(
     loader: PlantedLoader, model: PlantedModel, case: Case
 ) -> tuple[list[float], list[float], list[float]]:
     """When each batch ends, how long it was waited for, and the time between delays.
 
-    Seconds; the ends are from the beginning. The last batches are the loader's alone.
+    Seconds; the ends are from the beginning. Some batches are the loader's alone.
     """
     ends: list[float] = []
     waits: list[float] = []
@@ -425,7 +437,7 @@ def replay(
     before = loader.asked[0]
     for k, given in enumerate(loader.given):
         loading, running, came, left = loader.delays_s[k], 0.0, given, given
-        if k < len(model.delays_s):
+        if k in model.delays_s:
             running, came, left = model.delays_s[k], model.came[k], model.left[k]
         between_s.append(loader.asked[k] - before + came - given)
         before = left
@@ -450,6 +462,13 @@ def replay(
     return ends, waits, between_s
 
 
+def hodges_lehmann(whole: Sequence[float], part: Sequence[float]) -> float:
+    """The median of all means of two log ratios, back from the logarithm."""
+    logs = [math.log(a / b) for a, b in zip(whole, part, strict=True)]
+    means = [(x + y) / 2 for i, x in enumerate(logs) for y in logs[i:]]
+    return math.exp(quantile(means, 50))
+
+
 def quantile(samples: Sequence[float], pct: float) -> float:
     """Linear between order statistics, written here once more so as to be another's."""
     ordered = sorted(samples)
@@ -467,18 +486,26 @@ def judge(loader: float, model: float, efficiency: float, *, is_serial: bool) ->
 
 
 def judge_advice(
-    case: Case, loader: float, model: float, efficiency: float, spread: float, *, is_serial: bool
+    case: Case,
+    loader: float,
+    model: float,
+    efficiency: float,
+    spread: float,
+    *,
+    is_serial: bool,
+    is_above: bool,
 ) -> str:
     """The names of what must be advised."""
     ratio = max(loader, model) / min(loader, model)
     bound = "loader-bound" if loader < model else "model-bound"
     found = {
-        "above-ceiling": efficiency >= 1.1,
+        "above-ceiling": is_above,
         "contended": efficiency < 0.85 and not is_serial,
         "serial": efficiency < 0.85 and is_serial,
         bound: ratio >= 1.25,
         "noisy": spread >= 0.1,
         "unsettled": case.is_settled is False,
+        "padded": case.num_samples / (case.num_batches * BATCH_SIZE) < 0.95,
     }
     return ", ".join(sorted(name for name, is_due in found.items() if is_due)) or "none"
 
@@ -562,45 +589,66 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         "num_windows": 3,
         "warm_up_batches": 10,
         "warm_up_seconds": 0.0,
-        "ceiling_seconds": 1.0,
+        "round_seconds": 0.4,
         "latency_batches": 0,
         "latency_seconds": 0.0,
         **case.durations,
     }
     durations = Durations(**settings)  # type: ignore[arg-type]
 
-    alone = PlantedModel(case, lock)
-    alone.began = -math.inf  # it has settled
-    clock = NotingClock(lambda: len(alone.delays_s))
-    images_NCHW = torch.zeros(BATCH_SIZE, 1, 1, 1)
-    model_ceiling = model_alone(alone, images_NCHW, clock, durations)
-    model_s = pick(alone.delays_s, clock.spans[0])
-
-    loader, model = PlantedLoader(case, lock), PlantedModel(case, lock)
+    loader = PlantedLoader(case, lock)
+    model = PlantedModel(case, lock, loader)
     while case.prefetches and not loader._queue.full():
         time.sleep(0.001)
     tally = Tally(case.num_samples, tuple(range(case.num_samples)), "cpu")
-    clock = NotingClock(lambda: len(model.delays_s))
+    clock = NotingClock(loader, model)
     watch: Any = model  # which has begin() and end(), too
-    warm_up, throughput = end_to_end(
-        loader, model, tally, clock, durations, case.num_batches, watch=watch
+    num_queued = DEPTH + 1 if case.prefetches else 0  # one more waits in the loader's thread
+    rounds = Rounds(
+        model,
+        Tally(case.num_samples, None, "cpu"),
+        model.resident_NCHW,
+        clock,
+        durations.round_seconds,
+        num_queued=num_queued,
+        num_workers=1,
     )
+    warm_up, throughput = end_to_end(
+        loader, model, tally, clock, durations, case.num_batches,
+        num_queued=num_queued, watch=watch, rounds=rounds,
+    )  # fmt: skip
     scores = tally.read()
     check_each_once(
         scores, throughput.num_epochs, [str(i) for i in range(case.num_samples)], case.name
     )
-    windows = clock.spans
-    clock = NotingClock(lambda: len(loader.given))
-    loader_ceiling = loader_alone(loader, clock, durations, case.num_batches)
     loader.close()
     ends, waits, between_s = replay(loader, model, case)
     padding = case.num_samples / (case.num_batches * BATCH_SIZE)
-    *walls, loader_wall_s = (
-        ends[span.stop - 1] - ends[span.start - 1] for span in (*windows, clock.spans[0])
-    )
+
+    def wall_of(span: range) -> float:
+        return ends[span.stop - 1] - ends[span.start - 1]
+
+    # Of each window: itself, then end to end, loader, model, model, loader, end to end.
+    windows = [loaded for loaded, _ in clock.spans[::7]]
+    walls = [wall_of(span) for span in windows]
+    per_s: dict[str, list[float]] = {"end to end": [], "loader": [], "model": []}
+    num, took_s = {"loader": 0, "model": 0}, {"loader": 0.0, "model": 0.0}
+    for place, (loaded, alone) in enumerate(clock.spans):
+        if place % 7 == 0:
+            continue
+        part = ("", "end to end", "loader", "model", "model", "loader", "end to end")[place % 7]
+        its_s = sum(pick(model.alone_s, alone)) if part == "model" else wall_of(loaded)
+        steps = len(alone) if part == "model" else len(loaded)
+        per_s[part].append(steps / its_s)
+        if part in num:
+            num[part] += steps
+            took_s[part] += its_s
+    loader_rate, model_rate = (num[part] / took_s[part] for part in ("loader", "model"))
+    lower = "loader" if loader_rate * padding < model_rate * padding else "model"
     truth = Truth(
-        loader=padding * BATCH_SIZE * len(clock.spans[0]) / loader_wall_s,
-        model=BATCH_SIZE * len(model_s) / sum(model_s),
+        loader=padding * BATCH_SIZE * loader_rate,
+        model=BATCH_SIZE * model_rate,
+        efficiency=hodges_lehmann(per_s["end to end"], per_s[lower]),
         rates=[padding * BATCH_SIZE * len(s) / w for s, w in zip(windows, walls, strict=True)],
         stall=sum(sum(pick(waits, span)) for span in windows) / sum(walls),
         steps_s=[ends[k] - ends[k - 1] for span in windows for k in span],
@@ -610,8 +658,9 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         case,
         warm_up=warm_up,
         throughput=throughput,
-        loader_ceiling=loader_ceiling,
-        model_ceiling=model_ceiling,
+        loader_ceiling=rounds.loader_ceiling,
+        model_ceiling=rounds.model_ceiling,
+        rounds=rounds.rounds,
         accuracy=Accuracy(num_samples=case.num_samples, top1_correct=hits[0], top5_correct=hits[1]),
     )
     counts = [
@@ -625,7 +674,7 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
     ]
     noted = {
         "loader": quantile(loader.slept_s, 50),
-        "model": quantile(alone.slept_s, 50),
+        "model": quantile(model.slept_s, 50),
         "between": quantile([between_s[k] for span in windows for k in span], 50),
     }
     return record, truth, counts, noted
@@ -641,11 +690,13 @@ def check(case: Case, late_s: Mapping[int, float]) -> tuple[list[Figure], Record
     padding = case.num_samples / (case.num_batches * BATCH_SIZE)
     assert record.loader_ceiling is not None
     assert record.model_ceiling is not None
-    efficiency = truth.efficiency(padding)
     # Verdict and advice must follow from the figures that are held against the truth here; from the
     # truth itself they would differ wherever noise brings a figure near to one of their limits.
     rates = record.loader_ceiling.images_per_s, record.model_ceiling.images_per_s * padding
-    followed = (*rates, throughput.images_per_s / min(rates))
+    assert record.overlap is not None
+    overlap, interval = record.overlap
+    is_above = overlap >= 1.1 or (interval is not None and interval[0] > 1)
+    followed = (*rates, overlap)
     is_serial = not case.prefetches
     figures = [
         near(
@@ -661,7 +712,7 @@ def check(case: Case, late_s: Mapping[int, float]) -> tuple[list[Figure], Record
             throughput.images_per_s, RATES,
         ),
         near(
-            name, "overlap efficiency", case.efficiency, efficiency,
+            name, "overlap efficiency", case.efficiency, truth.efficiency,
             record.overlap_efficiency, 0, SHARES,
         ),
         near(name, "stall share", case.stall, truth.stall, throughput.stall_share, 0, SHARES),
@@ -729,7 +780,10 @@ def check(case: Case, late_s: Mapping[int, float]) -> tuple[list[Figure], Record
         ]
     figures += [
         same(
-            name, "advice", judge_advice(case, *followed, throughput.spread, is_serial=is_serial),
+            name, "advice",
+            judge_advice(
+                case, *followed, throughput.spread, is_serial=is_serial, is_above=is_above
+            ),
             ", ".join(sorted(advice.name for advice in advise(record))) or "none",
             ", ".join(sorted(case.advice)) or "none",
         ),
@@ -746,8 +800,8 @@ def record_of(case: Case, **measured: Any) -> Record:
         command="planted_delays",
         loader="planted",
         model="planted",
-        weights="none",
-        device="cpu",
+        weights="planted",
+        device="cuda:0",  # whose loader and model do not share the cores
         dtype="float32",
         compile_mode=None,
         batch_size=BATCH_SIZE,
@@ -793,6 +847,7 @@ def main() -> None:
                     "throughput": msgspec.to_builtins(record.throughput),
                     "loader_ceiling": msgspec.to_builtins(record.loader_ceiling),
                     "model_ceiling": msgspec.to_builtins(record.model_ceiling),
+                    "rounds": msgspec.to_builtins(record.rounds),
                     "warm_up": msgspec.to_builtins(record.warm_up),
                 },
             }

@@ -62,7 +62,7 @@ def render(facts: dict[str, Any], gpus: dict[str, str]) -> str:
         "NVIDIA driver": facts["driver"] or "none",
         "CUDA of torch": facts["cuda"] or "none: a CPU build",
         "operating system": facts["os"],
-        "allocator": facts["allocator"] or "unknown",
+        "malloc": facts["allocator"] or "unknown",
         "variables": " ".join(f"{name}={value}" for name, value in variables) or "none set",
         "Python": facts["python"],
         **{name: version for name, version in facts["packages"].items() if version},

@@ -35,9 +35,22 @@ Seconds = Annotated[
     msgspec.Meta(ge=0, le=sys.float_info.max, description="a number of seconds, 0 or more"),
 ]
 Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=_DEVICES)]
+Percent = Annotated[str, msgspec.Meta(description="a share of up to 100 percent, such as 2%")]
 Tolerance = Annotated[
     str, msgspec.Meta(description=f"a number of points from 0 to 100, such as 0.3, or {MLPERF}")
 ]
+
+
+def share_of(percent: str) -> float:
+    """`2%` or `2` as 0.02. Raises `ValueError` for another text."""
+    return float(percent.removesuffix("%")) / 100
+
+
+def _is_share(text: str | None) -> bool:
+    try:
+        return text is None or 0 < share_of(text) <= 1
+    except ValueError:
+        return False
 
 
 def _is_tolerance(text: str) -> bool:
@@ -122,6 +135,13 @@ class RunConfig:
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
     ] = option("default", "torch.compile's mode; takes effect with --compile", swept=True)
+    allocator: Literal["keep", "system"] = option(
+        "keep",
+        "memory that the row's process has freed on the host: keep it for the next batch, or leave "
+        "it to the system's allocator",
+        swept=True,
+        changes="process",
+    )
     batch_size: Count | None = option(
         None,
         "images a batch (default: {cuda} on a GPU, {cpu} on a CPU)".format(**DEFAULT_BATCH_SIZE),
@@ -167,6 +187,14 @@ class RunConfig:
         "timed windows a row; their median is reported, and their spread",
         "N",
         changes="measurement",
+    )
+    max_interval: Percent | None = option(
+        None,
+        "go on with windows until the 95 % interval of the throughput is at most so wide to "
+        "either side, such as 2%, or there are ten times --windows",
+        "PERCENT",
+        changes="measurement",
+        is_valid=_is_share,
     )
     page_cache: Literal["warm", "cold"] = option(
         "warm",
@@ -289,11 +317,6 @@ class RunConfig:
         for text in self.ab:
             name, equals, written = text.partition("=")
             field = field_of(name)
-            if field in OPTIONS and OPTIONS[field].changes == "process":
-                raise UsageError(
-                    f"--ab is {text!r}, and that holds for a whole process, in which both sides "
-                    f"run. Run each, and use fastbench compare."
-                )
             if field in NOT_COMPARED:
                 raise UsageError(
                     f"--ab is {text!r}, and its windows do not depend on that. "

@@ -220,6 +220,10 @@ class LoaderTraits:
             num_workers=workers if isinstance(workers, int) and workers > 0 else cls.num_workers,
         )
 
+    def num_queued(self, prefetch: int) -> int:
+        """Batches that may wait in the loader's queues."""
+        return prefetch * self.num_workers
+
 
 def check_option_names(loader: str, given: Iterable[str], known: list[str]) -> None:
     """Raise `UsageError` for an option that a loader does not have."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core import allocator
 from fastbench.core.cores import cpu_quota, num_cores, read_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _VARIABLES: Final = re.compile(
 """How the names of variables begin that change how fast torch, DALI or the allocator are."""
 _LEFT_OUT: Final = re.compile(r".*_(HOME|PATH|DIR|ROOT|VERSION)|OMP_WAIT_POLICY")
 """Variables that say where something is, and the one that fastbench sets and records apart."""
-_ALLOCATORS: Final = re.compile(r"/lib(jemalloc|tcmalloc|mimalloc|snmalloc|hoard)[^/\s]*$", re.M)
 
 
 def describe_conditions(root: Path = Path("/")) -> dict[str, Any]:
@@ -40,7 +39,8 @@ def describe_conditions(root: Path = Path("/")) -> dict[str, Any]:
         "cpu_quota": cpu_quota(root),
         "governor": _governor(root, cores),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "allocator": _allocator(root),
+        "allocator": allocator.library(root),
+        "freed_memory": allocator.in_force(),
         "variables": {
             name: value
             for name, value in sorted(os.environ.items())
@@ -67,10 +67,3 @@ def _governor(root: Path, cores: Iterable[int]) -> str | None:
     folder = root / "sys/devices/system/cpu"
     found = {read_text(folder / f"cpu{x}/cpufreq/scaling_governor").strip() for x in cores}
     return ", ".join(sorted(found - {""})) or None
-
-
-def _allocator(root: Path) -> str | None:
-    """The library that `malloc` is from: one that was loaded before the system's, or that one."""
-    if loaded := _ALLOCATORS.search(read_text(root / "proc/self/maps")):
-        return loaded[1]
-    return " ".join(platform.libc_ver()).strip() or None

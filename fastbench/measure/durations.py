@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from fastbench.core.stats import MIN_SAMPLES
+
+MOST_WINDOWS: Final = 10
+"""How many times as many windows as asked for there may be, for a narrow interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:
     """How long to warm up and to measure: both the batches and the seconds must be reached.
 
-    After `settle_seconds` a warm-up ends though the step time has not settled.
+    After `settle_seconds` a warm-up ends though the step time has not settled. `round_seconds` are
+    those of a window in the rounds of loader, model and end to end. There are `num_windows`, or
+    with `max_interval` as many, up to `max_windows`, as it takes for the throughput's 95 % interval
+    to reach no further than that share of it.
     """
 
     min_seconds: float
@@ -19,13 +26,22 @@ class Durations:
     warm_up_seconds: float
     latency_batches: int
     latency_seconds: float
-    ceiling_seconds: float = 0.0
+    round_seconds: float = 0.0
     min_batches: int = 1
     num_windows: int = 1
+    max_windows: int = 1
+    max_interval: float | None = None
     settle_seconds: float = 0.0
 
     @classmethod
-    def make(cls, *, min_seconds: float, num_windows: int, quick: bool) -> Durations:
+    def make(
+        cls,
+        *,
+        min_seconds: float,
+        num_windows: int,
+        quick: bool,
+        max_interval: float | None = None,
+    ) -> Durations:
         """The default durations, or those of `--quick`."""
         if quick:
             return cls(
@@ -40,10 +56,12 @@ class Durations:
             # All windows together have enough steps for a 90th percentile.
             min_batches=-(-MIN_SAMPLES[90] // num_windows),
             num_windows=num_windows,
+            max_windows=num_windows if max_interval is None else MOST_WINDOWS * num_windows,
+            max_interval=max_interval,
             warm_up_batches=10,
             warm_up_seconds=1.0,
             settle_seconds=10.0,
             latency_batches=10,
             latency_seconds=min(2.0, min_seconds),
-            ceiling_seconds=min(2.0, min_seconds),
+            round_seconds=min(0.5, min_seconds),
         )

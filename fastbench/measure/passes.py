@@ -3,12 +3,13 @@
 *End to end.* Batches come from an endless stream of epochs, and are timed in several windows: the
 median of the throughputs is the result, their spread its uncertainty. A warm-up runs straight into
 each window, since a pause would fill the loader's queues and give the window batches for free. The
-first warm-up goes on until the step time has settled. A window is a whole number of epochs, so
-every sample is timed and scored equally often; it may begin within one. The model's stream is
-synchronised before and after a window, never within. Hits are counted on the device and read once.
+first one goes on until the step time has settled; the others empty the queues. A window is a whole
+number of epochs, so every sample is timed and scored equally often; it may begin within one. The
+model's stream is synchronised before and after a window, never within. Hits are counted on the
+device and read once.
 
-*Loader alone, model alone.* The same loader with nothing behind it, and the same model on one batch
-that lies on the device: the two ceilings of the end-to-end throughput.
+*Loader alone, model alone.* The two ceilings of the end-to-end throughput, in turn with it after
+each window (`rounds.py`).
 
 *Batch latency.* One batch at a time from a loader that prefetches nothing, from the request to
 the predictions on the host.
@@ -21,34 +22,37 @@ from typing import TYPE_CHECKING
 
 from fastbench.measure.clock import kernel_s
 from fastbench.measure.pipeline import Stream, endless
-from fastbench.measure.warm_up import warm_up, warm_up_loader
-from fastbench.records.speed import Ceiling, Latency, Throughput, WarmUp, Window
+from fastbench.measure.warm_up import empty_the_queue, warm_up, warm_up_loader
+from fastbench.records.speed import Latency, Throughput, WarmUp, Window, reach_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    import torch
-
-    from fastbench.loaders.base import Batch, Loader
+    from fastbench.loaders.base import Loader
     from fastbench.measure.clock import Clock
     from fastbench.measure.durations import Durations
     from fastbench.measure.pipeline import BatchModel
+    from fastbench.measure.rounds import Rounds
     from fastbench.measure.tally import Scores, Tally
     from fastbench.measure.telemetry import Watch
 
 
 def end_to_end(
-    loader: Iterable[Batch],
+    loader: Loader,
     model: BatchModel,
     tally: Tally,
     clock: Clock,
     durations: Durations,
     num_batches: int,
     *,
+    num_queued: int = 0,
     watch: Watch | None = None,
+    rounds: Rounds | None = None,
     evict: Callable[[], None] | None = None,
 ) -> tuple[WarmUp, Throughput]:
-    """Warm up, then time whole epochs of `num_batches` batches, `durations.num_windows` times.
+    """Warm up, then time whole epochs of `num_batches` batches, in as many windows as asked for.
+
+    `num_queued` batches may wait in the loader's queues. `rounds` follow each window.
 
     A window ends with the epoch in which `durations.min_seconds` and `durations.min_batches` are
     reached. `evict` puts the files out of the page cache before each window, which then is one
@@ -61,12 +65,10 @@ def end_to_end(
     num_epochs = 0
     by_kernel_s: list[float] = []
     look_around = watch.look_around if watch is not None else None
-    first_warm_up, is_settled = warm_up(
-        stream, model, clock, durations, settle=True, look_around=look_around
-    )
-    for number in range(durations.num_windows):
-        if number > 0:
-            warm_up(stream, model, clock, durations, settle=False, look_around=look_around)
+    first_warm_up, is_settled = warm_up(stream, model, clock, durations, look_around=look_around)
+    while not windows or _goes_on(windows, durations):
+        if windows:
+            empty_the_queue(stream, model, clock, num_queued, look_around)
         if evict is not None:
             evict()
         num_images = num_steps = 0
@@ -102,6 +104,8 @@ def end_to_end(
                 wait_s=stream.wait_s - waited_s,
             )
         )
+        if rounds is not None:
+            rounds.take(stream, wall_s / num_steps)
     return first_warm_up, Throughput(
         num_images=sum(window.num_images for window in windows),
         num_epochs=num_epochs,
@@ -114,54 +118,13 @@ def end_to_end(
     )
 
 
-def loader_alone(
-    loader: Iterable[Batch],
-    clock: Clock,
-    durations: Durations,
-    num_batches: int,
-    *,
-    watch: Watch | None = None,
-    evict: Callable[[], None] | None = None,
-) -> Ceiling:
-    """Iterate a loader with nothing behind it for whole epochs, after a warm-up.
-
-    `watch` tells the CPU seconds of this process and its children.
-    """
-    stream = Stream(loader)
-    if watch is not None:
-        stream.take()  # after which the loader's processes have started
-        watch.look_around()
-    warm_up_loader(stream, durations.warm_up_batches, durations.warm_up_seconds)
-    if evict is not None:
-        evict()
-    num_images = 0
-    used_s = watch.cpu_s() if watch else 0.0
-    clock.start()
-    while num_images == 0 or (evict is None and clock.elapsed() < durations.ceiling_seconds):
-        for _ in range(num_batches):
-            num_images += stream.take().num_valid
-            clock.mark()
-    wall_s = clock.stop()
-    return Ceiling(
-        num_images=num_images, wall_s=wall_s, cpu_s=watch.cpu_s() - used_s if watch else None
-    )
-
-
-def model_alone(
-    model: BatchModel, images_NCHW: torch.Tensor, clock: Clock, durations: Durations
-) -> Ceiling:
-    """Run a model on one batch that lies on the device, again and again."""
-    until = time.perf_counter() + durations.warm_up_seconds / 2
-    model(images_NCHW)
-    while time.perf_counter() < until:
-        model(images_NCHW)
-    num_images = 0
-    clock.start()
-    while num_images < 4 * model.batch_size or clock.elapsed() < durations.ceiling_seconds:
-        model(images_NCHW)
-        num_images += model.batch_size
-        clock.mark()
-    return Ceiling(num_images=num_images, wall_s=clock.stop())
+def _goes_on(windows: list[Window], durations: Durations) -> bool:
+    """Whether another window is needed, and allowed."""
+    if len(windows) < durations.num_windows or durations.max_interval is None:
+        return len(windows) < durations.num_windows
+    reach = reach_of([window.images_per_s for window in windows])
+    is_narrow = reach is not None and reach <= durations.max_interval
+    return not is_narrow and len(windows) < durations.max_windows
 
 
 def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     import torch
 
-    from fastbench.loaders.base import Batch
+    from fastbench.loaders.base import Batch, Loader
 
 
 class BatchModel(Protocol):
@@ -25,21 +25,11 @@ class BatchModel(Protocol):
 
 
 class Stream:
-    """Endless epochs of a loader's batches, and the seconds spent waiting for them.
+    """Endless epochs of a loader's batches, and the seconds spent waiting for them."""
 
-    Passes that share a loader share a stream, and each goes on where the one before has stopped. A
-    stream of the loader itself begins with an epoch: what is left of the last one, which may be all
-    of a large data set, would be read first, unseen.
-    """
-
-    def __init__(self, loader: Iterable[Batch]) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._batches = endless(loader)
         self.wait_s = 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches that follow, without an end."""
-        while True:
-            yield self.take()
 
     def take(self) -> Batch:
         """The next batch."""
@@ -49,6 +39,6 @@ class Stream:
         return batch
 
 
-def endless(loader: Iterable[Batch]) -> Iterator[Batch]:
+def endless(loader: Loader) -> Iterator[Batch]:
     """One epoch after the other."""
     return itertools.chain.from_iterable(itertools.repeat(loader))

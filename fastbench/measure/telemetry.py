@@ -131,6 +131,8 @@ class Watch:
             num_periods=self._count("num_periods"),
             num_throttled=self._count("num_throttled"),
             cpu_s=max(0.0, cpu_s),
+            kernel_cpu_s=max(0.0, self._grown("kernel_cpu_s") or 0.0),
+            num_faults=self._count("num_faults"),
             foreign_cpu_s=foreign_cpu_s(wall_s * len(self._cores), told_s, busy_s, cpu_s),
             rss_bytes=list(self._rss_bytes),
             gpu=self._gpu.telemetry(self._grown("energy_j")) if self._gpu else None,
@@ -204,28 +206,43 @@ class Watch:
         energy_j = self._gpu.energy_j() if self._gpu else None
         told_s, busy_s = _cores_s(self._cores)
         periods, throttled = num_periods() or (None, None)
-        return _Mark(wall_s, self.cpu_s(), told_s, busy_s, energy_j, periods, throttled)
+        used = self._used()
+        return _Mark(
+            wall_s=wall_s,
+            cpu_s=used.user_s + used.kernel_s,
+            kernel_cpu_s=used.kernel_s,
+            num_faults=used.num_faults,
+            told_s=told_s,
+            busy_s=busy_s,
+            energy_j=energy_j,
+            num_periods=periods,
+            num_throttled=throttled,
+        )
 
     def cpu_s(self) -> float:
         """CPU time so far of this process and all its children, with those that have ended.
 
         Right after `look_around()` the children are those that it found.
         """
-        own_s = _used_s(resource.RUSAGE_SELF)
+        used = self._used()
+        return used.user_s + used.kernel_s
+
+    def _used(self) -> _Used:
+        own = _used_by(resource.RUSAGE_SELF)
         for _ in range(_TRIES):
             children = self._children if self._has_looked else self._list_children()
             self._children, self._has_looked = children, False
             # Parents come first. The time of a child that ends meanwhile is in neither: asking for
             # it fails, and all is read again.
-            children_s, vanished = _used_s(resource.RUSAGE_CHILDREN), False
+            used, vanished = own + _used_by(resource.RUSAGE_CHILDREN), False
             for child in children:
                 try:
-                    children_s += sum(child.cpu_times()[:4])  # user, system, and its children's
-                except psutil.Error:
+                    used += _used_by_child(child.pid)
+                except OSError:
                     vanished = True
             if not vanished:
                 break
-        return own_s + children_s
+        return used
 
 
 class _Gpu:
@@ -304,6 +321,39 @@ class _Gpu:
 
 
 @dataclass(frozen=True)
+class _Used:
+    """What processes have used so far: CPU time in user mode and in the kernel, page faults."""
+
+    user_s: float
+    kernel_s: float
+    num_faults: int
+
+    def __add__(self, other: _Used) -> _Used:
+        return _Used(
+            self.user_s + other.user_s,
+            self.kernel_s + other.kernel_s,
+            self.num_faults + other.num_faults,
+        )
+
+
+def _used_by(whose: int) -> _Used:
+    usage = resource.getrusage(whose)
+    return _Used(usage.ru_utime, usage.ru_stime, usage.ru_minflt + usage.ru_majflt)
+
+
+def _used_by_child(pid: int) -> _Used:
+    """Of a child and its own children that have ended. Raises `OSError` if it has ended itself."""
+    # proc(5): its name, which may hold anything, ends with the last parenthesis.
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    faults, ended_faults, major, ended_major, user, system, *ended = map(int, fields[7:15])
+    return _Used(
+        (user + ended[0]) * _TICK_S,
+        (system + ended[1]) * _TICK_S,
+        faults + ended_faults + major + ended_major,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Mark:
     """The counters at one end of a window, in seconds, joules, and periods of the CPU quota.
 
@@ -312,6 +362,8 @@ class _Mark:
 
     wall_s: float
     cpu_s: float
+    kernel_cpu_s: float
+    num_faults: int
     told_s: float | None
     busy_s: float | None
     energy_j: float | None
@@ -355,8 +407,3 @@ def _cores_s(cores: set[int]) -> tuple[float, float] | tuple[None, None]:
             told += now + idle + io_wait
             found.add(int(name[3:]))
     return (told * _TICK_S, busy * _TICK_S) if found == cores else (None, None)
-
-
-def _used_s(whose: int) -> float:
-    usage = resource.getrusage(whose)
-    return usage.ru_utime + usage.ru_stime

@@ -25,10 +25,9 @@ def warm_up(
     clock: Clock,
     durations: Durations,
     *,
-    settle: bool,
     look_around: Callable[[], None] | None = None,
 ) -> tuple[WarmUp, bool | None]:
-    """Run some batches, for some time, and with `settle` until the step time has settled.
+    """Run some batches, for some time, and until the step time has settled.
 
     `look_around` is called after the first batch, when the loader's processes have started: the
     batches that follow take out what the loader gains meanwhile. Also returns whether it has
@@ -53,8 +52,7 @@ def warm_up(
         wall_s = now - start
         if len(steps_s) < durations.warm_up_batches or wall_s < durations.warm_up_seconds:
             continue
-        looked_at = settle and durations.settle_seconds > 0
-        is_settled = has_settled(steps_s) if looked_at else None
+        is_settled = has_settled(steps_s) if durations.settle_seconds > 0 else None
         if is_settled is not False or wall_s >= durations.settle_seconds:
             break
     warmed_up = WarmUp(
@@ -66,6 +64,25 @@ def warm_up(
         wall_s=wall_s,
     )
     return warmed_up, is_settled
+
+
+def empty_the_queue(
+    stream: Stream,
+    model: BatchModel,
+    clock: Clock,
+    num_queued: int,
+    look_around: Callable[[], None] | None = None,
+) -> None:
+    """Run the batches that wait in the loader's queues, and one more, before another window.
+
+    `look_around` is called after the first of them, as in `warm_up`.
+    """
+    clock.start()
+    for number in range(num_queued + 2):
+        model(stream.take().images_NCHW)
+        clock.mark()
+        if look_around is not None and number == 0:
+            look_around()
 
 
 def has_settled(steps_s: Sequence[float]) -> bool:

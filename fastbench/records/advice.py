@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.config import share_of
 from fastbench.core.loader_facts import FASTEST_ON, SLOWER_ON
 from fastbench.core.units import counted, format_quantity
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 NOISY: Final = 0.1
 FOREIGN_CPU: Final = 0.1
 THROTTLED: Final = 0.01
+KERNEL: Final = 0.25
+FAULTS: Final = 1000
+"""Page faults an image: a large image that is decoded once has some hundred."""
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
 PADDED: Final = 0.05
@@ -175,6 +179,22 @@ def _foreign_cpu(record: Record) -> _Said:
     )
 
 
+def _in_kernel(record: Record) -> _Said:
+    if (used := record.telemetry) is None:
+        return None
+    share, faults = used.kernel_share or 0, used.faults_per_image or 0
+    if share < KERNEL or faults < FAULTS:
+        return None
+    return (
+        f"the kernel took {100 * share:.0f} % of the CPU time, for memory that was freed and taken "
+        f"again ({faults:,.0f} page faults an image)",
+        "--allocator keep"
+        if record.environment.get("freed_memory") != "keep"
+        else "a smaller --batch-size, or another malloc by LD_PRELOAD",
+        share,
+    )
+
+
 def _above_decoding(record: Record) -> _Said:
     num_bytes, num_cores = record.data.get("num_bytes"), record.environment.get("num_cores")
     if not (record.decodes and record.device == "cpu" and num_bytes and num_cores):
@@ -207,13 +227,17 @@ def _above_arithmetic(record: Record) -> _Said:
 
 
 def _above_ceiling(record: Record) -> _Said:
-    if record.overlap_efficiency is None or record.overlap_efficiency < ABOVE_CEILING:
+    if record.overlap is None:
         return None
+    ratio, interval = record.overlap
+    if ratio < ABOVE_CEILING and (interval is None or interval[0] <= 1):
+        return None
+    scope = f" (95 %: {interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
     return (
-        f"end to end is {record.overlap_efficiency:.2f}x the {record.bound} alone, which cannot be "
-        f"but by noise",
-        "run again on a quiet machine, with a larger --min-seconds",
-        record.overlap_efficiency,
+        f"end to end is {ratio:.2f}x the {record.bound} alone{scope}, which cannot be but by noise"
+        + (", or a loader with a longer queue than it states" if record.bound == "loader" else ""),
+        "run again on a quiet machine, with more --windows",
+        ratio,
     )
 
 
@@ -260,6 +284,18 @@ def _noisy(record: Record) -> _Said:
     )
 
 
+def _wide(record: Record) -> _Said:
+    wanted, reach = record.config.get("max_interval"), record.throughput.reach
+    if wanted is None or reach is None or reach <= share_of(wanted):
+        return None
+    return (
+        f"after {counted(len(record.throughput.rates), 'window')} the throughput is known to "
+        f"{100 * reach:.1f} %, and not to the {100 * share_of(wanted):g} % of --max-interval",
+        "more --windows (it stops at ten times as many), or a quieter machine",
+        reach,
+    )
+
+
 def _as_found(record: Record) -> _Said:
     state = record.data.get("page_cache")
     if state in ("warm", "cold", None):
@@ -286,13 +322,15 @@ def _serial(record: Record) -> _Said:
 def _contended(record: Record) -> _Said:
     if record.contention != "shared":
         return None
+    share = record.sharing_efficiency or record.overlap_efficiency or 0
+    of = "the slower one" if record.sharing is None else "what two who share the cores can"
+    reached = f"{100 * share:.0f} % of {of}"
     return (
-        f"loader and model take from each other: together they reach "
-        f"{100 * (record.overlap_efficiency or 0):.0f} % of the slower one",
+        f"loader and model take from each other: together they reach {reached}",
         ("fewer --num-threads" if record.num_threads > 1 else "more cores")
         if record.device == "cpu"
         else f"--loader-option {record.loader}.prefetch=4",
-        -(record.overlap_efficiency or 0),
+        -share,
     )
 
 
@@ -340,12 +378,14 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
     "cpu-throttled": (SPEED, _cpu_throttled),
     "foreign-gpu": (SPEED, _foreign_gpu),
     "foreign-cpu": (SPEED, _foreign_cpu),
+    "in-kernel": (SPEED, _in_kernel),
     "above-ceiling": (THROUGHPUT, _above_ceiling),
     "padded": (THROUGHPUT, _padded),
     "random-weights": (ACCURACY, _random_weights),
     "doubted-accuracy": (ACCURACY, _doubted_accuracy),
     "unsettled": (THROUGHPUT, _unsettled),
     "noisy": (THROUGHPUT, _noisy),
+    "wide": (THROUGHPUT, _wide),
     "as-found": (SPEED, _as_found),
     "graph-breaks": (HINT, _graph_breaks),
     "serial": (HINT, _serial),

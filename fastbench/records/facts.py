@@ -118,7 +118,7 @@ def _fact(
 
 
 def _of_machine(
-    name: str, meaning: str, read: Callable[[Record], Any] | None = None, **more: Any
+    name: str, meaning: str, read: str | Callable[[Record], Any] | None = None, **more: Any
 ) -> Fact:
     """A fact of the environment, by default its entry of that name; worded `heading value`."""
     template = f"{more.get('heading', name.replace('-', ' '))} {{}}"
@@ -240,6 +240,15 @@ _ABOUT_THE_ROW: Final = (
         template="{} page cache",
     ),
     _fact(
+        "allocator",
+        OPTIONS["allocator"].help,
+        "environment.freed_memory",
+        template="allocator {}",
+        unsaid=OPTIONS["allocator"].default,
+        options=("allocator",),
+        default="system",
+    ),
+    _fact(
         "reference",
         "the loader whose float32 predictions the row is held against",
         lambda record: record.parity.reference if record.parity else None,
@@ -318,7 +327,7 @@ _ELSE: Final = (
     _of_machine(
         "omp-wait-policy", "what OpenMP's threads do while they wait", heading="OMP wait policy"
     ),
-    _of_machine("allocator", "the library that malloc is from"),
+    _of_machine("malloc", "the library that malloc is from", "environment.allocator"),
     _of_machine(
         "interop-threads",
         "torch's threads for operations side by side",

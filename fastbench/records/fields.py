@@ -6,7 +6,7 @@ has no NaN and no infinity, so no field may hold them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NotRequired, Required, TypedDict
+from typing import Annotated, Final, Literal, NotRequired, Required, TypedDict
 
 import msgspec
 
@@ -60,6 +60,7 @@ class _Environment(TypedDict, total=False):
     governor: str | None
     instruction_set: str
     allocator: str | None
+    freed_memory: Literal["keep", "system"]
     variables: dict[str, str]
     torch_threads: Positive
     interop_threads: Positive

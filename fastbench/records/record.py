@@ -22,6 +22,7 @@ from fastbench.records.speed import (
     Ceiling,
     Compilation,
     Latency,
+    Round,
     Telemetry,
     Throughput,
     Trial,
@@ -91,7 +92,8 @@ class Record(Described, frozen=True, kw_only=True):
     of the timed pass differ from the scored ones; None if the timed ones are scored. `tuning_s` are
     the seconds of the search for the loader's settings, which the rows of a folder share.
     `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know, `stages`
-    where the row's wall time went.
+    where the row's wall time went. `rounds` are empty without ceilings, and in records of version 7
+    and older.
     """
 
     dtype: str
@@ -116,6 +118,7 @@ class Record(Described, frozen=True, kw_only=True):
     num_macs: Count | None = None
     accuracy_doubts: list[str] = msgspec.field(default_factory=list)
     num_changed: Count | None = None
+    rounds: list[Round] = msgspec.field(default_factory=list)
     stages: Stages | None = None
 
     @property
@@ -135,13 +138,14 @@ class Record(Described, frozen=True, kw_only=True):
 
     @property
     def measured_s(self) -> float:
-        """Seconds that were timed: windows, ceilings and latencies."""
+        """Seconds that were timed: windows, rounds and latencies."""
         ceilings = filter(None, (self.loader_ceiling, self.model_ceiling))
         latencies = (self.latency, *self.other_latencies)
         return math.fsum(
             (
                 self.throughput.wall_s,
                 *(ceiling.wall_s for ceiling in ceilings),
+                *(each.end_to_end.wall_s for each in self.rounds),
                 *(seconds for latency in latencies for seconds in latency.samples_s),
             )
         )
@@ -175,25 +179,65 @@ class Record(Described, frozen=True, kw_only=True):
         return max(rates) / min(rates) if len(rates) == 2 else None
 
     @property
+    def overlap(self) -> tuple[float, tuple[float, float] | None] | None:
+        """End to end over the lower ceiling, and its 95 % interval; None without ceilings.
+
+        The Hodges-Lehmann centre of the rounds' log ratios and Wilcoxon's interval, None for fewer
+        than 6 rounds. Against the model batches are compared, which it computes with their padding,
+        against the loader images. Without rounds the throughput over the ceiling.
+        """
+        bound = self.bound
+        if bound is None:
+            return None
+        logs = []
+        for each in self.rounds:
+            whole, part = each.end_to_end, each.model
+            if bound == "loader" and each.loader is not None:
+                logs.append(math.log(whole.images_per_s / each.loader.images_per_s))
+            elif bound == "model":
+                logs.append(math.log(whole.num_steps / whole.wall_s * part.wall_s / part.num_steps))
+        if not logs:
+            return self.throughput.images_per_s / self.ceilings[bound], None
+        centre, bounds = hodges_lehmann_interval(logs)
+        return math.exp(centre), bounds and (math.exp(bounds[0]), math.exp(bounds[1]))
+
+    @property
     def overlap_efficiency(self) -> float | None:
-        """End-to-end throughput over the lower ceiling; None without ceilings."""
-        lower = min(self.ceilings.values(), default=None)
-        return None if lower is None else self.throughput.images_per_s / lower
+        """The ratio of `overlap`."""
+        return None if self.overlap is None else self.overlap[0]
+
+    @property
+    def sharing(self) -> float | None:
+        """Images/s that a loader and a model reach who share the cores, each of which they use up
+        when they are alone: 1 / (1/loader + 1/model). None on a GPU, or without both ceilings.
+        """
+        rates = self.ceilings.values()
+        shares_cores = self.device == "cpu" and len(rates) == 2
+        return 1 / sum(1 / rate for rate in rates) if shares_cores else None
+
+    @property
+    def sharing_efficiency(self) -> float | None:
+        """End to end over `sharing`; None where that is."""
+        if self.sharing is None or self.overlap_efficiency is None:
+            return None
+        return self.overlap_efficiency * min(self.ceilings.values()) / self.sharing
 
     @property
     def contention(self) -> str | None:
-        """Why loader and model together are well below the lower ceiling; None if they are not.
+        """Why loader and model together are well below what they can reach; None if they are not.
 
-        `serial`: the host waits for about as long as the loader takes alone, so it reads nothing
-        ahead. `shared`: the two take cores, memory or the GPU from each other.
+        That is `sharing` where they share the cores, and the lower ceiling elsewhere. `serial`: the
+        host waits for about as long as the loader takes alone, so it reads nothing ahead. `shared`:
+        the two take memory, cores or the GPU from each other.
         """
-        efficiency, stalled = self.overlap_efficiency, self.throughput.stall_share
-        if efficiency is None or efficiency >= CONTENDED:
+        overlap, stalled = self.overlap_efficiency, self.throughput.stall_share
+        efficiency = overlap if self.sharing is None else self.sharing_efficiency
+        if overlap is None or efficiency is None or efficiency >= CONTENDED:
             return None
         loader = self.ceilings.get("loader")
         if stalled is None or loader is None:
             return "shared"
-        alone = self.throughput.images_per_s / loader
+        alone = overlap * min(self.ceilings.values()) / loader
         return "serial" if stalled > SERIAL * alone else "shared"
 
     @property

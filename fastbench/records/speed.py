@@ -6,10 +6,11 @@ SI units; `_s` is seconds. As in all of a record, what derives from the numbers 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from fastbench.core.stats import percentile, supported_percentile
+from fastbench.core.stats import geometric_mean_interval, percentile, supported_percentile
 from fastbench.records.fields import (
     Amount,
     Celsius,
@@ -20,6 +21,9 @@ from fastbench.records.fields import (
     Settings,
     Stored,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
@@ -38,7 +42,7 @@ class WarmUp(Stored, frozen=True, kw_only=True):
 
 
 class Window(Stored, frozen=True, kw_only=True):
-    """One timed end-to-end window: whole epochs, synchronised at both ends.
+    """One timed window, synchronised at both ends; of end to end whole epochs, but in rounds.
 
     `wait_s` is the time that the host spent asking the loader for batches.
     """
@@ -52,6 +56,26 @@ class Window(Stored, frozen=True, kw_only=True):
     def images_per_s(self) -> float:
         """Valid images over the window's wall seconds."""
         return self.num_images / self.wall_s
+
+
+def reach_of(rates: Sequence[float]) -> float | None:
+    """How far the 95 % interval of windows' throughputs reaches above their geometric mean, as a
+    share of it; None for one window.
+    """
+    centre, interval = geometric_mean_interval(rates)
+    return interval and interval[1] / centre - 1
+
+
+class Round(Stored, frozen=True, kw_only=True):
+    """Short windows of the pipeline and its parts, next to each other: the machine was the same.
+
+    `loader` is the loader with nothing behind it, None if it has no ceiling; `model` is the model
+    on a batch that lies on the device.
+    """
+
+    end_to_end: Window
+    loader: Window | None
+    model: Window
 
 
 class Throughput(Stored, frozen=True, kw_only=True):
@@ -87,6 +111,11 @@ class Throughput(Stored, frozen=True, kw_only=True):
         """The largest of the windows' throughputs less the smallest, as a share of the median."""
         difference = max(self.rates) - min(self.rates)
         return difference and difference / (self.images_per_s or difference)
+
+    @property
+    def reach(self) -> float | None:
+        """As `reach_of` its windows; None for one, or one without an image a second."""
+        return reach_of(self.rates) if min(self.rates) > 0 else None
 
     @property
     def padded_share(self) -> float:
@@ -128,9 +157,11 @@ class GpuTelemetry(Stored, frozen=True, kw_only=True):
 class Telemetry(Stored, frozen=True, kw_only=True):
     """What the run used while its windows ran, `wall_s` seconds together.
 
-    `cpu_s` is CPU time of this process and its children, `rss_bytes` their resident memory, a value
-    for each reading. `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot
-    be told, as in some containers). `gpu` is None without one. `cpu_quota` is what the run may use
+    `cpu_s` is CPU time of this process and its children, `kernel_cpu_s` the part that the kernel
+    took for them, and `num_faults` their page faults: memory that the kernel had to find, and
+    mostly to clear. `rss_bytes` is their resident memory, a value for each reading.
+    `foreign_cpu_s` is CPU time of everything else on the cores (None if it cannot be told, as in
+    some containers). `gpu` is None without one. `cpu_quota` is what the run may use
     of the `num_cores` cores, in cores; of `num_periods` periods of the quota `num_throttled` were
     throttled. All three are None without a quota.
     """
@@ -147,6 +178,18 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     cpu_quota: Amount | None = None
     num_periods: Count | None = None
     num_throttled: Count | None = None
+    kernel_cpu_s: Amount | None = None
+    num_faults: Count | None = None
+
+    @property
+    def kernel_share(self) -> float | None:
+        """The kernel's share of the CPU time; None if it is not known."""
+        return self.kernel_cpu_s / self.cpu_s if self.kernel_cpu_s and self.cpu_s else None
+
+    @property
+    def faults_per_image(self) -> float | None:
+        """Page faults for each image; None if they are not known."""
+        return None if self.num_faults is None else self.num_faults / self.num_images
 
     @property
     def cpu_s_per_1000_images(self) -> float:
@@ -189,7 +232,8 @@ class Telemetry(Stored, frozen=True, kw_only=True):
 
 
 class Ceiling(Stored, frozen=True, kw_only=True):
-    """One part of the pipeline alone: the loader, or the model on a resident batch.
+    """One part of the pipeline alone: the loader, or the model on a resident batch. The sum of its
+    windows in the rounds; a window of its own in records of version 7 and older.
 
     `cpu_s` is CPU time of this process and its children meanwhile, None if it was not watched.
     """

@@ -13,7 +13,8 @@ History of `schema_version`; what a version lacks has its field's default when i
         allocator, variables, torch_threads, interop_threads, matmul_precision, cudnn_tf32,
         cudnn_benchmark, cudnn_deterministic
     7   tuning_s; data: loader of skipped
-    8   stages
+    8   rounds, stages; telemetry: kernel_cpu_s, num_faults; environment: freed_memory; config:
+        allocator, which was the system's before
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -161,6 +162,9 @@ def _build(stored: Any, path: Path, kind: type[T]) -> T:
             f"{path} has schema_version {shown}, this fastbench reads 1 to {SCHEMA_VERSION}. "
             f"Install the version that wrote it, or measure again."
         )
+    config = stored.get("config")
+    if version < 8 and isinstance(config, dict):
+        stored = {**stored, "config": {"allocator": "system", **config}}
     try:
         return _typed({**stored, "schema_version": SCHEMA_VERSION}, kind)
     except msgspec.ValidationError as error:

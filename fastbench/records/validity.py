@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, Running
     from fastbench.records.record import Record
-    from fastbench.records.speed import Telemetry, Throughput
+    from fastbench.records.speed import Telemetry, Throughput, Window
 
 TOLERANCE: Final = 0.02
 """How far the steps' sum may be from the wall time, for the first request and the last wait."""
@@ -159,13 +159,24 @@ def _of_counts(record: Record) -> Iterator[str]:
 
 
 def _of_ceilings(record: Record) -> Iterator[str]:
+    yield from _of_rounds(record)
     for name, ceiling, whole in (
         ("loader", record.loader_ceiling, record.data["num_samples"]),
         ("model", record.model_ceiling, record.batch_size),
     ):
         if ceiling is None:
             continue
-        if ceiling.num_images % whole:
+        windows = [each for round_ in record.rounds if (each := getattr(round_, name)) is not None]
+        if record.rounds:
+            num_images = (window.num_images for window in windows)
+            yield from _of_sum(f"the images of the {name} alone", num_images, ceiling.num_images)
+            wall_s = sum(window.wall_s for window in windows)
+            if abs(wall_s / ceiling.wall_s - 1) > 1e-6:
+                yield (
+                    f"the windows of the {name} alone add up to {wall_s:.3f} s, and not to "
+                    f"{ceiling.wall_s:.3f} s"
+                )
+        elif ceiling.num_images % whole:
             yield (
                 f"the {name} alone had {ceiling.num_images:,} images, which are not a multiple of "
                 f"{whole:,}"
@@ -173,6 +184,22 @@ def _of_ceilings(record: Record) -> Iterator[str]:
         num_cores = record.environment.get("num_cores")
         if ceiling.cpu_s and num_cores:
             yield from _of_cpu(f"the {name} alone", ceiling.cpu_s, num_cores, ceiling.wall_s)
+
+
+def _of_rounds(record: Record) -> Iterator[str]:
+    for number, each in enumerate(record.rounds, 1):
+        for name in each.__struct_fields__:
+            window: Window | None = getattr(each, name)
+            if window is None:
+                continue
+            which = f"{name.replace('_', ' ')} in round {number}"
+            if window.num_images > window.num_steps * record.batch_size:
+                yield (
+                    f"{which} has {window.num_images:,} images in {window.num_steps:,} batches of "
+                    f"{record.batch_size:,}"
+                )
+            if window.wait_s > window.wall_s:
+                yield f"{which} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
 
 
 def _of_cpu(name: str, cpu_s: float, num_cores: int, wall_s: float) -> Iterator[str]:
@@ -199,6 +226,8 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
         yield f"{throttled:,} of {periods:,} periods of the CPU quota were throttled"
     cpu_s = telemetry.cpu_s + (telemetry.foreign_cpu_s or 0)
     yield from _of_cpu("all processes", cpu_s, telemetry.num_cores, telemetry.wall_s)
+    if (telemetry.kernel_cpu_s or 0) > telemetry.cpu_s:
+        yield (f"the kernel took {telemetry.kernel_cpu_s:.3f} of {telemetry.cpu_s:.3f} CPU seconds")
     if len(telemetry.rss_bytes) != telemetry.num_readings:
         yield f"{len(telemetry.rss_bytes):,} of {telemetry.num_readings:,} readings have a memory"
     if (gpu := telemetry.gpu) is None:

@@ -1,20 +1,30 @@
 """`fastbench run --ab`: windows of two configurations in turn, and one ratio.
 
+Both run in one process, unless they differ in what holds for a whole process, such as the
+allocator: then the second has one of its own, which waits while the first is timed.
+
 Nothing is scored: run each of the two by itself to see whether the predictions are right. The pairs
 are saved as they come, and those of a comparison that was cut off are kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import multiprocessing
 import time
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from fastbench.core import allocator, watchdog
+from fastbench.core.child_process import Channel, portable
+from fastbench.core.config import OPTIONS
 from fastbench.core.device import mapped_errors
-from fastbench.core.errors import FastbenchError, UsageError
+from fastbench.core.errors import CrashError, FastbenchError, UsageError
+from fastbench.core.worker_server import fork_server
 from fastbench.loaders.base import LoaderTraits
 from fastbench.measure.clock import make_clock
 from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
@@ -25,38 +35,56 @@ from fastbench.runner.build_record import describe_run
 from fastbench.runner.prepare import Bench, Workbench, open_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from fastbench.loaders.base import Loader, LoaderSpec
+    from fastbench.core.config import RunConfig
+    from fastbench.core.progress import Progress
+    from fastbench.data.dataset import Skipped
+    from fastbench.loaders.base import Setting
 
 SAVE_S: Final = 5.0
 """How many seconds of pairs may be lost when the process is killed."""
+_END_S: Final = 5.0
+"""How long the second side's process may take to end."""
 
 
-def ab_rows(a: Workbench, b: Workbench) -> Iterator[AbRecord | FailedRow]:
-    """A row for each model, the unfinished one too if that is interrupted. It is on disk then.
+def ab_row(
+    config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped] = ()
+) -> Iterator[AbRecord | FailedRow]:
+    """The row of a configuration with one model, the unfinished one too if that is interrupted.
 
-    Raises `OutputError` if it cannot be written, `UsageError` if the two cannot be compared.
+    It is on disk when it is yielded. Raises `OutputError` if it cannot be written, `UsageError` if
+    the two cannot be compared.
     """
-    if a.device != b.device:
+    other = config.other_side()
+    if config.device != other.device:
         raise UsageError("--ab cannot compare two devices. Run each, and use fastbench compare.")
-    for name, other in zip(a.config.models, b.config.models, strict=True):
-        pairs = _Pairs(a.folder)
-        try:
-            _measure(a, b, name, other, pairs)
-        except FastbenchError as error:
-            if pairs.keep():
-                a.progress.note(f"The pairs before that are in {pairs.path}")
-            yield FailedRow(name, a.config.timed_loader, error)
-        except KeyboardInterrupt:
-            if (record := pairs.keep()) is not None:
-                yield record
-            raise
-        else:
-            record = pairs.keep()
-            assert record is not None
+    workbench = Workbench(config, folder, tell, leave_out)
+    pairs = _Pairs(folder)
+    (name,) = config.models
+    try:
+        tell.say(f"{name}: making both sides ready")
+        forget_compiled()
+        with (
+            mapped_errors(f"the comparison of {name}", workbench.batch_size),
+            _here(workbench) as a,
+            _second(config, other, folder, tell, leave_out) as b,
+        ):
+            _measure(workbench, a, b, pairs)
+    except FastbenchError as error:
+        if pairs.keep():
+            tell.note(f"The pairs before that are in {pairs.path}")
+        yield FailedRow(name, config.timed_loader, error)
+    except KeyboardInterrupt:
+        if (record := pairs.keep()) is not None:
             yield record
+        raise
+    else:
+        record = pairs.keep()
+        assert record is not None
+        yield record
 
 
 class _Pairs:
@@ -90,49 +118,145 @@ class _Pairs:
         return record
 
 
-def _measure(a: Workbench, b: Workbench, name: str, other: str, pairs: _Pairs) -> None:
-    a.progress.say(f"{name}: making both sides ready")
-    forget_compiled()
-    (bench, spec), (other_bench, other_spec) = _prepare(a, name), _prepare(b, other)
-    loader, other_loader = a.config.timed_loader, b.config.timed_loader
-    with (
-        mapped_errors(f"the comparison of {name}", a.batch_size),
-        open_loader(loader, a.factories[loader], spec) as opened,
-        open_loader(other_loader, b.factories[other_loader], other_spec) as other_opened,
-    ):
-        num_pairs = NUM_PAIRS_QUICK if a.config.quick else NUM_PAIRS
-        pairs.blank = AbRecord(
-            **describe_run(a, bench, loader, opened.settings),
-            dtype=a.dtype,
-            compile_mode=a.compile_mode,
-            changes=list(a.config.ab),
-            other_config=dataclasses.asdict(b.config),
-            other_loader_settings=dict(other_opened.settings),
-            a_images_per_s=[],
-            b_images_per_s=[],
-            num_planned=num_pairs,
-        )
-        sides = (
-            Side(opened, bench.classifier, num_queued(opened, spec)),
-            Side(other_opened, other_bench.classifier, num_queued(other_opened, other_spec)),
-        )
-        count = a.progress.count(f"{name} · {loader}: pairs of windows")
-        measured = interleave(*sides, make_clock(a.device), num_pairs)
-        for number, rates in enumerate(measured, start=1):
-            pairs.add(rates)
-            count(number, num_pairs)
+@dataclass(frozen=True)
+class _Opened:
+    """A side that is ready: its windows, and the settings that its loader reports."""
+
+    side: Side | _Remote
+    settings: Mapping[str, Setting]
+    bench: Bench | None = None
 
 
-def _prepare(workbench: Workbench, name: str) -> tuple[Bench, LoaderSpec]:
+@contextlib.contextmanager
+def _here(workbench: Workbench) -> Iterator[_Opened]:
+    """A side in this process."""
+    (name,) = workbench.config.models
+    loader = workbench.config.timed_loader
     model, labels = workbench.load(name)
     for note in model.notes:
         workbench.progress.note(f"{name}: {note}.")
     with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
         classifier = workbench.rows_classifier(model)
         classifier.warm_up(model.preprocess.crop)
-    return Bench(model, labels, classifier), workbench.spec(model, workbench.config.timed_loader)
+    spec = workbench.spec(model, loader)
+    with open_loader(loader, workbench.factories[loader], spec) as opened:
+        num_queued = LoaderTraits.of(opened).num_queued(spec.prefetch)
+        side = Side(opened, classifier, num_queued, make_clock(workbench.device))
+        yield _Opened(side, dict(opened.settings), Bench(model, labels, classifier))
 
 
-def num_queued(loader: Loader, spec: LoaderSpec) -> int:
-    """Batches that may wait in a loader's queues."""
-    return spec.prefetch * LoaderTraits.of(loader).num_workers
+def _second(
+    config: RunConfig,
+    other: RunConfig,
+    folder: Path,
+    tell: Progress,
+    leave_out: Collection[Skipped],
+) -> contextlib.AbstractContextManager[_Opened]:
+    """The second side, in a process of its own if that must be."""
+    if any(
+        option.changes == "process" and getattr(config, name) != getattr(other, name)
+        for name, option in OPTIONS.items()
+    ):
+        return _in_a_process(other, folder, tell, leave_out)
+    return _here(Workbench(other, folder, tell, leave_out))
+
+
+def _measure(workbench: Workbench, a: _Opened, b: _Opened, pairs: _Pairs) -> None:
+    config = workbench.config
+    assert a.bench is not None
+    num_pairs = NUM_PAIRS_QUICK if config.quick else NUM_PAIRS
+    pairs.blank = AbRecord(
+        **describe_run(workbench, a.bench, config.timed_loader, a.settings),
+        dtype=workbench.dtype,
+        compile_mode=workbench.compile_mode,
+        changes=list(config.ab),
+        other_config=dataclasses.asdict(config.other_side()),
+        other_loader_settings=dict(b.settings),
+        a_images_per_s=[],
+        b_images_per_s=[],
+        num_planned=num_pairs,
+    )
+    count = workbench.progress.count(
+        f"{a.bench.model.name} · {config.timed_loader}: pairs of windows"
+    )
+    for number, rates in enumerate(interleave(a.side, b.side, num_pairs), start=1):
+        pairs.add(rates)
+        count(number, num_pairs)
+
+
+# --------------------------------------------------------------- the second side's own process
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """A side in another process."""
+
+    connection: Connection
+    tell: Progress
+    batch_size: int = 0
+
+    def window(self, num_batches: int) -> float:
+        """As of a `Side`."""
+        self.connection.send(num_batches)
+        return float(self.answer())
+
+    def answer(self) -> Any:
+        """What it answers; what it says before is passed on. Raises the error that ended it."""
+        while True:
+            try:
+                message = self.connection.recv()
+            except (EOFError, OSError) as error:
+                raise CrashError(
+                    "The process of the second side of --ab ended. Run that side by itself to see "
+                    "why.",
+                    1,
+                ) from error
+            match message:
+                case ("answer", what):
+                    return what
+                case ("ends", error):
+                    raise error
+                case ("say", text):
+                    self.tell.say(text)
+                case ("note", text):
+                    self.tell.note(text)
+
+
+@contextlib.contextmanager
+def _in_a_process(
+    config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped]
+) -> Iterator[_Opened]:
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, config, folder, tuple(leave_out)))
+    process.start()
+    theirs.close()
+    try:
+        batch_size, settings = _Remote(ours, tell).answer()
+        yield _Opened(_Remote(ours, tell, batch_size), settings)
+    finally:
+        ours.close()
+        process.join(_END_S)
+        process.kill()
+        process.join()
+
+
+def _serve(
+    connection: Connection, config: RunConfig, folder: Path, leave_out: tuple[Skipped, ...]
+) -> None:
+    """Answer with the throughput of a window for each number of batches, until nobody asks."""
+    with contextlib.suppress(OSError):  # then one is started when there is a worker
+        fork_server(connection)
+    watchdog.start()
+    channel = Channel(connection)
+    if (why_not := allocator.set_up(config.allocator)) is not None:
+        channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
+    try:
+        with _here(Workbench(config, folder, channel, leave_out)) as opened:
+            channel.send("answer", (opened.side.batch_size, opened.settings))
+            while True:
+                channel.send("answer", opened.side.window(connection.recv()))
+    except (EOFError, BrokenPipeError):
+        return
+    except FastbenchError as error:
+        channel.send("ends", portable(error))

@@ -76,7 +76,6 @@ def make_record(
         tuning=tuned.trials if tuned else [],
         tuning_s=tuned.seconds if tuned else None,
         compilation=compilation,
-        model_ceiling=bench.model_ceiling,
         accuracy=_accuracy(workbench, bench, scores) if passes.reads_images else None,
         published=_published(bench) if passes.reads_images else None,
         parity=parity,

@@ -23,8 +23,8 @@ from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings
 from fastbench.measure.clock import make_clock
 from fastbench.measure.loader_settings import Found
-from fastbench.measure.passes import end_to_end, loader_alone, probe_latency
-from fastbench.measure.pipeline import Stream
+from fastbench.measure.passes import end_to_end, probe_latency
+from fastbench.measure.rounds import Rounds
 from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import check_each_once, check_finite
 from fastbench.measure.telemetry import Watch
@@ -32,7 +32,6 @@ from fastbench.models.registry import check_name
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
 from fastbench.runner import kept, predictions_csv
-from fastbench.runner.ab import num_queued
 from fastbench.runner.build_record import Passes, make_record
 from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec
     from fastbench.measure.tally import Scores
-    from fastbench.records.speed import Ceiling, Throughput
 
 _IMAGES_PROBED: Final = 2048
 _BATCHES_PROBED: Final = 64
@@ -179,7 +177,7 @@ def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec
 
 
 def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes:
-    """Time end to end, the loader alone, and the latency of each batch size.
+    """Time end to end with its ceilings in turn, and the latency of each batch size.
 
     Raises `LoaderError` if a sample was lost, repeated or out of order.
     """
@@ -187,35 +185,40 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
     durations, clock = workbench.durations, make_clock(workbench.device)
     tally = workbench.tally(bench)
     evict = workbench.evict if config.page_cache == "cold" else None
-    loader_ceiling = None
+    rounds = None
     start = time.perf_counter()
     with open_loader(loader, factory, spec) as opened, Watch(workbench.device.index) as watch:
         loader_start_s = time.perf_counter() - start
-        batches = Stream(opened)
+        reads_images, traits = opened.reads_images, LoaderTraits.of(opened)
+        num_queued = traits.num_queued(spec.prefetch)
+        if bench.resident_NCHW is not None:
+            rounds = Rounds(
+                bench.classifier,
+                workbench.tally(bench),
+                bench.resident_NCHW,
+                clock,
+                durations.round_seconds,
+                num_queued=num_queued,
+                num_workers=traits.num_workers,
+                loader_counts=reads_images,
+                watch=watch,
+                evict=evict,
+            )
         warm_up, throughput = end_to_end(
-            batches,
+            opened,
             bench.classifier,
             tally,
             clock,
             durations,
             spec.num_batches,
+            num_queued=num_queued,
             watch=watch,
+            rounds=rounds,
             evict=evict,
         )
-        _log("end to end", throughput)
+        _LOG.debug("end to end: %d images in %.3f s", throughput.num_images, throughput.wall_s)
         telemetry = watch.read()
         settings = dict(opened.settings)
-        reads_images, repeatable = opened.reads_images, LoaderTraits.of(opened).repeatable
-        if reads_images and config.passes == "all":
-            # What waits in the queues was read while the model ran.
-            queued = num_queued(opened, spec) + 1
-            drained = dataclasses.replace(
-                durations, warm_up_batches=max(durations.warm_up_batches, queued)
-            )
-            loader_ceiling = loader_alone(
-                batches, clock, drained, spec.num_batches, watch=watch, evict=evict
-            )
-            _log("loader alone", loader_ceiling)
     scores = tally.read()
     check_each_once(scores, throughput.num_epochs, workbench.manifest.names, loader)
     check_finite(scores, throughput.num_epochs, bench.model.name, workbench.dtype)
@@ -235,14 +238,16 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             ),
             "throughput": throughput,
             "telemetry": telemetry,
-            "loader_ceiling": loader_ceiling,
+            "rounds": rounds.rounds if rounds else [],
+            "loader_ceiling": rounds.loader_ceiling if rounds else None,
+            "model_ceiling": rounds.model_ceiling if rounds else None,
             "latency": latencies[0],
             "other_latencies": latencies[1:],
         },
         scores=scores,
         settings=settings,
         reads_images=reads_images,
-        repeatable=repeatable,
+        repeatable=traits.repeatable,
     )
 
 
@@ -253,10 +258,6 @@ def one_by_one(spec: LoaderSpec, batch_size: int) -> LoaderSpec:
     """
     enough = max(_IMAGES_PROBED, _BATCHES_PROBED * batch_size)
     return dataclasses.replace(spec, batch_size=batch_size, prefetch=0, paths=spec.paths[:enough])
-
-
-def _log(name: str, timed: Throughput | Ceiling) -> None:
-    _LOG.debug("%s: %d images in %.3f s", name, timed.num_images, timed.wall_s)
 
 
 def _score(

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.core.config import DEFAULT_BATCH_SIZE
+from fastbench.core.config import DEFAULT_BATCH_SIZE, share_of
 from fastbench.core.cores import num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.loader_facts import CEILING_LOADER
@@ -24,10 +24,9 @@ from fastbench.data.page_cache import forget, read_all, share_in_memory
 from fastbench.loaders.base import Factory, LoaderSpec, Setting
 from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import check_options, resolve
-from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
 from fastbench.measure.machine import describe_gpus
-from fastbench.measure.passes import model_alone, score
+from fastbench.measure.passes import score
 from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count, Progress
     from fastbench.data.dataset import Manifest, Skipped
-    from fastbench.records.speed import Ceiling
 
 MOSTLY_COLD = 0.05
 _LOG = logging.getLogger(__name__)
@@ -53,14 +51,18 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Bench:
-    """A model ready for its rows. `others` is the model for other batch sizes."""
+    """A model ready for its rows.
+
+    `others` is the model for other batch sizes, `resident_NCHW` the batch of the model alone, None
+    if its ceiling is not asked for.
+    """
 
     model: LoadedModel
     labels: Labels
     classifier: Classifier
     load_s: float = 0.0
     compile_s: float = 0.0
-    model_ceiling: Ceiling | None = None
+    resident_NCHW: torch.Tensor | None = None
     graphs_and_breaks: tuple[int, int] = (0, 0)
     float32: Classifier | None = None
     others: list[Classifier] = field(default_factory=list)
@@ -126,7 +128,10 @@ class Workbench:
         self.compile_mode: str | None = config.compile_mode if config.compile else None
         self.batch_size: int = config.batch_size or DEFAULT_BATCH_SIZE[self.device.type]
         self.durations = Durations.make(
-            min_seconds=config.min_seconds, num_windows=config.windows, quick=config.quick
+            min_seconds=config.min_seconds,
+            num_windows=config.windows,
+            quick=config.quick,
+            max_interval=None if config.max_interval is None else share_of(config.max_interval),
         )
         check_tf32(self.device, self.dtype, config.tf32)
         self._num_threads = config.num_threads or num_cores()
@@ -230,7 +235,7 @@ class Workbench:
 
 
 def prepare_model(workbench: Workbench, name: str) -> Bench:
-    """Load a model, map its labels, compile it, and time it alone."""
+    """Load a model, map its labels, and compile it."""
     config = workbench.config
     workbench.progress.say(
         f"{name}: loading the model" + (", compiling it" if config.compile else "")
@@ -249,16 +254,14 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         ]
         classifier, compile_s = _warmed_up(workbench, model)
         _LOG.debug("%s ready for %s, %.3f s to compile", name, workbench.dtype, compile_s)
-        workbench.stopwatch.enter("passes")
-        alone = _model_ceiling(workbench, classifier, model) if config.passes == "all" else None
-        workbench.stopwatch.enter("model")
+        resident_NCHW = _resident_batch(workbench, model) if config.passes == "all" else None
     return Bench(
         model,
         labels,
         classifier,
         load_s=load_s,
         compile_s=compile_s,
-        model_ceiling=alone,
+        resident_NCHW=resident_NCHW,
         graphs_and_breaks=classifier.num_graphs(),
         others=others,
         cost=count_cost(model),
@@ -273,14 +276,10 @@ def _warmed_up(
     return classifier, classifier.warm_up(model.preprocess.crop)
 
 
-def _model_ceiling(workbench: Workbench, classifier: Classifier, model: LoadedModel) -> Ceiling:
-    spec = workbench.spec(model)
-    with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), spec) as loader:
-        images_NCHW = next(iter(loader)).images_NCHW
-        clock = make_clock(workbench.device)
-        alone = model_alone(classifier, images_NCHW, clock, workbench.durations)
-        _LOG.debug("%s alone: %d images in %.3f s", model.name, alone.num_images, alone.wall_s)
-        return alone
+def _resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:
+    """A batch of made-up images on the device, for the model alone."""
+    with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), workbench.spec(model)) as loader:
+        return next(iter(loader)).images_NCHW.clone()
 
 
 def _find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped]) -> Manifest:

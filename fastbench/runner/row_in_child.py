@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core import watchdog
+from fastbench.core import allocator, watchdog
 from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
@@ -190,6 +190,8 @@ def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
     make_rows, config, folder = job
     faulthandler.enable()
     watchdog.start()
+    if (why_not := allocator.set_up(config.allocator)) is not None:
+        channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     for row in make_rows(config, folder, channel):
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))
@@ -223,9 +225,7 @@ def parity(
 def ab(
     config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped] = ()
 ) -> Iterator[AbRecord | FailedRow]:
-    """A row of `fastbench run --ab`, or several."""
-    from fastbench.runner.ab import ab_rows
-    from fastbench.runner.prepare import Workbench
+    """A row of `fastbench run --ab`."""
+    from fastbench.runner.ab import ab_row
 
-    a, b = (Workbench(side, folder, tell, leave_out) for side in (config, config.other_side()))
-    yield from ab_rows(a, b)
+    yield from ab_row(config, folder, tell, leave_out)

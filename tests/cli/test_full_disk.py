@@ -20,7 +20,7 @@ from fastbench.report.plots import registry
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 
-RECORD = GOLDEN / "record-v7.json"
+RECORD = GOLDEN / "record-v8.json"
 
 
 def predictions(folder: Path) -> None:

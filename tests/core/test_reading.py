@@ -24,7 +24,7 @@ from fastbench.report.html.page import _packed
 from fastbench.report.read import read_rows
 from fastbench.runner.options_file import read_options
 
-RECORD = GOLDEN / "record-v7.json"
+RECORD = GOLDEN / "record-v8.json"
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from fastbench.core import terminal
 
 TURNS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 CONTROLS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)])) + TURNS
-REPORT = ["report", str(GOLDEN / "record-v7.json")]
+REPORT = ["report", str(GOLDEN / "record-v8.json")]
 
 
 def fastbench(*argv: str, **options: object) -> "subprocess.CompletedProcess[str]":

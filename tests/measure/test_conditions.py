@@ -27,7 +27,7 @@ RECORDED = {
     "cpu_quota": ("CPU quota", 0.5, None),
     "governor": ("governor", "powersave", "performance"),
     "instruction_set": ("instruction set", "AVX2", "AVX512"),
-    "allocator": ("allocator", "glibc 2.39", "jemalloc"),
+    "allocator": ("malloc", "glibc 2.39", "jemalloc"),
     "variables": ("variables", {"OMP_NUM_THREADS": "1"}, {}),
     "torch_threads": ("engine threads", 1, 2),
     "interop_threads": ("inter-op threads", 1, 2),

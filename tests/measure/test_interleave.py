@@ -17,13 +17,12 @@ from rich.console import Console
 from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
-from fastbench.loaders.base import Batch, LoaderSpec
+from fastbench.loaders.base import Batch, LoaderSpec, LoaderTraits
 from fastbench.measure.clock import Clock
 from fastbench.measure.interleave import Side, interleave
 from fastbench.records.record import AbRecord, ratio_of_pairs
 from fastbench.records.store import write_record
 from fastbench.report.formats import ab_screen
-from fastbench.runner.ab import num_queued
 
 
 class Endless:
@@ -67,9 +66,10 @@ class SteppingClock(Clock):
 def test_the_order_alternates_and_queues_are_run_off() -> None:
     log: list[str] = []
     sides = [
-        Side(Endless(name, log), Model(), num_queued) for name, num_queued in (("a", 2), ("b", 5))
+        Side(Endless(name, log), Model(), num_queued, SteppingClock())
+        for name, num_queued in (("a", 2), ("b", 5))
     ]  # type: ignore[arg-type]
-    pairs = list(interleave(*sides, SteppingClock(), 4))
+    pairs = list(interleave(*sides, 4))
     assert pairs == [(40.0, 40.0)] * 4  # four images in a tenth of a second
     runs = [(name, len(list(group))) for name, group in itertools.groupby(log)]
     # A quarter of a second is two batches; what is queued and one more go before them.
@@ -169,7 +169,6 @@ def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: li
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
         *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),
-        ("cuda_wait=block", "that holds for a whole process, in which both sides run"),
         ("compile=yes", "--compile is 'yes'. Give true or false."),
         ("batch_size=many", "--batch-size is 'many'. Give a whole number"),
         ("batch_size=0", "--ab, the second side: --batch-size is '0'"),
@@ -203,9 +202,9 @@ def test_every_batch_that_waits_is_run_off() -> None:
         num_threads=4, prefetch=2,
     )  # fmt: skip
     loader = Endless("a", [])
-    assert num_queued(loader, spec) == 2
+    assert LoaderTraits.of(loader).num_queued(spec.prefetch) == 2
     loader.settings = {"num_workers": 96}
-    assert num_queued(loader, spec) == 192
+    assert LoaderTraits.of(loader).num_queued(spec.prefetch) == 192
 
 
 def test_two_sides_that_are_the_same(

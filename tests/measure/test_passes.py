@@ -1,5 +1,6 @@
 """The passes, on loaders and clocks made for the test: what is timed is what is scored."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
@@ -11,8 +12,7 @@ from fastbench.core.errors import LoaderError
 from fastbench.loaders.base import Batch, Setting
 from fastbench.measure.clock import Clock
 from fastbench.measure.durations import Durations
-from fastbench.measure.passes import end_to_end, loader_alone, model_alone, probe_latency
-from fastbench.measure.pipeline import Stream
+from fastbench.measure.passes import end_to_end, probe_latency
 from fastbench.measure.tally import Tally, check_each_once
 from fastbench.measure.warm_up import has_settled
 
@@ -140,62 +140,6 @@ def test_a_sample_out_of_order_fails_the_run() -> None:
             check_each_once(tally.read(), 1, NAMES, "counting")
 
 
-def test_the_loader_alone_is_timed_over_whole_epochs() -> None:
-    """Three batches are an epoch, and ten seconds of this clock."""
-    loader = CountingLoader()
-    ceiling = loader_alone(loader, ScriptedClock(), durations(ceiling_seconds=15), 3)
-    assert (ceiling.num_images, ceiling.wall_s) == (2 * NUM_SAMPLES, 20)
-    assert ceiling.images_per_s == 1
-    assert loader.num_asked == 2 + 6  # the warm-up's, then two epochs
-
-
-def test_the_loader_alone_goes_on_where_end_to_end_has_stopped() -> None:
-    """What is left of an epoch, which may be most of a data set, is not read unseen."""
-    loader = CountingLoader()
-    stream = Stream(loader)
-    end_to_end(stream, OneHot(), Tally(NUM_SAMPLES, None, "cpu"), Clock(), durations(), 3)
-    ceiling = loader_alone(stream, ScriptedClock(), durations(ceiling_seconds=5), 3)
-    assert ceiling.num_images == NUM_SAMPLES
-    assert loader.num_asked == 2 * (2 + 3)  # a warm-up and an epoch each
-
-
-def test_the_watch_of_a_loader_alone_looks_around_before_its_warm_up() -> None:
-    loader, told = CountingLoader(), []
-
-    class Watching:
-        def look_around(self) -> None:
-            told.append(("look", loader.num_asked))
-
-        def cpu_s(self) -> float:
-            told.append(("used", loader.num_asked))
-            return float(len(told))
-
-    ceiling = loader_alone(
-        loader, ScriptedClock(), durations(ceiling_seconds=5), 3, watch=Watching()
-    )
-    # Its processes start with its first batch; then come the warm-up's two, and an epoch.
-    assert told == [("look", 1), ("used", 3), ("used", 6)]
-    assert ceiling.cpu_s == 1
-
-
-def test_the_model_alone_runs_on_one_resident_batch() -> None:
-    model = OneHot()
-    seen = []
-
-    class Spy(OneHot):
-        def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-            seen.append(images_NCHW.data_ptr())
-            return model(images_NCHW)
-
-    images_NCHW = torch.zeros(BATCH_SIZE, 1, 1, 1)
-    ceiling = model_alone(Spy(), images_NCHW, ScriptedClock(), durations(ceiling_seconds=15))
-    # Five batches until this clock shows more than 15 s, at least four, and one warm-up.
-    assert ceiling.num_images == 5 * BATCH_SIZE
-    assert ceiling.wall_s == pytest.approx(5 / 3 * 10)
-    assert len(seen) == 6
-    assert set(seen) == {images_NCHW.data_ptr()}
-
-
 def test_windows_are_warmed_up_each_and_counted_together() -> None:
     tally = Tally(NUM_SAMPLES, tuple(range(NUM_SAMPLES)), "cpu")
     loader, told = CountingLoader(), []
@@ -212,14 +156,15 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
 
     _, throughput = end_to_end(
         loader, OneHot(), tally, ScriptedClock(), durations(num_windows=3, min_batches=4), 3,
-        watch=Watching(),
+        num_queued=3, watch=Watching(),
     )  # fmt: skip
-    # Two batches of warm-up, then two epochs of three batches: four steps at least. The watch looks
-    # around within the warm-up: a pause would give the window batches for free.
+    # Two batches of warm-up, later the three that may wait in a queue and two more; then two epochs
+    # of three batches: four steps at least. The watch looks around within the warm-up: a pause
+    # would give the window batches for free.
     assert told == [
         ("look", 1), ("begin", 2), ("end", 20),
-        ("look", 9), ("begin", 10), ("end", 20),
-        ("look", 17), ("begin", 18), ("end", 20),
+        ("look", 9), ("begin", 13), ("end", 20),
+        ("look", 20), ("begin", 24), ("end", 20),
     ]  # fmt: skip
     assert [window.num_steps for window in throughput.windows] == [6, 6, 6]
     assert throughput.wall_s == 60
@@ -227,6 +172,42 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
     assert throughput.num_epochs == 6
     assert len(throughput.step_times_s) == 18
     check_each_once(tally.read(), 6, NAMES, "counting")
+
+
+class DrawnClock(ScriptedClock):
+    """Each window takes as long as the list says; then as long as its last."""
+
+    def __init__(self, walls_s: list[float]) -> None:
+        super().__init__()
+        self.walls_s, self.num_stops = walls_s, 0
+
+    def stop(self) -> float:
+        self.num_stops += 1
+        return self.walls_s[min(self.num_stops, len(self.walls_s)) - 1]
+
+
+@pytest.mark.parametrize(
+    ("walls_s", "max_interval", "num_windows"),
+    [
+        ([10.0, 11.0, 10.5], None, 3),
+        ([10.0, 10.0, 10.0], 0.02, 3),
+        # Ever more windows of 10 s after two that were slow: 10 of them, by scipy.stats.t.
+        ([11.0, 11.0, 10.0], 0.03, 10),
+        ([10.0, 12.0] * 20, 0.02, 30),
+    ],
+)
+def test_windows_until_the_interval_is_narrow(
+    walls_s: list[float], max_interval: float | None, num_windows: int
+) -> None:
+    wanted = durations(num_windows=3)
+    wanted = dataclasses.replace(wanted, max_interval=max_interval, max_windows=30)
+    _, throughput = end_to_end(
+        CountingLoader(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), DrawnClock(walls_s), wanted, 3
+    )
+    assert len(throughput.windows) == num_windows
+    if max_interval is not None and num_windows < 30:
+        assert throughput.reach is not None
+        assert throughput.reach <= max_interval
 
 
 def test_the_time_spent_waiting_is_the_loaders() -> None:
@@ -254,13 +235,6 @@ def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
     # After each warm-up of two batches; and one epoch a window, however short.
     assert evicted_after == [2, 2 + 3 + 2]
     assert throughput.num_epochs == 2
-    loader = CountingLoader()
-    evicted_after.clear()
-    loader_alone(
-        loader, Clock(), durations(), 3, evict=lambda: evicted_after.append(loader.num_asked)
-    )
-    assert evicted_after == [2]
-    assert loader.num_asked == 2 + 3
 
 
 @pytest.mark.parametrize(

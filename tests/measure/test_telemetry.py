@@ -200,6 +200,42 @@ def test_own_cpu_time_and_memory() -> None:
     assert found.gpu is None
 
 
+# Takes memory a page at a time, and gives it back, for the CPU seconds of each line.
+FAULT = """
+import mmap, sys, time
+for line in sys.stdin:
+    end, num_pages = time.process_time() + float(line), 0
+    while time.process_time() < end:
+        with mmap.mmap(-1, 16 << 20) as memory:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            for place in range(0, len(memory), mmap.PAGESIZE):
+                memory[place] = 1
+        num_pages += (16 << 20) // mmap.PAGESIZE
+    print(num_pages, flush=True)
+"""
+
+
+def test_the_kernels_share_and_page_faults_of_children() -> None:
+    for code, ends in ((FAULT, False), (FAULT, True), (SPIN, False)):
+        spinner = Spinner(code)
+        with Watch(None) as watch:
+            watch.begin()
+            num_pages = spinner.spin(0.2)
+            if ends:
+                spinner.end()
+            watch.end(10)
+            found = watch.read()
+        spinner.end()
+        assert found.num_faults is not None
+        assert found.kernel_share is not None
+        assert found.faults_per_image == found.num_faults / 10
+        if code is FAULT:
+            assert num_pages <= found.num_faults < num_pages + 10_000
+            assert 0.1 < found.kernel_share <= 1
+        else:
+            assert found.num_faults < 10_000
+
+
 def test_memory_of_children_is_in() -> None:
     def peak(code: str) -> int:
         spinner = Spinner(f"kept = bytearray(b'x') * (100 << 20)\n{code}")

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from fastbench.core.errors import RecordError
 from fastbench.records.record import Record
+from fastbench.records.stages import Stages
 from fastbench.records.store import build_record, read_record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import INVALID, Row
@@ -30,7 +31,7 @@ from fastbench.report.plots.registry import draw
 from fastbench.report.sheet.sheet import Sheet, make_sheet
 from fastbench.report.sheet.view import View
 
-FILE = GOLDEN / "record-v7.json"
+FILE = GOLDEN / "record-v8.json"
 
 STATED = {"config", "environment", "preprocess", "loader_settings", "tuning", "notes"}
 """All below these: what was set, and on what machine."""
@@ -39,6 +40,7 @@ FREE = {
     *("num_threads", "num_parameters", "num_macs", "num_changed", "published.top1"),
     *(f"data.{name}" for name in ("num_classes", "num_bytes", "mean_pixels", "largest", "skipped")),
     *("data.skipped.loader", "tuning_s"),
+    *(f"stages.{name}" for name in Stages.__struct_fields__),
     *(f"compilation.{name}" for name in ("num_graphs", "num_graph_breaks", "num_recompiles")),
     *(
         f"warm_up.{name}"
@@ -49,9 +51,14 @@ FREE = {
     ),
     *("latency.samples_s", "other_latencies.samples_s", "other_latencies"),
     "other_latencies.batch_size",
-    # a pass of its own: as many whole epochs or batches as there was time for
-    *("loader_ceiling.num_images", "loader_ceiling.wall_s", "loader_ceiling.cpu_s"),
-    *("model_ceiling.num_images", "model_ceiling.wall_s", "model_ceiling.cpu_s"),
+    # as many batches as there was time for
+    *("loader_ceiling.cpu_s", "model_ceiling.cpu_s"),
+    *("rounds.end_to_end.num_images", "rounds.end_to_end.wall_s"),
+    *(
+        f"rounds.{part}.{name}"
+        for part in ("end_to_end", "loader", "model")
+        for name in ("num_steps", "wait_s")
+    ),
     # within a larger number
     *(f"telemetry.{name}" for name in ("num_cores", "cpu_quota", "num_periods", "num_throttled")),
     "throughput.windows.wait_s",
@@ -75,7 +82,10 @@ FREE = {
     # readings of sensors
     *(
         f"telemetry.{name}"
-        for name in ("wall_s", "interval_s", "cpu_s", "foreign_cpu_s", "rss_bytes")
+        for name in (
+            *("wall_s", "interval_s", "cpu_s", "foreign_cpu_s", "rss_bytes"),
+            *("kernel_cpu_s", "num_faults"),
+        )
     ),
     *(
         f"telemetry.gpu.{name}"

@@ -1,16 +1,14 @@
 """What a row's passes are told, and what its record says of its time."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from builders.command_line import main_here
 from builders.images import draw
 
 from fastbench.loaders.base import IMAGENET, LoaderSpec
-from fastbench.measure.durations import Durations
+from fastbench.measure.rounds import Rounds
 from fastbench.records.record import Record
-from fastbench.records.speed import Ceiling
 from fastbench.records.store import read_record
 from fastbench.runner import measure_row
 
@@ -28,20 +26,22 @@ def run(tmp_path: Path, *argv: str) -> Record:
     return read_record(path)
 
 
-@pytest.mark.parametrize(("prefetch", "num_batches"), [(1, 4), (9, 10)])
-def test_what_waits_in_the_queues_is_not_the_loaders_ceiling(
-    prefetch: int, num_batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("prefetch", [1, 9])
+def test_the_rounds_know_what_waits_in_the_queues(
+    prefetch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was read while the model ran: the warm-up takes at least one batch more."""
-    told: list[Durations] = []
+    told: list[int] = []
 
-    def loader_alone(*job: Any, **_: Any) -> Ceiling:
-        told.append(job[2])
-        return Ceiling(num_images=2, wall_s=1.0)
+    class Spy(Rounds):
+        def __post_init__(self) -> None:
+            told.append(self.num_queued)
+            super().__post_init__()
 
-    monkeypatch.setattr(measure_row, "loader_alone", loader_alone)
-    run(tmp_path, "--loader-option", f"torchvision-tensor.prefetch={prefetch}")
-    assert [durations.warm_up_batches for durations in told] == [num_batches]
+    monkeypatch.setattr(measure_row, "Rounds", Spy)
+    record = run(tmp_path, "--loader-option", f"torchvision-tensor.prefetch={prefetch}")
+    assert told == [prefetch]
+    assert len(record.rounds) == 2
+    assert record.environment["freed_memory"] in ("keep", "system")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,17 @@ def _loader_cpu(row: Row) -> float | None:
     return 1000 * ceiling.cpu_s / ceiling.num_images
 
 
+def _overlap_interval(row: Row) -> Bounds:
+    return row.record.overlap[1] if row.record.overlap else None
+
+
+def _ceiling(row: Row) -> str:
+    """Which ceiling it is, and the interval of the share."""
+    interval = _overlap_interval(row)
+    share = f"{100 * interval[0]:.0f}–{100 * interval[1]:.0f}" if interval else None
+    return ", ".join(filter(None, (row.record.bound, share)))
+
+
 def _jpeg_bytes(row: Row) -> float | None:
     record = row.record
     num_bytes = record.data.get("num_bytes")
@@ -139,12 +150,24 @@ FIGURES: Final = (
     _speed(
         name="of-ceiling",
         heading="of ceiling",
-        meaning="images/s over the loader alone or the model alone, whichever is slower",
+        meaning="end to end over the loader alone or the model alone, whichever is slower, in "
+        "turn: median of the rounds, and its 95 % interval",
         unit="share",
         read=lambda row: row.record.overlap_efficiency,
         show=lambda value: f"{100 * value:.0f}",
         best="max",
-        detail=lambda row: row.record.bound,
+        bounds=_overlap_interval,
+        detail=_ceiling,
+    ),
+    _speed(
+        name="of-sharing",
+        heading="of sharing",
+        meaning="end to end over what a loader and a model reach who share the cores: "
+        "1 / (1/loader + 1/model)",
+        unit="share",
+        read=lambda row: row.record.sharing_efficiency,
+        show=lambda value: f"{100 * value:.0f}",
+        best="max",
     ),
     _speed(
         name="bound",
@@ -230,6 +253,23 @@ FIGURES: Final = (
         unit="s/1,000 images",
         read=_of_telemetry("cpu_s_per_1000_images"),
         words=lambda value: f"{format_quantity(value)} CPU seconds for 1,000 images",
+    ),
+    _taken(
+        name="kernel",
+        meaning="share of that CPU time that the kernel took: system calls, memory, page faults",
+        unit="share",
+        read=_of_telemetry("kernel_share"),
+        show=lambda value: f"{100 * value:.0f}",
+        words=lambda value: f"{100 * value:.0f} % of it in the kernel",
+    ),
+    _taken(
+        name="faults",
+        heading="page faults",
+        meaning="page faults an image, of all processes of the run together",
+        unit="faults/image",
+        read=_of_telemetry("faults_per_image"),
+        show=lambda value: f"{value:,.0f}",
+        words=lambda value: f"{value:,.0f} page faults an image",
     ),
     _taken(
         name="loader-cpu-s",

@@ -58,8 +58,10 @@ def _windows(record: Record) -> list[str]:
     throughput = record.throughput
     rates = ", ".join(map(format_rate, throughput.rates))
     steps = counted(len(throughput.step_times_s), "step")
+    reach = throughput.reach if record.config.get("max_interval") else None
     return [
-        f"{'windows' if len(throughput.rates) > 1 else 'one window'} of {rates} images/s",
+        f"{'windows' if len(throughput.rates) > 1 else 'one window'} of {rates} images/s"
+        + (f", ±{100 * reach:.1f} % (95 %)" if reach is not None else ""),
         f"{steps} in {format_seconds(throughput.wall_s)}",
     ]
 
