@@ -44,6 +44,7 @@ CASES = {
     "host, bilinear 232/224, fast": (232, "bilinear", "fast"),
     "host, bicubic 256/224, fast": (256, "bicubic", "fast"),
     "host, bicubic 256/224, exact": (256, "bicubic", "exact"),
+    "host, bicubic 224/224, exact": (224, "bicubic", "exact"),  # up to the border
     "loader, bilinear 256/224, fast": (256, "bilinear", "fast"),
     "loader, bilinear 232/224, fast": (232, "bilinear", "fast"),
     "loader, bicubic 256/224, fast": (256, "bicubic", "fast"),

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shlex
 import signal
@@ -138,11 +137,24 @@ class Suite:
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)  # what is measured is kept
                 code, cut_off = process.wait(), True
-        outcomes = json_or_none(self.output / "commands.json") or {}
-        seconds = time.monotonic() - start
-        outcomes[shlex.join(argv)] = {"exit_code": code, "cut_off": cut_off, "seconds": seconds}
+        outcomes = self.outcomes()
+        outcomes[shlex.join(argv)] = {
+            "device": self.device,
+            "exit_code": code,
+            "cut_off": cut_off,
+            "seconds": time.monotonic() - start,
+        }
         write_json(self.output / "commands.json", outcomes)
         self.is_sound &= code == 0 and not cut_off
+
+    def outcomes(self) -> dict[str, dict[str, Any]]:
+        """The outcome of each command so far, its last one."""
+        return json_or_none(self.output / "commands.json") or {}
+
+    def has_passed(self, *argv: str) -> bool:
+        """Whether the command ended well on this device: that of a rehearsal says nothing."""
+        outcome = self.outcomes().get(shlex.join(argv), {})
+        return outcome.get("exit_code") == 0 and outcome.get("device") == self.device
 
     def run_rows(self, models: Iterable[str], loaders: Iterable[str], *argv: str) -> None:
         """Rows of `fastbench run`, those that are not finished."""
@@ -179,6 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default="sample", help="a folder of JPEGs")
     parser.add_argument("--device", default="cuda:0", help="cpu rehearses it")
     given = parser.parse_args(argv)
+    # A script's `&` has it ignored, by the commands too, which then could not be cut off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         gpus = machine.describe_gpus(choose_device(given.device))
     except FastbenchError as error:
@@ -194,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def slice_tests(suite: Suite) -> None:
-    """Each part by itself: a crash loses that one."""
+    """Each part by itself, if it has not passed: a crash loses that one."""
     folder = Path(__file__).parents[1] / "tests/gpu"
     for file, names in (
         ("test_gpu_loaders.py", FIRST_TESTS),
@@ -202,7 +216,9 @@ def slice_tests(suite: Suite) -> None:
         ("test_gpu_run.py", "not compile"),
         ("test_gpu_run.py", "compile"),  # max-autotune is slow
     ):
-        suite.run("pytest", str(folder / file), "-k", names)
+        part = ("pytest", str(folder / file), "-k", names)
+        if not suite.has_passed(*part):
+            suite.run(*part)
 
 
 def slice_engines(suite: Suite) -> None:
@@ -313,7 +329,7 @@ def slice_page(suite: Suite) -> None:
         "settings": best_settings(records),
         "engines": json_or_none(suite.output / "engines.json"),
         "options": compared(suite, records),
-        "commands": json_or_none(suite.output / "commands.json"),
+        "commands": suite.outcomes(),
         "environment": machine.describe(suite.gpus),
     }
     write_json(suite.output / "answers.json", answers)
@@ -334,10 +350,10 @@ def compared(suite: Suite, records: Sequence[Record]) -> list[str]:
         for record in records
         if (record.model, record.loader, record.dtype) == same and record.compile_mode
     ]
-    base = rates[-1] if rates else math.nan
+    base = f"{rates[-1]:,.0f}" if rates else "not measured"
     return found.comparisons + [
         f"{row.path.parent.name}: {row.record.throughput.images_per_s:,.0f} images/s, "
-        f"{base:,.0f} without."
+        f"{base} without."
         for row in found.rows
         if row.path
     ]

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import math
+import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -93,6 +95,36 @@ def test_a_command_that_takes_too_long_is_interrupted(suite: ModuleType, tmp_pat
     assert outcome["cut_off"]
 
 
+def test_started_in_the_background_it_still_interrupts(
+    suite: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's shell has what it starts with `&` ignore SIGINT."""
+    monkeypatch.setattr(suite, "slice_page", lambda made: made.run("http.server", "0"))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        argv = ["--output", str(tmp_path), "--device", "cpu", "--slice", "page"]
+        assert suite.main([*argv, "--max-seconds", "0"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (outcome,) = json.loads((tmp_path / "commands.json").read_text()).values()
+    assert outcome["cut_off"]
+
+
+def test_tests_that_passed_on_this_device_are_not_run_again(
+    suite: ModuleType, tmp_path: Path
+) -> None:
+    noted = Noted(suite, tmp_path)
+    suite.slice_tests(noted.suite)
+    parts = noted.commands.copy()
+    passed = {"device": "cuda:0", "exit_code": 0}
+    outcomes = (passed, passed | {"exit_code": 1}, passed | {"device": "cpu"})
+    known = {shlex.join(part): outcome for part, outcome in zip(parts, outcomes, strict=False)}
+    (tmp_path / "commands.json").write_text(json.dumps(known))
+    noted.commands.clear()
+    suite.slice_tests(noted.suite)
+    assert noted.commands == parts[1:]
+
+
 def row(model: str, loader: str, rate: float, **changes: object) -> Record:
     record = make(
         model=model,
@@ -134,3 +166,14 @@ def test_the_answers(suite: ModuleType) -> None:
         "agreement, float32": None,
         "agreement, float16": pytest.approx(0.995),
     }
+
+
+def test_a_row_without_its_base_says_so(suite: ModuleType, tmp_path: Path) -> None:
+    made = suite.Suite(tmp_path, "cuda:0", "sample", suite.ON_GPU, math.inf, [])
+    folder = tmp_path / "options/side-stream"
+    folder.mkdir(parents=True)
+    write_record(row("resnet18", "dali", 7_800), folder)
+    (alone,) = suite.compared(made, [])
+    (beside,) = suite.compared(made, [row("resnet18", "dali", 7_500)])
+    assert alone == "side-stream: 7,800 images/s, not measured without."
+    assert beside == "side-stream: 7,800 images/s, 7,500 without."

@@ -118,29 +118,27 @@ def emulated_resize(order: tuple[int, int]) -> Callable[..., Any]:
         roi_relative: bool,
         subpixel_scale: bool,
         size: tuple[int, int] | None = None,
-        **sides: Any,
+        resize_x: int = 0,
+        mode: str = "default",
+        minibatch_size: int = 32,  # changes no pixel
     ) -> Any:
         assert mag_filter == min_filter
         assert not roi_relative
         assert not subpixel_scale
+        # A side that is not told is as long as its region.
+        assert size or mode == "stretch"
+        sizes = size or (0, resize_x)
 
-        def run(
-            levels_HWC: np.ndarray, starts: np.ndarray, ends: np.ndarray, *sizes: np.ndarray
-        ) -> np.ndarray:
-            height, width = map(Window, starts, ends, map(int, sizes))
+        def run(levels_HWC: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+            lengths = [
+                told or round(length) for told, length in zip(sizes, ends - starts, strict=True)
+            ]
+            height, width = map(Window, starts, ends, lengths)
             resized_HWC = resample(levels_HWC, (height, width), min_filter, antialias, order)
             return resized_HWC if dtype == types.FLOAT else to_uint8(resized_HWC)
 
-        height, width = size or (sides["resize_y"], sides["resize_x"])
         return fn.python_function(
-            images,
-            roi_start,
-            roi_end,
-            height,
-            width,
-            function=run,
-            num_outputs=1,
-            output_layouts="HWC",
+            images, roi_start, roi_end, function=run, num_outputs=1, output_layouts="HWC"
         )
 
     return resize

@@ -269,8 +269,7 @@ def make_graph(
         mean=[255 * value for value in spec.preprocess.mean],
         std=[255 * value for value in spec.preprocess.std],
     )
-    ids = fn.cast(ids, dtype=types.INT64)
-    return images, ids.gpu() if spec.on_gpu else ids
+    return images, fn.cast(ids.gpu() if spec.on_gpu else ids, dtype=types.INT64)
 
 
 _make_pipeline = pipeline_def(make_graph)

@@ -55,13 +55,13 @@ def resize_and_crop(images: Any, shape: Any, spec: LoaderSpec) -> Any:
 
 class CropWindow(NamedTuple):
     """The crop along (y, x): where it starts and ends in source pixels, float32, the image's size,
-    and source pixels a resized one.
+    and source pixels to a step of the filter, at least one.
     """
 
     start: Any
     end: Any
     size: Any
-    scale: Any
+    stretch: Any
 
 
 def crop_window(shape: Any, preprocess: Preprocess) -> CropWindow:
@@ -71,7 +71,8 @@ def crop_window(shape: Any, preprocess: Preprocess) -> CropWindow:
     margin = resized - preprocess.crop
     first = (margin + margin // 2 % 2) // 2  # margin / 2 with ties to even
     scale = size / resized
-    return CropWindow(first * scale, (first + preprocess.crop) * scale, size, scale)
+    start, end = first * scale, (first + preprocess.crop) * scale
+    return CropWindow(start, end, size, math.max(scale, 1.0))
 
 
 def _meets_border(spec: LoaderSpec) -> bool:
@@ -94,7 +95,7 @@ def _pad(images: Any, window: CropWindow, preprocess: Preprocess) -> tuple[Any, 
     At the border Pillow gives the pixels inside all the weight; DALI repeats the last one. Over
     zeros the fourth channel's sum is the weight of the pixels inside: `_resize` divides by it.
     """
-    reach = math.max(window.scale, 1.0) * -_RADIUS[preprocess.interpolation]
+    reach = window.stretch * -_RADIUS[preprocess.interpolation]
     begin = fn.cast(reach - 1.5, dtype=types.INT32)  # at least one pixel more than the filter's
     images = fn.slice(
         images,
@@ -118,29 +119,31 @@ def _pad(images: Any, window: CropWindow, preprocess: Preprocess) -> tuple[Any, 
 def _in_two_passes(images: Any, window: CropWindow, spec: LoaderSpec, padded: bool) -> Any:
     """Resample the rows that the crop needs, then the columns."""
     crop = spec.preprocess.crop
-    reach = math.max(window.scale, 1.0) * (_RADIUS[spec.preprocess.interpolation] + 2)
+    reach = window.stretch * (_RADIUS[spec.preprocess.interpolation] + 2)
     # Whole rows: the first pass leaves them as they are. Beyond the border it repeats the last.
-    top = math.floor(window.start - reach)[0]
-    bottom = math.ceil(window.end + reach)[0]
-    begin = fn.stack(top, window.start[1])
+    begin = _y_and_x(math.floor(window.start - reach), window.start)
     images = _resize(
         images,
         spec,
         padded,
-        resize_y=bottom - top,
         resize_x=crop,
+        mode="stretch",  # y stays
         roi_start=begin,
-        roi_end=fn.stack(bottom, window.end[1]),
+        roi_end=_y_and_x(math.ceil(window.end + reach), window.end),
     )
-    width = types.Constant(crop, dtype=types.FLOAT, device="cpu")
     return _resize(
         images,
         spec,
         padded,
         size=[crop, crop],
         roi_start=window.start - begin,  # 0 in the columns
-        roi_end=fn.stack(window.end[0] - top, width),
+        roi_end=fn.erase(window.end - begin, anchor=[1], shape=[1], axes=[0], fill_value=crop),
     )
+
+
+def _y_and_x(y_of: Any, x_of: Any) -> Any:
+    """The y of a vector and the x of another one, in two operators."""
+    return fn.cat(y_of, x_of)[::3]
 
 
 def _resize(images: Any, spec: LoaderSpec, padded: bool, **arguments: Any) -> Any:
