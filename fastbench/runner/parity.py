@@ -8,7 +8,7 @@ worst image drawn.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import torch
@@ -22,7 +22,7 @@ from fastbench.data.dataset import varied
 from fastbench.measure import agreement
 from fastbench.measure.diagnose import name_cause
 from fastbench.measure.difference_image import draw_difference
-from fastbench.records.accuracy import Pixels
+from fastbench.records.accuracy import Pixels  # noqa: TC001 - msgspec reads it
 from fastbench.records.gates import judge_pixels, judge_worst
 from fastbench.records.record import FailedRow, ParityRecord
 from fastbench.records.store import write_record
@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 NUM_COMPARED = 128
 NUM_COMPARED_QUICK = 32
 MOST_STOOD_OUT = 1000
+
+
+class _Compared(NamedTuple):
+    """What was found of some samples' pixels, and what people should know of it."""
+
+    pixels: Pixels
+    notes: list[str]
 
 
 def compare_with_reference(
@@ -190,22 +197,24 @@ def _compare_some(
 ) -> Pixels:
     """Compare the pixels of some samples: one image has 150,000 values.
 
-    Rows of a run that differ in the batch size, the dtype or the threads share what was found
-    right: it is of repeatable pixels in float32. What is wrong is drawn for each.
+    Rows of a run that differ in the batch size, the dtype or the threads share the result, which is
+    of repeatable pixels in float32, and the picture.
     """
     depends_on = {**_depends_on(workbench, bench), "pixels": [name, *spec.options.items()]}
     depends_on["samples"] = list(chosen)
     folder = shared_folder()
-    found = kept.find(folder, depends_on, Pixels)
+    found = kept.find(folder, depends_on, _Compared)
     if found is None:
         manifest = workbench.manifest
         paths = manifest.paths
         spec = dataclasses.replace(spec, paths=[paths[i] for i in chosen], prefetch=0)
         names = [manifest.names[i] for i in chosen]
-        found = _compare(workbench, bench, name, spec, names, judge, notes)[1]
-        if not judge(found):
-            kept.keep(folder, depends_on, found)
-    return found
+        its_notes: list[str] = []
+        pixels = _compare(workbench, bench, name, spec, names, judge, its_notes)[1]
+        found = _Compared(pixels, its_notes)
+        kept.keep(folder, depends_on, found)
+    notes += [note for note in found.notes if note not in notes]
+    return found.pixels
 
 
 def _compare(
@@ -257,6 +266,5 @@ def _compare(
         except OutputError as error:  # the row is measured all the same
             note = str(error)
             workbench.progress.note(note)
-        if note not in notes:
-            notes.append(note)
+        notes.append(note)
     return found, pixels, settings
