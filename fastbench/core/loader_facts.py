@@ -106,7 +106,7 @@ BUILT_IN: Final = {
     "torchvision-tensor": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
         summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
-        decoder="libjpeg-turbo in torchvision",
+        decoder="libjpeg-turbo in simplejpeg, or in torchvision",
     ),
     "webdataset": BuiltInLoader(
         target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",

@@ -69,6 +69,6 @@ def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], tor
         bottom, right = top + preprocess.crop, left + preprocess.crop
         # OpenCV's order is blue, green, red.
         levels_HWC = cv2.cvtColor(levels_HWC[top:bottom, left:right], cv2.COLOR_BGR2RGB)
-        return torch.from_numpy(levels_HWC)
+        return torch.from_numpy(levels_HWC.reshape(preprocess.crop, -1))
 
     return levels_of
