@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def choose_decoder() -> tuple[str, Callable[[], Decode]]:
         import simplejpeg
 
         name = f"libjpeg-turbo in simplejpeg {simplejpeg.__version__}"
-        return name, lambda: _or_by_pillow(_open_simplejpeg())
+        return name, lambda: _or_by_pillow(_open_simplejpeg(simplejpeg))
     if _torchvision_decodes():
         return "libjpeg-turbo in torchvision", lambda: _or_by_pillow(_by_torchvision)
     return "PIL", lambda: _by_pillow
@@ -52,9 +52,8 @@ def as_batch(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return pixels.as_strided((1, 3, height, width), (3 * height * width, 1, 3 * width, 3))
 
 
-def _open_simplejpeg() -> Decode:
-    from simplejpeg import decode_jpeg, decode_jpeg_header
-
+def _open_simplejpeg(simplejpeg: Any) -> Decode:
+    decode_jpeg, decode_jpeg_header = simplejpeg.decode_jpeg, simplejpeg.decode_jpeg_header
     memory = np.empty(0, np.uint8)
 
     @functools.lru_cache(MOST_SIZES)
