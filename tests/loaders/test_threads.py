@@ -23,7 +23,7 @@ from fastbench.loaders.builtin.torchvision_tensor import make_levels_of, open_re
 from fastbench.loaders.registry import resolve
 from fastbench.loaders.shared.decoders import as_batch
 from fastbench.loaders.shared.pixels import Normalizer
-from fastbench.loaders.shared.threads import ThreadedLoader, read_file
+from fastbench.loaders.shared.threads import ThreadedLoader, borrow_file, read_file
 
 
 @pytest.fixture
@@ -236,6 +236,13 @@ def test_a_thread_of_ours_starts_no_threads_of_torch(images: Path, opened: list[
         torch.set_num_threads(before)
 
 
+def test_a_file_that_was_read_stays_as_another_is_read(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    first, second = (read_file(str(tmp_path / name)) for name in "ab")
+    assert (first.tobytes(), second.tobytes()) == (b"a", b"b")
+
+
 def test_a_file_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(256)) * 1000)
@@ -245,5 +252,6 @@ def test_a_file_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert read_file(str(path)).tobytes() == path.read_bytes()
     path.write_bytes(bytes(range(256)) * 10_000)  # more than the memory for files holds at first
     assert read_file(str(path)).tobytes() == path.read_bytes()
+    assert borrow_file(str(path)).tobytes() == path.read_bytes()
     with pytest.raises(FileNotFoundError, match="nothing here"):
         read_file(str(tmp_path / "nothing here"))

@@ -20,7 +20,7 @@ import torchvision  # noqa: F401 - it brings its operators
 
 from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.shared.pixels import decode_by_pillow
-from fastbench.loaders.shared.threads import read_file
+from fastbench.loaders.shared.threads import borrow_file
 
 MOST_SIZES: Final = 256
 """Of so many sizes of images a thread remembers what it has prepared."""
@@ -65,7 +65,7 @@ def _open_simplejpeg(simplejpeg: Any) -> Decode:
         return as_batch(torch.from_numpy(memory), height, width)
 
     def decode(path: str) -> torch.Tensor:
-        data = read_file(path)
+        data = borrow_file(path)
         height, width, colors, _ = decode_jpeg_header(data)
         if colors not in ("YCbCr", "Gray", "RGB"):
             raise ValueError(f"simplejpeg rounds {colors} in its own way")
@@ -77,7 +77,7 @@ def _open_simplejpeg(simplejpeg: Any) -> Decode:
 
 
 def _by_torchvision(path: str) -> torch.Tensor:
-    data = torch.from_numpy(read_file(path))
+    data = torch.from_numpy(borrow_file(path))
     pixels_CHW: torch.Tensor = torch.ops.image.decode_jpeg(data, 3, False)
     _, height, width = pixels_CHW.shape
     return as_batch(pixels_CHW, height, width)

@@ -177,10 +177,15 @@ _memory = _Memory()
 
 
 def read_file(path: str) -> np.ndarray:
-    """A file's bytes, (B,) uint8, which the next call in the same thread writes over.
+    """A file's bytes, (B,) uint8. Raises `OSError`."""
+    return borrow_file(path).copy()
 
-    Without the memory of its own that `np.fromfile` takes for each file: to map and unmap it costs
-    more than to read. Raises `OSError`.
+
+def borrow_file(path: str) -> np.ndarray:
+    """A file's bytes, (B,) uint8, over which the next call in the same thread writes.
+
+    A file with memory of its own holds Python's lock while that is mapped and unmapped, for longer
+    than all the rest of reading it takes. Raises `OSError`.
     """
     bytes_B, num_read = _memory.bytes_B, 0
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
