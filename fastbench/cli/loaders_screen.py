@@ -79,7 +79,11 @@ def render_verdict(name: str, findings: Sequence[RuleFinding], seconds: float) -
 
 def _describe(loader: Listed) -> Text:
     lines = [Text(loader.summary)] if loader.summary else []
-    facts = {"device": loader.device, "decoder": loader.decoder}
+    facts = {
+        "device": loader.device,
+        "decoder": loader.decoder,
+        "threads scale to about": loader.num_cores and f"{loader.num_cores} cores",
+    }
     if any(facts.values()):
         told = " · ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
         lines.append(Text(told, style="dim"))

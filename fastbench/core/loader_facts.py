@@ -26,7 +26,9 @@ class BuiltInLoader:
     """Where a built-in loader is, what it does, and its own options.
 
     `decoder` turns the JPEG into pixels, `device` is where the images are made, `extra` the extra
-    of fastbench that installs what it needs, None if nothing more is needed.
+    of fastbench that installs what it needs, None if nothing more is needed. `num_cores` is up to
+    how many its threads scale, None where Python's lock is no limit to them: in the share of its
+    CPU time in which a thread holds it, as `benchmarks/lock_held.py` found.
     """
 
     target: str
@@ -35,6 +37,7 @@ class BuiltInLoader:
     device: str = "CPU"
     options: tuple[str, ...] = ()
     extra: str | None = None
+    num_cores: int | None = None
 
 
 BUILT_IN: Final = {
@@ -72,6 +75,7 @@ BUILT_IN: Final = {
         decoder="libjpeg-turbo in OpenCV",
         options=("filter",),
         extra="opencv",
+        num_cores=10,
     ),
     "spdl": BuiltInLoader(
         target="fastbench.loaders.builtin.spdl:SpdlLoader",
@@ -105,8 +109,9 @@ BUILT_IN: Final = {
     ),
     "torchvision-tensor": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
-        summary="the reference's pixels by uint8 tensors, in threads: a CPU's fastest way there",
-        decoder="libjpeg-turbo in torchvision",
+        summary="the reference's pixels by uint8 tensors, in threads: the fastest on few cores",
+        decoder="libjpeg-turbo in simplejpeg, or in torchvision",
+        num_cores=10,
     ),
     "webdataset": BuiltInLoader(
         target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",
@@ -123,14 +128,9 @@ REFERENCE_LOADER: Final = "torchvision"
 CEILING_LOADER: Final = "synthetic"
 """The loader that gives the batch of the model's ceiling."""
 
-FASTEST_ON: Final = {"cpu": "torchvision-tensor", "cuda": "dali"}
-"""What to try if another loader is the limit, by the kind of device that the model runs on."""
-SLOWER_ON: Final = {
-    "cpu": ("dali", "spdl", "timm", "torchvision", "webdataset"),
-    "cuda": ("torchvision", "torchvision-gpu", "torchvision-tensor"),
-}
-"""Loaders that are slower: on a CPU by `benchmarks/cpu_loaders.py`, on a GPU by what others have
-published, since fastbench has measured none there yet.
-"""
+FASTEST_ON_CPU: Final = "torchvision-tensor"
+"""By `benchmarks/cpu_loaders.py`, on as many cores as its threads scale to."""
+SLOWER_ON_CPU: Final = ("dali", "spdl", "timm", "torchvision", "webdataset")
+"""By the same benchmark. On a GPU fastbench has measured none yet."""
 VERSION_SETTINGS: Final = frozenset({"dali"})
 """Settings that are a package's version, which is in a record's environment too."""

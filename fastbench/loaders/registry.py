@@ -43,7 +43,8 @@ class Listed:
     """A loader as `fastbench loaders` lists it.
 
     A plug-in's summary is the first line of its factory's docstring. `decoder`, `device` and
-    `options` are what the factory says of itself, `origin` where a plug-in comes from. `why_not` is
+    `options` are what the factory says of itself, `num_cores` is up to how many cores a built-in
+    loader's threads scale (see `BuiltInLoader`), `origin` where a plug-in comes from. `why_not` is
     None where the loader runs here, else what is missing and what installs it.
     """
 
@@ -52,6 +53,7 @@ class Listed:
     decoder: str | None = None
     device: str | None = None
     options: tuple[str, ...] = ()
+    num_cores: int | None = None
     origin: str | None = None
     why_not: str | None = None
 
@@ -103,6 +105,7 @@ def describe(name: str) -> Listed:
         decoder=entry.decoder,
         device=entry.device,
         options=entry.options,
+        num_cores=entry.num_cores,
         why_not=why_not(name),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.config import share_of
-from fastbench.core.loader_facts import FASTEST_ON, SLOWER_ON
+from fastbench.core.loader_facts import BUILT_IN, FASTEST_ON_CPU, SLOWER_ON_CPU
 from fastbench.core.units import counted, format_quantity
 
 if TYPE_CHECKING:
@@ -337,18 +337,23 @@ def _contended(record: Record) -> _Said:
 def _loader_bound(record: Record) -> _Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
-    kind = "cpu" if record.device == "cpu" else "cuda"
-    if record.loader in SLOWER_ON[kind]:
-        remedy = f"--loader {FASTEST_ON[kind]}"
-    elif kind == "cpu" and record.loader == FASTEST_ON[kind]:
-        remedy = "a machine with a GPU, or more cores"
-    else:
-        remedy = "more --num-threads"
     return (
         f"loader-bound, the model alone is {record.headroom:.1f}x as fast",
-        remedy,
+        _faster_loader(record),
         record.headroom or 1,
     )
+
+
+def _faster_loader(record: Record) -> str:
+    """A loader by its name only where it was measured to be faster."""
+    num_cores, most = record.environment.get("num_cores"), BUILT_IN[FASTEST_ON_CPU].num_cores
+    if record.device != "cpu" or not num_cores or not most or num_cores > most:
+        return "more --num-threads, or --loader all to see which is the fastest here"
+    if record.loader in SLOWER_ON_CPU:
+        return f"--loader {FASTEST_ON_CPU}"
+    if record.loader == FASTEST_ON_CPU:
+        return "a machine with a GPU, or more cores"
+    return "more --num-threads"
 
 
 def _model_bound(record: Record) -> _Said:

@@ -17,12 +17,13 @@ from PIL import Image
 
 from fastbench.core.errors import CorruptImageError, OutOfMemoryError, UsageError
 from fastbench.data.dataset import scan
-from fastbench.loaders.base import Loader, LoaderSpec
+from fastbench.loaders.base import Loader, LoaderSpec, Preprocess
 from fastbench.loaders.builtin.torchvision import make_transform
-from fastbench.loaders.builtin.torchvision_tensor import make_levels_of, resize_and_crop
+from fastbench.loaders.builtin.torchvision_tensor import make_levels_of, open_resizer
 from fastbench.loaders.registry import resolve
+from fastbench.loaders.shared.decoders import as_batch
 from fastbench.loaders.shared.pixels import Normalizer
-from fastbench.loaders.shared.threads import ThreadedLoader, read_file
+from fastbench.loaders.shared.threads import ThreadedLoader, borrow_file, read_file
 
 
 @pytest.fixture
@@ -39,6 +40,12 @@ def draw(width: int, height: int) -> Image.Image:
     smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
     grain = rng.normal(0, 12, (height, width, 3))
     return Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
+
+
+def resized(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
+    pixels_HWC = torch.from_numpy(np.array(image))
+    levels_HP = open_resizer(preprocess)(as_batch(pixels_HWC, image.height, image.width))
+    return levels_HP.view(preprocess.crop, preprocess.crop, 3).numpy().astype(float)
 
 
 def levels_by_reference(
@@ -67,9 +74,8 @@ def levels_by_reference(
 )
 def test_the_crop_is_the_reference_s(size: tuple[int, int], interpolation: str) -> None:
     image = draw(*size)
-    pixels_CHW = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     preprocess = dataclasses.replace(IMAGENET, interpolation=interpolation)
-    got = resize_and_crop(pixels_CHW, preprocess).numpy().astype(float)
+    got = resized(image, preprocess)
     difference = np.abs(got - levels_by_reference(image, interpolation))
     assert difference.max() <= 2
     assert difference.mean() < 0.01
@@ -80,8 +86,7 @@ def test_without_antialias_it_is_still_the_reference_s(interpolation: str) -> No
     """Pillow always has it, so the reference leaves it out by resizing tensors."""
     image = draw(500, 375)
     preprocess = dataclasses.replace(IMAGENET, interpolation=interpolation, antialias=False)
-    pixels_CHW = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    got = resize_and_crop(pixels_CHW, preprocess).numpy().astype(float)
+    got = resized(image, preprocess)
     most = {"bilinear": 1, "bicubic": 4}[interpolation]  # the reference's is of float32 throughout
     assert np.abs(got - levels_by_reference(image, interpolation, antialias=False)).max() <= most
     assert np.abs(got - levels_by_reference(image, interpolation)).mean() > 1
@@ -93,8 +98,8 @@ def test_both_ways_to_normalise_are_the_same(dtype: str) -> None:
     normalizer = Normalizer(IMAGENET, "cpu", dtype)
     together_NCHW = normalizer(levels_NHWC)
     apart_NHWC = torch.zeros(2, 224, 224, 3, dtype=getattr(torch, dtype))
-    for levels_HWC, image_HWC in zip(levels_NHWC, apart_NHWC, strict=True):
-        normalizer.into(levels_HWC, image_HWC)
+    for levels_HP, image_HP in zip(levels_NHWC.flatten(2), apart_NHWC.flatten(2), strict=True):
+        normalizer.into(levels_HP, image_HP)
     wanted_NHWC = (levels_NHWC / 255 - torch.tensor(IMAGENET.mean)) / torch.tensor(IMAGENET.std)
     tolerance = {"float32": 1e-6, "float16": 2e-3, "bfloat16": 2e-2}[dtype]
     assert together_NCHW.is_contiguous(memory_format=torch.channels_last)
@@ -122,7 +127,7 @@ def test_memory_says_that_the_images_do_not_fit(
 def test_pillow_decodes_what_the_fast_decoder_refuses(tmp_path: Path) -> None:
     draw(300, 260).save(tmp_path / "really.png")
     path = (tmp_path / "really.png").rename(tmp_path / "named.jpg")
-    levels = make_levels_of(
+    _, levels_of = make_levels_of(
         LoaderSpec(
             paths=[str(path)],
             batch_size=1,
@@ -131,9 +136,9 @@ def test_pillow_decodes_what_the_fast_decoder_refuses(tmp_path: Path) -> None:
             dtype="float32",
             num_threads=1,
         )
-    )(0)
+    )
     wanted = levels_by_reference(draw(300, 260), "bilinear")
-    assert np.abs(levels.numpy() - wanted).max() <= 2
+    assert np.abs(levels_of(0).view(224, 224, 3).numpy() - wanted).max() <= 2
 
 
 def test_a_bad_file_fails_its_own_batch_and_the_next_goes_on(
@@ -161,7 +166,7 @@ def test_a_batch_is_whole_until_the_next_but_one_is_asked_for(
     images: Path, opened: list[Loader]
 ) -> None:
     def make(sample: int) -> torch.Tensor:
-        return torch.full((224, 224, 3), sample, dtype=torch.uint8)
+        return torch.full((224, 3 * 224), sample, dtype=torch.uint8)
 
     spec = spec_of(scan(images), batch_size=2)
     loader = made_of_threads(spec, make, opened)
@@ -180,7 +185,7 @@ def test_without_prefetch_nothing_is_made_before_it_is_asked_for(
 
     def make(sample: int) -> torch.Tensor:
         made.append(sample)
-        return torch.zeros((224, 224, 3), dtype=torch.uint8)
+        return torch.zeros((224, 3 * 224), dtype=torch.uint8)
 
     stream = iter(made_of_threads(spec_of(scan(images), prefetch=0), make, opened))
     time.sleep(0.05)
@@ -231,12 +236,22 @@ def test_a_thread_of_ours_starts_no_threads_of_torch(images: Path, opened: list[
         torch.set_num_threads(before)
 
 
+def test_a_file_that_was_read_stays_as_another_is_read(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    first, second = (read_file(str(tmp_path / name)) for name in "ab")
+    assert (first.tobytes(), second.tobytes()) == (b"a", b"b")
+
+
 def test_a_file_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bytes"
-    path.write_bytes(bytes(range(256)) * 40)
+    path.write_bytes(bytes(range(256)) * 1000)
     assert read_file(str(path)).tobytes() == path.read_bytes()
     readv = os.readv
-    monkeypatch.setattr(os, "readv", lambda file, data: readv(file, [data[0][:1000]]))
+    monkeypatch.setattr(os, "readv", lambda file, data: readv(file, [data[0][:100_000]]))
     assert read_file(str(path)).tobytes() == path.read_bytes()
+    path.write_bytes(bytes(range(256)) * 10_000)  # more than the memory for files holds at first
+    assert read_file(str(path)).tobytes() == path.read_bytes()
+    assert borrow_file(str(path)).tobytes() == path.read_bytes()
     with pytest.raises(FileNotFoundError, match="nothing here"):
         read_file(str(tmp_path / "nothing here"))

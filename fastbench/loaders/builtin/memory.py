@@ -35,32 +35,32 @@ class MemoryLoader(ThreadedLoader):
 
     def __init__(self, spec: LoaderSpec) -> None:
         take_options(spec, self.name)
-        levels_MHWC = _decode_all(spec)
+        levels_MHP = _decode_all(spec)
         super().__init__(
             spec,
-            levels_MHWC.__getitem__,
-            {"decoder": NO_DECODER, "memory_bytes": levels_MHWC.nbytes},
+            levels_MHP.__getitem__,
+            {"decoder": NO_DECODER, "memory_bytes": levels_MHP.nbytes},
         )
 
 
 def _decode_all(spec: LoaderSpec) -> torch.Tensor:
-    """All samples' levels, (M, crop, crop, 3) uint8."""
+    """All samples' levels, (M, crop, P) uint8."""
     crop = spec.preprocess.crop
-    shape = (len(spec.paths), crop, crop, 3)
+    shape = (len(spec.paths), crop, 3 * crop)
     needed, available = math.prod(shape), psutil.virtual_memory().available
     if needed > _MOST * available:
         raise OutOfMemoryError(
             f"The loader 'memory' would hold {len(spec.paths):,} images in {format_bytes(needed)} "
             f"of memory, and {format_bytes(available)} are available. Use a smaller --limit."
         )
-    levels_MHWC = torch.empty(shape, dtype=torch.uint8)
-    levels_of = make_levels_of(spec)
+    levels_MHP = torch.empty(shape, dtype=torch.uint8)
+    _, levels_of = make_levels_of(spec)
 
     def decode(sample: int) -> None:
-        copy_levels(levels_of(sample), levels_MHWC[sample])
+        copy_levels(levels_of(sample), levels_MHP[sample])
 
     samples = range(len(spec.paths))
     with thread_map(decode, samples, spec.num_threads, "fastbench-fill") as decoded:
         for _ in decoded:
             pass  # which raises what a thread raised
-    return levels_MHWC
+    return levels_MHP

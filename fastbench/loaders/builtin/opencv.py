@@ -15,7 +15,7 @@ import torch
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.data.jpeg.quick_check import not_read
 from fastbench.loaders.base import LoaderSpec, take_options
-from fastbench.loaders.shared.threads import ThreadedLoader, read_file
+from fastbench.loaders.shared.threads import ThreadedLoader, borrow_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], tor
     def levels_of(sample: int) -> torch.Tensor:
         path = paths[sample]
         try:
-            data = read_file(path)
+            data = borrow_file(path)
             # The orientation stays as it is stored: the reference ignores EXIF.
             pixels_HWC = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except (OSError, cv2.error) as error:
@@ -69,6 +69,6 @@ def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], tor
         bottom, right = top + preprocess.crop, left + preprocess.crop
         # OpenCV's order is blue, green, red.
         levels_HWC = cv2.cvtColor(levels_HWC[top:bottom, left:right], cv2.COLOR_BGR2RGB)
-        return torch.from_numpy(levels_HWC)
+        return torch.from_numpy(levels_HWC.reshape(preprocess.crop, -1))
 
     return levels_of

@@ -48,13 +48,9 @@ class Normalizer:
         images_NHWC = torch.addcmul(self._shift_C, levels_NHWC.float(), self._scale_C)
         return images_NHWC.to(self._dtype).permute(0, 3, 1, 2)
 
-    def into(self, levels_HWC: torch.Tensor, image_HWC: torch.Tensor) -> None:
-        """(H, W, 3) uint8 levels, their rows contiguous, into a contiguous image of the same shape,
-        on the CPU.
-        """
-        height, width, channels = image_HWC.shape
-        levels_HP, values_HP = (x.view(height, width * channels) for x in (levels_HWC, image_HWC))
-        torch.addcmul(self._shift_P, levels_HP, self._scale_P, out=values_HP)
+    def into(self, levels_HP: torch.Tensor, image_HP: torch.Tensor) -> None:
+        """(H, P) uint8 levels into an image of the same shape, on the CPU."""
+        torch.addcmul(self._shift_P, levels_HP, self._scale_P, out=image_HP)
 
 
 def decode_by_pillow(source: str | BinaryIO) -> torch.Tensor:
@@ -63,9 +59,9 @@ def decode_by_pillow(source: str | BinaryIO) -> torch.Tensor:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
-def copy_levels(levels_HWC: torch.Tensor, target_HWC: torch.Tensor) -> None:
+def copy_levels(levels_HP: torch.Tensor, target_HP: torch.Tensor) -> None:
     """Copy an image's levels in the calling thread; torch would start others."""
-    np.copyto(target_HWC.numpy(), levels_HWC.numpy())
+    np.copyto(target_HP.numpy(), levels_HP.numpy())
 
 
 def levels_of(images_NCHW: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:

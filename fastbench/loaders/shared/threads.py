@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +30,11 @@ _HELD = 2
 
 
 class ThreadedLoader(EpochLoader):
-    """A loader over `make_levels`, which turns a sample's id into its (crop, crop, 3) uint8 levels.
+    """A loader over `make_levels`, which turns a sample's id into its (crop, P) uint8 levels.
 
-    `make_levels` is called from `spec.num_threads` threads at once. What it raises is raised for
-    its batch, and the batches after that one go on.
+    `make_levels` is called from `spec.num_threads` threads at once, and may write over what it
+    returned in the same thread before. What it raises is raised for its batch, and the batches
+    after that one go on.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class ThreadedLoader(EpochLoader):
         self._make_levels = make_levels
         self._normalizer = Normalizer(spec.preprocess, spec.device, spec.dtype)
         self._slots = [self._make_slot() for _ in range(spec.prefetch + _HELD)]
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._ready = threading.Condition(self._lock)
         self._num_asked = 0  # batches, over all epochs, that the consumer has asked for
-        self._batch = self._row = 0  # the next image to be made
+        # The images to be made, in order; None ends a thread.
+        self._todo: SimpleQueue[tuple[_Slot, torch.Tensor, int] | None] = SimpleQueue()
+        for number in range(spec.prefetch):
+            self._order(number)
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
         self._started = threading.Barrier(spec.num_threads + 1)
         self._threads = [
             threading.Thread(target=self._work, name=f"fastbench-decode-{i}", daemon=True)
@@ -71,18 +75,18 @@ class ThreadedLoader(EpochLoader):
         torch.set_num_threads(num_of_torch)  # for threads that are started from now on
 
     def _free(self) -> None:
-        with self._lock:
-            self._room.notify_all()
+        for _ in self._threads:
+            self._todo.put(None)
         deadline = time.monotonic() + STOP_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()
         self._slots.clear()
-        del self._make_levels  # with the images that it may hold
+        del self._make_levels, self._todo  # with the images that they may hold
 
     def _hand_over(self, slot: _Slot, ids: range) -> Batch:
         ids_N = torch.arange(ids.start, ids.stop, device=self._device)
-        levels_NHWC = slot.rows_NHWC[: len(ids)]
+        levels_NHWC = slot.images_NHWC[: len(ids)]
         if not self._spec.on_gpu:
             return Batch(levels_NHWC.permute(0, 3, 1, 2), ids_N, len(ids))
         images_NCHW = self._normalizer(levels_NHWC)
@@ -91,21 +95,27 @@ class ThreadedLoader(EpochLoader):
         return Batch(images_NCHW, ids_N, len(ids))
 
     def _take(self, position: int) -> _Slot:
-        number = self._num_asked
+        number, ahead = self._num_asked, self._num_asked + self._spec.prefetch
         # Asking lets the threads write over the batch before the last.
-        if number >= _HELD and (sent := self._slot(number - _HELD).sent) is not None:
+        if (sent := self._slot(ahead).sent) is not None:
             sent.synchronize()
-        with self._lock:
-            self._num_asked += 1
-            self._room.notify_all()
-            slot = self._slot(number)
-            if not self._ready.wait_for(
-                lambda: slot.number == number and slot.num_missing == 0, self._limit_s
-            ):
+        self._order(ahead)
+        self._num_asked += 1
+        slot = self._slot(number)
+        with self._ready:
+            if not self._ready.wait_for(lambda: slot.num_missing == 0, self._limit_s):
                 raise self._too_late(position)
         if slot.error is not None:
             raise slot.error
         return slot
+
+    def _order(self, number: int) -> None:
+        """Have the images of a batch made, counted over all epochs."""
+        slot = self._slot(number)
+        ids = self._spec.ids(number % self._spec.num_batches)
+        slot.num_missing, slot.error = len(ids), None
+        for row_HP, sample in zip(slot.rows, ids, strict=False):  # the last batch may be partial
+            self._todo.put((slot, row_HP, sample))
 
     def _work(self) -> None:
         # One image, one thread: torch would start others for it. The first question makes torch
@@ -116,39 +126,20 @@ class ThreadedLoader(EpochLoader):
             self._started.wait()
         except threading.BrokenBarrierError:
             return
-        while (taken := self._next_image()) is not None:
-            slot, row, sample = taken
+        make_levels, todo = self._make_levels, self._todo
+        put = copy_levels if self._spec.on_gpu else self._normalizer.into
+        while (taken := todo.get()) is not None and not self._closed:
+            slot, row_HP, sample = taken
             error: Exception | None = None
             try:
-                levels_HWC = self._make_levels(sample)
-                if self._spec.on_gpu:
-                    copy_levels(levels_HWC, slot.rows_NHWC[row])
-                else:
-                    self._normalizer.into(levels_HWC, slot.rows_NHWC[row])
+                put(make_levels(sample), row_HP)
             except Exception as failure:  # noqa: BLE001 - raised again by the consumer
                 error = failure
-            with self._lock:
+            with self._lock:  # a Condition is entered by Python
                 slot.error = slot.error or error
                 slot.num_missing -= 1
                 if slot.num_missing == 0:
                     self._ready.notify_all()
-
-    def _next_image(self) -> tuple[_Slot, int, int] | None:
-        """The next image to be made: its slot, its row and its id; None once closed."""
-        with self._lock:
-            self._room.wait_for(
-                lambda: self._closed or self._batch < self._num_asked + self._spec.prefetch
-            )
-            if self._closed:
-                return None
-            ids = self._spec.ids(self._batch % self._spec.num_batches)
-            slot, row = self._slot(self._batch), self._row
-            if row == 0:
-                slot.number, slot.num_missing, slot.error = self._batch, len(ids), None
-            self._row += 1
-            if self._row == len(ids):
-                self._batch, self._row = self._batch + 1, 0
-            return slot, row, ids[row]
 
     def _slot(self, number: int) -> _Slot:
         return self._slots[number % len(self._slots)]
@@ -159,31 +150,51 @@ class ThreadedLoader(EpochLoader):
         dtype = torch.uint8 if on_gpu else self._dtype
         shape = (self._spec.batch_size, crop, crop, 3)
         # Zeros, not empty: the pages are mapped before the first image is timed.
-        return _Slot(torch.zeros(shape, dtype=dtype, pin_memory=on_gpu))
+        images_NHWC = torch.zeros(shape, dtype=dtype, pin_memory=on_gpu)
+        return _Slot(images_NHWC, list(images_NHWC.flatten(2)))
 
 
 @dataclass
 class _Slot:
-    """A batch's buffer (pinned levels for a GPU, else images), and its state."""
+    """A batch's buffer (pinned levels for a GPU, else images), its images' rows, and its state."""
 
-    rows_NHWC: torch.Tensor
-    number: int = -1
+    images_NHWC: torch.Tensor
+    rows: list[torch.Tensor]
     num_missing: int = 0
     error: Exception | None = None
     sent: Any = None
     """The event after which the GPU has its copy."""
 
 
+class _Memory(threading.local):
+    """Where a thread's files are read to."""
+
+    def __init__(self) -> None:
+        self.bytes_B = np.empty(1 << 20, np.uint8)
+
+
+_memory = _Memory()
+
+
 def read_file(path: str) -> np.ndarray:
-    """A file's bytes, (B,) uint8, in half of the time of `np.fromfile`. Raises `OSError`."""
+    """A file's bytes, (B,) uint8. Raises `OSError`."""
+    return borrow_file(path).copy()
+
+
+def borrow_file(path: str) -> np.ndarray:
+    """A file's bytes, (B,) uint8, over which the next call in the same thread writes.
+
+    A file with memory of its own holds Python's lock while that is mapped and unmapped, for longer
+    than all the rest of reading it takes. Raises `OSError`.
+    """
+    bytes_B, num_read = _memory.bytes_B, 0
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = np.empty(os.fstat(file).st_size, np.uint8)
-        num_read = os.readv(file, [data.data])
-        while num_read < len(data):  # a read ends at 2 GiB, or earlier on a network file system
-            if (num := os.readv(file, [data.data[num_read:]])) == 0:
-                break
+        # A read ends at 2 GiB, or earlier on a network file system.
+        while (num := os.readv(file, [bytes_B[num_read:].data])) > 0:
             num_read += num
+            if num_read == len(bytes_B):
+                bytes_B = _memory.bytes_B = np.resize(bytes_B, 2 * num_read)
     finally:
         os.close(file)
-    return data[:num_read]
+    return bytes_B[:num_read]
