@@ -31,7 +31,14 @@ from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import row_of
-from fastbench.runner.trials_file import Measured, Searched, Space, TrialsFile, TuneTrial
+from fastbench.runner.trials_file import (
+    TRIALS_FILE,
+    Measured,
+    Searched,
+    Space,
+    TrialsFile,
+    TuneTrial,
+)
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
@@ -134,6 +141,8 @@ class Tuning:
                 "There is nothing to search: every setting is given. Leave out one of them, such "
                 "as --num-threads."
             )
+        if is_latency:
+            progress.note("Batch latency grows with the batch: its size is not searched.")
         self._search = Search(self._space.axes)
         searched = Searched(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -149,6 +158,11 @@ class Tuning:
             environment=self._space.environment,
         )
         if how.resume is None:
+            if (folder / TRIALS_FILE).exists():
+                raise UsageError(
+                    f"{folder} has the trials of an earlier search. Go on with them by --resume, "
+                    f"or name another --output."
+                )
             self.file = TrialsFile(folder, searched, [])
         else:
             self.file = TrialsFile.read(folder)

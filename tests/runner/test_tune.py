@@ -163,6 +163,10 @@ def test_resume_without_a_search_or_with_other_images(
     capsys.readouterr()
     assert main(["tune", "--resume", str(tmp_path / "out")]) == 2
     assert "is damaged, or of another version" in sentence(capsys.readouterr().err)
+    capsys.readouterr()
+    assert run("--trials", "1") == 2
+    assert "has the trials of an earlier search" in sentence(capsys.readouterr().err)
+    (tmp_path / "out/trials.jsonl").unlink()
     assert run("--trials", "1") == 0
 
     def of_others(*args: Any, **how: Any) -> Iterator[Any]:
@@ -209,6 +213,30 @@ def test_where_ab_fails_trials_in_turn_confirm(
     assert re.search(r"Winner: .* \(95 %: .*, 12 pairs\)", " ".join(shown.out.split()))
     sides = [x["side"] for x in stored(tmp_path) if x["side"]]
     assert sides == ["default", "winner", "winner", "default"] * 6
+
+
+def test_a_default_that_fails_ends_the_search(
+    run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But one that is out of memory does not: smaller batches may fit, and are named."""
+    assert run("--batch-size", "16") == 1
+    assert "The default settings fail: It refuses. Use another." in sentence(
+        capsys.readouterr().err
+    )
+    assert len(stored(tmp_path)) == 1
+
+
+def test_a_default_out_of_memory_has_a_winner_and_no_comparison(
+    run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = dataclasses.replace(stub_tune.BATCHES, default=5)
+    monkeypatch.setattr(stub_tune, "BATCHES", large)
+    assert run("--trials", "4") == 0
+    assert [x["measured"] is None for x in stored(tmp_path)][:2] == [True, False]
+    assert stored(tmp_path)[1]["settings"]["batch_size"] == 64
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not held against the default, since one of the two fails." in said
+    assert (tmp_path / "out/winner.toml").exists()
 
 
 def test_other_objectives(run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
