@@ -96,7 +96,7 @@ def surface() -> dict[str, Any]:
         "commands": options(make_parser()),
         "defaults of a run": {
             kind.__name__: {field.name: field.default for field in dataclasses.fields(kind)}
-            for kind in (config.RunConfig, config.PlanOptions)
+            for kind in (config.RunConfig, config.PlanOptions, config.TuneOptions)
         },
         "swept": config.SWEPT,
         "presets": {name: read_preset(name) for name in typing.get_args(config.Preset)},

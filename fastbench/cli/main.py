@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from fastbench.cli import compare, data, environment, loaders, models, parity, report, run
+from fastbench.cli import compare, data, environment, loaders, models, parity, report, run, tune
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
 from fastbench.core import system_errors, terminal
@@ -90,7 +90,7 @@ def make_parser() -> Parser:
     add_debug(parser)
     parser.set_defaults(command=lambda arguments: _version_or_help(parser, arguments))
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    for command in (run, parity, compare, report, models, loaders, environment, data):
+    for command in (run, tune, parity, compare, report, models, loaders, environment, data):
         command.add(commands)
     return parser
 

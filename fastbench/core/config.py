@@ -34,6 +34,9 @@ Seconds = Annotated[
     float,
     msgspec.Meta(ge=0, le=sys.float_info.max, description="a number of seconds, 0 or more"),
 ]
+Minutes = Annotated[
+    float, msgspec.Meta(gt=0, le=sys.float_info.max, description="a number of minutes above 0")
+]
 Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=_DEVICES)]
 Percent = Annotated[str, msgspec.Meta(description="a share of up to 100 percent, such as 2%")]
 Tolerance = Annotated[
@@ -399,3 +402,30 @@ class PlanOptions:
         bare="",
     )
     dry_run: bool = option(False, "print the rows that would be measured, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """How one `fastbench tune` searches, and for what."""
+
+    objective: Literal["throughput", "latency-p99", "cpu-seconds", "images-per-joule"] = option(
+        "throughput",
+        "what to look for: most images/s, least batch latency, least CPU seconds an image, or most "
+        "images a joule of the GPU",
+    )
+    trials: Count = option(16, "most settings to try, the default's among them", "N")
+    minutes: Minutes = option(
+        15.0, "begin no trial after so many minutes; the winner is confirmed after them", "MINUTES"
+    )
+    resume: str | None = option(
+        None, "go on with the search in this folder: its trials count, its options hold", "DIR"
+    )
+
+
+TUNED: Final = tuple(
+    name
+    for name, each in OPTIONS.items()
+    if each.changes in ("pipeline", "process")
+    or name in ("on_error", "min_seconds", "quick", "output")
+)
+"""The options of a run that `fastbench tune` takes too."""

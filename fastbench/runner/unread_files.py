@@ -66,7 +66,7 @@ class Unread:
         Where it fails at a file that Pillow reads, the error names the file. With `--on-error skip`
         the row is run again without all such files.
         """
-        run = functools.partial(self._run, make_rows, config, loaders)
+        run = functools.partial(self.run_known, make_rows, config, *loaders)
         for row in run():
             if isinstance(row, FailedRow) and _may_be_a_file(row.error, config):
                 error = self._find(config, loaders, row.error)
@@ -77,9 +77,10 @@ class Unread:
             else:
                 yield row
 
-    def _run(
-        self, make_rows: Callable[..., Iterator[Any]], config: RunConfig, loaders: tuple[str, ...]
+    def run_known(
+        self, make_rows: Callable[..., Iterator[Any]], config: RunConfig, *loaders: str
     ) -> Iterator[Any]:
+        """As `run_row`, but only the files that are known already are left out."""
         names = dict.fromkeys((*loaders, config.reference))
         files = [file for name in names for file in self._known(name)]
         if files:

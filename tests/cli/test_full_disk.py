@@ -19,6 +19,7 @@ from fastbench.report.formats import accuracy_text
 from fastbench.report.plots import registry
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
+from fastbench.runner.trials_file import Searched, TrialsFile, TuneTrial
 
 RECORD = GOLDEN / "record-v8.json"
 
@@ -31,11 +32,26 @@ def picture(folder: Path) -> None:
     draw_difference(torch.rand(3, 9, 9), torch.rand(3, 9, 9), folder / "d.png")
 
 
+SEARCHED = Searched(
+    created="now",
+    command="fastbench tune",
+    objective="throughput",
+    trials=1,
+    minutes=1,
+    options={},
+    axes={},
+    default={},
+    device="cpu",
+    identity="",
+    environment={},
+)
+FAILED = TuneTrial(settings={}, measured=None, seconds=1, why="It does not fit.")
 WRITERS: dict[str, Callable[[Path], object]] = {
     "record": lambda folder: write_record(sound(), folder),
     "accuracy": lambda folder: accuracy_text.write_study([sound()], folder),
     "plots": lambda folder: registry.write_plots([sound()], folder, ["accuracy"], ("png", "svg")),
     "plan": lambda folder: write_options({"model": ["a" * 100]}, folder / "plan.toml"),
+    "trials": lambda folder: TrialsFile(folder, SEARCHED, [FAILED]).write(),
     "predictions": predictions,
     "picture": picture,
 }

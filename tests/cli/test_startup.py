@@ -36,7 +36,7 @@ def call_of(argv: list[str]) -> str:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    commands = ("", "run", "compare", "report", "data sample", "loaders check")
+    commands = ("", "run", "tune", "compare", "report", "data sample", "loaders check")
     code = "".join(call_of([*command.split(), "--help"]) for command in commands)
     assert not imported_after(code, "torch torchvision nvidia numpy rich PIL")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastbench.cli.parser import Parser, add_options, from_options
-from fastbench.core.config import NOT_COMPARED, SWEPT, PlanOptions, RunConfig
+from fastbench.core.config import NOT_COMPARED, SWEPT, PlanOptions, RunConfig, TuneOptions
 from fastbench.core.errors import UsageError
 from fastbench.runner.plan import NOT_OF_THE_ROW
 
@@ -30,6 +30,9 @@ def test_the_options() -> None:
     ]  # fmt: skip
     assert [field.name for field in dataclasses.fields(PlanOptions)] == [
         "preset", "config", "resume", "dry_run",
+    ]  # fmt: skip
+    assert [field.name for field in dataclasses.fields(TuneOptions)] == [
+        "objective", "trials", "minutes", "resume",
     ]  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""The trials of a search, on disk: `trials.jsonl` in its folder.
+
+The first line says what is searched, each other line is a trial, raw. The file is written anew
+after each, whole, so a search that ends in whatever way goes on with all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from fastbench.core.atomic_files import write_whole, writing
+from fastbench.core.errors import UsageError, os_errors_as
+from fastbench.core.reading import read_regular
+from fastbench.records.fields import Amount, Count, Duration, Settings, Stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fastbench.measure.search import Axis
+
+TRIALS_FILE: Final = "trials.jsonl"
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be tried, and what the trials hold for: the device, and the images' identity.
+
+    `has_energy` says whether the device counts its energy.
+    """
+
+    axes: tuple[Axis, ...]
+    device: str
+    identity: str
+    has_energy: bool
+    environment: dict[str, Any]
+
+
+class Measured(Stored, frozen=True, kw_only=True):
+    """One trial's window; SI units. `samples_s` are batch latencies, where these were measured."""
+
+    num_images: Count
+    wall_s: Duration
+    samples_s: list[Duration] = msgspec.field(default_factory=list)
+    cpu_s: Amount | None = None
+    energy_j: Amount | None = None
+
+
+class Searched(Stored, frozen=True, kw_only=True):
+    """What a search is about. `options` are those of a run, by field, as they were given.
+
+    `axes` has the values of each setting, `default` the one of each without the search.
+    """
+
+    version: Count = _VERSION
+    created: str
+    command: str
+    objective: str
+    trials: Count
+    minutes: Amount
+    options: dict[str, Any]
+    axes: dict[str, list[bool | int | float | str | None]]
+    default: Settings
+    device: str
+    identity: str
+    environment: dict[str, Any]
+
+
+class TuneTrial(Stored, frozen=True, kw_only=True):
+    """Settings that were tried. `measured` is None if that failed, and `why` says of what.
+
+    `side` is of a trial that confirms the winner. `seconds` are those of its whole process.
+    """
+
+    settings: Settings
+    measured: Measured | None
+    seconds: Amount
+    why: str | None = None
+    out_of_memory: bool = False
+    side: Literal["default", "winner"] | None = None
+
+
+class TrialsFile:
+    """The file of one search, and what is in it."""
+
+    def __init__(self, folder: Path, searched: Searched, trials: list[TuneTrial]) -> None:
+        self.path = folder / TRIALS_FILE
+        self.searched = searched
+        self.trials = trials
+
+    @classmethod
+    def read(cls, folder: Path) -> TrialsFile:
+        """Those of an earlier search. Raises `UsageError` if there is none, or it is damaged."""
+        path = folder / TRIALS_FILE
+        with os_errors_as(UsageError, f"{path} cannot be read", "Name a folder of fastbench tune."):
+            head, *lines = read_regular(path).splitlines() or [b""]
+        try:
+            searched = msgspec.json.decode(head, type=Searched)
+            trials = [msgspec.json.decode(line, type=TuneTrial) for line in lines]
+        except msgspec.DecodeError as error:
+            raise UsageError(
+                f"{path} is damaged, or of another version ({error}). Search anew, with another "
+                f"--output."
+            ) from error
+        return cls(folder, searched, trials)
+
+    def add(self, trial: TuneTrial) -> None:
+        """One more. Raises `OutputError` if it cannot be written."""
+        self.trials.append(trial)
+        self.write()
+
+    def write(self) -> None:
+        """Write all. Raises `OutputError` if that fails."""
+        lines = [msgspec.json.encode(each) + b"\n" for each in (self.searched, *self.trials)]
+        with writing("The trials", self.path):
+            write_whole(self.path, b"".join(lines))

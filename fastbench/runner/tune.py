@@ -1,0 +1,476 @@
+"""`fastbench tune`: trials of settings, and the best of them held against the default.
+
+Each trial has a process of its own, as a row has: a crash or a full memory is one failed trial.
+`measure/search.py` says what is tried next. The winner of a search was lucky too, so it is
+confirmed: for throughput by `--ab`, for other objectives by trials of both in turn (A B B A).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import signal
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from fastbench.core.errors import (
+    CrashError,
+    FastbenchError,
+    LimitError,
+    OutOfMemoryError,
+    UsageError,
+)
+from fastbench.core.options import spelt
+from fastbench.core.stats import MIN_SAMPLES, percentile
+from fastbench.core.units import format_about, format_quantity, format_value
+from fastbench.measure.search import Search, Tried
+from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
+from fastbench.runner.execute import ab_rows
+from fastbench.runner.options_file import write_options
+from fastbench.runner.plan import row_of
+from fastbench.runner.trials_file import (
+    TRIALS_FILE,
+    Measured,
+    Searched,
+    Space,
+    TrialsFile,
+    TuneTrial,
+)
+from fastbench.runner.unread_files import Unread
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from fastbench.core.config import RunConfig, TuneOptions
+    from fastbench.core.progress import Progress, RowProgress
+    from fastbench.data.dataset import Skipped
+    from fastbench.loaders.base import Setting
+    from fastbench.measure.search import Place
+
+WINNER_FILE: Final = "winner.toml"
+NUM_PAIRS: Final = 12
+"""Pairs of trials that confirm a winner where `--ab` does not: the fewest with an interval."""
+_FIELDS: Final = ("batch_size", "num_threads", "model_threads")
+"""Settings that are options of a run; the others are the loader's."""
+_LATENCY: Final = "latency-p99"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is searched for. `pct` is the percentile of batch latency, None for other objectives."""
+
+    name: str
+    pct: float | None = None
+
+    @property
+    def is_less_better(self) -> bool:
+        """Whether a smaller value is a better one."""
+        return self.name in (_LATENCY, "cpu-seconds")
+
+    @property
+    def unit(self) -> str:
+        """What a value is in."""
+        units = {
+            "throughput": "images/s",
+            "cpu-seconds": "CPU s/1,000 images",
+            "images-per-joule": "images/J",
+        }
+        return units.get(self.name, f"ms p{self.pct or 99:g}")
+
+    def value(self, measured: Measured) -> float:
+        """The value of a trial. Raises `ValueError` where it was not measured, or is 0."""
+        num_images = measured.num_images
+        found = {
+            "throughput": num_images / measured.wall_s,
+            "cpu-seconds": 1000 * (measured.cpu_s or 0.0) / num_images,
+            "images-per-joule": num_images / (measured.energy_j or math.inf),
+        }
+        value = found.get(self.name)
+        if value is None:
+            value = 1e3 * percentile(measured.samples_s, self.pct or 50)
+        if not value:
+            raise ValueError(f"no {self.unit} in a trial")
+        return value
+
+    def text(self, measured: Measured) -> str:
+        """The value as people read it."""
+        return f"{format_quantity(self.value(measured))} {self.unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The winner's value over the default's, by pairs, and its 95 % interval."""
+
+    ratio: float
+    interval: tuple[float, float] | None
+    num_pairs: int
+
+
+class Tuning:
+    """One search: its trials, its winner, and how that compares with the default."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        options: Mapping[str, Any],
+        how: TuneOptions,
+        folder: Path,
+        progress: RowProgress,
+        command: str,
+    ) -> None:
+        self.folder, self._progress, self._how = folder, progress, how
+        # Nothing is scored, so no reference is needed, and its loader's options are none.
+        self._config = row_of(
+            dataclasses.replace(config, reference="none"), config.models[0], config.timed_loader
+        )
+        self._unread = Unread(folder, progress)
+        progress.say("loading torch")
+        is_latency = how.objective == _LATENCY
+        self._space = self._describe(is_latency)
+        if how.objective == "images-per-joule" and not self._space.has_energy:
+            raise UsageError(
+                f"--objective images-per-joule needs a GPU that counts its energy, and "
+                f"{self._space.device} does not. Choose throughput, latency-p99 or cpu-seconds."
+            )
+        if not self._space.axes:
+            raise UsageError(
+                "There is nothing to search: every setting is given. Leave out one of them, such "
+                "as --num-threads."
+            )
+        if is_latency:
+            progress.note("Batch latency grows with the batch: its size is not searched.")
+        self._search = Search(self._space.axes)
+        searched = Searched(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=command,
+            objective=how.objective,
+            trials=how.trials,
+            minutes=how.minutes,
+            options=dict(options),
+            axes={axis.name: list(axis.values) for axis in self._space.axes},
+            default=self.default,
+            device=self._space.device,
+            identity=self._space.identity,
+            environment=self._space.environment,
+        )
+        if how.resume is None:
+            if (folder / TRIALS_FILE).exists():
+                raise UsageError(
+                    f"{folder} has the trials of an earlier search. Go on with them by --resume, "
+                    f"or name another --output."
+                )
+            self.file = TrialsFile(folder, searched, [])
+        else:
+            self.file = TrialsFile.read(folder)
+            self._check_same(searched)
+
+    @property
+    def default(self) -> dict[str, Setting]:
+        """The settings without the search."""
+        return self._search.settings(self._search.default)
+
+    @property
+    def trials(self) -> list[TuneTrial]:
+        """Those of the search, in order."""
+        return [trial for trial in self.file.trials if trial.side is None]
+
+    @property
+    def objective(self) -> Objective:
+        """What is searched for; the percentile is the one that the first trial supports."""
+        first = next((x.measured for x in self.trials if x.measured is not None), None)
+        if self._how.objective != _LATENCY or first is None:
+            return Objective(self._how.objective)
+        return Objective(_LATENCY, highest_percentile(len(first.samples_s)))
+
+    @property
+    def device(self) -> str:
+        """What the model runs on, in words."""
+        return self._space.device
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._config.models[0]
+
+    @property
+    def loader(self) -> str:
+        """The loader's name."""
+        return self._config.timed_loader
+
+    def search(self) -> None:
+        """Try settings until there are enough trials, the time is over or nothing is left.
+
+        Raises the default's error if that fails, but not for its memory, and the last error if all
+        trials do.
+        """
+        deadline = time.monotonic() + 60 * self._how.minutes
+        while len(self.trials) < self._how.trials:
+            if self.trials and time.monotonic() >= deadline:
+                self._progress.note(
+                    f"The {self._how.minutes:g} minutes are over. More: --resume {self.folder}"
+                )
+                break
+            place = self._search.next(self._tried())
+            if place is None:
+                self._progress.note("Every setting was tried.")
+                break
+            self._say(deadline)
+            trial = self._try(self._search.settings(place), is_first=not self.trials)
+            self.file.add(trial)
+            self._note(trial)
+            if len(self.trials) == 1 and trial.measured is None and not trial.out_of_memory:
+                raise FastbenchError(f"The default settings fail: {trial.why}")
+        if self.winner is None:
+            raise FastbenchError(f"No trial was measured. The last: {self.trials[-1].why}")
+
+    @property
+    def winner(self) -> dict[str, Setting] | None:
+        """The best settings so far; None before one was measured."""
+        place = self._search.best(self._tried())
+        return None if place is None else self._search.settings(place)
+
+    def confirm(self) -> Comparison | None:
+        """The winner against the default in turn; None if it is the default, or that fails."""
+        winner = self.winner
+        assert winner is not None
+        if winner == self.default or self._of(self.default) is None:
+            return None
+        if self._how.objective == "throughput":
+            config = dataclasses.replace(self._config, ab=tuple(self._as_changes(winner)))
+            for row in ab_rows(config, self.folder, self._progress):
+                if isinstance(row, AbRecord) and row.is_finished:
+                    num = len(row.a_images_per_s)
+                    return Comparison(ratio=row.ratio, interval=row.interval, num_pairs=num)
+                if isinstance(row, FailedRow):  # both at once may need too much memory
+                    self._progress.note(f"--ab of the two fails, so trials in turn: {row.error}")
+        return self._confirm_in_turn(winner)
+
+    def write_winner(self) -> Path:
+        """Write the plan for `fastbench run --config`. Raises `OutputError` if that fails."""
+        winner = self.winner
+        assert winner is not None
+        given = {
+            name: value
+            for name, value in self.file.searched.options.items()
+            if name not in ("output", "min_seconds", "quick")
+        }
+        path = self.folder / WINNER_FILE
+        write_options({**given, **self._as_options(winner, given)}, path)
+        return path
+
+    def differing(self, settings: Mapping[str, Setting]) -> str:
+        """What differs from the default: `batch-size 64, prefetch 4`."""
+        changes = [
+            f"{spelt(name)} {format_value(value)}"
+            for name, value in settings.items()
+            if value != self.default[name]
+        ]
+        return ", ".join(changes) or "the default"
+
+    # ------------------------------------------------------------------------------- trials
+
+    def _describe(self, is_latency: bool) -> Space:
+        make_rows = functools.partial(describe, for_latency=is_latency)
+        for found in self._unread.run_known(make_rows, self._config, self.loader):
+            if isinstance(found, FailedRow):
+                raise found.error
+            return found
+        raise AssertionError
+
+    def _check_same(self, searched: Searched) -> None:
+        """Raise `UsageError` where earlier trials are of something else."""
+        before = self.file.searched
+        for what, field in (
+            ("another device", "device"),
+            ("other images", "identity"),
+            ("other settings", "axes"),
+        ):
+            if getattr(before, field) != getattr(searched, field):
+                raise UsageError(
+                    f"The trials in {self.folder} are of {what}. "
+                    f"Search anew, with another --output."
+                )
+
+    def _try(
+        self, settings: Mapping[str, Setting], *, is_first: bool = False, side: Any = None
+    ) -> TuneTrial:
+        config = dataclasses.replace(self._config, **self._as_options(settings, self._given))
+        pct = self.objective.pct
+        make_rows = functools.partial(
+            trial,
+            for_latency=self._how.objective == _LATENCY,
+            num_samples=MIN_SAMPLES[pct] if pct is not None else 0,
+        )
+        # A file that the loader does not read is found in the first trial.
+        run = self._unread.run_row if is_first else self._unread.run_known
+        start = time.monotonic()
+        result: Measured | FastbenchError | None = None
+        for row in run(make_rows, config, self.loader):
+            result = row.error if isinstance(row, FailedRow) else row
+        assert result is not None
+        seconds = time.monotonic() - start
+        told: dict[str, Any] = {"settings": dict(settings), "seconds": seconds, "side": side}
+        if isinstance(result, Measured):
+            return TuneTrial(measured=result, **told)
+        return TuneTrial(
+            measured=None, why=str(result), out_of_memory=is_out_of_memory(result), **told
+        )
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {"loader_option": self._config.loader_option}
+
+    def _as_options(
+        self, settings: Mapping[str, Setting], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Settings as options of a run, beside those that were given."""
+        options: dict[str, Any] = {name: settings[name] for name in _FIELDS if name in settings}
+        own = [f"{self.loader}.{x}" for x in _own_settings(settings)]
+        if own:
+            options["loader_option"] = (*given.get("loader_option", ()), *own)
+        return options
+
+    def _as_changes(self, settings: Mapping[str, Setting]) -> Iterator[str]:
+        """What `--ab` changes of the default."""
+        changed = {name: x for name, x in settings.items() if x != self.default[name]}
+        for name in _FIELDS:
+            if name in changed:
+                yield f"{spelt(name)}={changed[name]}"
+        for text in _own_settings(changed):
+            yield f"loader-option={self.loader}.{text}"
+
+    def _tried(self) -> Tried:
+        """The trials so far, for the search: more is better there."""
+        tried, objective = Tried(), self.objective
+        for each in self.trials:
+            place = self._place(each.settings)
+            tried.values[place] = None
+            if each.measured is not None:
+                value = objective.value(each.measured)
+                tried.values[place] = 1 / value if objective.is_less_better else value
+            elif each.out_of_memory:
+                tried.no_memory.add(place)
+        return tried
+
+    def _place(self, settings: Mapping[str, Setting]) -> Place:
+        return tuple(axis.values.index(settings[axis.name]) for axis in self._space.axes)
+
+    def _of(self, settings: Mapping[str, Setting]) -> Measured | None:
+        return next((x.measured for x in self.trials if x.settings == settings), None)
+
+    def _confirm_in_turn(self, winner: Mapping[str, Setting]) -> Comparison | None:
+        sides = {"default": self.default, "winner": winner}
+        values: dict[str, list[float]] = {side: [] for side in sides}
+        # Those of an earlier run that was cut off go on, unless another had won then.
+        done = [x for x in self.file.trials if x.side and x.settings == sides[x.side]]
+        order = [side for pair in range(NUM_PAIRS) for side in [*sides][:: -1 if pair % 2 else 1]]
+        for number, side in enumerate(order):
+            if number < len(done):
+                each = done[number]
+            else:
+                self._progress.say(f"confirming: trial {number + 1} of {len(order)}, the {side}")
+                each = self._try(sides[side], side=side)
+                self.file.add(each)
+            if each.measured is None:
+                self._progress.note(f"The {side} fails where it is to be confirmed: {each.why}")
+                return None
+            values[each.side or side].append(self.objective.value(each.measured))
+        ratio, interval = ratio_of_pairs(values["default"], values["winner"])
+        return Comparison(ratio=ratio, interval=interval, num_pairs=NUM_PAIRS)
+
+    # ----------------------------------------------------------------------------- progress
+
+    def _say(self, deadline: float) -> None:
+        done, left = self.trials, ""
+        if done:
+            mean_s = sum(x.seconds for x in done) / len(done)
+            left_s = min(deadline - time.monotonic(), mean_s * (self._how.trials - len(done)))
+            left = f", {format_about(max(0.0, left_s))} left"
+        self._progress.say(f"trial {len(done) + 1} of {self._how.trials}{left}")
+
+    def _note(self, trial: TuneTrial) -> None:
+        """The trial's value, and the best so far."""
+        number, what = len(self.trials), self.differing(trial.settings)
+        title = f"Trial {number} of {self._how.trials}"
+        if trial.measured is None:
+            self._progress.note(f"{title}: {what} failed: {trial.why}")
+            return
+        objective = self.objective
+        text = f"{title}: {objective.text(trial.measured)}, {what}"
+        best = self._best_trial()
+        if number > 1 and best is not None:
+            num, measured = best
+            text += f"; best {format_quantity(objective.value(measured))} (trial {num})"
+        self._progress.note(text)
+        if number == 1 and objective.pct not in (None, 99):
+            self._progress.note(
+                f"p{objective.pct:g} is searched for, not p99: a trial has "
+                f"{len(trial.measured.samples_s)} batches, and p99 needs {MIN_SAMPLES[99]}. Give a "
+                f"larger --min-seconds."
+            )
+
+    def _best_trial(self) -> tuple[int, Measured] | None:
+        """The number of the best trial so far, and what it measured."""
+        winner = self.winner
+        for number, each in enumerate(self.trials, 1):
+            if each.settings == winner and each.measured is not None:
+                return number, each.measured
+        return None
+
+
+def _own_settings(settings: Mapping[str, Setting]) -> Iterator[str]:
+    """`NAME=VALUE` of the loader's settings; one of None is left to the loader."""
+    for name, value in settings.items():
+        if name not in _FIELDS and value is not None:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{name}={text}"
+
+
+def is_out_of_memory(error: FastbenchError) -> bool:
+    """Whether an error says that settings need too much memory; a kill is mostly the system's."""
+    if isinstance(error, CrashError):
+        return error.status == -signal.SIGKILL
+    return isinstance(error, OutOfMemoryError | LimitError)
+
+
+def highest_percentile(num_samples: int) -> float:
+    """The highest percentile up to the 99th that so many samples support."""
+    return max(pct for pct, least in MIN_SAMPLES.items() if least <= num_samples and pct <= 99)
+
+
+# ------------------------------------------------------------------------------------ the child
+
+
+def describe(
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    leave_out: Collection[Skipped] = (),
+    *,
+    for_latency: bool,
+) -> Iterator[Space]:
+    """As `trial.describe`, which imports torch."""
+    from fastbench.runner.trial import describe
+
+    yield from describe(config, folder, tell, leave_out, for_latency=for_latency)
+
+
+def trial(
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    leave_out: Collection[Skipped] = (),
+    *,
+    for_latency: bool,
+    num_samples: int,
+) -> Iterator[Measured | FailedRow]:
+    """As `trial.trial`, which imports torch."""
+    from fastbench.runner.trial import trial
+
+    yield from trial(
+        config, folder, tell, leave_out, for_latency=for_latency, num_samples=num_samples
+    )
