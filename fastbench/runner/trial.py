@@ -173,7 +173,7 @@ def _measure(workbench: Workbench, for_latency: bool, num_samples: int) -> Measu
                 return Measured(num_images=num_images, wall_s=sum(samples_s), samples_s=samples_s)
             clock, stream = make_clock(workbench.device), Stream(opened)
             look_around = watch.look_around
-            warm_up(stream, classifier, clock, durations, settle=True, look_around=look_around)
+            warm_up(stream, classifier, clock, durations, look_around=look_around)
             num_images = num_batches = 0
             watch.begin()
             clock.start()
