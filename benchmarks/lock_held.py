@@ -157,7 +157,7 @@ def median_of(values: list[float]) -> dict[str, float | None]:
     from scipy.stats import quantile_test
 
     low, high = quantile_test(values).confidence_interval()  # without end if the rounds are few
-    bounds = [value if math.isfinite(value) else None for value in (low, high)]
+    bounds = [float(x) if math.isfinite(x) else None for x in (low, high)]
     return {"median": statistics.median(values), "low": bounds[0], "high": bounds[1]}
 
 
@@ -356,17 +356,14 @@ def hidden(*packages: str) -> Iterator[None]:
 
 def open_asleep(spec: Any, name: str) -> Callable[[], dict[str, float]]:
     """Tiny images, for each of which its thread sleeps."""
-    from PIL import Image
-
     from fastbench.loaders.registry import resolve
     from fastbench.loaders.shared.threads import ThreadedLoader
 
     loader, num_threads = name.split()
-    file = Path(scratch().name, "tiny.jpg")
-    Image.new("RGB", (24, 16)).save(file)
+    _, file = tiny()
     spec = dataclasses.replace(
         spec,
-        paths=[str(file)] * 32 * BATCH_SIZE,
+        paths=[file] * 32 * BATCH_SIZE,
         sizes=[(24, 16)] * 32 * BATCH_SIZE,
         preprocess=dataclasses.replace(spec.preprocess, resize=12, crop=8),
         num_threads=int(num_threads),
@@ -388,9 +385,14 @@ def open_asleep(spec: Any, name: str) -> Callable[[], dict[str, float]]:
 
 
 @functools.cache
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder that is removed when the process ends."""
-    return tempfile.TemporaryDirectory(prefix="fastbench-lock-held-")
+def tiny() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    """A folder, which is removed when the process ends, and a tiny image in it."""
+    from PIL import Image
+
+    folder = tempfile.TemporaryDirectory(prefix="fastbench-lock-held-")
+    file = f"{folder.name}/tiny.jpg"
+    Image.new("RGB", (24, 16)).save(file)
+    return folder, file
 
 
 def open_decoder(spec: Any, name: str) -> Callable[[], dict[str, float]]:
