@@ -34,8 +34,10 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import importlib
 import json
+import math
 import os
 import select
 import shlex
@@ -114,27 +116,26 @@ def main() -> None:
                 for figure, value in children[who].window(case, arguments.batches).items():
                     figures.setdefault(figure, []).append(value)
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-    found = {name: of_rounds(figures) for name, figures in results.items()}
-    show(found)
-    compared = compare(results)
-    for name, seen in compared.items():
-        print(f"{name:<72} {seen['median']:.2f} ({seen['low']:.2f} to {seen['high']:.2f})")
-    if arguments.output:
-        record = {
-            "benchmark": "lock_held",
-            "command": shlex.join(["uv", "run", *WITH, "python", *sys.argv]),
-            "environment": machine.describe(),
-            "load_average": os.getloadavg(),
-            "older_commit": commit if arguments.revision else None,
-            "batch_size": BATCH_SIZE,
-            "batches_a_window": arguments.batches,
-            "asleep_s": ASLEEP_S,
-            "found": found,
-            "compared": compared,
-            "rounds": results,
-        }
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
+            record: dict[str, Any] = {
+                "benchmark": "lock_held",
+                "command": shlex.join(["uv", "run", *WITH, "python", *sys.argv]),
+                "environment": machine.describe(),
+                "load_average": os.getloadavg(),
+                "older_commit": commit if arguments.revision else None,
+                "batch_size": BATCH_SIZE,
+                "batches_a_window": arguments.batches,
+                "asleep_s": ASLEEP_S,
+                "found": {name: of_rounds(figures) for name, figures in results.items()},
+                "compared": compare(results),
+                "rounds": results,
+            }
+            if arguments.output:  # after each round: what was seen is kept if it is interrupted
+                arguments.output.parent.mkdir(parents=True, exist_ok=True)
+                write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
+    for name, figures in record["found"].items():
+        print(name)
+        show(figures, "    ")
+    show(record["compared"])
 
 
 def take_out(revision: str, folder: Path) -> str:
@@ -147,21 +148,22 @@ def take_out(revision: str, folder: Path) -> str:
     return str(commit)
 
 
-def of_rounds(figures: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+def of_rounds(figures: dict[str, list[float]]) -> dict[str, dict[str, float | None]]:
     """Of each figure its median over the rounds, and the median's interval."""
     return {figure: median_of(values) for figure, values in figures.items()}
 
 
-def median_of(values: list[float]) -> dict[str, float]:
+def median_of(values: list[float]) -> dict[str, float | None]:
     from scipy.stats import quantile_test
 
-    low, high = quantile_test(values).confidence_interval()
-    return {"median": statistics.median(values), "low": low, "high": high}
+    low, high = quantile_test(values).confidence_interval()  # without end if the rounds are few
+    bounds = [float(x) if math.isfinite(x) else None for x in (low, high)]
+    return {"median": statistics.median(values), "low": bounds[0], "high": bounds[1]}
 
 
-def compare(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+def compare(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float | None]]:
     """What a round's windows say together."""
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for name, figures in results.items():
         if name.startswith("here loader") and name.replace(" 1", " 2") in results.keys() - {name}:
             two = results[name.replace(" 1", " 2")]["images_per_s"]
@@ -180,12 +182,10 @@ def compare(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, f
     return found
 
 
-def show(found: dict[str, dict[str, dict[str, float]]]) -> None:
-    for name, figures in found.items():
-        print(name)
-        for figure, value in figures.items():
-            low, high = value["low"], value["high"]
-            print(f"    {figure:<20} {value['median']:>10,.3f} ({low:,.3f} to {high:,.3f})")
+def show(figures: dict[str, dict[str, float | None]], indent: str = "") -> None:
+    for name, value in figures.items():
+        low, high = ("?" if x is None else f"{x:,.3f}" for x in (value["low"], value["high"]))
+        print(f"{indent}{name:<72} {value['median']:>10,.3f} ({low} to {high})")
 
 
 class Child:
@@ -210,8 +210,13 @@ class Child:
                 words = np.frombuffer(os.pread(self._memory, length, start), np.int32)
                 follows &= words == (state == "spin")
             ask(self._process, "")
-        (found,) = np.flatnonzero(follows)
-        return start + 4 * int(found)
+        found = np.flatnonzero(follows)
+        if len(found) != 1:
+            raise SystemExit(
+                f"{len(found)} words of this Python's memory look like its lock. Run it with a "
+                f"Python 3.11, where one does, and with as many cores idle as there are."
+            )
+        return start + 4 * int(found[0])
 
     def why_not(self, case: str) -> str:
         """Open a case; why it cannot be, or nothing."""
@@ -351,17 +356,14 @@ def hidden(*packages: str) -> Iterator[None]:
 
 def open_asleep(spec: Any, name: str) -> Callable[[], dict[str, float]]:
     """Tiny images, for each of which its thread sleeps."""
-    from PIL import Image
-
     from fastbench.loaders.registry import resolve
     from fastbench.loaders.shared.threads import ThreadedLoader
 
     loader, num_threads = name.split()
-    file = Path(tempfile.mkdtemp(prefix="fastbench-lock-held-"), "tiny.jpg")
-    Image.new("RGB", (24, 16)).save(file)
+    _, file = tiny()
     spec = dataclasses.replace(
         spec,
-        paths=[str(file)] * 32 * BATCH_SIZE,
+        paths=[file] * 32 * BATCH_SIZE,
         sizes=[(24, 16)] * 32 * BATCH_SIZE,
         preprocess=dataclasses.replace(spec.preprocess, resize=12, crop=8),
         num_threads=int(num_threads),
@@ -382,11 +384,21 @@ def open_asleep(spec: Any, name: str) -> Callable[[], dict[str, float]]:
         ThreadedLoader.__init__ = plain  # type: ignore[method-assign]
 
 
+@functools.cache
+def tiny() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    """A folder, which is removed when the process ends, and a tiny image in it."""
+    from PIL import Image
+
+    folder = tempfile.TemporaryDirectory(prefix="fastbench-lock-held-")
+    file = f"{folder.name}/tiny.jpg"
+    Image.new("RGB", (24, 16)).save(file)
+    return folder, file
+
+
 def open_decoder(spec: Any, name: str) -> Callable[[], dict[str, float]]:
     """Files read and decoded in one thread; the pixels that are not Pillow's are counted first."""
     import numpy as np
     import torch
-    from PIL import Image
 
     from fastbench.loaders.shared import decoders
     from fastbench.loaders.shared.threads import borrow_file
@@ -425,14 +437,13 @@ def open_decoder(spec: Any, name: str) -> Callable[[], dict[str, float]]:
             raise ImportError(f"{name} is not installed")
         decode = opens()
 
-    def levels(pixels: Any) -> Any:
-        pixels_HWC = np.asarray(pixels).squeeze()
-        return pixels_HWC if pixels_HWC.shape[-1] == 3 else pixels_HWC.transpose(1, 2, 0)
+    def is_like_pillow_s(path: str) -> bool:
+        pixels_HWC = np.asarray(decode(path)).squeeze()
+        if pixels_HWC.shape[-1] != 3:
+            pixels_HWC = pixels_HWC.transpose(1, 2, 0)
+        return pixels_HWC.tobytes() == pillow_s(path)
 
-    num_unlike = sum(
-        not np.array_equal(levels(decode(path)), np.asarray(Image.open(path).convert("RGB")))
-        for path in spec.paths
-    )
+    num_unlike = sum(not is_like_pillow_s(path) for path in spec.paths)
     turn = 0
 
     def step() -> dict[str, float]:
@@ -443,6 +454,13 @@ def open_decoder(spec: Any, name: str) -> Callable[[], dict[str, float]]:
         return {"num_images": BATCH_SIZE, "num_unlike": num_unlike}
 
     return step
+
+
+@functools.cache
+def pillow_s(path: str) -> bytes:
+    from PIL import Image
+
+    return Image.open(path).convert("RGB").tobytes()
 
 
 def open_stages(spec: Any, _: str) -> Callable[[], dict[str, float]]:

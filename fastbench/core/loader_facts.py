@@ -27,8 +27,8 @@ class BuiltInLoader:
 
     `decoder` turns the JPEG into pixels, `device` is where the images are made, `extra` the extra
     of fastbench that installs what it needs, None if nothing more is needed. `num_cores` is up to
-    how many its threads scale, None where Python's lock is no limit to them: in the share of its
-    CPU time in which a thread holds it, as `benchmarks/lock_held.py` found.
+    how many its threads scale, None where Python's lock is no limit to them: the CPU time of an
+    image over that in which a thread holds it, as `benchmarks/lock_held.py` found on two cores.
     """
 
     target: str

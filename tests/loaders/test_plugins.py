@@ -60,6 +60,7 @@ def test_the_list_fits(width: int) -> None:
                 decoder=entry.decoder,
                 device=entry.device,
                 options=entry.options,
+                num_cores=entry.num_cores,
                 why_not='No module named x; pip install "fastbench[x]"' if entry.extra else None,
             )
             for name, entry in BUILT_IN.items()
@@ -71,7 +72,7 @@ def test_the_list_fits(width: int) -> None:
     first = [line.split()[0] for line in lines if line and not line.startswith(" ")]
     assert [name for name in first if name in {x.name for x in listed}] == [x.name for x in listed]
     text = " ".join(" ".join(lines).split())
-    assert "decoder: libjpeg-turbo in OpenCV" in text
+    assert "decoder: libjpeg-turbo in OpenCV · threads scale to about: " in text
     assert 'pip install "fastbench[x]"' in text
     assert "plug-in: my_package:MyLoader, of my-package 1.0" in text
     assert "fastbench loaders check NAME" in text

@@ -6,7 +6,7 @@ small image is enlarged), and each image is normalised while it is in the cache.
 right of the crop and below it. What lies left of it and above is, since the kernel begins at a
 whole pixel and the crop seldom does.
 
-Few threads' work is Python's, whose lock one of them holds at a time: an image is a call that
+What is Python's the threads do one at a time, for they share its lock: an image is a call that
 decodes it, one that resizes it and one that normalises it, each without the lock and into memory
 that is used again. `torch.ops` takes longer to get to a kernel than the functions of `torch._C`.
 """
