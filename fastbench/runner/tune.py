@@ -82,7 +82,7 @@ class Objective:
         return units.get(self.name, f"ms p{self.pct or 99:g}")
 
     def value(self, measured: Measured) -> float:
-        """The value of a trial. Raises `ValueError` where it was not measured, or is 0."""
+        """The value of a trial. Raises `FastbenchError` where it was not measured, or is 0."""
         num_images = measured.num_images
         found = {
             "throughput": num_images / measured.wall_s,
@@ -93,7 +93,7 @@ class Objective:
         if value is None:
             value = 1e3 * percentile(measured.samples_s, self.pct or 50)
         if not value:
-            raise ValueError(f"no {self.unit} in a trial")
+            raise FastbenchError(f"It has no {self.unit}. Choose another --objective.")
         return value
 
     def text(self, measured: Measured) -> str:
@@ -288,6 +288,7 @@ class Tuning:
             ("another device", "device"),
             ("other images", "identity"),
             ("other settings", "axes"),
+            ("another default", "default"),
         ):
             if getattr(before, field) != getattr(searched, field):
                 raise UsageError(
@@ -312,6 +313,11 @@ class Tuning:
         for row in run(make_rows, config, self.loader):
             result = row.error if isinstance(row, FailedRow) else row
         assert result is not None
+        if isinstance(result, Measured):
+            try:
+                self.objective.value(result)
+            except FastbenchError as error:
+                result = error
         seconds = time.monotonic() - start
         told: dict[str, Any] = {"settings": dict(settings), "seconds": seconds, "side": side}
         if isinstance(result, Measured):

@@ -267,6 +267,19 @@ def test_what_cannot_be_is_refused(
         assert not Path(out).exists()
 
 
+def test_a_counter_that_says_nothing_is_a_failed_trial(
+    run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_energy(*args: Any, **how: Any) -> Iterator[Any]:
+        for space in stub_tune.describe(*args, **how):
+            yield dataclasses.replace(space, has_energy=True)
+
+    monkeypatch.setattr(tune, "describe", with_energy)
+    assert run("--objective", "images-per-joule") == 1
+    said = sentence(capsys.readouterr().err)
+    assert "The default settings fail: It has no images/J. Choose another --objective." in said
+
+
 def test_the_minutes_bound_the_search(
     run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
