@@ -26,6 +26,9 @@ from fastbench.core.errors import (
 from fastbench.core.options import spelt
 from fastbench.core.stats import MIN_SAMPLES, percentile
 from fastbench.core.units import format_about, format_quantity, format_value
+from fastbench.loaders.base import LoaderSpec
+from fastbench.measure.interleave import MIN_BATCHES
+from fastbench.measure.interleave import NUM_PAIRS as AB_PAIRS
 from fastbench.measure.search import Search, Tried
 from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
 WINNER_FILE: Final = "winner.toml"
 NUM_PAIRS: Final = 12
 """Pairs of trials that confirm a winner where `--ab` does not: the fewest with an interval."""
+_MOST_AB_S: Final = 300.0
+"""If `--ab` takes longer, its short form confirms the winner: 12 pairs in place of 120."""
 _FIELDS: Final = ("batch_size", "num_threads", "model_threads")
 """Settings that are options of a run; the others are the loader's."""
 _LATENCY: Final = "latency-p99"
@@ -240,7 +245,9 @@ class Tuning:
         if winner == self.default or self._of(self.default) is None:
             return None
         if self._how.objective == "throughput":
-            config = dataclasses.replace(self._config, ab=tuple(self._as_changes(winner)))
+            is_quick = self._config.quick or self._is_slow(winner)
+            changes = tuple(self._as_changes(winner))
+            config = dataclasses.replace(self._config, ab=changes, quick=is_quick)
             for row in ab_rows(config, self.folder, self._progress):
                 if isinstance(row, AbRecord) and row.is_finished:
                     num = len(row.a_images_per_s)
@@ -248,6 +255,19 @@ class Tuning:
                 if isinstance(row, FailedRow):  # both at once may need too much memory
                     self._progress.note(f"--ab of the two fails, so trials in turn: {row.error}")
         return self._confirm_in_turn(winner)
+
+    def _is_slow(self, winner: Mapping[str, Setting]) -> bool:
+        """Whether all pairs of `--ab` take too long: batches that wait in queues are run first."""
+        seconds = 0.0
+        for settings in (self.default, winner):
+            measured = self._of(settings)
+            assert measured is not None
+            size = settings.get("batch_size", self._config.batch_size)
+            num_queued = settings.get("prefetch", LoaderSpec.prefetch)
+            assert isinstance(size, int)
+            assert isinstance(num_queued, int)
+            seconds += (num_queued + 1 + MIN_BATCHES) * size * measured.wall_s / measured.num_images
+        return seconds * AB_PAIRS > _MOST_AB_S
 
     def write_winner(self) -> Path:
         """Write the plan for `fastbench run --config`. Raises `OutputError` if that fails."""
