@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from fastbench.measure.search import Place
 
 WINNER_FILE: Final = "winner.toml"
-NUM_PAIRS: Final = 12
+TURN_PAIRS: Final = 12
 """Pairs of trials that confirm a winner where `--ab` does not: the fewest with an interval."""
 _MOST_AB_S: Final = 300.0
 """If `--ab` takes longer, its short form confirms the winner: 12 pairs in place of 120."""
@@ -393,7 +393,7 @@ class Tuning:
         values: dict[str, list[float]] = {side: [] for side in sides}
         # Those of an earlier run that was cut off go on, unless another had won then.
         done = [x for x in self.file.trials if x.side and x.settings == sides[x.side]]
-        order = [side for pair in range(NUM_PAIRS) for side in [*sides][:: -1 if pair % 2 else 1]]
+        order = [side for pair in range(TURN_PAIRS) for side in [*sides][:: -1 if pair % 2 else 1]]
         for number, side in enumerate(order):
             if number < len(done):
                 each = done[number]
@@ -406,7 +406,7 @@ class Tuning:
                 return None
             values[each.side or side].append(self.objective.value(each.measured))
         ratio, interval = ratio_of_pairs(values["default"], values["winner"])
-        return Comparison(ratio=ratio, interval=interval, num_pairs=NUM_PAIRS)
+        return Comparison(ratio=ratio, interval=interval, num_pairs=TURN_PAIRS)
 
     # ----------------------------------------------------------------------------- progress
 

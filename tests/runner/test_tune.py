@@ -202,6 +202,15 @@ def test_a_winner_that_is_not_confirmed_is_not_written(
     assert not (tmp_path / "out/winner.toml").exists()
 
 
+@pytest.mark.parametrize(("batch_size", "is_quick"), [("4", False), ("64", True)])
+def test_a_comparison_that_would_take_long_is_a_short_one(
+    run: Tune, ab: list[RunConfig], batch_size: str, is_quick: bool
+) -> None:
+    """Those in the queues are run too: of 64 images they take 16 minutes in all pairs."""
+    assert run("--batch-size", batch_size, "--trials", "6") == 0
+    assert [config.quick for config in ab] == [is_quick]
+
+
 def test_where_ab_fails_trials_in_turn_confirm(
     run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
