@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import signal
 import time
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.core.options import spelt
-from fastbench.core.stats import MIN_SAMPLES, percentile
+from fastbench.core.stats import MIN_SAMPLES
 from fastbench.core.units import format_about, format_quantity, format_value
 from fastbench.loaders.base import LoaderSpec
 from fastbench.measure.interleave import MIN_BATCHES
@@ -32,8 +31,10 @@ from fastbench.measure.interleave import NUM_PAIRS as AB_PAIRS
 from fastbench.measure.search import Search, Tried
 from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
+from fastbench.runner.objective import LATENCY, Objective, highest_percentile
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import row_of
+from fastbench.runner.trial_in_child import describe, trial
 from fastbench.runner.trials_file import (
     TRIALS_FILE,
     Measured,
@@ -45,12 +46,11 @@ from fastbench.runner.trials_file import (
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from fastbench.core.config import RunConfig, TuneOptions
-    from fastbench.core.progress import Progress, RowProgress
-    from fastbench.data.dataset import Skipped
+    from fastbench.core.progress import RowProgress
     from fastbench.loaders.base import Setting
     from fastbench.measure.search import Place
 
@@ -61,49 +61,6 @@ _MOST_AB_S: Final = 300.0
 """If `--ab` takes longer, its short form confirms the winner: 12 pairs in place of 120."""
 _FIELDS: Final = ("batch_size", "num_threads", "model_threads")
 """Settings that are options of a run; the others are the loader's."""
-_LATENCY: Final = "latency-p99"
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is searched for. `pct` is the percentile of batch latency, None for other objectives."""
-
-    name: str
-    pct: float | None = None
-
-    @property
-    def is_less_better(self) -> bool:
-        """Whether a smaller value is a better one."""
-        return self.name in (_LATENCY, "cpu-seconds")
-
-    @property
-    def unit(self) -> str:
-        """What a value is in."""
-        units = {
-            "throughput": "images/s",
-            "cpu-seconds": "CPU s/1,000 images",
-            "images-per-joule": "images/J",
-        }
-        return units.get(self.name, f"ms p{self.pct or 99:g}")
-
-    def value(self, measured: Measured) -> float:
-        """The value of a trial. Raises `FastbenchError` where it was not measured, or is 0."""
-        num_images = measured.num_images
-        found = {
-            "throughput": num_images / measured.wall_s,
-            "cpu-seconds": 1000 * (measured.cpu_s or 0.0) / num_images,
-            "images-per-joule": num_images / (measured.energy_j or math.inf),
-        }
-        value = found.get(self.name)
-        if value is None:
-            value = 1e3 * percentile(measured.samples_s, self.pct or 50)
-        if not value:
-            raise FastbenchError(f"It has no {self.unit}. Choose another --objective.")
-        return value
-
-    def text(self, measured: Measured) -> str:
-        """The value as people read it."""
-        return f"{format_quantity(self.value(measured))} {self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +91,7 @@ class Tuning:
         )
         self._unread = Unread(folder, progress)
         progress.say("loading torch")
-        is_latency = how.objective == _LATENCY
+        is_latency = how.objective == LATENCY
         self._space = self._describe(is_latency)
         if how.objective == "images-per-joule" and not self._space.has_energy:
             raise UsageError(
@@ -187,9 +144,9 @@ class Tuning:
     def objective(self) -> Objective:
         """What is searched for; the percentile is the one that the first trial supports."""
         first = next((x.measured for x in self.trials if x.measured is not None), None)
-        if self._how.objective != _LATENCY or first is None:
+        if self._how.objective != LATENCY or first is None:
             return Objective(self._how.objective)
-        return Objective(_LATENCY, highest_percentile(len(first.samples_s)))
+        return Objective(LATENCY, highest_percentile(len(first.samples_s)))
 
     @property
     def device(self) -> str:
@@ -323,7 +280,7 @@ class Tuning:
         pct = self.objective.pct
         make_rows = functools.partial(
             trial,
-            for_latency=self._how.objective == _LATENCY,
+            for_latency=self._how.objective == LATENCY,
             num_samples=MIN_SAMPLES[pct] if pct is not None else 0,
         )
         # A file that the loader does not read is found in the first trial.
@@ -461,42 +418,3 @@ def is_out_of_memory(error: FastbenchError) -> bool:
     if isinstance(error, CrashError):
         return error.status == -signal.SIGKILL
     return isinstance(error, OutOfMemoryError | LimitError)
-
-
-def highest_percentile(num_samples: int) -> float:
-    """The highest percentile up to the 99th that so many samples support."""
-    return max(pct for pct, least in MIN_SAMPLES.items() if least <= num_samples and pct <= 99)
-
-
-# ------------------------------------------------------------------------------------ the child
-
-
-def describe(
-    config: RunConfig,
-    folder: Path,
-    tell: Progress,
-    leave_out: Collection[Skipped] = (),
-    *,
-    for_latency: bool,
-) -> Iterator[Space]:
-    """As `trial.describe`, which imports torch."""
-    from fastbench.runner.trial import describe
-
-    yield from describe(config, folder, tell, leave_out, for_latency=for_latency)
-
-
-def trial(
-    config: RunConfig,
-    folder: Path,
-    tell: Progress,
-    leave_out: Collection[Skipped] = (),
-    *,
-    for_latency: bool,
-    num_samples: int,
-) -> Iterator[Measured | FailedRow]:
-    """As `trial.trial`, which imports torch."""
-    from fastbench.runner.trial import trial
-
-    yield from trial(
-        config, folder, tell, leave_out, for_latency=for_latency, num_samples=num_samples
-    )

@@ -18,8 +18,9 @@ from fastbench.core.errors import CrashError, DeviceError, LimitError, OutOfMemo
 from fastbench.core.options import flag
 from fastbench.records.record import FailedRow
 from fastbench.runner import tune, unread_files
+from fastbench.runner.objective import highest_percentile
 from fastbench.runner.options_file import read_options
-from fastbench.runner.tune import highest_percentile, is_out_of_memory
+from fastbench.runner.tune import is_out_of_memory
 
 Tune = Callable[..., int]
 
