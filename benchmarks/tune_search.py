@@ -13,6 +13,7 @@ to 139; the record has the seeds from 0 on, which nobody had looked at.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import math
@@ -32,6 +33,7 @@ from fastbench.measure.search import Axis, Place, Search, Tried
 NOISE = 0.03
 NEAR = 0.95
 AFTER = (8, 12, 16)
+SAMPLERS = ("RandomSampler", "TPESampler", "CmaEsSampler", "GPSampler")
 THREADS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 
 Settings = dict[str, Any]
@@ -250,23 +252,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--without-optuna", action="store_true")
+    parser.add_argument("--methods", nargs="+", help="only these (default: all)")
     parser.add_argument("--output", type=Path, help="JSON file to write, after each method")
     arguments = parser.parse_args()
     methods: dict[str, Callable[[int], Method]] = {
         "ours": lambda _: ours,
         "coordinates": lambda _: coordinates,
+        **{name: functools.partial(optunas, name) for name in SAMPLERS},
     }
-    if not arguments.without_optuna:
-        for name in ("RandomSampler", "TPESampler", "CmaEsSampler", "GPSampler"):
-            methods[f"Optuna's {name}"] = lambda seed, name=name: optunas(name, seed)  # type: ignore[misc]
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     found: dict[str, Any] = {}
-    for name, make in methods.items():
+    for name in arguments.methods or methods:
         start = time.monotonic()
         found[name] = {}
         for surface in SURFACES:
-            shares = [regrets(surface, seed, make(seed), AFTER[-1]) for seed in seeds]
+            shares = [regrets(surface, seed, methods[name](seed), AFTER[-1]) for seed in seeds]
             near = {num: sum(x[num - 1] >= NEAR for x in shares) for num in AFTER}
             found[name][surface] = {"num_near_after": near, "share_of_optimum": shares}
         counts = ", ".join(

@@ -121,7 +121,7 @@ def render(tuning: Tuning) -> RenderableType:
     table.add_column("")
     for number, trial, its in shown:
         is_winner = trial.settings == tuning.winner
-        what = "winner" if is_winner else "default" if trial.settings == tuning.default else ""
+        what = "default" if trial.settings == tuning.default else "winner" * is_winner
         table.add_row(
             str(number),
             format_quantity(objective.value(its), is_in_column=True),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import signal
 import time
 from dataclasses import dataclass
@@ -24,13 +23,18 @@ from fastbench.core.errors import (
     UsageError,
 )
 from fastbench.core.options import spelt
-from fastbench.core.stats import MIN_SAMPLES, percentile
+from fastbench.core.stats import MIN_SAMPLES
 from fastbench.core.units import format_about, format_quantity, format_value
+from fastbench.loaders.base import LoaderSpec
+from fastbench.measure.interleave import MIN_BATCHES
+from fastbench.measure.interleave import NUM_PAIRS as AB_PAIRS
 from fastbench.measure.search import Search, Tried
 from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
+from fastbench.runner.objective import LATENCY, Objective, highest_percentile
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import row_of
+from fastbench.runner.trial_in_child import describe, trial
 from fastbench.runner.trials_file import (
     TRIALS_FILE,
     Measured,
@@ -42,63 +46,21 @@ from fastbench.runner.trials_file import (
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from fastbench.core.config import RunConfig, TuneOptions
-    from fastbench.core.progress import Progress, RowProgress
-    from fastbench.data.dataset import Skipped
+    from fastbench.core.progress import RowProgress
     from fastbench.loaders.base import Setting
     from fastbench.measure.search import Place
 
 WINNER_FILE: Final = "winner.toml"
-NUM_PAIRS: Final = 12
+TURN_PAIRS: Final = 12
 """Pairs of trials that confirm a winner where `--ab` does not: the fewest with an interval."""
+_MOST_AB_S: Final = 300.0
+"""If `--ab` takes longer, its short form confirms the winner: 12 pairs in place of 120."""
 _FIELDS: Final = ("batch_size", "num_threads", "model_threads")
 """Settings that are options of a run; the others are the loader's."""
-_LATENCY: Final = "latency-p99"
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is searched for. `pct` is the percentile of batch latency, None for other objectives."""
-
-    name: str
-    pct: float | None = None
-
-    @property
-    def is_less_better(self) -> bool:
-        """Whether a smaller value is a better one."""
-        return self.name in (_LATENCY, "cpu-seconds")
-
-    @property
-    def unit(self) -> str:
-        """What a value is in."""
-        units = {
-            "throughput": "images/s",
-            "cpu-seconds": "CPU s/1,000 images",
-            "images-per-joule": "images/J",
-        }
-        return units.get(self.name, f"ms p{self.pct or 99:g}")
-
-    def value(self, measured: Measured) -> float:
-        """The value of a trial. Raises `ValueError` where it was not measured, or is 0."""
-        num_images = measured.num_images
-        found = {
-            "throughput": num_images / measured.wall_s,
-            "cpu-seconds": 1000 * (measured.cpu_s or 0.0) / num_images,
-            "images-per-joule": num_images / (measured.energy_j or math.inf),
-        }
-        value = found.get(self.name)
-        if value is None:
-            value = 1e3 * percentile(measured.samples_s, self.pct or 50)
-        if not value:
-            raise ValueError(f"no {self.unit} in a trial")
-        return value
-
-    def text(self, measured: Measured) -> str:
-        """The value as people read it."""
-        return f"{format_quantity(self.value(measured))} {self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +91,7 @@ class Tuning:
         )
         self._unread = Unread(folder, progress)
         progress.say("loading torch")
-        is_latency = how.objective == _LATENCY
+        is_latency = how.objective == LATENCY
         self._space = self._describe(is_latency)
         if how.objective == "images-per-joule" and not self._space.has_energy:
             raise UsageError(
@@ -182,9 +144,9 @@ class Tuning:
     def objective(self) -> Objective:
         """What is searched for; the percentile is the one that the first trial supports."""
         first = next((x.measured for x in self.trials if x.measured is not None), None)
-        if self._how.objective != _LATENCY or first is None:
+        if self._how.objective != LATENCY or first is None:
             return Objective(self._how.objective)
-        return Objective(_LATENCY, highest_percentile(len(first.samples_s)))
+        return Objective(LATENCY, highest_percentile(len(first.samples_s)))
 
     @property
     def device(self) -> str:
@@ -240,7 +202,9 @@ class Tuning:
         if winner == self.default or self._of(self.default) is None:
             return None
         if self._how.objective == "throughput":
-            config = dataclasses.replace(self._config, ab=tuple(self._as_changes(winner)))
+            is_quick = self._config.quick or self._is_slow(winner)
+            changes = tuple(self._as_changes(winner))
+            config = dataclasses.replace(self._config, ab=changes, quick=is_quick)
             for row in ab_rows(config, self.folder, self._progress):
                 if isinstance(row, AbRecord) and row.is_finished:
                     num = len(row.a_images_per_s)
@@ -248,6 +212,19 @@ class Tuning:
                 if isinstance(row, FailedRow):  # both at once may need too much memory
                     self._progress.note(f"--ab of the two fails, so trials in turn: {row.error}")
         return self._confirm_in_turn(winner)
+
+    def _is_slow(self, winner: Mapping[str, Setting]) -> bool:
+        """Whether all pairs of `--ab` take too long: batches that wait in queues are run first."""
+        seconds = 0.0
+        for settings in (self.default, winner):
+            measured = self._of(settings)
+            assert measured is not None
+            size = settings.get("batch_size", self._config.batch_size)
+            num_queued = settings.get("prefetch", LoaderSpec.prefetch)
+            assert isinstance(size, int)
+            assert isinstance(num_queued, int)
+            seconds += (num_queued + 1 + MIN_BATCHES) * size * measured.wall_s / measured.num_images
+        return seconds * AB_PAIRS > _MOST_AB_S
 
     def write_winner(self) -> Path:
         """Write the plan for `fastbench run --config`. Raises `OutputError` if that fails."""
@@ -288,6 +265,7 @@ class Tuning:
             ("another device", "device"),
             ("other images", "identity"),
             ("other settings", "axes"),
+            ("another default", "default"),
         ):
             if getattr(before, field) != getattr(searched, field):
                 raise UsageError(
@@ -302,7 +280,7 @@ class Tuning:
         pct = self.objective.pct
         make_rows = functools.partial(
             trial,
-            for_latency=self._how.objective == _LATENCY,
+            for_latency=self._how.objective == LATENCY,
             num_samples=MIN_SAMPLES[pct] if pct is not None else 0,
         )
         # A file that the loader does not read is found in the first trial.
@@ -312,6 +290,11 @@ class Tuning:
         for row in run(make_rows, config, self.loader):
             result = row.error if isinstance(row, FailedRow) else row
         assert result is not None
+        if isinstance(result, Measured):
+            try:
+                self.objective.value(result)
+            except FastbenchError as error:
+                result = error
         seconds = time.monotonic() - start
         told: dict[str, Any] = {"settings": dict(settings), "seconds": seconds, "side": side}
         if isinstance(result, Measured):
@@ -367,7 +350,7 @@ class Tuning:
         values: dict[str, list[float]] = {side: [] for side in sides}
         # Those of an earlier run that was cut off go on, unless another had won then.
         done = [x for x in self.file.trials if x.side and x.settings == sides[x.side]]
-        order = [side for pair in range(NUM_PAIRS) for side in [*sides][:: -1 if pair % 2 else 1]]
+        order = [side for pair in range(TURN_PAIRS) for side in [*sides][:: -1 if pair % 2 else 1]]
         for number, side in enumerate(order):
             if number < len(done):
                 each = done[number]
@@ -380,7 +363,7 @@ class Tuning:
                 return None
             values[each.side or side].append(self.objective.value(each.measured))
         ratio, interval = ratio_of_pairs(values["default"], values["winner"])
-        return Comparison(ratio=ratio, interval=interval, num_pairs=NUM_PAIRS)
+        return Comparison(ratio=ratio, interval=interval, num_pairs=TURN_PAIRS)
 
     # ----------------------------------------------------------------------------- progress
 
@@ -435,42 +418,3 @@ def is_out_of_memory(error: FastbenchError) -> bool:
     if isinstance(error, CrashError):
         return error.status == -signal.SIGKILL
     return isinstance(error, OutOfMemoryError | LimitError)
-
-
-def highest_percentile(num_samples: int) -> float:
-    """The highest percentile up to the 99th that so many samples support."""
-    return max(pct for pct, least in MIN_SAMPLES.items() if least <= num_samples and pct <= 99)
-
-
-# ------------------------------------------------------------------------------------ the child
-
-
-def describe(
-    config: RunConfig,
-    folder: Path,
-    tell: Progress,
-    leave_out: Collection[Skipped] = (),
-    *,
-    for_latency: bool,
-) -> Iterator[Space]:
-    """As `trial.describe`, which imports torch."""
-    from fastbench.runner.trial import describe
-
-    yield from describe(config, folder, tell, leave_out, for_latency=for_latency)
-
-
-def trial(
-    config: RunConfig,
-    folder: Path,
-    tell: Progress,
-    leave_out: Collection[Skipped] = (),
-    *,
-    for_latency: bool,
-    num_samples: int,
-) -> Iterator[Measured | FailedRow]:
-    """As `trial.trial`, which imports torch."""
-    from fastbench.runner.trial import trial
-
-    yield from trial(
-        config, folder, tell, leave_out, for_latency=for_latency, num_samples=num_samples
-    )

@@ -18,8 +18,9 @@ from fastbench.core.errors import CrashError, DeviceError, LimitError, OutOfMemo
 from fastbench.core.options import flag
 from fastbench.records.record import FailedRow
 from fastbench.runner import tune, unread_files
+from fastbench.runner.objective import highest_percentile
 from fastbench.runner.options_file import read_options
-from fastbench.runner.tune import highest_percentile, is_out_of_memory
+from fastbench.runner.tune import is_out_of_memory
 
 Tune = Callable[..., int]
 
@@ -202,6 +203,15 @@ def test_a_winner_that_is_not_confirmed_is_not_written(
     assert not (tmp_path / "out/winner.toml").exists()
 
 
+@pytest.mark.parametrize(("batch_size", "is_quick"), [("4", False), ("64", True)])
+def test_a_comparison_that_would_take_long_is_a_short_one(
+    run: Tune, ab: list[RunConfig], batch_size: str, is_quick: bool
+) -> None:
+    """Those in the queues are run too: of 64 images they take 16 minutes in all pairs."""
+    assert run("--batch-size", batch_size, "--trials", "6") == 0
+    assert [config.quick for config in ab] == [is_quick]
+
+
 def test_where_ab_fails_trials_in_turn_confirm(
     run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +275,19 @@ def test_what_cannot_be_is_refused(
         assert main(["tune", "--output", out, *argv]) == 2
         assert said in sentence(capsys.readouterr().err)
         assert not Path(out).exists()
+
+
+def test_a_counter_that_says_nothing_is_a_failed_trial(
+    run: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_energy(*args: Any, **how: Any) -> Iterator[Any]:
+        for space in stub_tune.describe(*args, **how):
+            yield dataclasses.replace(space, has_energy=True)
+
+    monkeypatch.setattr(tune, "describe", with_energy)
+    assert run("--objective", "images-per-joule") == 1
+    said = sentence(capsys.readouterr().err)
+    assert "The default settings fail: It has no images/J. Choose another --objective." in said
 
 
 def test_the_minutes_bound_the_search(
