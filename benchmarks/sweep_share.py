@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -69,7 +70,7 @@ def summary(records: list[Record]) -> dict[str, Any]:
     seconds = by_stage(records)
     foreign = [x.telemetry.foreign_cpu_share for x in records if x.telemetry]
     return {
-        "command": records[0].command,
+        "command": re.sub(r"(--output) \S+", r"\1 FOLDER", records[0].command),
         "num_rows": len(records),
         "seconds": seconds,
         "measured_share": seconds["measured"] / sum(seconds.values()),
