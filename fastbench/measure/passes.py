@@ -68,7 +68,9 @@ def end_to_end(
     first_warm_up, is_settled = warm_up(stream, model, clock, durations, look_around=look_around)
     while not windows or _goes_on(windows, durations):
         if windows:
-            empty_the_queue(stream, model, clock, num_queued, look_around)
+            # A queue that was full as the last window ended is full in the next one too.
+            num_gained = num_queued if windows[-1].waits else 0
+            empty_the_queue(stream, model, clock, num_gained, look_around)
         if evict is not None:
             evict()
         num_images = num_steps = 0
@@ -105,7 +107,7 @@ def end_to_end(
             )
         )
         if rounds is not None:
-            rounds.take(stream, wall_s / num_steps)
+            rounds.take(stream, windows[-1])
     return first_warm_up, Throughput(
         num_images=sum(window.num_images for window in windows),
         num_epochs=num_epochs,

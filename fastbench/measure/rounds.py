@@ -64,11 +64,13 @@ class Rounds:
         self._loader_cpu_s = 0.0
         self._is_full = False
         self._batch_s = self._step_s = 0.0
+        self._waits = True
 
-    def take(self, stream: Stream, step_s: float) -> None:
-        """Two rounds, straight after an end-to-end window whose steps took `step_s`."""
-        self._step_s = step_s
-        self._batch_s = self._batch_s or step_s
+    def take(self, stream: Stream, window: Window) -> None:
+        """Two rounds, straight after an end-to-end window."""
+        self._step_s = window.wall_s / window.num_steps
+        self._batch_s = self._batch_s or self._step_s
+        self._waits = window.waits
         first = Round(
             end_to_end=self._end_to_end(stream),
             loader=self._loader(stream),
@@ -95,20 +97,26 @@ class Rounds:
         def step(batch: Batch) -> None:
             self.tally.add(self.model(batch.images_NCHW), batch)
 
-        return self._loaded(stream, step)
+        # A model that is the slower one has a full queue in front of it, in its windows too.
+        return self._loaded(stream, step, self.num_queued if self._waits else 0)
 
     def _loader(self, stream: Stream) -> Window | None:
         if not self.loader_counts:
             return None
-        window = self._loaded(stream, lambda _: None, is_loader=True)
+        window = self._loaded(stream, lambda _: None, self.num_queued, is_loader=True)
         self._batch_s = window.wall_s / window.num_steps
         return window
 
     def _loaded(
-        self, stream: Stream, step: Callable[[Batch], None], *, is_loader: bool = False
+        self,
+        stream: Stream,
+        step: Callable[[Batch], None],
+        num_ahead: int,
+        *,
+        is_loader: bool = False,
     ) -> Window:
-        """A window of batches from the loader, after what it has read ahead."""
-        for _ in range(self.num_queued + 1):
+        """A window of batches from the loader, after the `num_ahead` that it may have ready."""
+        for _ in range(num_ahead + 1):
             waited_s = stream.wait_s
             step(stream.take())
             if stream.wait_s - waited_s > _WAITED * self._batch_s:

@@ -70,15 +70,15 @@ def empty_the_queue(
     stream: Stream,
     model: BatchModel,
     clock: Clock,
-    num_queued: int,
+    num_gained: int,
     look_around: Callable[[], None] | None = None,
 ) -> None:
-    """Run the batches that wait in the loader's queues, and one more, before another window.
+    """Run the batches that the loader may have gained, and two more, before another window.
 
     `look_around` is called after the first of them, as in `warm_up`.
     """
     clock.start()
-    for number in range(num_queued + 2):
+    for number in range(num_gained + 2):
         model(stream.take().images_NCHW)
         clock.mark()
         if look_around is not None and number == 0:

@@ -6,7 +6,7 @@ SI units; `_s` is seconds. As in all of a record, what derives from the numbers 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,6 +24,8 @@ from fastbench.records.fields import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_WAITS: Final = 0.05
 
 
 class WarmUp(Stored, frozen=True, kw_only=True):
@@ -56,6 +58,11 @@ class Window(Stored, frozen=True, kw_only=True):
     def images_per_s(self) -> float:
         """Valid images over the window's wall seconds."""
         return self.num_images / self.wall_s
+
+    @property
+    def waits(self) -> bool:
+        """Whether the host waited for the loader, whose queues were empty then."""
+        return self.wait_s > _WAITS * self.wall_s
 
 
 def reach_of(rates: Sequence[float]) -> float | None:

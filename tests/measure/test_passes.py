@@ -158,13 +158,12 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
         loader, OneHot(), tally, ScriptedClock(), durations(num_windows=3, min_batches=4), 3,
         num_queued=3, watch=Watching(),
     )  # fmt: skip
-    # Two batches of warm-up, later the three that may wait in a queue and two more; then two epochs
-    # of three batches: four steps at least. The watch looks around within the warm-up: a pause
-    # would give the window batches for free.
+    # Two batches of warm-up; then two epochs of three batches: four steps at least. The watch looks
+    # around within the warm-up: a pause would give the window batches for free.
     assert told == [
         ("look", 1), ("begin", 2), ("end", 20),
-        ("look", 9), ("begin", 13), ("end", 20),
-        ("look", 20), ("begin", 24), ("end", 20),
+        ("look", 9), ("begin", 10), ("end", 20),
+        ("look", 17), ("begin", 18), ("end", 20),
     ]  # fmt: skip
     assert [window.num_steps for window in throughput.windows] == [6, 6, 6]
     assert throughput.wall_s == 60
@@ -222,6 +221,36 @@ def test_the_time_spent_waiting_is_the_loaders() -> None:
     )
     (window,) = throughput.windows
     assert 0.03 <= window.wait_s <= window.wall_s
+    assert window.waits
+
+
+def test_what_a_loader_may_have_gained_is_run_off() -> None:
+    """Where it is waited for: three batches in its queue, and two more."""
+    begun: list[int] = []
+
+    class Slow(CountingLoader):
+        def __iter__(self) -> Iterator[Batch]:
+            for batch in super().__iter__():
+                time.sleep(0.001)
+                yield batch
+
+    loader = Slow()
+
+    class Watching:
+        def look_around(self) -> None:
+            pass
+
+        def begin(self) -> None:
+            begun.append(loader.num_asked)
+
+        def end(self, num_images: int) -> None:
+            pass
+
+    end_to_end(
+        loader, OneHot(), Tally(NUM_SAMPLES, None, "cpu"), Clock(), durations(num_windows=2), 3,
+        num_queued=3, watch=Watching(),
+    )  # fmt: skip
+    assert begun == [2, 2 + 3 + 5]
 
 
 def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
