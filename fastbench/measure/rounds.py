@@ -4,7 +4,7 @@ Loader alone, model alone and end to end are measured next to each other, so tha
 machine's speed meets all three. Two rounds follow each end-to-end window: E L M, then M L E.
 
 What one leaves behind must not help the next. A loader reads ahead while the model runs alone, so
-these batches are taken and not counted, until one had to be waited for. The model alone begins when
+these batches are taken and not counted, until two had to be waited for. The model alone begins when
 the loader has had time to fill its queue, and rests. The windows have whole turns of the loader's
 workers, which finish at about the same time.
 """
@@ -33,6 +33,8 @@ SLOW_STEP_S: Final = 1.0
 """Of batches that take longer than this, one is enough."""
 _WAITED: Final = 0.25
 """The share of a batch's time from which on taking it counts as waiting."""
+_ENOUGH_WAITS: Final = 2
+"""One may be the core that another process took, with batches still in the queue."""
 _REST: Final = 1.25
 """How much longer than it should take the loader is left to fill its queue."""
 
@@ -116,10 +118,12 @@ class Rounds:
         is_loader: bool = False,
     ) -> Window:
         """A window of batches from the loader, after the `num_ahead` that it may have ready."""
+        num_waits = 0
         for _ in range(num_ahead + 1):
             waited_s = stream.wait_s
             step(stream.take())
-            if stream.wait_s - waited_s > _WAITED * self._batch_s:
+            num_waits += stream.wait_s - waited_s > _WAITED * self._batch_s
+            if num_waits == _ENOUGH_WAITS:
                 break
         self._is_full = False
         if self.evict is not None:
