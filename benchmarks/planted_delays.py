@@ -610,6 +610,7 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         model.resident_NCHW,
         clock,
         durations.round_seconds,
+        durations.rounds_seconds,
         num_queued=num_queued,
         num_workers=1,
     )

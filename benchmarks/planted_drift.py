@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BATCH_SIZE: Final = 8
-NUM_BATCHES: Final = 40
+NUM_BATCHES: Final = 100
 ON_S: Final = 10.0
 PERIOD_S: Final = 30.0
 
@@ -71,7 +71,7 @@ class Matmuls:
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         product_NCHW = images_NCHW
-        for _ in range(40):
+        for _ in range(10):
             product_NCHW = torch.matmul(product_NCHW, images_NCHW).mul_(0.01)
         return product_NCHW[:, 0, 0, :10]
 
@@ -101,7 +101,8 @@ def measure() -> dict[str, Any]:
     once = num / (time.perf_counter() - start)
     rounds = Rounds(
         model, Tally(BATCH_SIZE * NUM_BATCHES, None, "cpu"), resident, clock,
-        durations.round_seconds, num_queued=0, num_workers=1, loader_counts=False,
+        durations.round_seconds, durations.rounds_seconds,
+        num_queued=0, num_workers=1, loader_counts=False,
     )  # fmt: skip
     _, throughput = end_to_end(loader, model, tally, clock, durations, NUM_BATCHES, rounds=rounds)
     logs = [

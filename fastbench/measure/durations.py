@@ -16,7 +16,9 @@ class Durations:
     """How long to warm up and to measure: both the batches and the seconds must be reached.
 
     After `settle_seconds` a warm-up ends though the step time has not settled. `round_seconds` are
-    those of a window in the rounds of loader, model and end to end. There are `num_windows`, or
+    those of a window in the rounds of loader, model and end to end, and `rounds_seconds` of all the
+    rounds that follow an end-to-end window. A GPU's windows are longer, since it stands still for
+    some milliseconds as one begins. There are `num_windows`, or
     with `max_interval` as many, up to `max_windows`, as it takes for the throughput's 95 % interval
     to reach no further than that share of it.
     """
@@ -27,6 +29,7 @@ class Durations:
     latency_batches: int
     latency_seconds: float
     round_seconds: float = 0.0
+    rounds_seconds: float = 0.0
     min_batches: int = 1
     num_windows: int = 1
     max_windows: int = 1
@@ -40,6 +43,7 @@ class Durations:
         min_seconds: float,
         num_windows: int,
         quick: bool,
+        on_gpu: bool = False,
         max_interval: float | None = None,
     ) -> Durations:
         """The default durations, or those of `--quick`."""
@@ -63,5 +67,6 @@ class Durations:
             settle_seconds=10.0,
             latency_batches=10,
             latency_seconds=min(2.0, min_seconds),
-            round_seconds=min(0.5, min_seconds),
+            round_seconds=min(0.5 if on_gpu else 0.1, min_seconds),
+            rounds_seconds=min(3.0, min_seconds),
         )

@@ -1,7 +1,9 @@
 """The ceilings of a pipeline, and the pipeline beside them: short windows of each in turn.
 
 Loader alone, model alone and end to end are measured next to each other, so that a drift of the
-machine's speed meets all three. Two rounds follow each end-to-end window: E L M, then M L E.
+machine's speed meets all three. Rounds follow each end-to-end window: E L M, M L E, and so on.
+Where other programs come and go, a round may be a fifth off however long it is, so many short ones
+find more than few long ones in the same time.
 
 What one leaves behind must not help the next. A loader reads ahead while the model runs alone, so
 these batches are taken and not counted, until two had to be waited for. The model alone begins when
@@ -54,6 +56,7 @@ class Rounds:
     resident_NCHW: torch.Tensor
     clock: Clock
     seconds: float
+    for_seconds: float
     num_queued: int
     num_workers: int
     loader_counts: bool = True
@@ -69,10 +72,16 @@ class Rounds:
         self._waits = True
 
     def take(self, stream: Stream, window: Window) -> None:
-        """Two rounds, straight after an end-to-end window."""
+        """Pairs of rounds, straight after an end-to-end window: for `for_seconds`, at least one."""
         self._step_s = window.wall_s / window.num_steps
         self._batch_s = self._batch_s or self._step_s
         self._waits = window.waits
+        until = time.perf_counter() + self.for_seconds
+        self._take_two(stream)
+        while time.perf_counter() < until:
+            self._take_two(stream)
+
+    def _take_two(self, stream: Stream) -> None:
         first = Round(
             end_to_end=self._end_to_end(stream),
             loader=self._loader(stream),

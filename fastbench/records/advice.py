@@ -285,8 +285,10 @@ def _noisy(record: Record) -> _Said:
 
 
 def _wide(record: Record) -> _Said:
-    wanted, reach = record.config.get("max_interval"), record.throughput.reach
-    if wanted is None or reach is None or reach <= share_of(wanted):
+    if (wanted := record.config.get("max_interval")) is None:
+        return None
+    reach = record.throughput.reach
+    if reach is None or reach <= share_of(wanted):
         return None
     return (
         f"after {counted(len(record.throughput.rates), 'window')} the throughput is known to "

@@ -198,6 +198,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
                 bench.resident_NCHW,
                 clock,
                 durations.round_seconds,
+                durations.rounds_seconds,
                 num_queued=num_queued,
                 num_workers=traits.num_workers,
                 loader_counts=reads_images,

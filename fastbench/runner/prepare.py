@@ -131,6 +131,7 @@ class Workbench:
             min_seconds=config.min_seconds,
             num_windows=config.windows,
             quick=config.quick,
+            on_gpu=on_gpu,
             max_interval=None if config.max_interval is None else share_of(config.max_interval),
         )
         check_tf32(self.device, self.dtype, config.tf32)

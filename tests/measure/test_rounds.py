@@ -84,6 +84,7 @@ def taken(
     loader_s: float,
     model_s: float,
     seconds: float = 0.0,
+    for_seconds: float = 0.0,
     clock: NotingClock | None = None,
     **options: object,
 ) -> tuple[Rounds, Log]:
@@ -97,7 +98,7 @@ def taken(
     tally = Tally(NUM_SAMPLES, None, "cpu")
     clock = clock or NotingClock()
     clock.loader = loader
-    rounds = Rounds(model, tally, model.resident_NCHW, clock, seconds, **known)  # type: ignore[arg-type]
+    rounds = Rounds(model, tally, model.resident_NCHW, clock, seconds, for_seconds, **known)  # type: ignore[arg-type]
     step_s = max(loader_s, model_s)
     wait_s = max(0.0, loader_s - model_s)
     rounds.take(stream, Window(num_images=4, num_steps=1, wall_s=step_s, wait_s=wait_s))
@@ -134,7 +135,7 @@ def test_the_model_alone_runs_while_the_loader_rests() -> None:
 
     model = Watching(log, 0.03)
     rounds = Rounds(
-        model, Tally(NUM_SAMPLES, None, "cpu"), model.resident_NCHW, Clock(), 0.0,
+        model, Tally(NUM_SAMPLES, None, "cpu"), model.resident_NCHW, Clock(), 0.0, 0.0,
         num_queued=DEPTH + 1, num_workers=1,
     )  # fmt: skip
     rounds.take(Stream(loader), Window(num_images=4, num_steps=1, wall_s=0.03, wait_s=0.0))
@@ -201,3 +202,10 @@ def test_cold_files_and_cpu_time_of_the_loader() -> None:
     assert told == ["evict", "evict", "used", "used", "evict", "used", "used", "evict"]
     assert rounds.loader_ceiling is not None
     assert rounds.loader_ceiling.cpu_s == 2
+
+
+def test_rounds_go_on_for_the_time_that_they_have() -> None:
+    rounds, log = taken(0.001, 0.001, for_seconds=0.2)
+    assert len(rounds.rounds) > 2
+    assert len(rounds.rounds) % 2 == 0
+    assert log.did[0] == "take"
