@@ -88,14 +88,43 @@ def take(arguments: argparse.Namespace, model: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="sample")
+    parser.add_argument("--model", nargs="+", default=MODELS)
+    parser.add_argument("--loader", nargs="+", default=LOADERS)
     parser.add_argument("--limit", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--full", action="store_true", help="120 pairs each, not 12")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--output", type=Path, help="JSON file to write, after each comparison")
     arguments = parser.parse_args()
-    compared = [compare(arguments, model, loader) for model in MODELS for loader in LOADERS]
-    took = [row for model in MODELS for row in take(arguments, model)]
+    compared: list[dict[str, Any]] = []
+    took: list[dict[str, Any]] = []
+    for model in arguments.model:
+        took += take(arguments, model)
+        for loader in arguments.loader:
+            compared.append(compare(arguments, model, loader))
+            save(arguments, compared, took)
+    show(compared, took)
+
+
+def save(
+    arguments: argparse.Namespace, compared: list[dict[str, Any]], took: list[dict[str, Any]]
+) -> None:
     mean, interval = geometric_mean_interval([each["keep_over_system"] for each in compared])
+    result = {
+        "benchmark": "allocator",
+        "command": shlex.join(["uv", "run", "python", "benchmarks/allocator.py", *sys.argv[1:]]),
+        "environment": machine.describe(),
+        "geometric_mean": mean,
+        "interval_of_the_mean": interval,
+        "in_turn": compared,
+        "rows": took,
+    }
+    if arguments.output:
+        text = json.dumps(result, indent=1, allow_nan=False)
+        write_text("The figures", arguments.output, text + "\n")
+
+
+def show(compared: list[dict[str, Any]], took: list[dict[str, Any]]) -> None:
+    mean, _ = geometric_mean_interval([each["keep_over_system"] for each in compared])
     console = Console(width=110)
     table = Table("model", "loader", "keep / system", "95 %", title="End to end, in turn")
     for each in compared:
@@ -115,20 +144,6 @@ def main() -> None:
             f"{each['most_rss_bytes'] / 1e6:,.0f}",
         )
     console.print(table)
-    if arguments.output:
-        result = {
-            "benchmark": "allocator",
-            "command": shlex.join(
-                ["uv", "run", "python", "benchmarks/allocator.py", *sys.argv[1:]]
-            ),
-            "environment": machine.describe(),
-            "geometric_mean": mean,
-            "interval_of_the_mean": interval,
-            "in_turn": compared,
-            "rows": took,
-        }
-        text = json.dumps(result, indent=1, allow_nan=False)
-        write_text("The figures", arguments.output, text + "\n")
 
 
 if __name__ == "__main__":

@@ -168,6 +168,7 @@ FIGURES: Final = (
         read=lambda row: row.record.sharing_efficiency,
         show=lambda value: f"{100 * value:.0f}",
         best="max",
+        words=lambda value: f"{100 * value:.0f} % of what the two reach who share the cores",
     ),
     _speed(
         name="bound",

@@ -26,7 +26,7 @@ def how_it_ran(row: Row) -> str:
     """What limited a row, how far its windows differ, and what it took."""
     record = row.record
     parts = [
-        *_known(row, "verdict"),
+        *_known(row, "verdict", "of-sharing"),
         *_windows(record),
         *(_known(row, "padding") if record.throughput.padded_share else ()),
         *_known(row, "stall"),
