@@ -132,6 +132,8 @@ def _edited(
         "num_images": 3 * num_images,
         "num_cores": 32,
         "cpu_s": record["telemetry"]["cpu_s"] * factor,
+        "kernel_cpu_s": None,
+        "num_faults": None,
     }
     record["compilation"] = compile_mode and {
         "num_graphs": 1,
@@ -140,6 +142,7 @@ def _edited(
     }
     record["loader_ceiling"] = {"num_images": 1000, "wall_s": 1000 / loader_rate}
     record["model_ceiling"] = {"num_images": 4096, "wall_s": 4096 / model_rate}
+    record["rounds"] = []
     record["config"] |= {"batch_size": None}
     latency_s = batch / model_rate + batch / loader_rate
     record["latency"] = {

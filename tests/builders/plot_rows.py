@@ -102,6 +102,7 @@ def row(
             "throughput": measured,
             "loader_ceiling": _alone(loader_alone or 1.6 * rate),
             "model_ceiling": _alone(model_alone or 1.2 * rate),
+            "rounds": [],
             "latency": latency(batch_size, 1.4 * batch_size / rate),
             "accuracy": Accuracy(
                 num_samples=NUM_IMAGES,
