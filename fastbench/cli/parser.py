@@ -143,7 +143,8 @@ class _BothWays(argparse.BooleanOptionalAction):
 def _add(parser: argparse.ArgumentParser, option: Option, several: bool) -> None:
     # The namespace has only the options that were given; the dataclass has the defaults.
     shared: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
-    shared["help"] = option.help + ("; repeatable" if several else "")
+    text = option.help.replace("%", "%%")  # argparse fills in %(default)s and the like
+    shared["help"] = text + ("; repeatable" if several else "")
     if option.kind is bool:
         shared["help"] += f" (default: {'on' if option.default else 'off'})"
         action = _BothWays if several else _Switch
