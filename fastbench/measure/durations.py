@@ -18,9 +18,9 @@ class Durations:
     After `settle_seconds` a warm-up ends though the step time has not settled. `round_seconds` are
     those of a window in the rounds of loader, model and end to end, and `rounds_seconds` of all the
     rounds that follow an end-to-end window. A GPU's windows are longer, since it stands still for
-    some milliseconds as one begins. There are `num_windows`, or
-    with `max_interval` as many, up to `max_windows`, as it takes for the throughput's 95 % interval
-    to reach no further than that share of it.
+    some milliseconds as one begins. There are `num_windows`, or with `max_interval` as many, up to
+    `max_windows`, as it takes for the throughput's 95 % interval to reach no further than that
+    share of it.
     """
 
     min_seconds: float

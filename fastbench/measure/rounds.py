@@ -47,8 +47,9 @@ class Rounds:
 
     `tally` is a scratch one, for the pipeline to do all that it does when it is scored.
     `resident_NCHW` is the batch of the model alone, on the device. `num_queued` batches may wait in
-    the loader's queues, which `num_workers` workers fill. A window takes at least `seconds`. With
-    `loader_counts` off the loader has no ceiling. `evict` puts the files out of the page cache.
+    the loader's queues, which `num_workers` workers fill. A window takes at least `seconds`, the
+    rounds that follow an end-to-end window `for_seconds`. With `loader_counts` off the loader has
+    no ceiling. `evict` puts the files out of the page cache.
     """
 
     model: BatchModel

@@ -191,7 +191,9 @@ class Telemetry(Stored, frozen=True, kw_only=True):
     @property
     def kernel_share(self) -> float | None:
         """The kernel's share of the CPU time; None if it is not known."""
-        return self.kernel_cpu_s / self.cpu_s if self.kernel_cpu_s and self.cpu_s else None
+        if self.kernel_cpu_s is None or not self.cpu_s:
+            return None
+        return self.kernel_cpu_s / self.cpu_s
 
     @property
     def faults_per_image(self) -> float | None:

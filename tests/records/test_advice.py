@@ -458,3 +458,8 @@ def test_the_remedy_for_page_faults_is_not_what_is_in_force() -> None:
     for freed_memory, remedy in ((None, "keep"), ("system", "keep"), ("keep", "LD_PRELOAD")):
         (advice,) = advise(in_kernel(0.5, 600_000, freed_memory))
         assert remedy in advice.remedy
+
+
+def test_no_kernel_time_is_a_share_too() -> None:
+    for seconds, share in ((None, None), (0.0, 0.0), (0.15, 0.5)):
+        assert msgspec.structs.replace(TELEMETRY, kernel_cpu_s=seconds).kernel_share == share
