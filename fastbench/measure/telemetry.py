@@ -32,6 +32,7 @@ import psutil
 
 from fastbench.core.cores import cpu_quota, num_periods
 from fastbench.core.nvidia import nvml_handle
+from fastbench.measure.process_usage import TICK_S, Used, used_by, used_by_child
 from fastbench.records.speed import GpuTelemetry, Telemetry
 
 THROTTLING: Final = {
@@ -51,7 +52,6 @@ _GAUGES: Final = (
 """The fields of `GpuTelemetry` with a value for each reading."""
 
 _STAT: Final = Path("/proc/stat")
-_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _READING_SHARE: Final = 1 / 200
 """The share of a core that readings may take."""
 _LOOK_AROUND_SHARE: Final = 1 / 400
@@ -227,17 +227,17 @@ class Watch:
         used = self._used()
         return used.user_s + used.kernel_s
 
-    def _used(self) -> _Used:
-        own = _used_by(resource.RUSAGE_SELF)
+    def _used(self) -> Used:
+        own = used_by(resource.RUSAGE_SELF)
         for _ in range(_TRIES):
             children = self._children if self._has_looked else self._list_children()
             self._children, self._has_looked = children, False
             # Parents come first. The time of a child that ends meanwhile is in neither: asking for
             # it fails, and all is read again.
-            used, vanished = own + _used_by(resource.RUSAGE_CHILDREN), False
+            used, vanished = own + used_by(resource.RUSAGE_CHILDREN), False
             for child in children:
                 try:
-                    used += _used_by_child(child.pid)
+                    used += used_by_child(child.pid)
                 except OSError:
                     vanished = True
             if not vanished:
@@ -320,39 +320,6 @@ class _Gpu:
             return None
 
 
-@dataclass(frozen=True)
-class _Used:
-    """What processes have used so far: CPU time in user mode and in the kernel, page faults."""
-
-    user_s: float
-    kernel_s: float
-    num_faults: int
-
-    def __add__(self, other: _Used) -> _Used:
-        return _Used(
-            self.user_s + other.user_s,
-            self.kernel_s + other.kernel_s,
-            self.num_faults + other.num_faults,
-        )
-
-
-def _used_by(whose: int) -> _Used:
-    usage = resource.getrusage(whose)
-    return _Used(usage.ru_utime, usage.ru_stime, usage.ru_minflt + usage.ru_majflt)
-
-
-def _used_by_child(pid: int) -> _Used:
-    """Of a child and its own children that have ended. Raises `OSError` if it has ended itself."""
-    # proc(5): its name, which may hold anything, ends with the last parenthesis.
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    faults, ended_faults, major, ended_major, user, system, *ended = map(int, fields[7:15])
-    return _Used(
-        (user + ended[0]) * _TICK_S,
-        (system + ended[1]) * _TICK_S,
-        faults + ended_faults + major + ended_major,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Mark:
     """The counters at one end of a window, in seconds, joules, and periods of the CPU quota.
@@ -406,4 +373,4 @@ def _cores_s(cores: set[int]) -> tuple[float, float] | tuple[None, None]:
             busy += (now := user + nice + system + sum(others))  # interrupts, steal
             told += now + idle + io_wait
             found.add(int(name[3:]))
-    return (told * _TICK_S, busy * _TICK_S) if found == cores else (None, None)
+    return (told * TICK_S, busy * TICK_S) if found == cores else (None, None)

@@ -294,7 +294,7 @@ def test_no_window_no_foreign_cpu_time() -> None:
 
 
 def test_cores_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "_TICK_S", 0.01)
+    monkeypatch.setattr(telemetry, "TICK_S", 0.01)
     monkeypatch.setattr(telemetry, "_STAT", tmp_path / "stat")
     assert telemetry._cores_s({0}) == (None, None)
     (tmp_path / "stat").write_text(
