@@ -2,9 +2,9 @@
 
 The evaluation job, JPEG file to normalised 224x224 float32 batch, by every CPU loader that runs
 here, by a plain `DataLoader` as torchvision's documentation writes it, and, as the limit, by
-libjpeg-turbo decoding the same files in as many threads and dropping the pixels. The peers do it
-their own way: timm's `create_loader`, SPDL's pipeline, WebDataset's. OpenCV is there twice, with
-the filter that it recommends for shrinking and with `linear`, which does not antialias.
+torchvision-tensor's decoder reading the same files in as many threads and dropping the pixels. The
+peers do it their own way: timm's `create_loader`, SPDL's pipeline, WebDataset's. OpenCV is there
+twice, with the filter that it recommends for shrinking and with `linear`, which does not antialias.
 
 All are opened at once and idle while another runs: after each window the one that ran is left to
 fill its queues. A round gives each one window, every other round in the reverse order, so that a
@@ -26,6 +26,7 @@ import os
 import shlex
 import statistics
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,12 +34,10 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
-import numpy as np
 import torch
 from PIL import Image
 from scipy.stats import quantile_test
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import InterpolationMode  # noqa: F401 - loads torchvision's operators
 
 from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
@@ -49,6 +48,7 @@ from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.loaders.base import IMAGENET, LoaderSpec
 from fastbench.loaders.builtin.torchvision import make_transform
 from fastbench.loaders.registry import resolve
+from fastbench.loaders.shared.decoders import choose_decoder
 from fastbench.measure import machine
 from fastbench.measure.telemetry import Watch
 
@@ -178,14 +178,18 @@ def plain_data_loader(spec: LoaderSpec) -> Iterator[int]:
 
 def decode_alone(spec: LoaderSpec) -> Iterator[int]:
     """Files read and decoded in threads, the pixels dropped: what no CPU loader can be under."""
+    _, open_decoder = choose_decoder()
+    own = threading.local()  # a decoder writes over its last image
+
+    def start() -> None:
+        own.decode = open_decoder()
 
     def decode(path: str) -> None:
-        data = torch.from_numpy(np.fromfile(path, np.uint8))
-        torch.ops.image.decode_jpeg(data, 3, False)
+        own.decode(path)
 
     size = spec.batch_size
     batches = [spec.paths[i : i + size] for i in range(0, len(spec.paths), size)]
-    with ThreadPoolExecutor(spec.num_threads) as pool:
+    with ThreadPoolExecutor(spec.num_threads, initializer=start) as pool:
         # As far ahead as the loaders are.
         waiting = [
             (len(batch), [pool.submit(decode, path) for path in batch])
