@@ -176,7 +176,7 @@ def cost_of_a_batch(spec: LoaderSpec) -> float:
     for _ in range(5):
         tally = Tally(len(spec.paths), tuple(i % 24 for i in range(len(spec.paths))), spec.device)
         clock = make_clock(torch.device(spec.device))
-        _, measured = passes.end_to_end(
+        _, measured, _ = passes.end_to_end(
             loader, Constant(), tally, clock, durations, spec.num_batches
         )
         costs.append(measured.wall_s / (measured.num_epochs * spec.num_batches))
@@ -208,7 +208,7 @@ def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpe
     )
     tally = Tally(len(spec.paths), tuple(range(len(spec.paths))), spec.device)
     clock = make_clock(torch.device(spec.device))
-    _, measured = passes.end_to_end(loader, classifier, tally, clock, durations, spec.num_batches)
+    _, measured, _ = passes.end_to_end(loader, classifier, tally, clock, durations, spec.num_batches)
     return measured.num_images / measured.wall_s
 
 

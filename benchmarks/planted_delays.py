@@ -614,7 +614,7 @@ def measure(case: Case) -> tuple[Record, Truth, list[Figure], dict[str, float]]:
         num_queued=num_queued,
         num_workers=1,
     )
-    warm_up, throughput = end_to_end(
+    warm_up, throughput, _ = end_to_end(
         loader, model, tally, clock, durations, case.num_batches,
         num_queued=num_queued, watch=watch, rounds=rounds,
     )  # fmt: skip

@@ -104,7 +104,7 @@ def measure() -> dict[str, Any]:
         durations.round_seconds, durations.rounds_seconds,
         num_queued=0, num_workers=1, loader_counts=False,
     )  # fmt: skip
-    _, throughput = end_to_end(loader, model, tally, clock, durations, NUM_BATCHES, rounds=rounds)
+    _, throughput, _ = end_to_end(loader, model, tally, clock, durations, NUM_BATCHES, rounds=rounds)
     logs = [
         math.log(each.end_to_end.images_per_s / each.model.images_per_s) for each in rounds.rounds
     ]

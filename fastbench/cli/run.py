@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,13 @@ from fastbench.core.errors import UsageError
 from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
+from fastbench.runner import cluster
 from fastbench.runner.execute import ab_rows, plan_rows
 from fastbench.runner.plan import make_plan, merge, single
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from rich.console import RenderableType
 
@@ -39,9 +42,17 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure the rows that the options ask for, or one `--ab` comparison."""
+    given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
+    ranks = cluster.here()
+    if ranks is not None and not ranks.leads:
+        return ranks.follow()
+    with ranks.leading() if ranks is not None else contextlib.nullcontext():
+        return _run(given, how)
+
+
+def _run(given: Mapping[str, Any], how: PlanOptions) -> int:
     from fastbench.cli.console import ConsoleProgress
 
-    given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
     options = merge(given, how)
     if options.get("ab"):
         if how.resume is not None or how.dry_run:

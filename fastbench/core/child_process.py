@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver, resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -54,9 +54,13 @@ class ChildProcess:
     """`work(job, channel)` in a process, as a context manager: leaving it kills its process group.
 
     `work` is a function of a module, `output` the file that takes stdout and stderr. After `end()`,
-    `status` is the exit status, negative for a signal. Raises `CrashError` if no process can be
-    started.
+    `status` is the exit status, negative for a signal. `called` is what an error calls it,
+    `silent_s` for how long it gave no sign of life, if it was ended for that. Raises `CrashError`
+    if no process can be started.
     """
+
+    called = "The row's process"
+    silent_s: float | None = None
 
     def __init__(self, work: Callable[[Any, Channel], None], job: Any) -> None:
         # Not in a `with`: the process writes to it as long as it lives.
@@ -88,8 +92,7 @@ class ChildProcess:
         """
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 or self.has_ended():
-            waited_for: list[Any] = [self._messages, self._process.sentinel]
-            connection.wait(waited_for, None if math.isinf(left) else max(0.0, left))
+            connection.wait(self.signs, None if math.isinf(left) else max(0.0, left))
             # Not by the pipe's end: a worker of a child that has died may hold it open.
             if not self._messages.poll():
                 if self.has_ended():
@@ -116,6 +119,15 @@ class ChildProcess:
                 return message
             logging.getLogger(message[1].name).handle(message[1])
         raise TimeoutError
+
+    @property
+    def signs(self) -> list[Any]:
+        """What `multiprocessing.connection.wait` can wait for: a message, or the child's end."""
+        return [self._messages, self._process.sentinel]
+
+    def has_news(self) -> bool:
+        """Whether there is a message, or the child has ended."""
+        return self._messages.poll() or self.has_ended()
 
     def has_ended(self) -> bool:
         """Whether the child has ended."""
@@ -270,10 +282,12 @@ class Channel:
 
     messages: connection.Connection
     _last: float = 0.0
+    _sending: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, name: str, *what: Any) -> None:
         """Send the tuple to the parent, which must be able to import the classes in it."""
-        self.messages.send((name, *what))
+        with self._sending:
+            self.messages.send((name, *what))
 
     def say(self, text: str) -> None:
         """What is being done now."""

@@ -145,15 +145,25 @@ class RunConfig:
         swept=True,
         changes="process",
     )
+    ranks: Count = option(
+        1,
+        "processes that share the images out, each on a GPU of its own (default: 1, or all that "
+        "torchrun or srun has started)",
+        "N",
+        swept=True,
+        changes="measurement",
+    )
     batch_size: Count | None = option(
         None,
-        "images a batch (default: {cuda} on a GPU, {cpu} on a CPU)".format(**DEFAULT_BATCH_SIZE),
+        "images a batch, of each rank (default: {cuda} on a GPU, {cpu} on a CPU)".format(
+            **DEFAULT_BATCH_SIZE
+        ),
         "N",
         swept=True,
     )
     num_threads: Count | None = option(
         None,
-        "a loader's threads or worker processes (default: all cores)",
+        "a loader's threads or worker processes (default: all cores, shared by a machine's ranks)",
         "N",
         swept=True,
     )
@@ -261,6 +271,11 @@ class RunConfig:
             object.__setattr__(self, name, each.read(getattr(self, name)))
         if self.ab:
             self._check_ab()
+        if self.ranks > 1 and ":" in self.device:
+            raise UsageError(
+                f"--device {self.device} is one GPU, and each of {self.ranks} ranks needs its own. "
+                f"Give --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES."
+            )
         for name, values in (("model", self.model), ("loader", self.loader)):
             for value in values:
                 if "," in value and not {*"./:"} & {*value}:  # which a file may have
@@ -299,6 +314,7 @@ class RunConfig:
             ("--running", self.running is not None),
             ("--latency-batch-size", bool(self.latency_batch_size)),
             ("--page-cache cold", self.page_cache == "cold"),
+            ("--ranks", self.ranks > 1),
         ):
             if given:
                 raise UsageError(

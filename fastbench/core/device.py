@@ -30,12 +30,15 @@ _HIDE_ALL: Final = ("", "-1", "none", "void", "nodevfiles")
 """What `CUDA_VISIBLE_DEVICES` is set to where no GPU is meant to be used."""
 
 
-def choose_device(asked: str, *, stream: str = "default", wait: str = "spin") -> torch.device:
+def choose_device(
+    asked: str, *, stream: str = "default", wait: str = "spin", local_rank: int | None = None
+) -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `cuda:N`; a GPU is made CUDA's current one.
 
-    `stream` and `wait` are `--cuda-stream` and `--cuda-wait`, for this process. Raises `UsageError`
-    for one of them on a CPU, `DeviceError` if there is no such device, or none that torch can use:
-    `auto` is the CPU only where there is no GPU, or all are hidden on purpose.
+    Of several ranks on a machine each has the GPU of its number there, or the only one that it
+    sees. `stream` and `wait` are `--cuda-stream` and `--cuda-wait`, for this process. Raises
+    `UsageError` for one of them on a CPU, `DeviceError` if there is no such device, or none that
+    torch can use: `auto` is the CPU only where there is no GPU, or all are hidden on purpose.
     """
     if asked == "cpu":
         return _cpu(stream, wait)
@@ -51,6 +54,13 @@ def choose_device(asked: str, *, stream: str = "default", wait: str = "spin") ->
         )
     # Not by torch, which reads cuda:300 as 44 and cuda:128 as -128, and refuses cuda:01.
     index = int(asked.partition(":")[2] or 0)
+    if local_rank is not None and count > 1:
+        index = local_rank
+        if index >= count:
+            raise DeviceError(
+                f"Each rank needs a GPU of its own, and torch sees {count} on this machine. Lower "
+                f"--ranks, or start fewer processes on it."
+            )
     if index >= count:
         raise DeviceError(
             f"There is no CUDA device {index} for --device {asked}: torch sees {count}, "

@@ -128,6 +128,10 @@ class CrashError(FastbenchError):
         self.status = status
 
 
+class RankLostError(FastbenchError):
+    """Another rank has ended, so this one cannot go on. Why it ended is said of that one."""
+
+
 class RecordError(FastbenchError):
     """A file is not a record that this version can read, or would not be one if it was written."""
 

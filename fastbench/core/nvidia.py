@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -79,14 +80,32 @@ def nvml_handle(device_index: int) -> Any | None:
 
     def named(kind: str) -> Any | None:
         return _ask_nvml(
-            lambda nvml: nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{_uuid(device_index)}")
+            lambda nvml: nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid(device_index)}")
         )
 
     return named("GPU") or named("MIG")  # a slice of a GPU has a UUID of its own
 
 
-def _uuid(device_index: int) -> str:
-    """NVML counts all GPUs, torch those that it sees: only the UUID is the same for both."""
+def near_cores(device_index: int) -> frozenset[int]:
+    """The numbers of the cores of the GPU's NUMA node, as NVML has them; empty if not known."""
+    handle = nvml_handle(device_index)
+    if handle is None:
+        return frozenset()
+    num_words = -(-(os.cpu_count() or 1) // 64)
+    words = _ask_nvml(lambda nvml: list(nvml.nvmlDeviceGetCpuAffinity(handle, num_words)))
+    return frozenset(
+        64 * number + bit
+        for number, word in enumerate(words or ())
+        for bit in range(64)
+        if word >> bit & 1
+    )
+
+
+def uuid(device_index: int) -> str:
+    """A name of torch's device that no other has.
+
+    NVML counts all GPUs, torch those that it sees: only the UUID is the same for both.
+    """
     import torch
 
     return str(torch.cuda.get_device_properties(device_index).uuid)

@@ -38,3 +38,17 @@ class RowProgress(Progress, Protocol):
 
         `how` is the part of the title that tells the row from others of its model and loader.
         """
+
+
+class Silent:
+    """A `Progress` that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+    def count(self, doing: str, done: str = "") -> Callable[[int, int], None]:  # noqa: ARG002
+        """Show nothing."""
+        return lambda _now, _total: None

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fastbench.core.errors import FastbenchError
+from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.measure import passes
+from fastbench.measure.ranks import ALONE
 from fastbench.records.fields import Settings  # noqa: TC001 - msgspec reads it
 from fastbench.records.speed import Trial
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Loader, LoaderSpec, Setting
     from fastbench.measure.clock import Clock
+    from fastbench.measure.ranks import Ranks
 
 _NUM_JOINT: Final = 2
 _NUM_COARSE: Final = 3
@@ -47,11 +49,13 @@ def search(
     space: Mapping[str, Sequence[Setting]],
     make_clock: Callable[[], Clock],
     seconds: float,
+    ranks: Ranks = ALONE,
 ) -> Found:
     """Search a space whose values are ordered; each trial is measured for `seconds`.
 
-    A setting that fails is a trial without a throughput. Raises the last `FastbenchError` if all of
-    the first combinations fail.
+    `ranks` all try the same settings at the same time, and what counts is the sum of their
+    throughputs. A setting that fails, on any of them, is a trial without a throughput. Raises the
+    last `FastbenchError` if all of the first combinations fail.
     """
     start = time.monotonic()
     trials: dict[tuple[int, ...], Trial] = {}
@@ -69,6 +73,10 @@ def search(
                 rate = passes.sample_loader(loader, make_clock(), seconds)
         except FastbenchError as error:
             failures.append(error)
+        rates = [each for each in ranks.gather(rate) if each is not None]
+        if len(rates) < ranks.size and rate is not None:
+            failures.append(LoaderError("The loader failed on another rank."))
+        rate = sum(rates) if len(rates) == ranks.size else None
         trials[place] = Trial(settings=settings, images_per_s=rate)
 
     def best() -> tuple[int, ...]:

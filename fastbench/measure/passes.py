@@ -8,6 +8,9 @@ number of epochs, so every sample is timed and scored equally often; it may begi
 model's stream is synchronised before and after a window, never within. Hits are counted on the
 device and read once.
 
+*Several ranks.* A window begins when all have come to its start, and has the same epochs on each.
+Its wall time is from the first start to the last end.
+
 *Loader alone, model alone.* The two ceilings of the end-to-end throughput, in turn with it after
 each window (`rounds.py`).
 
@@ -17,11 +20,13 @@ the predictions on the host.
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastbench.measure.clock import kernel_s
 from fastbench.measure.pipeline import Stream, endless
+from fastbench.measure.ranks import ALONE, wait_for_all
 from fastbench.measure.warm_up import empty_the_queue, warm_up, warm_up_loader
 from fastbench.records.speed import Latency, Throughput, WarmUp, Window, reach_of
 
@@ -32,9 +37,14 @@ if TYPE_CHECKING:
     from fastbench.measure.clock import Clock
     from fastbench.measure.durations import Durations
     from fastbench.measure.pipeline import BatchModel
+    from fastbench.measure.ranks import Ranks
     from fastbench.measure.rounds import Rounds
     from fastbench.measure.tally import Scores, Tally
     from fastbench.measure.telemetry import Watch
+
+
+_MARGIN: Final = 1.1
+"""Ranks agree on a window's epochs beforehand: so much longer than the shortest it should take."""
 
 
 def end_to_end(
@@ -49,10 +59,13 @@ def end_to_end(
     watch: Watch | None = None,
     rounds: Rounds | None = None,
     evict: Callable[[], None] | None = None,
-) -> tuple[WarmUp, Throughput]:
+    ranks: Ranks = ALONE,
+) -> tuple[WarmUp, Throughput, list[float]]:
     """Warm up, then time whole epochs of `num_batches` batches, in as many windows as asked for.
 
-    `num_queued` batches may wait in the loader's queues. `rounds` follow each window.
+    `num_queued` batches may wait in the loader's queues. `rounds` follow each window. `ranks` all
+    do the same at the same time; `num_batches` are those of this one's share. Also returns each
+    window's seconds from the first rank's start to the last one's end.
 
     A window ends with the epoch in which `durations.min_seconds` and `durations.min_batches` are
     reached. `evict` puts the files out of the page cache before each window, which then is one
@@ -61,38 +74,52 @@ def end_to_end(
     """
     stream = Stream(loader)
     windows: list[Window] = []
+    walls_s: list[float] = []
+    rates: list[float] = []
     step_times_s: list[float] = []
     num_epochs = 0
     by_kernel_s: list[float] = []
     look_around = watch.look_around if watch is not None else None
     first_warm_up, is_settled = warm_up(stream, model, clock, durations, look_around=look_around)
-    while not windows or _goes_on(windows, durations):
+    epoch_s = num_batches * first_warm_up.wall_s / first_warm_up.num_batches
+    while not windows or _goes_on(rates, durations):
         if windows:
             # A queue that was full as the last window ended is full in the next one too.
             num_gained = num_queued if windows[-1].waits else 0
             empty_the_queue(stream, model, clock, num_gained, look_around)
+        num_images = num_steps = 0
+        # One rank looks after each epoch whether that was enough.
+        left = (
+            1 if ranks.size == 1 else int(ranks.max(_num_epochs(durations, num_batches, epoch_s)))
+        )
+        wait_for_all(ranks.arrive(), lambda: _run_one(stream, model, clock))
         if evict is not None:
             evict()
-        num_images = num_steps = 0
+            left = 1
         waited_s = stream.wait_s
         if watch is not None:
             watch.begin()
         clock.start()
+        start_s = time.monotonic()
         began_s = kernel_s()
-        while num_steps == 0 or not (
-            evict is not None
-            or (clock.elapsed() >= durations.min_seconds and num_steps >= durations.min_batches)
-        ):
-            tally.begin_epoch()
-            for _ in range(num_batches):
-                batch = stream.take()
-                tally.add(model(batch.images_NCHW), batch)
-                num_images += batch.num_valid
-                clock.mark()
-            num_steps += num_batches
-            num_epochs += 1
-        wall_s = clock.stop()
-        ended_s = kernel_s()
+        while left:
+            for _ in range(left):
+                tally.begin_epoch()
+                for _ in range(num_batches):
+                    batch = stream.take()
+                    tally.add(model(batch.images_NCHW), batch)
+                    num_images += batch.num_valid
+                    clock.mark()
+                num_steps += num_batches
+                num_epochs += 1
+            if ranks.size > 1:  # before it hears of the others' ends
+                wall_s, ended_s = clock.stop(), kernel_s()
+            is_short = evict is None and (
+                clock.elapsed() < durations.min_seconds or num_steps < durations.min_batches
+            )
+            left = int(ranks.any(is_short))
+        if ranks.size == 1:
+            wall_s, ended_s = clock.stop(), kernel_s()
         if began_s is not None and ended_s is not None:
             by_kernel_s.append(ended_s - began_s)
         if watch is not None:
@@ -106,9 +133,12 @@ def end_to_end(
                 wait_s=stream.wait_s - waited_s,
             )
         )
+        epoch_s = wall_s * num_batches / num_steps
+        walls_s.append(ranks.wall_s(start_s, start_s + wall_s))
+        rates.append(ranks.sum(num_images) / walls_s[-1])
         if rounds is not None:
             rounds.take(stream, windows[-1])
-    return first_warm_up, Throughput(
+    throughput = Throughput(
         num_images=sum(window.num_images for window in windows),
         num_epochs=num_epochs,
         batch_size=model.batch_size,
@@ -118,15 +148,31 @@ def end_to_end(
         is_settled=is_settled,
         kernel_s=sum(by_kernel_s) if by_kernel_s else None,
     )
+    return first_warm_up, throughput, walls_s
 
 
-def _goes_on(windows: list[Window], durations: Durations) -> bool:
-    """Whether another window is needed, and allowed."""
-    if len(windows) < durations.num_windows or durations.max_interval is None:
-        return len(windows) < durations.num_windows
-    reach = reach_of([window.images_per_s for window in windows])
+def _num_epochs(durations: Durations, num_batches: int, epoch_s: float) -> int:
+    """About how many epochs a window needs, for ranks that agree on it beforehand."""
+    return max(
+        math.ceil(_MARGIN * durations.min_seconds / epoch_s),
+        math.ceil(durations.min_batches / num_batches),
+        1,
+    )
+
+
+def _run_one(stream: Stream, model: BatchModel, clock: Clock) -> None:
+    """A batch that does not count, while another rank is waited for."""
+    model(stream.take().images_NCHW)
+    clock.mark()
+
+
+def _goes_on(rates: list[float], durations: Durations) -> bool:
+    """Whether another window is needed, and allowed, after windows with these throughputs."""
+    if len(rates) < durations.num_windows or durations.max_interval is None:
+        return len(rates) < durations.num_windows
+    reach = reach_of(rates)
     is_narrow = reach is not None and reach <= durations.max_interval
-    return not is_narrow and len(windows) < durations.max_windows
+    return not is_narrow and len(rates) < durations.max_windows
 
 
 def sample_loader(loader: Loader, clock: Clock, seconds: float) -> float:

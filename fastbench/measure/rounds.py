@@ -9,6 +9,9 @@ What one leaves behind must not help the next. A loader reads ahead while the mo
 these batches are taken and not counted, until two had to be waited for. The model alone begins when
 the loader has had time to fill its queue, and rests. The windows have whole turns of the loader's
 workers, which finish at about the same time.
+
+Several ranks take each window at the same time, since they share the machine: a rank that is early
+goes on with batches that are not counted, before its window and after it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from fastbench.measure.ranks import ALONE, Ranks, wait_for_all
 from fastbench.records.speed import Ceiling, Round, Window
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ class Rounds:
     loader_counts: bool = True
     watch: Watch | None = None
     evict: Callable[[], None] | None = None
+    ranks: Ranks = ALONE
     rounds: list[Round] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,7 +84,7 @@ class Rounds:
         self._waits = window.waits
         until = time.perf_counter() + self.for_seconds
         self._take_two(stream)
-        while time.perf_counter() < until:
+        while self.ranks.any(time.perf_counter() < until):
             self._take_two(stream)
 
     def _take_two(self, stream: Stream) -> None:
@@ -136,25 +141,23 @@ class Rounds:
             if num_waits == _ENOUGH_WAITS:
                 break
         self._is_full = False
-        if self.evict is not None:
-            self.evict()
 
         def take_one() -> int:
             batch = stream.take()
             step(batch)
             return batch.num_valid
 
+        self._wait_for_all(take_one)
+        if self.evict is not None:
+            self.evict()
         waited_s = stream.wait_s
         used_s = self.watch.cpu_s() if self.watch is not None and is_loader else 0.0
         num_images, num_steps, wall_s = self._window(take_one, self.num_workers)
         if self.watch is not None and is_loader:
             self._loader_cpu_s += self.watch.cpu_s() - used_s
-        return Window(
-            num_images=num_images,
-            num_steps=num_steps,
-            wall_s=wall_s,
-            wait_s=stream.wait_s - waited_s,
-        )
+        waited_s = stream.wait_s - waited_s
+        self._wait_for_all(take_one)
+        return Window(num_images=num_images, num_steps=num_steps, wall_s=wall_s, wait_s=waited_s)
 
     def _model(self) -> Window:
         if not self._is_full:
@@ -166,8 +169,17 @@ class Rounds:
             self.model(self.resident_NCHW)
             return self.model.batch_size
 
+        self._wait_for_all(run)
         num_images, num_steps, wall_s = self._window(run, 1)
+        self._wait_for_all(run)
         return Window(num_images=num_images, num_steps=num_steps, wall_s=wall_s, wait_s=0.0)
+
+    def _wait_for_all(self, step: Callable[[], int]) -> None:
+        def go_on() -> None:
+            step()
+            self.clock.mark()  # keeps the host from running away from the device
+
+        wait_for_all(self.ranks.arrive(), go_on)
 
     def _window(self, step: Callable[[], int], multiple: int) -> tuple[int, int, float]:
         """Images, steps and wall seconds of at least `seconds`, in a `multiple` of steps."""

@@ -193,6 +193,15 @@ _ABOUT_THE_ROW: Final = (
             config.compile_mode if config.compile else None
         ),
     ),
+    _fact(
+        "ranks",
+        "processes that shared the images out, each on a GPU of its own",
+        "config.ranks",
+        unit="rank",
+        unsaid=1,
+        options=("ranks",),
+        default=1,
+    ),
     _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
     _fact(
         "engine-threads",

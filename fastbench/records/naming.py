@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     Rows = Sequence[Record] | Sequence[RunConfig]
 
-_OFTEN: Final = ("model", "weights", "loader", "device", "dtype", "engine", "compile", "batch")
+_OFTEN: Final = (
+    "model",
+    "weights",
+    "loader",
+    "device",
+    "dtype",
+    "engine",
+    "compile",
+    "batch",
+    "ranks",
+)
 _SELDOM: Final = ("digest", "page-cache", *(fact.name for fact in OF_OPTIONS))
 """If nearly all rows are alike in one of these, it is no part of their names: the few others have a
 footnote.

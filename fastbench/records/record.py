@@ -18,6 +18,7 @@ from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.core.units import counted
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.fields import Amount, Count, Positive, Stored
+from fastbench.records.ranks import RankPart
 from fastbench.records.speed import (
     Ceiling,
     Compilation,
@@ -93,7 +94,8 @@ class Record(Described, frozen=True, kw_only=True):
     the seconds of the search for the loader's settings, which the rows of a folder share.
     `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know, `stages`
     where the row's wall time went. `rounds` are empty without ceilings, and in records of version 7
-    and older.
+    and older. `ranks` has each rank's part if there were several, and `machines` the environment of
+    each machine if there were several, in the order of their ranks.
     """
 
     dtype: str
@@ -120,6 +122,19 @@ class Record(Described, frozen=True, kw_only=True):
     num_changed: Count | None = None
     rounds: list[Round] = msgspec.field(default_factory=list)
     stages: Stages | None = None
+    ranks: list[RankPart] = msgspec.field(default_factory=list)
+    machines: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+    @property
+    def num_ranks(self) -> int:
+        """Ranks that were asked for; those without an image have no part."""
+        return int(self.config.get("ranks") or 1)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of one epoch, of all ranks; the last one of each may have empty places."""
+        shares = [part.num_samples for part in self.ranks] or [self.data["num_samples"]]
+        return sum(math.ceil(share / self.batch_size) for share in shares)
 
     @property
     def reads_images(self) -> bool:
@@ -161,9 +176,7 @@ class Record(Described, frozen=True, kw_only=True):
         if self.loader_ceiling is not None:
             found["loader"] = self.loader_ceiling.images_per_s
         if self.model_ceiling is not None:
-            num_samples = self.data["num_samples"]
-            num_batches = math.ceil(num_samples / self.batch_size)
-            valid = num_samples / (num_batches * self.batch_size)
+            valid = self.data["num_samples"] / (self.num_batches * self.batch_size)
             found["model"] = self.model_ceiling.images_per_s * valid
         return found
 

@@ -15,6 +15,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     7   tuning_s; data: loader of skipped
     8   rounds, stages; telemetry: kernel_cpu_s, num_faults; environment: freed_memory; config:
         allocator, which was the system's before
+    9   ranks, machines; config: ranks
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -33,7 +33,7 @@ CLOCKS_S: Final = 0.1
 def find_contradictions(record: Record) -> list[str]:
     """The contradictions, each with its figure, value and window (from 1); none if it is valid."""
     return [
-        *_of_times(record.throughput),
+        *(_of_ranks(record) if record.ranks else _of_times(record.throughput)),
         *_of_counts(record),
         *_of_ceilings(record),
         *(_of_telemetry(record.telemetry, record) if record.telemetry else ()),
@@ -78,14 +78,52 @@ def _of_times(throughput: Throughput) -> Iterator[str]:
             f"the steps take {sum(steps_s):.3f} s together and the windows {wall_s:.3f} s: "
             f"throughput and step times are not of the same run"
         )
-    allowed_s = TOLERANCE * wall_s + CLOCKS_S * max(1, len(throughput.windows))
-    if throughput.kernel_s is not None and abs(throughput.kernel_s - wall_s) > allowed_s:
+    yield from _of_kernel("", wall_s, throughput.kernel_s, len(throughput.windows))
+    if throughput.windows:
+        yield from _of_sums(throughput)
+        steps = iter(steps_s)
+        for number, window in enumerate(throughput.windows, 1):
+            yield from _of_window(f"window {number}", window, steps, _has_all_steps(throughput))
+
+
+def _of_ranks(record: Record) -> Iterator[str]:
+    """As `_of_times`, for each rank: its windows lie within the row's."""
+    throughput, parts = record.throughput, record.ranks
+    num_samples, num_windows = record.data["num_samples"], len(throughput.windows)
+    if [part.rank for part in parts] != [*range(min(record.num_ranks, num_samples))]:
+        yield f"the parts are of the ranks {[part.rank for part in parts]} of {record.num_ranks:,}"
+    shares = [part.num_samples for part in parts]
+    yield from _of_sum("the ranks' images", shares, num_samples)
+    if max(shares) - min(shares) > 1:
+        yield f"the ranks' shares have {min(shares):,} to {max(shares):,} images"
+    if any(len(part.windows) != num_windows for part in parts):
+        yield f"a rank has not the row's {num_windows:,} windows"
+        return
+    yield from _of_sums(throughput)
+    steps = iter(throughput.step_times_s)
+    for number, window in enumerate(throughput.windows, 1):
+        its = [part.windows[number - 1] for part in parts]
+        name = f"the images of the ranks in window {number}"
+        yield from _of_sum(name, (each.num_images for each in its), window.num_images)
+        for part, each in zip(parts, its, strict=True):
+            which = f"window {number} of rank {part.rank}"
+            yield from _of_window(which, each, steps, _has_all_steps(throughput))
+            if each.wall_s > window.wall_s * (1 + TOLERANCE):
+                yield f"{which} takes {each.wall_s:.3f} s of the row's {window.wall_s:.3f} s"
+    for part in parts:
+        which = f" of rank {part.rank}"
+        yield from _of_kernel(which, part.wall_s, part.kernel_s, num_windows)
+        if part.latency and part.latency.batch_size != record.batch_size:
+            yield f"the latency{which} is of batches of {part.latency.batch_size:,} images"
+
+
+def _of_kernel(of: str, wall_s: float, kernel_s: float | None, num_windows: int) -> Iterator[str]:
+    allowed_s = TOLERANCE * wall_s + CLOCKS_S * max(1, num_windows)
+    if kernel_s is not None and abs(kernel_s - wall_s) > allowed_s:
         yield (
-            f"the windows take {wall_s:.3f} s, and {throughput.kernel_s:.2f} s by the kernel's "
+            f"the windows{of} take {wall_s:.3f} s, and {kernel_s:.2f} s by the kernel's "
             f"clock: something changed the process's clock, or the machine slept"
         )
-    if throughput.windows:
-        yield from _of_windows(throughput)
 
 
 def _of_sum(name: str, parts: Iterable[int], whole: int) -> Iterator[str]:
@@ -93,8 +131,8 @@ def _of_sum(name: str, parts: Iterable[int], whole: int) -> Iterator[str]:
         yield f"{name} add up to {num:,}, and not to {whole:,}"
 
 
-def _of_windows(throughput: Throughput) -> Iterator[str]:
-    windows, steps_s = throughput.windows, iter(throughput.step_times_s)
+def _of_sums(throughput: Throughput) -> Iterator[str]:
+    windows = throughput.windows
     wall_s = sum(window.wall_s for window in windows)
     if abs(wall_s / throughput.wall_s - 1) > 1e-6:
         yield f"the windows' times add up to {wall_s:.3f} s, and not to {throughput.wall_s:.3f} s"
@@ -102,17 +140,24 @@ def _of_windows(throughput: Throughput) -> Iterator[str]:
     yield from _of_sum("the windows' images", num_images, throughput.num_images)
     num_steps = [window.num_steps for window in windows]
     yield from _of_sum("the windows' steps", num_steps, len(throughput.step_times_s))
-    if sum(num_steps) != len(throughput.step_times_s):
-        return
-    for number, window in enumerate(windows, 1):
-        its_steps_s = sum(itertools.islice(steps_s, window.num_steps))
-        if not 0 <= window.wait_s <= window.wall_s:
-            yield f"window {number} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
-        if abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
-            yield (
-                f"window {number} has a wall time of {window.wall_s:.3f} s, "
-                f"and its steps take {its_steps_s:.3f} s"
-            )
+
+
+def _has_all_steps(throughput: Throughput) -> bool:
+    num_steps = sum(window.num_steps for window in throughput.windows)
+    return num_steps == len(throughput.step_times_s)
+
+
+def _of_window(
+    which: str, window: Window, steps_s: Iterator[float], steps_are_known: bool
+) -> Iterator[str]:
+    if not 0 <= window.wait_s <= window.wall_s:
+        yield f"{which} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
+    its_steps_s = sum(itertools.islice(steps_s, window.num_steps))
+    if steps_are_known and abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
+        yield (
+            f"{which} has a wall time of {window.wall_s:.3f} s, "
+            f"and its steps take {its_steps_s:.3f} s"
+        )
 
 
 def _of_counts(record: Record) -> Iterator[str]:
@@ -128,7 +173,7 @@ def _of_counts(record: Record) -> Iterator[str]:
                 f"window {number} has {window.num_images:,} images, "
                 f"which are no whole epochs of {num_samples:,}"
             )
-    num_steps = throughput.num_epochs * -(-num_samples // throughput.batch_size)
+    num_steps = throughput.num_epochs * record.num_batches
     if len(throughput.step_times_s) != num_steps:
         yield (
             f"there are {len(throughput.step_times_s):,} steps, and {throughput.num_epochs:,} "
@@ -181,9 +226,15 @@ def _of_ceilings(record: Record) -> Iterator[str]:
                 f"the {name} alone had {ceiling.num_images:,} images, which are not a multiple of "
                 f"{whole:,}"
             )
-        num_cores = record.environment.get("num_cores")
+        num_cores = _num_cores(record)
         if ceiling.cpu_s and num_cores:
             yield from _of_cpu(f"the {name} alone", ceiling.cpu_s, num_cores, ceiling.wall_s)
+
+
+def _num_cores(record: Record) -> int | None:
+    """The cores of all machines; None if one does not know them."""
+    known = [each.get("num_cores") for each in record.machines or (record.environment,)]
+    return None if None in known else sum(filter(None, known))
 
 
 def _of_rounds(record: Record) -> Iterator[str]:
@@ -209,7 +260,7 @@ def _of_cpu(name: str, cpu_s: float, num_cores: int, wall_s: float) -> Iterator[
 
 
 def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
-    throughput, num_cores = record.throughput, record.environment.get("num_cores")
+    throughput, num_cores = record.throughput, _num_cores(record)
     if telemetry.num_images != throughput.num_images:
         yield f"telemetry is of {telemetry.num_images:,} images, not {throughput.num_images:,}"
     # It also waits for what the warm-up left on the device.
@@ -219,7 +270,8 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
     usable, quota = telemetry.num_cores, telemetry.cpu_quota
     if quota is not None:
         usable = min(usable, math.ceil(quota))
-    if num_cores and usable != num_cores:
+    # Ranks keep to the cores near their GPUs, which need not be all.
+    if num_cores and (usable > num_cores if record.ranks else usable != num_cores):
         yield f"telemetry is of {usable:,} cores, and the run had {num_cores:,}"
     throttled, periods = telemetry.num_throttled or 0, telemetry.num_periods or 0
     if throttled > periods:
@@ -243,10 +295,10 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
     if gpu.power_limit_w and max(watts, default=0) > 2 * gpu.power_limit_w:
         yield f"the GPU drew {max(watts):,.0f} W, and its limit is {gpu.power_limit_w:,.0f} W"
     memory_bytes = [each.get("memory_bytes", 0) for each in record.environment.get("gpus", [])]
-    used_bytes = max(gpu.memory_used_bytes, default=0)
+    used_bytes = max(gpu.memory_used_bytes, default=0) / max(1, len(record.ranks))
     # The driver's figure includes what torch's leaves out.
     if max(memory_bytes, default=0) and used_bytes > 1.1 * max(memory_bytes):
-        yield f"{used_bytes:,} bytes of GPU memory were used of {max(memory_bytes):,}"
+        yield f"{used_bytes:,.0f} bytes of GPU memory were used of {max(memory_bytes):,}"
 
 
 def _of_hits(whose: str, num: int, top1: int, top5: int) -> Iterator[str]:

@@ -34,7 +34,8 @@ _CHANCE = 1 / 1000
 class Passes:
     """The results of a row's passes: `timed` has fields of `Record`, by name.
 
-    `scores` are the timed epochs'; the rest is what the loader reports of itself.
+    `scores` are the timed epochs'; the rest is what the loader reports of itself, and how many
+    graphs torch.compile made meanwhile, which should be none.
     """
 
     timed: Mapping[str, Any]
@@ -42,6 +43,7 @@ class Passes:
     settings: Mapping[str, Setting]
     reads_images: bool
     repeatable: bool
+    num_recompiles: int = 0
 
 
 def make_record(
@@ -64,7 +66,7 @@ def make_record(
         compilation = Compilation(
             num_graphs=num_graphs,
             num_graph_breaks=num_breaks,
-            num_recompiles=bench.classifier.num_graphs()[0] - num_graphs,
+            num_recompiles=passes.num_recompiles,
         )
     return Record(
         **describe_run(workbench, bench, loader, passes.settings),

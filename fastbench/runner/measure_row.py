@@ -20,10 +20,11 @@ from fastbench.core.reading import user_path
 from fastbench.core.units import and_more
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
-from fastbench.measure import loader_settings
+from fastbench.measure import loader_settings, machine
 from fastbench.measure.clock import make_clock
 from fastbench.measure.loader_settings import Found
 from fastbench.measure.passes import end_to_end, probe_latency
+from fastbench.measure.ranks import ALONE
 from fastbench.measure.rounds import Rounds
 from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import check_each_once, check_finite
@@ -33,6 +34,7 @@ from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
 from fastbench.runner import kept, predictions_csv
 from fastbench.runner.build_record import Passes, make_record
+from fastbench.runner.merge_ranks import Report, merge
 from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from fastbench.core.progress import Progress
     from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec
+    from fastbench.measure.ranks import Ranks
     from fastbench.measure.tally import Scores
 
 _IMAGES_PROBED: Final = 2048
@@ -59,25 +62,28 @@ def measure_row(
     models: Sequence[str],
     leave_out: Collection[Skipped] = (),
     since: float | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
-    Its turn came at `since`, by `time.monotonic()`; None for now. The record is on disk when it is
-    yielded. The file of `--predictions` is written before: a row that has a record is not measured
-    again. Raises `OutputError` if one cannot be written. Raises what would end every other row of
-    the run too: an error of the data, the device, the reference, or a name among `models`, those of
-    all rows.
+    All of `ranks` call this at the same time; the first of them yields the record. Its turn came at
+    `since`, by `time.monotonic()`; None for now. The record is on disk when it is yielded. The file
+    of `--predictions` is written before: a row that has a record is not measured again. Raises
+    `OutputError` if one cannot be written. Raises what would end every other row of the run too: an
+    error of the data, the device, the reference, or a name among `models`, those of all rows.
     """
     stopwatch = Stopwatch(since)
     for name in models:
         check_name(name)
     name, loader = config.models[0], config.timed_loader
     try:
-        workbench = Workbench(config, folder, tell, leave_out, stopwatch)
+        workbench = Workbench(config, folder, tell, leave_out, stopwatch, ranks or ALONE)
     except LoaderMissingError as error:
         if config.reference != "none":
             resolve(config.reference)  # if that is missing, no row can be measured
         yield FailedRow(name, loader, error)
+        return
+    if workbench.is_idle:
         return
     if workbench.device.type == "cpu":
         tell.note("No GPU is used: DALI and the model run on the CPU.")
@@ -87,10 +93,13 @@ def measure_row(
         yield FailedRow(name, EVERY_LOADER, error)
         return
     try:
-        record, scores = measure_prepared(workbench, bench, loader)
+        found = measure_prepared(workbench, bench, loader)
     except FastbenchError as error:
         yield FailedRow(name, loader, error)
         return
+    if found is None:
+        return
+    record, scores = found
     unwritten = None
     if config.predictions and record.reads_images:
         file = user_path(config.predictions)
@@ -108,8 +117,13 @@ def measure_row(
         raise unwritten
 
 
-def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[Record, Scores]:
-    """Measure a prepared model behind a loader; the record, and each image's predictions."""
+def measure_prepared(
+    workbench: Workbench, bench: Bench, loader: str
+) -> tuple[Record, Scores] | None:
+    """Measure a prepared model behind a loader; the record, and each image's predictions.
+
+    None on all ranks but the first, which scores and compares for them.
+    """
     workbench.progress.say(f"{bench.model.name} · {loader}: measuring")
     notes: list[str] = []
     enter = workbench.stopwatch.enter
@@ -117,7 +131,11 @@ def measure_prepared(workbench: Workbench, bench: Bench, loader: str) -> tuple[R
         enter("search")
         spec, tuned = _tune(workbench, loader, workbench.spec(bench.model, loader))
         enter("passes")
-        passes = run_passes(workbench, bench, loader, spec)
+        found = run_passes(workbench, bench, loader, spec)
+        if found is None:
+            return None
+        passes = found
+        workbench.release_cores()
         enter("scoring")
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
         enter("parity")
@@ -160,30 +178,38 @@ def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec
         "space": [[key, list(values)] for key, values in space.items()],
         "loader": [name, config.options_of(name), spec.num_threads, config.resize],
         "data": [str(workbench.manifest.root), workbench.manifest.identity],
-        "on": [platform.node(), str(workbench.device)],
+        "on": [platform.node(), str(workbench.device), workbench.ranks.size],
     }
-    found = kept.find(workbench.folder, depends_on, Found)
+    ranks = workbench.ranks
+    # The others' folder may be on another machine.
+    found = ranks.of_first(kept.find(workbench.folder, depends_on, Found))
     if found is None:
         workbench.progress.say(f"{name}: searching for its best settings")
         found = loader_settings.search(
             lambda tried: open_loader(name, factory, tried),
-            spec,
+            workbench.own(spec),
             space,
             lambda: make_clock(workbench.device),
             seconds=1.0,
+            ranks=ranks,
         )
-        kept.keep(workbench.folder, depends_on, found)
+        if ranks.is_first:
+            kept.keep(workbench.folder, depends_on, found)
     return spec.with_settings(found.settings), found
 
 
-def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes:
+def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes | None:
     """Time end to end with its ceilings in turn, and the latency of each batch size.
 
+    `spec` is of all samples. Those of all ranks together, and None on all ranks but the first.
     Raises `LoaderError` if a sample was lost, repeated or out of order.
     """
-    config, factory = workbench.config, workbench.factories[loader]
+    config, factory, ranks = workbench.config, workbench.factories[loader], workbench.ranks
     durations, clock = workbench.durations, make_clock(workbench.device)
-    tally = workbench.tally(bench)
+    share = workbench.share
+    spec = workbench.own(spec)
+    tally = workbench.tally(bench, share)
+    num_graphs, _ = bench.graphs_and_breaks
     evict = workbench.evict if config.page_cache == "cold" else None
     rounds = None
     start = time.perf_counter()
@@ -194,7 +220,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         if bench.resident_NCHW is not None:
             rounds = Rounds(
                 bench.classifier,
-                workbench.tally(bench),
+                workbench.tally(bench, share),
                 bench.resident_NCHW,
                 clock,
                 durations.round_seconds,
@@ -204,8 +230,9 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
                 loader_counts=reads_images,
                 watch=watch,
                 evict=evict,
+                ranks=ranks,
             )
-        warm_up, throughput = end_to_end(
+        warm_up, throughput, walls_s = end_to_end(
             opened,
             bench.classifier,
             tally,
@@ -216,20 +243,23 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
             watch=watch,
             rounds=rounds,
             evict=evict,
+            ranks=ranks,
         )
         _LOG.debug("end to end: %d images in %.3f s", throughput.num_images, throughput.wall_s)
         telemetry = watch.read()
         settings = dict(opened.settings)
     scores = tally.read()
-    check_each_once(scores, throughput.num_epochs, workbench.manifest.names, loader)
+    names = workbench.manifest.names
+    check_each_once(scores, throughput.num_epochs, names[share], loader)
     check_finite(scores, throughput.num_epochs, bench.model.name, workbench.dtype)
     latencies = []
     for classifier in (bench.classifier, *bench.others):
         with open_loader(loader, factory, one_by_one(spec, classifier.batch_size)) as opened:
+            ranks.gather(None)  # all at the same time
             latencies.append(probe_latency(opened, classifier, durations))
         seconds = sum(latencies[-1].samples_s)
         _LOG.debug("latency of batches of %d: %.3f s", classifier.batch_size, seconds)
-    return Passes(
+    passes = Passes(
         timed={
             "warm_up": msgspec.structs.replace(
                 warm_up,
@@ -249,6 +279,27 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         settings=settings,
         reads_images=reads_images,
         repeatable=traits.repeatable,
+        num_recompiles=bench.classifier.num_graphs()[0] - num_graphs,
+    )
+    if ranks.size == 1:
+        return passes
+    reports = ranks.gather(_report(workbench, spec, passes, walls_s))
+    return merge(reports, names, loader) if ranks.is_first else None
+
+
+def _report(workbench: Workbench, spec: LoaderSpec, passes: Passes, walls_s: list[float]) -> Report:
+    ranks = workbench.ranks
+    is_first_here = ranks.rank == ranks.here[0]
+    return Report(
+        place=ranks.place,
+        device=str(workbench.device),
+        device_name=workbench.gpus[0]["name"] if workbench.gpus else None,
+        cores=workbench.cores,
+        num_threads=spec.num_threads,
+        samples=ranks.share(len(workbench.manifest)),
+        passes=passes,
+        walls_s=walls_s,
+        environment=machine.describe(workbench.gpus) if is_first_here else None,
     )
 
 

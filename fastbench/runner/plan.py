@@ -29,6 +29,7 @@ from fastbench.models.registry import files_of
 from fastbench.records import naming
 from fastbench.records.store import build_record, is_of_a_row, read_json
 from fastbench.records.validity import find_contradictions
+from fastbench.runner import cluster
 from fastbench.runner.options_file import read_options, read_preset
 from fastbench.runner.output_folder import RESULTS
 
@@ -113,8 +114,13 @@ class Plan:
 
 
 def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
-    """The options of a run: the command line's override the file's, and those the preset's."""
+    """The options of a run: the command line's override the file's, and those the preset's.
+
+    Where torchrun or srun has started several ranks, a run has as many.
+    """
+    ranks = cluster.here()
     return {
+        **({} if ranks is None else {"ranks": (ranks.size,)}),
         **(read_preset(how.preset) if how.preset else {}),
         **(read_options(user_path(how.config)) if how.config else {}),
         **given,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 from fastbench.core.config import DEFAULT_BATCH_SIZE, share_of
 from fastbench.core.cores import num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
+from fastbench.core.errors import DataError, DeviceError
 from fastbench.core.loader_facts import CEILING_LOADER
+from fastbench.core.nvidia import near_cores, uuid
 from fastbench.core.temporary import shared_folder
 from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
@@ -27,6 +30,7 @@ from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.durations import Durations
 from fastbench.measure.machine import describe_gpus
 from fastbench.measure.passes import score
+from fastbench.measure.ranks import ALONE, Ranks
 from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
@@ -90,7 +94,9 @@ class Workbench:
     """The tools of a run.
 
     `folder` takes the records and the pictures; the files of `leave_out` are not used. `dtype` and
-    `batch_size` are those of the rows, `compile_mode` is torch.compile's, None for eager.
+    `batch_size` are those of the rows, `compile_mode` is torch.compile's, None for eager. All of
+    `ranks` make their workbench at the same time; one that `is_idle` has no image, and no further
+    part in it. `cores` are the numbers of those that this rank keeps to.
     """
 
     def __init__(
@@ -100,14 +106,19 @@ class Workbench:
         progress: Progress,
         leave_out: Collection[Skipped] = (),
         stopwatch: Stopwatch | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.stopwatch = stopwatch or Stopwatch()
         self.config = config
         self.folder = folder
         self.progress = progress
         self.device: torch.device = choose_device(
-            config.device, stream=config.cuda_stream, wait=config.cuda_wait
+            config.device,
+            stream=config.cuda_stream,
+            wait=config.cuda_wait,
+            local_rank=ranks.place.local_rank if ranks.size > 1 else None,
         )
+        _check_own_gpu(self.device, ranks)
         self.gpus = describe_gpus(self.device)
         self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
         for name in config.loaders:
@@ -115,11 +126,17 @@ class Workbench:
         for name in config.models:
             check_name(name)
         self.stopwatch.enter("images")
-        self.manifest: Manifest = _find_images(config, progress.count, leave_out)
-        self.stopwatch.enter("page_cache")
-        self.page_cache, self.page_cache_share = _prepare_page_cache(
-            config, self.manifest, progress.count
+        self.manifest: Manifest = ranks.once_a_machine(
+            lambda: _find_images(config, progress.count, leave_out)
         )
+        _check_same_images(self.manifest, ranks)
+        self.stopwatch.enter("page_cache")
+        self.page_cache, self.page_cache_share = ranks.once_a_machine(
+            lambda: _prepare_page_cache(config, self.manifest, progress.count)
+        )
+        working = ranks.without_idle(len(self.manifest))
+        self.is_idle = working is None
+        self.ranks = working or ranks
         self.stopwatch.enter("model")
         on_gpu = self.device.type == "cuda"
         self.dtype = config.dtype
@@ -135,8 +152,11 @@ class Workbench:
             max_interval=None if config.max_interval is None else share_of(config.max_interval),
         )
         check_tf32(self.device, self.dtype, config.tf32)
-        self._num_threads = config.num_threads or num_cores()
-        self._model_threads = config.model_threads or num_cores()
+        self._every_core = os.sched_getaffinity(0)
+        own = _keep_near(self.device, self.ranks) if self.ranks.size > 1 else num_cores()
+        self.cores = sorted(os.sched_getaffinity(0))
+        self._num_threads = config.num_threads or own
+        self._model_threads = config.model_threads or own
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' labels as its outputs."""
@@ -192,11 +212,27 @@ class Workbench:
             bench.float32 = self.classifier(bench.model, "float32", None)
         return bench.float32
 
-    def tally(self, bench: Bench) -> Tally:
-        """A new tally for a pass."""
+    @property
+    def share(self) -> slice:
+        """The samples that this rank is timed with: all, where it is the only one."""
+        share = self.ranks.share(len(self.manifest))
+        return slice(share.start, share.stop)
+
+    def own(self, spec: LoaderSpec) -> LoaderSpec:
+        """A spec of all samples, for this rank's share of them."""
+        share = self.share
+        return dataclasses.replace(spec, paths=spec.paths[share], sizes=spec.sizes[share])
+
+    def release_cores(self) -> None:
+        """Let this rank use all cores again, when the others have ended."""
+        os.sched_setaffinity(0, self._every_core)
+
+    def tally(self, bench: Bench, samples: slice = slice(None)) -> Tally:
+        """A new tally for a pass over some samples."""
+        labels = bench.labels.indices
         return Tally(
-            len(self.manifest),
-            bench.labels.indices,
+            len(self.manifest.names[samples]),
+            None if labels is None else labels[samples],
             str(self.device),
             probabilities=self.config.predictions is not None,
         )
@@ -218,8 +254,8 @@ class Workbench:
         return spec if loader is None else spec.with_settings(self.config.options_of(loader))
 
     def evict(self) -> None:
-        """Put the samples' files out of the page cache."""
-        forget(self.manifest.paths)
+        """Put the files of this rank's samples out of the page cache."""
+        forget(self.manifest.paths[self.share])
 
     def score(
         self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier
@@ -242,7 +278,8 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         f"{name}: loading the model" + (", compiling it" if config.compile else "")
     )
     start = time.perf_counter()
-    model, labels = workbench.load(name)
+    with workbench.ranks.first_here():  # it may download weights
+        model, labels = workbench.load(name)
     load_s = time.perf_counter() - start
     _LOG.debug("%s loaded in %.3f s with %s, %s", name, load_s, model.weights, labels.how)
     if config.compile:
@@ -281,6 +318,42 @@ def _resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:
     """A batch of made-up images on the device, for the model alone."""
     with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), workbench.spec(model)) as loader:
         return next(iter(loader)).images_NCHW.clone()
+
+
+def _check_own_gpu(device: torch.device, ranks: Ranks) -> None:
+    """Raise `DeviceError` if another rank has the same GPU."""
+    name = uuid(device.index) if device.type == "cuda" and ranks.size > 1 else None
+    same = [rank for rank, its in enumerate(ranks.gather(name)) if its == name]
+    if name is not None and len(same) > 1:
+        raise DeviceError(
+            f"Ranks {same[0]} and {same[1]} have the same GPU, {name}. Each needs its own: lower "
+            f"--ranks, or start fewer processes on its machine."
+        )
+
+
+def _check_same_images(manifest: Manifest, ranks: Ranks) -> None:
+    """Raise `DataError` if another machine has other images under the name."""
+    for place, digest in zip(ranks.places, ranks.gather(manifest.digest), strict=True):
+        if digest != manifest.digest:
+            raise DataError(
+                f"The images in {manifest.root} are not the same on {place.host} (rank "
+                f"{place.rank}) as on {ranks.place.host}: other names or sizes. Copy them anew."
+            )
+
+
+def _keep_near(device: torch.device, ranks: Ranks) -> int:
+    """Keep this process to the cores near its GPU, as far as that is known.
+
+    Returns how many of them are this rank's, if it shares them with the others that keep to them.
+    """
+    allowed = frozenset(os.sched_getaffinity(0))
+    near = near_cores(device.index) & allowed if device.type == "cuda" else frozenset()
+    kept = near or allowed
+    of_ranks = ranks.gather(kept)
+    here = [of_ranks[rank] for rank in ranks.here]
+    of_machine = num_cores() // len(here)  # a quota is the machine's
+    os.sched_setaffinity(0, kept)
+    return max(1, min(len(kept) // here.count(kept), max(1, of_machine)))
 
 
 def _find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped]) -> Manifest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import itertools
 import math
 import os
@@ -20,22 +21,32 @@ from fastbench.core import allocator, watchdog
 from fastbench.core.atomic_files import file_stem, write_whole
 from fastbench.core.child_process import Channel, ChildProcess, portable
 from fastbench.core.debugging import is_debugging
-from fastbench.core.errors import CrashError, LimitError, LoaderError, OutOfMemoryError
+from fastbench.core.errors import (
+    CrashError,
+    FastbenchError,
+    LimitError,
+    LoaderError,
+    OutOfMemoryError,
+)
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.system_errors import limit_in
+from fastbench.measure.ranks import join
 from fastbench.records.record import FailedRow
+from fastbench.runner.cluster import here, meet_here
+from fastbench.runner.rank_group import RankGroup, give_signs_of_life
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
-    from fastbench.core.errors import FastbenchError
     from fastbench.core.progress import Progress
     from fastbench.data.dataset import Skipped
+    from fastbench.measure.ranks import Ranks
     from fastbench.records.record import AbRecord, ParityRecord, Record
 
     AnyRow = Record | ParityRecord | AbRecord | FailedRow
+    Child = ChildProcess | RankGroup
 
 GRACE_S: Final = 5.0
 """How long a child may take to end after Ctrl-C."""
@@ -60,10 +71,11 @@ def run_rows(
     what reaches a limit of the system. Raises any other `FastbenchError` that `make_rows` raises.
     """
     num_rows = 0
-    with interruptible(_send_rows, (make_rows, config, folder), tell) as child:
+    with interruptible(_children(make_rows, config, folder, names), tell) as child:
         try:
             for row in _answers(child, tell, len(names)):
                 num_rows += 1
+                _tell_others(child, row)
                 yield row
         except KeyboardInterrupt:
             _stop(child, tell)
@@ -73,21 +85,50 @@ def run_rows(
             if num_rows == len(names):
                 tell.note(f"After the row was measured: {error}")
             else:
-                yield FailedRow(*names[num_rows], error)
+                row = FailedRow(*names[num_rows], error)
+                _tell_others(child, row)
+                yield row
             return
+        except FastbenchError as error:
+            _tell_others(child, FailedRow(*names[0], error))
+            raise
         if num_rows < len(names):
             model, loader = names[num_rows]
-            yield FailedRow(model, loader, _crash(child, model, loader, folder, tell))
+            row = FailedRow(model, loader, _crash(child, model, loader, folder, tell))
+            _tell_others(child, row)
+            yield row
         elif child.status:
-            tell.note(f"The row's process {child.ending} after it was measured.")
+            tell.note(f"{child.called} {child.ending} after the row was measured.")
+
+
+def _tell_others(child: Child, row: AnyRow) -> None:
+    """Tell the ranks of other processes that the row has failed."""
+    if isinstance(row, FailedRow) and isinstance(child, RankGroup):
+        child.tell_others(row)
+
+
+def _children(
+    make_rows: Callable[..., Iterator[AnyRow]],
+    config: RunConfig,
+    folder: Path,
+    names: Sequence[tuple[str, str]],
+) -> Child:
+    """The process of a row, or one for each of its ranks here."""
+    cluster = here()
+    if config.ranks == 1:
+        return ChildProcess(_send_rows, (make_rows, config, folder, None))
+    if cluster is not None:
+        places = cluster.begin_row(make_rows, config, folder, names)
+    else:
+        places = meet_here(config.ranks)
+    jobs = {place.rank: (make_rows, config, folder, place) for place in places}
+    return RankGroup(_send_rows, jobs, cluster)
 
 
 @contextlib.contextmanager
-def interruptible(
-    work: Callable[[Any, Channel], None], job: Any, tell: Progress
-) -> Iterator[ChildProcess]:
+def interruptible(started: Child, tell: Progress) -> Iterator[Child]:
     """A child that is given some time to stop its workers after Ctrl-C."""
-    with ChildProcess(work, job) as child:
+    with started as child:
         try:
             yield child
         except KeyboardInterrupt:
@@ -95,7 +136,7 @@ def interruptible(
             raise
 
 
-def _stop(child: ChildProcess, tell: Progress) -> None:
+def _stop(child: Child, tell: Progress) -> None:
     if child.has_ended():
         return
     child.interrupt()
@@ -104,14 +145,14 @@ def _stop(child: ChildProcess, tell: Progress) -> None:
         child.end()
 
 
-def _last_answers(child: ChildProcess) -> Iterator[Any]:
+def _last_answers(child: Child) -> Iterator[Any]:
     """What a child that has ended had answered and nobody has heard."""
     while (message := child.next_message()) is not None:
         if message[0] == "answer":
             yield message[1]
 
 
-def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
+def _answers(child: Child, tell: Progress, num: int) -> Iterator[Any]:
     """The child's answers, at most `num`; what it says of its progress is passed on to `tell`.
 
     Raises the `FastbenchError` that ended it.
@@ -137,14 +178,12 @@ def _answers(child: ChildProcess, tell: Progress, num: int) -> Iterator[Any]:
                     if num == 0:
                         deadline = time.monotonic() + EXIT_S
     except TimeoutError:
-        tell.note(f"The row's process did not end within {EXIT_S:g} s, and was killed.")
+        tell.note(f"{child.called} did not end within {EXIT_S:g} s, and was killed.")
         return
     child.end()
 
 
-def _crash(
-    child: ChildProcess, model: str, loader: str, folder: Path, tell: Progress
-) -> FastbenchError:
+def _crash(child: Child, model: str, loader: str, folder: Path, tell: Progress) -> FastbenchError:
     """Why a child left no answer; its output is written to a log, and the end of it shown."""
     output, lines = child.read_output()
     where = ""
@@ -162,6 +201,12 @@ def _crash(
         return LimitError(f"{limit}{where}")
     if child.status == -watchdog.SIGNAL and lines:
         return LoaderError(f"{lines[-1]} Choose another with --loader, or mend this one.{where}")
+    if child.silent_s is not None:
+        return CrashError(
+            f"{child.called} gave no sign of life for {child.silent_s:.0f} s, and was ended. Look "
+            f"whether its machine swaps, or the process was stopped.{where}",
+            child.status,
+        )
     if child.status == -signal.SIGKILL:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
     elif child.status < 0:
@@ -170,7 +215,7 @@ def _crash(
         advice = "That is a bug of fastbench or of a library: report it."
     else:
         advice = f"That is most likely a bug of the plug-in loader {loader!r}: tell its author."
-    return CrashError(f"The row's process {child.ending}. {advice}{where}", child.status)
+    return CrashError(f"{child.called} {child.ending}. {advice}{where}", child.status)
 
 
 def _last_words(lines: list[str]) -> list[str]:
@@ -187,15 +232,20 @@ def _last_words(lines: list[str]) -> list[str]:
 
 
 def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
-    make_rows, config, folder = job
+    make_rows, config, folder, place = job
     faulthandler.enable()
     watchdog.start()
+    if place is not None:
+        give_signs_of_life(channel)
+        make_rows = functools.partial(make_rows, ranks=join(place))
     if (why_not := allocator.set_up(config.allocator)) is not None:
         channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     for row in make_rows(config, folder, channel):
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))
         channel.send("answer", row)
+    if place is not None:
+        channel.send("finished")
 
 
 def measure(
@@ -205,11 +255,12 @@ def measure(
     leave_out: Collection[Skipped] = (),
     models: Sequence[str] = (),
     since: float | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Record | FailedRow]:
     """The row of `fastbench run`, whose turn came at `since`; checks all `models`' names first."""
     from fastbench.runner.measure_row import measure_row
 
-    yield from measure_row(config, folder, tell, models, leave_out, since)
+    yield from measure_row(config, folder, tell, models, leave_out, since, ranks)
 
 
 def parity(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core import temporary
-from fastbench.core.child_process import portable
+from fastbench.core.child_process import ChildProcess, portable
 from fastbench.core.errors import (
     CorruptImageError,
     CrashError,
@@ -143,7 +143,8 @@ def find_unread(
     config = row_of(dataclasses.replace(config, ab=()), config.models[0], loader)
     spans: list[Span] | None = None  # None: all
     while True:
-        with interruptible(_try_spans, (config, loader, folder, spans), tell) as child:
+        started = ChildProcess(_try_spans, (config, loader, folder, spans))
+        with interruptible(started, tell) as child:
             file = None
             num_read = window = 0
             try:

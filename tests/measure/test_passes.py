@@ -87,7 +87,7 @@ def durations(**changes: float) -> Durations:
 @pytest.mark.parametrize("warm_up_batches", [1, 2, 3, 4, 7])
 def test_an_epoch_is_scored_wherever_the_window_begins(warm_up_batches: int) -> None:
     tally = Tally(NUM_SAMPLES, tuple(range(NUM_SAMPLES)), "cpu")
-    warm_up, throughput = end_to_end(
+    warm_up, throughput, _ = end_to_end(
         CountingLoader(),
         OneHot(),
         tally,
@@ -105,7 +105,7 @@ def test_an_epoch_is_scored_wherever_the_window_begins(warm_up_batches: int) -> 
 
 def test_whole_epochs_until_the_time_is_up() -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    _, throughput = end_to_end(
+    _, throughput, _ = end_to_end(
         CountingLoader(), OneHot(), tally, ScriptedClock(), durations(min_seconds=25), 3
     )
     assert (throughput.num_epochs, throughput.num_images) == (3, 3 * NUM_SAMPLES)
@@ -154,7 +154,7 @@ def test_windows_are_warmed_up_each_and_counted_together() -> None:
         def end(self, num_images: int) -> None:
             told.append(("end", num_images))
 
-    _, throughput = end_to_end(
+    _, throughput, _ = end_to_end(
         loader, OneHot(), tally, ScriptedClock(), durations(num_windows=3, min_batches=4), 3,
         num_queued=3, watch=Watching(),
     )  # fmt: skip
@@ -200,7 +200,7 @@ def test_windows_until_the_interval_is_narrow(
 ) -> None:
     wanted = durations(num_windows=3)
     wanted = dataclasses.replace(wanted, max_interval=max_interval, max_windows=30)
-    _, throughput = end_to_end(
+    _, throughput, _ = end_to_end(
         CountingLoader(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), DrawnClock(walls_s), wanted, 3
     )
     assert len(throughput.windows) == num_windows
@@ -216,7 +216,7 @@ def test_the_time_spent_waiting_is_the_loaders() -> None:
                 time.sleep(0.01)
                 yield batch
 
-    _, throughput = end_to_end(
+    _, throughput, _ = end_to_end(
         Slow(), OneHot(), Tally(NUM_SAMPLES, None, "cpu"), Clock(), durations(), 3
     )
     (window,) = throughput.windows
@@ -257,7 +257,7 @@ def test_cold_files_are_put_out_of_memory_before_each_window() -> None:
     evicted_after: list[int] = []
     loader = CountingLoader()
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    _, throughput = end_to_end(
+    _, throughput, _ = end_to_end(
         loader, OneHot(), tally, ScriptedClock(), durations(num_windows=2, min_seconds=99), 3,
         evict=lambda: evicted_after.append(loader.num_asked),
     )  # fmt: skip
@@ -291,17 +291,17 @@ def test_a_warm_up_goes_on_until_the_steps_are_steady() -> None:
 
     wanted = durations(settle_seconds=30)
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, Clock(), wanted, 3)
+    warm_up, throughput, _ = end_to_end(Slowing(), OneHot(), tally, Clock(), wanted, 3)
     assert throughput.is_settled
     assert warm_up.num_batches > 12
     hurried = durations(settle_seconds=0.001)
-    warm_up, throughput = end_to_end(Slowing(), OneHot(), tally, Clock(), hurried, 3)
+    warm_up, throughput, _ = end_to_end(Slowing(), OneHot(), tally, Clock(), hurried, 3)
     assert throughput.is_settled is False
 
 
 def test_step_times_add_up_to_the_window() -> None:
     tally = Tally(NUM_SAMPLES, None, "cpu")
-    _, throughput = end_to_end(CountingLoader(), OneHot(), tally, Clock(), durations(), 3)
+    _, throughput, _ = end_to_end(CountingLoader(), OneHot(), tally, Clock(), durations(), 3)
     assert 0 < sum(throughput.step_times_s) <= throughput.wall_s
 
 
