@@ -16,7 +16,7 @@ from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.runner import cluster
-from fastbench.runner.execute import ab_rows, plan_rows
+from fastbench.runner.execute import ab_rows, follow, plan_rows
 from fastbench.runner.plan import make_plan, merge, single
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
     ranks = cluster.here()
     if ranks is not None and not ranks.leads:
-        return ranks.follow()
+        return follow(ranks)
     with ranks.leading() if ranks is not None else contextlib.nullcontext():
         return _run(given, how)
 
