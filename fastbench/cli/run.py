@@ -10,7 +10,8 @@ from fastbench.cli.measuring import measure
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
-from fastbench.core.config import SWEPT, PlanOptions, RunConfig
+from fastbench.core.command_options import PlanOptions
+from fastbench.core.config import SWEPT, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.core.units import counted
 from fastbench.records import naming

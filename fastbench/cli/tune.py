@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
-from fastbench.core.config import TUNED, RunConfig, TuneOptions
+from fastbench.core.command_options import TUNED, TuneOptions
+from fastbench.core.config import RunConfig
 from fastbench.core.errors import EXIT_INTERRUPTED, UsageError
 from fastbench.core.options import flag
 from fastbench.core.reading import user_path
