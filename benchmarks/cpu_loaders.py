@@ -39,6 +39,7 @@ from PIL import Image
 from scipy.stats import quantile_test
 from torch.utils.data import DataLoader, Dataset
 
+from fastbench.core import allocator
 from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import FastbenchError
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
 
+    allocator.set_up("keep")  # as the process of a row does
     manifest = scan(arguments.data or ensure_sample(1000))
     spec = LoaderSpec(
         paths=manifest.paths,

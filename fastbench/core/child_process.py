@@ -55,11 +55,12 @@ class ChildProcess:
 
     `work` is a function of a module, `output` the file that takes stdout and stderr. After `end()`,
     `status` is the exit status, negative for a signal. `called` is what an error calls it,
-    `silent_s` for how long it gave no sign of life, if it was ended for that. Raises `CrashError`
-    if no process can be started.
+    `is_done` whether it has nothing to answer, and `silent_s` for how long it gave no sign of life,
+    if it was ended for that. Raises `CrashError` if no process can be started.
     """
 
     called = "The row's process"
+    is_done = False
     silent_s: float | None = None
 
     def __init__(self, work: Callable[[Any, Channel], None], job: Any) -> None:

@@ -60,7 +60,7 @@ class RankGroup:
         self._cluster = cluster
         self._children: dict[int, ChildProcess] = {}
         self._failed: int | None = None
-        self._is_told = False
+        self._is_said = self._is_told = False
         self._silent_s: float | None = None
         try:
             for rank, job in jobs.items():
@@ -98,10 +98,18 @@ class RankGroup:
 
     @property
     def status(self) -> int:
-        """The exit status of the rank that has failed, or the first that is not 0."""
+        """The exit status of the rank that has failed, or the first that is not 0.
+
+        It is 0 where a message has said the failure: the processes were ended for it.
+        """
         if self._failed is not None:
-            return self._shown.status
+            return 0 if self._is_said else self._shown.status
         return next((x.status for x in self._children.values() if x.status), 0)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all ranks here have done their work and ended: rank 0 may be elsewhere."""
+        return self.has_ended() and self._finished == {*self._children} and self._lost is None
 
     @property
     def ending(self) -> str:
@@ -143,7 +151,7 @@ class RankGroup:
             before = time.monotonic()
             if (found := self._look()) is not None:
                 return found
-            if self._failed is not None or self._is_over():
+            if self._failed is not None or self.is_done:
                 return None
             left = deadline - before
             if left <= 0:
@@ -169,10 +177,6 @@ class RankGroup:
     def _name(self, rank: int) -> str:
         host = self._cluster.host_of(rank) if self._cluster is not None else None
         return f"rank {rank}" if host is None else f"rank {rank} on {host}"
-
-    def _is_over(self) -> bool:
-        """Whether all ranks have done their work and ended."""
-        return self.has_ended() and self._finished == {*self._children}
 
     def _look(self) -> Any:
         """A message for whoever listens, of those that are there; it notes what fails."""
@@ -208,7 +212,7 @@ class RankGroup:
         if isinstance(error, RankLostError):
             self._lost = self._lost or error
             return None
-        self._failed = rank
+        self._failed, self._is_said = rank, True
         if self._cluster is None and self._all_say(str(error)):
             return error
         return of_rank(error, self._name(rank))
@@ -251,7 +255,8 @@ class RankGroup:
     def _of_cluster(self) -> Any:
         """What other processes' ranks have failed with; a rank's loss, if no other cause comes."""
         if self._cluster is not None and (row := self._cluster.failed_row()) is not None:
-            self._failed, self._is_told = next(iter(self._children)), True
+            self._failed = next(iter(self._children))
+            self._is_told = self._is_said = True
             return "answer", row
         if self._lost is None:
             return None
@@ -259,7 +264,7 @@ class RankGroup:
         patience_s = _CAUSE_S if self._cluster is None else SILENCE_S + _CAUSE_S
         if time.monotonic() - self._lost_s < patience_s:
             return None
-        self._failed = next(iter(self._children))
+        self._failed, self._is_said = next(iter(self._children)), True
         return "ends", self._lost
 
 

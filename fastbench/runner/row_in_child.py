@@ -92,7 +92,7 @@ def run_rows(
         except FastbenchError as error:
             _tell_others(child, FailedRow(*names[0], error))
             raise
-        if num_rows < len(names):
+        if num_rows < len(names) and not child.is_done:
             model, loader = names[num_rows]
             row = FailedRow(model, loader, _crash(child, model, loader, folder, tell))
             _tell_others(child, row)
