@@ -208,7 +208,9 @@ def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpe
     )
     tally = Tally(len(spec.paths), tuple(range(len(spec.paths))), spec.device)
     clock = make_clock(torch.device(spec.device))
-    _, measured, _ = passes.end_to_end(loader, classifier, tally, clock, durations, spec.num_batches)
+    _, measured, _ = passes.end_to_end(
+        loader, classifier, tally, clock, durations, spec.num_batches
+    )
     return measured.num_images / measured.wall_s
 
 
