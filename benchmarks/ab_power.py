@@ -23,6 +23,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `fastbench run`, before torch is loaded
 
+from fastbench.core import allocator
 from fastbench.core.atomic_files import write_text
 from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write, after each repetition")
     arguments = parser.parse_args()
 
+    allocator.set_up("keep")  # as the process of a row does
     device = choose_device("auto")
     model = load_model("sample")
     manifest = scan(ensure_sample(1000))
