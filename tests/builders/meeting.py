@@ -11,7 +11,7 @@ from typing import Any
 
 from fastbench.core.child_process import Channel, ChildProcess
 from fastbench.core.errors import RankLostError
-from fastbench.measure.ranks import Ranks, Rendezvous, join, wait_for_all
+from fastbench.measure.ranks import Place, Ranks, Rendezvous, join, wait_for_all
 
 Work = Callable[[Ranks, Path], Any]
 
@@ -31,6 +31,18 @@ def meet(work: Work, size: int, folder: Path) -> list[Any]:
             assert name == "found", what
             found.append(what)
     return found
+
+
+class Scripted(Ranks):
+    """The first of several on made-up machines: `others` are what the others say."""
+
+    def __init__(self, clocks: str, *others: object) -> None:
+        self.places = [Place(i, 0, f"host {clock}", clock) for i, clock in enumerate(clocks)]
+        self.place = self.places[0]
+        self.others = others
+
+    def gather(self, value: object) -> list[object]:  # type: ignore[override]
+        return [value, *self.others]
 
 
 def _places(size: int, folder: Path) -> Iterator[Rendezvous]:

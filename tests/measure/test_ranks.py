@@ -6,11 +6,11 @@ import datetime
 from pathlib import Path
 
 import pytest
-from builders.meeting import lose_the_last, meet, talk, use_two_machines
+from builders.meeting import Scripted, lose_the_last, meet, talk, use_two_machines
 
 from fastbench.core.errors import RankLostError
 from fastbench.measure import ranks as module
-from fastbench.measure.ranks import ALONE, Place, Ranks, Rendezvous, join, share_of, wait_for_all
+from fastbench.measure.ranks import ALONE, Place, Rendezvous, join, share_of, wait_for_all
 
 
 @pytest.mark.parametrize("size", range(1, 18))
@@ -58,18 +58,6 @@ def test_a_place_has_the_clock_of_its_machine(
     assert Place.here(3, 1) == Place(3, 1, "a-host", "an-id")
     monkeypatch.setattr(module, "_BOOT_ID", tmp_path / "none")
     assert Place.here(3, 1).clock == "a-host"
-
-
-class Scripted(Ranks):
-    """The first of several on made-up machines: `others` are what the others say next."""
-
-    def __init__(self, clocks: str, *others: object) -> None:
-        self.places = [Place(i, 0, f"host {clock}", clock) for i, clock in enumerate(clocks)]
-        self.place = self.places[0]
-        self.others = others
-
-    def gather(self, value: object) -> list[object]:  # type: ignore[override]
-        return [value, *self.others]
 
 
 @pytest.mark.parametrize(
