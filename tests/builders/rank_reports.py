@@ -127,11 +127,16 @@ def _report(
                     kernel_s=round(2 * window.wall_s, 2),
                 ),
                 "telemetry": telemetry(
-                    sum(walls_s) - LATER_S * (len(clocks) - 1), 2 * num_images, len(cores)
+                    # No rank is the first in both windows.
+                    sum(walls_s) - LATER_S * (len(clocks) - 1),
+                    2 * num_images,
+                    len(cores),
+                    cpu_s=1.0 / len(clocks),
+                    kernel_cpu_s=0.0,
                 ),
                 "rounds": [Round(end_to_end=part, loader=loader, model=part)] * 2,
                 "loader_ceiling": Ceiling(
-                    num_images=80, wall_s=2 * loader.wall_s, cpu_s=0.25 * (rank + 1)
+                    num_images=80, wall_s=2 * loader.wall_s, cpu_s=0.1 * (rank + 1)
                 ),
                 "model_ceiling": Ceiling(num_images=40, wall_s=2 * part.wall_s),
                 "latency": Latency(batch_size=BATCH_SIZE, samples_s=[0.1 * (rank + 1)] * 3),
