@@ -9,6 +9,7 @@ from fastbench.cli.measuring import measure
 from fastbench.cli.parser import add_command, add_options, from_options
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.runner.cluster import refuse
 from fastbench.runner.execute import parity_rows
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def add(commands: Any) -> None:
 
 def parity(arguments: argparse.Namespace) -> int:
     """Compare each loader that was named with the reference."""
+    refuse("parity")
     config = from_options(RunConfig, arguments)
     others = [name for name in config.loaders if name != config.reference]
     if config.reference == "none" or not others:

@@ -10,13 +10,14 @@ from fastbench.cli.measuring import measure
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
-from fastbench.core.config import SWEPT, PlanOptions, RunConfig
+from fastbench.core.command_options import PlanOptions
+from fastbench.core.config import SWEPT, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.runner import cluster
-from fastbench.runner.execute import ab_rows, plan_rows
+from fastbench.runner.execute import ab_rows, follow, plan_rows
 from fastbench.runner.plan import make_plan, merge, single
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     given, how = given_options(RunConfig, arguments), from_options(PlanOptions, arguments)
     ranks = cluster.here()
     if ranks is not None and not ranks.leads:
-        return ranks.follow()
+        return follow(ranks)
     with ranks.leading() if ranks is not None else contextlib.nullcontext():
         return _run(given, how)
 

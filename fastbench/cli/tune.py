@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
-from fastbench.core.config import TUNED, RunConfig, TuneOptions
+from fastbench.core.command_options import TUNED, TuneOptions
+from fastbench.core.config import RunConfig
 from fastbench.core.errors import EXIT_INTERRUPTED, UsageError
 from fastbench.core.options import flag
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted, format_quantity, format_value
+from fastbench.runner.cluster import refuse
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +46,7 @@ def add(commands: Any) -> None:
 
 def tune(arguments: argparse.Namespace) -> int:
     """Search, confirm the winner, and write its plan."""
+    refuse("tune")
     from fastbench.cli.console import ConsoleProgress
     from fastbench.core.atomic_files import in_use
     from fastbench.runner.kept import FOLDER

@@ -7,64 +7,30 @@ is declared and how its values are read.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.core.loader_facts import DEFAULT_LOADER, REFERENCE_LOADER
 from fastbench.core.options import declared, field_of, flag, option, parse_loader_option
+from fastbench.core.value_types import (
+    DEVICES,
+    PUBLISHED_TOLERANCE,
+    Count,
+    Device,
+    Name,
+    Percent,
+    Seconds,
+    Seed,
+    Tolerance,
+    is_share,
+    is_tolerance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PUBLISHED_TOLERANCE: Final = "0.3"
-MLPERF: Final = "mlperf"
 DEFAULT_BATCH_SIZE: Final = {"cuda": 256, "cpu": 32}
-_DEVICES: Final = "auto, cpu, cuda or cuda:N"
-
-Name = Annotated[str, msgspec.Meta(min_length=1, description="text in quotes")]
-Count = Annotated[int, msgspec.Meta(ge=1, description="a whole number of at least 1")]
-Seed = Annotated[
-    int, msgspec.Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2**63 - 1")
-]
-Seconds = Annotated[
-    float,
-    msgspec.Meta(ge=0, le=sys.float_info.max, description="a number of seconds, 0 or more"),
-]
-Minutes = Annotated[
-    float, msgspec.Meta(gt=0, le=sys.float_info.max, description="a number of minutes above 0")
-]
-Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=_DEVICES)]
-Percent = Annotated[str, msgspec.Meta(description="a share of up to 100 percent, such as 2%")]
-Tolerance = Annotated[
-    str, msgspec.Meta(description=f"a number of points from 0 to 100, such as 0.3, or {MLPERF}")
-]
-
-
-def share_of(percent: str) -> float:
-    """`2%` or `2` as 0.02. Raises `ValueError` for another text."""
-    return float(percent.removesuffix("%")) / 100
-
-
-def _is_share(text: str | None) -> bool:
-    try:
-        return text is None or 0 < share_of(text) <= 1
-    except ValueError:
-        return False
-
-
-def _is_tolerance(text: str) -> bool:
-    try:
-        return text == MLPERF or 0 <= float(text) <= 100
-    except ValueError:
-        return False
-
-
-Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling"]
-"""The files in `runner/presets/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +78,7 @@ class RunConfig:
         "and a few at edges; exact: Pillow's two passes, slower",
         swept=True,
     )
-    device: Device = option("auto", f"where the model runs: {_DEVICES}")
+    device: Device = option("auto", f"where the model runs: {DEVICES}")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
         "auto", "the model's dtype; auto is float16 on a GPU, float32 on a CPU", swept=True
     )
@@ -207,7 +173,7 @@ class RunConfig:
         "either side, such as 2%, or there are ten times --windows",
         "PERCENT",
         changes="measurement",
-        is_valid=_is_share,
+        is_valid=is_share,
     )
     page_cache: Literal["warm", "cold"] = option(
         "warm",
@@ -237,7 +203,7 @@ class RunConfig:
         "least 99 percent of it",
         "POINTS|mlperf",
         changes="measurement",
-        is_valid=_is_tolerance,
+        is_valid=is_tolerance,
     )
     running: Count | None = option(
         None,
@@ -274,7 +240,7 @@ class RunConfig:
         if self.ranks > 1 and ":" in self.device:
             raise UsageError(
                 f"--device {self.device} is one GPU, and each of {self.ranks} ranks needs its own. "
-                f"Give --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES."
+                f"Give --device cuda, and choose GPUs with CUDA_VISIBLEDEVICES."
             )
         for name, values in (("model", self.model), ("loader", self.loader)):
             for value in values:
@@ -395,53 +361,3 @@ NOT_COMPARED: Final = frozenset(
     name for name, each in OPTIONS.items() if each.changes not in ("pipeline", "process")
 )
 """Options that `--ab` refuses: its windows do not depend on them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """Which rows one `fastbench run` measures. No record has these options."""
-
-    preset: Preset | None = option(
-        None, "a plan that comes with fastbench; other options override it"
-    )
-    config: str | None = option(
-        None,
-        "TOML file with options by name, a list where several values are meant; it overrides "
-        "the preset, and options given here override it",
-        "FILE",
-    )
-    resume: str | None = option(
-        None,
-        "go on with a run: rows that are finished are not measured again. DIR has its records "
-        "(default: --output, else the newest run); by itself it runs that run's plan",
-        "DIR",
-        bare="",
-    )
-    dry_run: bool = option(False, "print the rows that would be measured, and stop")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """How one `fastbench tune` searches, and for what."""
-
-    objective: Literal["throughput", "latency-p99", "cpu-seconds", "images-per-joule"] = option(
-        "throughput",
-        "what to look for: most images/s, least batch latency, least CPU seconds an image, or most "
-        "images a joule of the GPU",
-    )
-    trials: Count = option(16, "most settings to try, the default's among them", "N")
-    minutes: Minutes = option(
-        15.0, "begin no trial after so many minutes; the winner is confirmed after them", "MINUTES"
-    )
-    resume: str | None = option(
-        None, "go on with the search in this folder: its trials count, its options hold", "DIR"
-    )
-
-
-TUNED: Final = tuple(
-    name
-    for name, each in OPTIONS.items()
-    if each.changes in ("pipeline", "process")
-    or name in ("on_error", "min_seconds", "quick", "output")
-)
-"""The options of a run that `fastbench tune` takes too."""

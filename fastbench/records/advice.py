@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.config import share_of
 from fastbench.core.loader_facts import BUILT_IN, FASTEST_ON_CPU, SLOWER_ON_CPU
 from fastbench.core.units import counted, format_quantity
+from fastbench.core.value_types import share_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

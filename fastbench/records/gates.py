@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.config import MLPERF
 from fastbench.core.stats import mcnemar_p, wilson_interval
+from fastbench.core.value_types import MLPERF
 from fastbench.records.accuracy import EXACT_LEVELS
 from fastbench.records.record import Record
 from fastbench.records.validity import contradictions_of_predictions

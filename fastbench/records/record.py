@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from fastbench.core.config import PUBLISHED_TOLERANCE
 from fastbench.core.loader_facts import decodes
 from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.core.units import counted
+from fastbench.core.value_types import PUBLISHED_TOLERANCE
 from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.fields import Amount, Count, Positive, Stored
 from fastbench.records.ranks import RankPart

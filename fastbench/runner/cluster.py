@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from fastbench.core import temporary
 from fastbench.core.errors import (
     CrashError,
-    FastbenchError,
     RankLostError,
     UsageError,
     first_line,
 )
-from fastbench.core.progress import Silent
 from fastbench.core.units import counted
 from fastbench.measure.ranks import Rendezvous
 from fastbench.records.record import FailedRow
@@ -108,6 +106,15 @@ def here() -> Cluster | None:
     """The ranks that this process was started with; None if it was started by itself."""
     started = started_by(os.environ)
     return None if started is None else Cluster(started)
+
+
+def refuse(command: str) -> None:
+    """Raise `UsageError` if this process is one of several: the command is for one."""
+    if (cluster := here()) is not None:
+        raise UsageError(
+            f"`fastbench {command}` measures in one process, and {cluster.started.by} started "
+            f"{cluster.size}. Start it by itself."
+        )
 
 
 def meet_here(size: int) -> list[Rendezvous]:
@@ -221,10 +228,8 @@ class Cluster:
                 if not self.started.has_store:  # the store ends with this process
                     self._wait_for("over", self.size - 1, _END_S)
 
-    def follow(self) -> int:
-        """Take the leader's rows until there are no more; the exit code."""
-        from fastbench.runner.row_in_child import run_rows
-
+    def rows(self) -> Iterator[tuple[Any, RunConfig, Path, Sequence[tuple[str, str]]]]:
+        """What `begin_row` was given for each row in which this follower has a part."""
         self._set(f"host/{self.started.rank}", socket.gethostname().encode())
         self._store.add("started", 1)
         threading.Thread(target=self._beat, name="signs-of-life", daemon=True).start()
@@ -236,13 +241,10 @@ class Cluster:
             job = self._get(key)
             if job == _OVER:
                 self._store.add("over", 1)
-                return 0
-            make_rows, config, folder, names = pickle.loads(job)
-            if self.started.rank < config.ranks:
-                # What fails is told to the leader, who says it.
-                with contextlib.suppress(FastbenchError):
-                    for _ in run_rows(make_rows, config, folder, Silent(), names):
-                        pass
+                return
+            row = pickle.loads(job)
+            if self.started.rank < row[1].ranks:
+                yield row
 
     def _beat(self) -> None:
         store = self._connect()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import time
 from typing import TYPE_CHECKING
 
-from fastbench.core.errors import LoaderMissingError, UsageError
+from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.core.options import field_of
+from fastbench.core.progress import Silent
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted
 from fastbench.loaders.ask import ask
@@ -17,7 +19,7 @@ from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRe
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, row_of, seconds_left
-from fastbench.runner.row_in_child import ab, measure, parity
+from fastbench.runner.row_in_child import ab, measure, parity, run_rows
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
+    from fastbench.runner.cluster import Cluster
     from fastbench.runner.plan import Plan, PlannedRow
 
 
@@ -92,6 +95,15 @@ def _check_predictions(plan: Plan) -> None:
     name = plan.options.get("predictions")
     if name is not None and (plan.num_changed or not plan.resumed):
         predictions_csv.check(user_path(name))
+
+
+def follow(cluster: Cluster) -> int:
+    """Measure this rank's part of each row of the leader, who says what fails; the exit code."""
+    for make_rows, config, folder, names in cluster.rows():
+        with contextlib.suppress(FastbenchError):
+            for _ in run_rows(make_rows, config, folder, Silent(), names):
+                pass
+    return 0
 
 
 def parity_rows(

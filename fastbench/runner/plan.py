@@ -36,7 +36,7 @@ from fastbench.runner.output_folder import RESULTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fastbench.core.config import PlanOptions
+    from fastbench.core.command_options import PlanOptions
     from fastbench.records.record import Record
 
 ALL: Final = "all"

@@ -15,13 +15,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.core.config import DEFAULT_BATCH_SIZE, share_of
+from fastbench.core.config import DEFAULT_BATCH_SIZE
 from fastbench.core.cores import cpu_quota, num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.errors import DataError, DeviceError
 from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.core.nvidia import near_cores, uuid
 from fastbench.core.temporary import shared_folder
+from fastbench.core.value_types import share_of
 from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory

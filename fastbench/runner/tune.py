@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from fastbench.core.config import RunConfig, TuneOptions
+    from fastbench.core.command_options import TuneOptions
+    from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
     from fastbench.loaders.base import Setting
     from fastbench.measure.search import Place

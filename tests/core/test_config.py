@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fastbench.cli.parser import Parser, add_options, from_options
-from fastbench.core.config import NOT_COMPARED, SWEPT, PlanOptions, RunConfig, TuneOptions
+from fastbench.core.command_options import PlanOptions, TuneOptions
+from fastbench.core.config import NOT_COMPARED, SWEPT, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.runner.plan import NOT_OF_THE_ROW
 

@@ -12,7 +12,7 @@ from builders.command_line import sentence
 from builders.consistent_record import sound
 
 from fastbench.cli.main import main
-from fastbench.core.config import PlanOptions
+from fastbench.core.command_options import PlanOptions
 from fastbench.core.errors import RecordError
 from fastbench.models.registry import files_of
 from fastbench.records.store import SCHEMA_VERSION, write_record

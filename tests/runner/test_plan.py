@@ -13,7 +13,8 @@ import pytest
 from builders.consistent_record import sound
 
 from fastbench.cli.parser import Parser, add_options, given_options
-from fastbench.core.config import SWEPT, PlanOptions, Preset, RunConfig
+from fastbench.core.command_options import PlanOptions, Preset
+from fastbench.core.config import SWEPT, RunConfig
 from fastbench.core.errors import DataNotFoundError, UnknownNameError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders import registry

@@ -13,7 +13,8 @@ from builders import stub_tune
 from builders.command_line import sentence
 
 from fastbench.cli.main import main
-from fastbench.core.config import OPTIONS, TUNED, RunConfig
+from fastbench.core.command_options import TUNED
+from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.errors import CrashError, DeviceError, LimitError, OutOfMemoryError
 from fastbench.core.options import flag
 from fastbench.records.record import FailedRow

@@ -1,0 +1,66 @@
+"""The options of commands besides those of a run: which rows it has, and how `tune` searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from fastbench.core.config import OPTIONS
+from fastbench.core.options import option
+from fastbench.core.value_types import (  # noqa: TC001 - `declared` reads the annotations
+    Count,
+    Minutes,
+)
+
+Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling"]
+"""The files in `runner/presets/`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Which rows one `fastbench run` measures. No record has these options."""
+
+    preset: Preset | None = option(
+        None, "a plan that comes with fastbench; other options override it"
+    )
+    config: str | None = option(
+        None,
+        "TOML file with options by name, a list where several values are meant; it overrides "
+        "the preset, and options given here override it",
+        "FILE",
+    )
+    resume: str | None = option(
+        None,
+        "go on with a run: rows that are finished are not measured again. DIR has its records "
+        "(default: --output, else the newest run); by itself it runs that run's plan",
+        "DIR",
+        bare="",
+    )
+    dry_run: bool = option(False, "print the rows that would be measured, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """How one `fastbench tune` searches, and for what."""
+
+    objective: Literal["throughput", "latency-p99", "cpu-seconds", "images-per-joule"] = option(
+        "throughput",
+        "what to look for: most images/s, least batch latency, least CPU seconds an image, or most "
+        "images a joule of the GPU",
+    )
+    trials: Count = option(16, "most settings to try, the default's among them", "N")
+    minutes: Minutes = option(
+        15.0, "begin no trial after so many minutes; the winner is confirmed after them", "MINUTES"
+    )
+    resume: str | None = option(
+        None, "go on with the search in this folder: its trials count, its options hold", "DIR"
+    )
+
+
+TUNED: Final = tuple(
+    name
+    for name, each in OPTIONS.items()
+    if each.changes in ("pipeline", "process")
+    or name in ("on_error", "min_seconds", "quick", "output")
+)
+"""The options of a run that `fastbench tune` takes too."""
