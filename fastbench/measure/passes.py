@@ -88,10 +88,11 @@ def end_to_end(
             num_gained = num_queued if windows[-1].waits else 0
             empty_the_queue(stream, model, clock, num_gained, look_around)
         num_images = num_steps = 0
-        # One rank looks after each epoch whether that was enough.
-        left = (
-            1 if ranks.size == 1 else int(ranks.max(_num_epochs(durations, num_batches, epoch_s)))
-        )
+        left = 1  # one rank looks after each epoch whether that was enough
+        if ranks.size > 1:
+            # Their warm-ups last unlike long, and whoever waits for a value stands still.
+            wait_for_all(ranks.arrive(), lambda: _run_one(stream, model, clock))
+            left = int(ranks.max(_num_epochs(durations, num_batches, epoch_s)))
         wait_for_all(ranks.arrive(), lambda: _run_one(stream, model, clock))
         if evict is not None:
             evict()

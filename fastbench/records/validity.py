@@ -12,28 +12,23 @@ import itertools
 import math
 from collections import Counter
 from operator import sub
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastbench.records.accuracy import EXACT_LEVELS
+from fastbench.records.validity_of_windows import of_ranks, of_sum, of_times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, Running
     from fastbench.records.record import Record
-    from fastbench.records.speed import Telemetry, Throughput, Window
-
-TOLERANCE: Final = 0.02
-"""How far the steps' sum may be from the wall time, for the first request and the last wait."""
-
-CLOCKS_S: Final = 0.1
-"""How far two clocks may be apart for each window: its process may have to wait between them."""
+    from fastbench.records.speed import Telemetry, Window
 
 
 def find_contradictions(record: Record) -> list[str]:
     """The contradictions, each with its figure, value and window (from 1); none if it is valid."""
     return [
-        *(_of_ranks(record) if record.ranks else _of_times(record.throughput)),
+        *(of_ranks(record) if record.ranks else of_times(record.throughput)),
         *_of_counts(record),
         *_of_ceilings(record),
         *(_of_telemetry(record.telemetry, record) if record.telemetry else ()),
@@ -71,95 +66,6 @@ def contradictions_of_predictions(record: Record) -> list[str]:
     return found
 
 
-def _of_times(throughput: Throughput) -> Iterator[str]:
-    steps_s, wall_s = throughput.step_times_s, throughput.wall_s
-    if abs(sum(steps_s) / wall_s - 1) > TOLERANCE:
-        yield (
-            f"the steps take {sum(steps_s):.3f} s together and the windows {wall_s:.3f} s: "
-            f"throughput and step times are not of the same run"
-        )
-    yield from _of_kernel("", wall_s, throughput.kernel_s, len(throughput.windows))
-    if throughput.windows:
-        yield from _of_sums(throughput)
-        steps = iter(steps_s)
-        for number, window in enumerate(throughput.windows, 1):
-            yield from _of_window(f"window {number}", window, steps, _has_all_steps(throughput))
-
-
-def _of_ranks(record: Record) -> Iterator[str]:
-    """As `_of_times`, for each rank: its windows lie within the row's."""
-    throughput, parts = record.throughput, record.ranks
-    num_samples, num_windows = record.data["num_samples"], len(throughput.windows)
-    if [part.rank for part in parts] != [*range(min(record.num_ranks, num_samples))]:
-        yield f"the parts are of the ranks {[part.rank for part in parts]} of {record.num_ranks:,}"
-    shares = [part.num_samples for part in parts]
-    yield from _of_sum("the ranks' images", shares, num_samples)
-    if max(shares) - min(shares) > 1:
-        yield f"the ranks' shares have {min(shares):,} to {max(shares):,} images"
-    if any(len(part.windows) != num_windows for part in parts):
-        yield f"a rank has not the row's {num_windows:,} windows"
-        return
-    yield from _of_sums(throughput)
-    steps = iter(throughput.step_times_s)
-    for number, window in enumerate(throughput.windows, 1):
-        its = [part.windows[number - 1] for part in parts]
-        name = f"the images of the ranks in window {number}"
-        yield from _of_sum(name, (each.num_images for each in its), window.num_images)
-        for part, each in zip(parts, its, strict=True):
-            which = f"window {number} of rank {part.rank}"
-            yield from _of_window(which, each, steps, _has_all_steps(throughput))
-            if each.wall_s > window.wall_s * (1 + TOLERANCE):
-                yield f"{which} takes {each.wall_s:.3f} s of the row's {window.wall_s:.3f} s"
-    for part in parts:
-        which = f" of rank {part.rank}"
-        yield from _of_kernel(which, part.wall_s, part.kernel_s, num_windows)
-        if part.latency and part.latency.batch_size != record.batch_size:
-            yield f"the latency{which} is of batches of {part.latency.batch_size:,} images"
-
-
-def _of_kernel(of: str, wall_s: float, kernel_s: float | None, num_windows: int) -> Iterator[str]:
-    allowed_s = TOLERANCE * wall_s + CLOCKS_S * max(1, num_windows)
-    if kernel_s is not None and abs(kernel_s - wall_s) > allowed_s:
-        yield (
-            f"the windows{of} take {wall_s:.3f} s, and {kernel_s:.2f} s by the kernel's "
-            f"clock: something changed the process's clock, or the machine slept"
-        )
-
-
-def _of_sum(name: str, parts: Iterable[int], whole: int) -> Iterator[str]:
-    if (num := sum(parts)) != whole:
-        yield f"{name} add up to {num:,}, and not to {whole:,}"
-
-
-def _of_sums(throughput: Throughput) -> Iterator[str]:
-    windows = throughput.windows
-    wall_s = sum(window.wall_s for window in windows)
-    if abs(wall_s / throughput.wall_s - 1) > 1e-6:
-        yield f"the windows' times add up to {wall_s:.3f} s, and not to {throughput.wall_s:.3f} s"
-    num_images = (window.num_images for window in windows)
-    yield from _of_sum("the windows' images", num_images, throughput.num_images)
-    num_steps = [window.num_steps for window in windows]
-    yield from _of_sum("the windows' steps", num_steps, len(throughput.step_times_s))
-
-
-def _has_all_steps(throughput: Throughput) -> bool:
-    num_steps = sum(window.num_steps for window in throughput.windows)
-    return num_steps == len(throughput.step_times_s)
-
-
-def _of_window(
-    which: str, window: Window, steps_s: Iterator[float], steps_are_known: bool
-) -> Iterator[str]:
-    if not 0 <= window.wait_s <= window.wall_s:
-        yield f"{which} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
-    its_steps_s = sum(itertools.islice(steps_s, window.num_steps))
-    if steps_are_known and abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
-        yield (
-            f"{which} has a wall time of {window.wall_s:.3f} s, "
-            f"and its steps take {its_steps_s:.3f} s"
-        )
-
-
 def _of_counts(record: Record) -> Iterator[str]:
     throughput, num_samples = record.throughput, record.data["num_samples"]
     if throughput.num_images != throughput.num_epochs * num_samples:
@@ -191,7 +97,7 @@ def _of_counts(record: Record) -> Iterator[str]:
         yield f"there are {num_samples:,} images, and the limit is {record.config['limit']:,}"
     pixels = record.data.get("pixels")
     if pixels is not None:
-        yield from _of_sum("the images by size", pixels.values(), num_samples)
+        yield from of_sum("the images by size", pixels.values(), num_samples)
     if record.compile_mode and not record.compilation:
         yield "the row is compiled, and its graphs are not counted"
     if record.compilation and not record.compile_mode:
@@ -214,7 +120,7 @@ def _of_ceilings(record: Record) -> Iterator[str]:
         windows = [each for round_ in record.rounds if (each := getattr(round_, name)) is not None]
         if record.rounds:
             num_images = (window.num_images for window in windows)
-            yield from _of_sum(f"the images of the {name} alone", num_images, ceiling.num_images)
+            yield from of_sum(f"the images of the {name} alone", num_images, ceiling.num_images)
             wall_s = sum(window.wall_s for window in windows)
             if abs(wall_s / ceiling.wall_s - 1) > 1e-6:
                 yield (
@@ -232,9 +138,10 @@ def _of_ceilings(record: Record) -> Iterator[str]:
 
 
 def _num_cores(record: Record) -> int | None:
-    """The cores of all machines; None if one does not know them."""
-    known = [each.get("num_cores") for each in record.machines or (record.environment,)]
-    return None if None in known else sum(filter(None, known))
+    """The cores of the run, of ranks all that one of them could use; None if not known."""
+    if not record.ranks:
+        return record.environment.get("num_cores")
+    return len({(part.machine, core) for part in record.ranks for core in part.cores})
 
 
 def _of_rounds(record: Record) -> Iterator[str]:
@@ -268,10 +175,9 @@ def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
     if not 0.98 * throughput.wall_s <= telemetry.wall_s <= throughput.wall_s + late_s:
         yield f"telemetry is of {telemetry.wall_s:.3f} s, and the windows {throughput.wall_s:.3f} s"
     usable, quota = telemetry.num_cores, telemetry.cpu_quota
-    if quota is not None:
+    if quota is not None and not record.ranks:  # their cores are known by number
         usable = min(usable, math.ceil(quota))
-    # Ranks keep to the cores near their GPUs, which need not be all.
-    if num_cores and (usable > num_cores if record.ranks else usable != num_cores):
+    if num_cores is not None and usable != num_cores:
         yield f"telemetry is of {usable:,} cores, and the run had {num_cores:,}"
     throttled, periods = telemetry.num_throttled or 0, telemetry.num_periods or 0
     if throttled > periods:
@@ -325,9 +231,9 @@ def _of_classes(accuracy: Accuracy) -> Iterator[str]:
         yield "two classes are the same output of the model"
     if accuracy.num_classes is not None and len(found.outputs) > accuracy.num_classes:
         yield f"{len(found.outputs)} classes have samples, and the model has {accuracy.num_classes}"
-    yield from _of_sum("the classes' samples", found.num_samples, accuracy.num_samples)
-    yield from _of_sum("the classes' hits of top-1", found.top1_correct, accuracy.top1_correct)
-    yield from _of_sum("the classes' hits of top-5", found.top5_correct, accuracy.top5_correct)
+    yield from of_sum("the classes' samples", found.num_samples, accuracy.num_samples)
+    yield from of_sum("the classes' hits of top-1", found.top1_correct, accuracy.top1_correct)
+    yield from of_sum("the classes' hits of top-5", found.top5_correct, accuracy.top5_correct)
     for name, *counts in zip(found.names, *columns, strict=True):
         yield from _of_hits(f"the class {name} has ", *counts)
     names = dict(zip(found.outputs, found.names, strict=True))

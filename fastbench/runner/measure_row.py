@@ -135,7 +135,6 @@ def measure_prepared(
         if found is None:
             return None
         passes = found
-        workbench.release_cores()
         enter("scoring")
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
         enter("parity")
@@ -283,6 +282,7 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
     )
     if ranks.size == 1:
         return passes
+    workbench.release_cores()  # also to describe the machine, not the part near a GPU
     reports = ranks.gather(_report(workbench, spec, passes, walls_s))
     return merge(reports, names, loader) if ranks.is_first else None
 

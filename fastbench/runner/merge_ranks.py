@@ -62,17 +62,18 @@ def merge(reports: Sequence[Report], names: Sequence[str], loader: str) -> Passe
     timed = [report.passes.timed for report in reports]
     rounds = [_round(each) for each in zip(*(part["rounds"] for part in timed), strict=True)]
     others = zip(*(part["other_latencies"] for part in timed), strict=True)
+    throughput = _throughput([part["throughput"] for part in timed], reports[0].walls_s, loader)
     clocks = list(dict.fromkeys(report.place.clock for report in reports))
     first = reports[0].passes
     return dataclasses.replace(
         first,
         timed={
             "warm_up": _longest([part["warm_up"] for part in timed]),
-            "throughput": _throughput(
-                [part["throughput"] for part in timed], reports[0].walls_s, loader
-            ),
+            "throughput": throughput,
             "telemetry": together(
-                [(x.place.clock, x.cores) for x in reports], [part["telemetry"] for part in timed]
+                [(x.place.clock, x.cores) for x in reports],
+                [part["telemetry"] for part in timed],
+                throughput.wall_s,
             ),
             "rounds": rounds,
             "loader_ceiling": _ceiling(
@@ -95,17 +96,15 @@ def merge(reports: Sequence[Report], names: Sequence[str], loader: str) -> Passe
 
 def _check_shares(reports: Sequence[Report], names: Sequence[str], loader: str) -> None:
     """Each sample once: the ranks' shares are one after the other, and each was scored whole."""
-    next_one = 0
     for number, report in enumerate(reports):
         expected = share_of(len(names), number, len(reports))
         num_scored = len(report.passes.scores.best)
-        if report.samples != expected or expected.start != next_one or num_scored != len(expected):
+        if report.samples != expected or num_scored != len(expected):
             raise LoaderError(
                 f"Rank {number} has scored {num_scored:,} samples from {report.samples.start} on, "
                 f"and its share are {len(expected):,} from {names[expected.start]} on. Nothing "
                 f"behind the loader {loader!r} can be scored; report this."
             )
-        next_one = expected.stop
 
 
 def _part(report: Report, machine: int) -> RankPart:
@@ -237,12 +236,13 @@ def _scores(parts: Sequence[Scores]) -> Scores:
 
 
 def together(
-    places: Sequence[tuple[str, list[int]]], parts: Sequence[Telemetry | None]
+    places: Sequence[tuple[str, list[int]]], parts: Sequence[Telemetry | None], wall_s: float
 ) -> Telemetry | None:
-    """What all ranks used, None if one does not know.
+    """What all ranks used in windows of `wall_s` together; None if one does not know.
 
-    `places` has each rank's clock, which stands for its machine, and its cores. To a rank the
-    others on its cores are foreign: of their CPU time the foreign one is that of the first rank
+    `places` has each rank's clock, which stands for its machine, and its cores. No rank need have
+    been the first in every window, so the row's seconds count. To a rank the others on its cores
+    are foreign: of their CPU time the foreign one is that of the first rank
     there without what the others used. Of cores that ranks share in part that cannot be told.
     """
     known = [part for part in parts if part is not None]
@@ -254,8 +254,8 @@ def together(
     machines: dict[str, set[int]] = {}
     for clock, cores in groups:
         machines.setdefault(clock, set()).update(cores)
-    is_apart = sum(map(len, machines.values())) == sum(len(cores) for _, cores in groups)
-    firsts = [group[0] for group in groups.values()]
+    num_cores = sum(map(len, machines.values()))
+    is_apart = num_cores == sum(len(cores) for _, cores in groups)
     foreign = [
         None if group[0].foreign_cpu_s is None
         else max(0.0, group[0].foreign_cpu_s - math.fsum(each.cpu_s for each in group[1:]))
@@ -269,11 +269,11 @@ def together(
     num_readings = min(map(len, readings))
     gpus = [part.gpu for part in known if part.gpu is not None]
     return Telemetry(
-        wall_s=max(part.wall_s for part in known),
+        wall_s=max(wall_s, *(part.wall_s for part in known)),
         interval_s=known[0].interval_s,
         num_readings=num_readings,
         num_images=sum(part.num_images for part in known),
-        num_cores=sum(map(len, machines.values())) if is_apart else firsts[0].num_cores,
+        num_cores=num_cores,
         cpu_s=math.fsum(part.cpu_s for part in known),
         foreign_cpu_s=_sum(foreign) if is_apart else None,
         rss_bytes=_sums(readings, num_readings),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastbench.core.config import DEFAULT_BATCH_SIZE
-from fastbench.core.cores import num_cores
+from fastbench.core.cores import cpu_quota, num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.errors import DataError, DeviceError
 from fastbench.core.loader_facts import CEILING_LOADER
@@ -225,7 +226,7 @@ class Workbench:
         return dataclasses.replace(spec, paths=spec.paths[share], sizes=spec.sizes[share])
 
     def release_cores(self) -> None:
-        """Let this rank use all cores again, when the others have ended."""
+        """Let this rank use all cores again, when nothing is timed any more."""
         os.sched_setaffinity(0, self._every_core)
 
     def tally(self, bench: Bench, samples: slice = slice(None)) -> Tally:
@@ -352,9 +353,10 @@ def _keep_near(device: torch.device, ranks: Ranks) -> int:
     kept = near or allowed
     of_ranks = ranks.gather(kept)
     here = [of_ranks[rank] for rank in ranks.here]
-    of_machine = num_cores() // len(here)  # a quota is the machine's
+    quota = cpu_quota()  # of all ranks of the machine
     os.sched_setaffinity(0, kept)
-    return max(1, min(len(kept) // here.count(kept), max(1, of_machine)))
+    own = len(kept) // here.count(kept)
+    return max(1, own if quota is None else min(own, math.ceil(quota) // len(here)))
 
 
 def _find_images(config: RunConfig, count: Count, leave_out: Collection[Skipped]) -> Manifest:

@@ -69,6 +69,23 @@ def test_choosing_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(each) for each in current] == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
 
 
+def test_each_rank_of_a_machine_has_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    for asked in ("auto", "cuda"):
+        for rank in range(2):
+            assert device.choose_device(asked, local_rank=rank) == torch.device("cuda", rank)
+    assert [each.index for each in current] == [0, 1, 0, 1]
+    with pytest.raises(DeviceError, match="needs a GPU of its own, and torch sees 2 on this mach"):
+        device.choose_device("auto", local_rank=2)
+    # Whoever started the ranks may show each its own alone.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device.choose_device("auto", local_rank=3) == torch.device("cuda", 0)
+    assert device.choose_device("cpu", local_rank=3).type == "cpu"
+
+
 def test_a_gpu_that_fails_at_once_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("CUDA error: all devices are busy\nCompile with TORCH_USE_CUDA_DSA")

@@ -143,6 +143,30 @@ def test_an_old_torch_or_nvml_has_no_handle(monkeypatch: pytest.MonkeyPatch) -> 
     assert nvidia.nvml_handle(0) is None
 
 
+def test_the_cores_near_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML has them as bits of 64-bit words; it is asked for as many words as there are cores."""
+    asked: list[object] = []
+
+    def affinity(handle: object, num_words: int) -> list[int]:
+        asked.append((handle, num_words))
+        return [0b1011, 1 << 3][:num_words]
+
+    def refuse(*_: object) -> None:
+        raise NvmlError("not supported")
+
+    monkeypatch.setattr(nvidia, "nvml_handle", lambda index: ["a GPU", None][index])
+    monkeypatch.setattr(nvidia.os, "cpu_count", lambda: 72)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlDeviceGetCpuAffinity=affinity))
+    assert nvidia.near_cores(0) == {0, 1, 3, 67}
+    assert asked == [("a GPU", 2)]
+    monkeypatch.setattr(nvidia.os, "cpu_count", lambda: 64)
+    assert nvidia.near_cores(0) == {0, 1, 3}
+    assert nvidia.near_cores(1) == frozenset()
+    for calls in ({"nvmlDeviceGetCpuAffinity": refuse}, {}):
+        monkeypatch.setitem(sys.modules, "pynvml", nvml(**calls))
+        assert nvidia.near_cores(0) == frozenset()
+
+
 def test_what_nvml_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvidia, "_DRIVER_FILE", tmp_path / "version")
     seen = nvml(

@@ -158,11 +158,12 @@ def test_a_whole_number_may_stand_where_a_number_is_meant(tmp_path: Path) -> Non
     assert read_record(path).latency.samples_s == [1.0, 2.0]
 
 
-def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
-    path = GOLDEN / "record-v8.json"
+@pytest.mark.parametrize("version", [8, 9])
+def test_a_file_is_written_as_it_was_read(version: int, tmp_path: Path) -> None:
+    path = GOLDEN / f"record-v{version}.json"
     text = write_record(read_record(path), tmp_path).read_text()
     assert json.loads(text) == json.loads(path.read_text())
-    assert text.startswith('{\n "schema_version": 8,\n "created": ')
+    assert text.startswith(f'{{\n "schema_version": {version},\n "created": ')
     assert text.endswith("\n}\n")
 
 
