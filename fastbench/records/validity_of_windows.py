@@ -55,8 +55,10 @@ def of_ranks(record: Record) -> Iterator[str]:
     steps = iter(throughput.step_times_s)
     for number, window in enumerate(throughput.windows, 1):
         its = [part.windows[number - 1] for part in parts]
-        name = f"the images of the ranks in window {number}"
-        yield from of_sum(name, (each.num_images for each in its), window.num_images)
+        where = f"of the ranks in window {number}"
+        num_images = (each.num_images for each in its)
+        yield from of_sum(f"the images {where}", num_images, window.num_images)
+        yield from of_sum(f"the steps {where}", (each.num_steps for each in its), window.num_steps)
         for part, each in zip(parts, its, strict=True):
             which = f"window {number} of rank {part.rank}"
             yield from _of_window(which, each, steps, _has_all_steps(throughput))

@@ -138,7 +138,7 @@ class Workbench:
         )
         working = ranks.without_idle(len(self.manifest))
         self.is_idle = working is None
-        self.ranks = working or ranks
+        self.ranks = working or ALONE
         self.stopwatch.enter("model")
         on_gpu = self.device.type == "cuda"
         self.dtype = config.dtype

@@ -148,7 +148,7 @@ def _report(
                 times_seen=[2 * NUM_EPOCHS] * len(share),
                 # An epoch may begin within one of the loader's.
                 places=[(i + 1) % len(share) for i in range(len(share))],
-                hits=[(len(share) - 1, len(share)), (len(share) - 2, len(share))] * 2,
+                hits=[(len(share) - 1, len(share)), (max(0, len(share) - 2), len(share))] * 2,
                 num_broken=0,
                 is_constant=False,
             ),

@@ -104,7 +104,7 @@ class Nvml:
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
     made = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", made)
-    monkeypatch.setattr(nvidia, "_uuid", str)
+    monkeypatch.setattr(nvidia, "uuid", str)
     return made
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from builders.rank_reports import GPU, changed, record_of, reports
+from builders.rank_reports import GPU, NUM_SAMPLES, changed, record_of, reports
 
 from fastbench.records.record import Record
 from fastbench.records.store import build_record, write_record
@@ -34,7 +33,7 @@ def test_a_merged_record_does_not_contradict_itself(
     record = record_of(reports(clocks, cores))
     assert find_contradictions(record) == []
     assert len(record.ranks) == len(clocks)
-    assert math.isclose(record.throughput.images_per_s, 20 / record.throughput.windows[0].wall_s)
+    assert record.throughput.num_images == 4 * NUM_SAMPLES
     # As it is in its file.
     stored = msgspec.json.decode(write_record(record, tmp_path).read_bytes())
     assert find_contradictions(build_record(stored, tmp_path)) == []
@@ -100,6 +99,10 @@ PLANTED: dict[str, tuple[Callable[[Record], Record], str]] = {
     "images of a window": (
         window(1, num_images=12),
         "the images of the ranks in window 1 add up to 22, and not to 20",
+    ),
+    "steps of a window": (
+        window(1, num_steps=7),
+        "the steps of the ranks in window 1 add up to 13, and not to 12",
     ),
     "a rank's window is longer than the row's": (
         window(1, wall_s=0.7),

@@ -21,16 +21,21 @@ from fastbench.records.validity import find_contradictions
 
 FILE = GOLDEN / "record-v9.json"
 SUMMED = ("num_images", "num_cores", "cpu_s")
+"""Of the telemetry."""
 FREE = {
     # where a rank ran, and with what
-    *(f"ranks.{name}" for name in ("local_rank", "host", "device", "device_name", "num_threads")),
+    *(f"ranks.{name}" for name in ("local_rank", "device_name", "num_threads")),
     "ranks.cores",
     # measured once
     *(f"ranks.warm_up.{name}" for name in WarmUp.__struct_fields__),
     *(f"ranks.{of}_ceiling.wall_s" for of in ("loader", "model")),
     *(f"ranks.{of}_ceiling.cpu_s" for of in ("loader", "model")),
     "ranks.latency.samples_s",
-    *(f"ranks.telemetry.{name}" for name in Telemetry.__struct_fields__ if name not in SUMMED),
+    *(
+        f"ranks.telemetry.{name}"
+        for name in Telemetry.__struct_fields__
+        if name not in (*SUMMED, "gpu")
+    ),
 }
 GONE = ("null", "removed", "empty")
 

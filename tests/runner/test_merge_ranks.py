@@ -261,7 +261,9 @@ def test_readings_are_as_many_as_every_rank_has() -> None:
 def test_the_rows_seconds_count() -> None:
     """Another rank may have been the first in each window."""
     assert used([("a", [0]), ("a", [1])], wall_s=2.5).wall_s == 2.5
-    assert used([("a", [0]), ("a", [1])], {}, {"wall_s": 2.25}).wall_s == 2.25
+    longer = together([("a", [0])], [telemetry(2.25, 20, 1)], 2.0)
+    assert longer is not None
+    assert longer.wall_s == 2.25
 
 
 def test_power_and_energy_of_gpus_are_summed() -> None:
