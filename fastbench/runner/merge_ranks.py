@@ -137,7 +137,8 @@ def _throughput(parts: Sequence[Throughput], walls_s: Sequence[float], loader: s
             f"The ranks behind the loader {loader!r} were timed with different epochs: report this."
         )
     rests = [iter(part.step_times_s) for part in parts]
-    windows, step_times_s = [], []
+    windows: list[Window] = []
+    step_times_s: list[float] = []
     for window, wall_s in zip(
         zip(*(part.windows for part in parts), strict=True), walls_s, strict=True
     ):
@@ -252,8 +253,8 @@ def together(
     for (clock, cores), part in zip(places, known, strict=True):
         groups.setdefault((clock, tuple(cores)), []).append(part)
     machines: dict[str, set[int]] = {}
-    for clock, cores in groups:
-        machines.setdefault(clock, set()).update(cores)
+    for clock, its_cores in groups:
+        machines.setdefault(clock, set()).update(its_cores)
     num_cores = sum(map(len, machines.values()))
     is_apart = num_cores == sum(len(cores) for _, cores in groups)
     foreign = [
