@@ -11,7 +11,7 @@ import msgspec
 
 from fastbench.core.units import and_more, counted
 from fastbench.records.facts import FACTS
-from fastbench.records.scaling import STRAGGLER, slowest_rank
+from fastbench.records.scaling import slowest_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ THROTTLED: Final = 0.01
 KERNEL: Final = 0.25
 FAULTS: Final = 1000
 """Page faults an image: a large image that is decoded once has some hundred."""
+STRAGGLER: Final = 0.1
 _ALIKE: Final = (
     *("device", "cpu", "cores", "cpu-quota", "governor", "instruction-set"),
     *("driver", "cuda", "cudnn", "python", "fastbench", "torch", "torchvision", "dali"),

@@ -29,14 +29,13 @@ CAUSES: Final = (WAITING, LOADER, HOST, OTHER)
 """What throughput is lost by."""
 USED_UP: Final = 0.9
 """Cores of whose time so much is used have nothing left."""
-STRAGGLER: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
     """Shares of the ideal, which add up to 1: what is reached, and what is lost.
 
-    Ranks lose `waiting` because each window lasts until the slowest of them has ended, and `slower`
+    Ranks lose `waiting` because each window lasts until the slowest of them has ended, `slower`
     because they are slower than one alone, by `cause`. Below zero that is a gain: each rank is
     faster than one alone, with a cache of its own for fewer images, say.
     """
@@ -68,10 +67,10 @@ def scaling_of(record: Record, alone: Sequence[Record]) -> Scaling | None:
     """A row of several ranks against rows of one rank; None without either, or without windows.
 
     Each rank's own rate is over its own part of a window, so that all of them added up, less the
-    row's throughput, are what ranks lose that have ended and wait. The rest of the loss has one
-    cause: the loader, where the ranks are loader-bound and the loader alone of a rank has fallen
-    by at least half of it; else the host's CPU, where its cores are used up; else another one,
-    such as the model, the batches' padding, or ranks without an image.
+    row's throughput, are what ranks lose before the last has begun and while it has not ended. The
+    rest of the loss has one cause: the loader, where the ranks are loader-bound and the loader
+    alone of a rank has fallen by at least half of it; else the host's CPU, where its cores are used
+    up; else another one, such as the model, the batches' padding, or ranks without an image.
     """
     if not alone or len(record.ranks) < 2 or not record.throughput.windows:
         return None

@@ -145,7 +145,7 @@ def test_how_ranks_ran_in_words() -> None:
     assert f"{where} of 100 images/s each in the median (80.0 to 100)" in said
     assert "rank 3 on node1 is 25 % slower than the median rank: model-bound" in said
     assert "scaling efficiency 80 % (lost: 15 % waiting for stragglers, 5 % other)" in said
-    assert "by their scatter alone 8, 64, 512 ranks would keep at most 87, 85, 85 % of it" in said
+    assert "by their scatter alone, 8, 64 and 512 ranks would keep at most 87, 85 and 85 %" in said
     here = how_it_ran(Row(record=of_ranks(100, 80)))
     assert "2 ranks of 90.0 images/s each in the median (80.0 to 100)" in here
     assert "scaling efficiency" not in here

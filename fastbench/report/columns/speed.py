@@ -139,7 +139,7 @@ FIGURES: Final = (
     ),
     _rate(
         name="rank-rate",
-        heading="a rank",
+        heading="images/s a rank",
         meaning="throughput of a rank over its own windows: median of the ranks, and their range",
         read=lambda row: percentile(rates, 50) if (rates := _rank_rates(row)) else None,
         bounds=lambda row: (min(_rank_rates(row)), max(_rank_rates(row))),

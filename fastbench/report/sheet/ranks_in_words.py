@@ -9,7 +9,7 @@ from fastbench.records.scaling import expected_efficiency, slowest_rank
 from fastbench.report.columns.registry import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fastbench.records.ranks import RankPart
     from fastbench.records.record import Record
@@ -38,9 +38,14 @@ def ranks_in_words(row: Row) -> Iterator[str]:
         yield str(row.scaling)
     kept = [expected_efficiency(record, num) or 1 for num in _MORE_RANKS]
     yield (
-        f"by their scatter alone {', '.join(map(str, _MORE_RANKS))} ranks would keep at most "
-        f"{', '.join(f'{100 * share:.0f}' for share in kept)} % of it"
+        f"by their scatter alone, {_and(map(str, _MORE_RANKS))} ranks would keep at most "
+        f"{_and(f'{100 * share:.0f}' for share in kept)} % of their rates"
     )
+
+
+def _and(texts: Iterable[str]) -> str:
+    *first, last = texts
+    return f"{', '.join(first)} and {last}"
 
 
 def list_ranks(record: Record) -> str:
