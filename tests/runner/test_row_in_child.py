@@ -35,7 +35,7 @@ from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.units import counted, format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.records.store import read_record, write_record
-from fastbench.runner import execute, options_file, row_in_child, unread_files
+from fastbench.runner import cluster, execute, options_file, row_in_child, unread_files
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import Plan, expand
 from fastbench.runner.room_for_ranks import room_for_ranks
@@ -354,10 +354,15 @@ def test_ranks_of_a_preset_without_room_are_left_out(
     assert len(asked) == 1
 
 
-def test_there_is_room_for_a_rank_on_each_core() -> None:
+def test_there_is_room_for_a_rank_on_each_core_or_for_those_that_were_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     num, why = room_for_ranks("cpu")
     assert num == num_cores()
     assert why == f"this machine has {counted(num, 'core')} for them"
+    started = cluster.Started("torchrun", 0, 16, 0, ("localhost", 29_500), has_store=True)
+    monkeypatch.setattr(cluster, "here", lambda: cluster.Cluster(started))
+    assert room_for_ranks("cuda") == (16, "torchrun started 16 processes")
 
 
 def test_resume_runs_what_is_not_finished(
