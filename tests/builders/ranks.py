@@ -83,14 +83,14 @@ def of_ranks(
             host=hosts[r * len(hosts) // num],
             device="cpu",
             device_name=None,
-            cores=list(range(NUM_CORES)),
+            cores=list(range(NUM_CORES * r, NUM_CORES * (r + 1))),
             num_threads=2,
             num_samples=share,
             warm_up=_WARM_UP,
             windows=of_rank[r],
-            loader_ceiling=_alone(of_loader[r]),
-            model_ceiling=_alone(of_model[r]),
-            telemetry=_telemetry(throughput, _each(used, num)[r], share * len(windows)),
+            loader_ceiling=_alone([of_loader[r]]),
+            model_ceiling=_alone([of_model[r]]),
+            telemetry=_telemetry(throughput, [_each(used, num)[r]], share * len(windows)),
         )
         for r, share in enumerate(shares)
     ]
@@ -100,13 +100,13 @@ def of_ranks(
         accuracy=None,
         parity=None,
         throughput=throughput,
-        loader_ceiling=_alone(sum(of_loader)),
-        model_ceiling=_alone(sum(of_model)),
+        loader_ceiling=_alone(of_loader),
+        model_ceiling=_alone(of_model),
         latency=Latency(batch_size=BATCH_SIZE, samples_s=[0.1, 0.1]),
         config={"ranks": num, "quick": False},
         environment={"cpu": "A CPU", "num_cores": NUM_CORES, "gpus": []},
     )
-    used_by_all = _telemetry(throughput, max(_each(used, num)), throughput.num_images)
+    used_by_all = _telemetry(throughput, _each(used, num), throughput.num_images)
     given = {
         "throughput": throughput,
         "telemetry": used_by_all,
@@ -125,18 +125,19 @@ def _window(num_images: int, wall_s: float) -> Window:
     return Window(num_images=num_images, num_steps=num_steps, wall_s=wall_s, wait_s=0.0)
 
 
-def _alone(rate: float) -> Ceiling:
-    return Ceiling(num_images=NUM_IMAGES, wall_s=NUM_IMAGES / rate)
+def _alone(rates: Sequence[float]) -> Ceiling:
+    num_images = NUM_IMAGES * len(rates)
+    return Ceiling(num_images=num_images, wall_s=num_images / sum(rates))
 
 
-def _telemetry(timed: Throughput, used: float, num_images: int) -> Telemetry:
+def _telemetry(timed: Throughput, used: Sequence[float], num_images: int) -> Telemetry:
     return Telemetry(
         wall_s=timed.wall_s,
         interval_s=0.1,
         num_readings=1,
         num_images=num_images,
-        num_cores=NUM_CORES,
-        cpu_s=used * NUM_CORES * timed.wall_s,
+        num_cores=NUM_CORES * len(used),
+        cpu_s=sum(used) * NUM_CORES * timed.wall_s,
         foreign_cpu_s=0.0,
         rss_bytes=[1_000_000_000],
         gpu=None,

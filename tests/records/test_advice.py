@@ -480,8 +480,8 @@ def test_doubts_and_hints() -> None:
     """Doubts stand before hints; of a figure that is not known there is none."""
     about = {name: advise(asking[0][0])[0].about for name, (asking, _) in CASES.items()}
     assert [name for name in NAMES if not about[name]] == [
-        "graph-breaks", "serial", "contended", "loader-bound", "model-bound",
-    ] == list(NAMES[-5:])  # fmt: skip
+        "straggler", "graph-breaks", "serial", "contended", "loader-bound", "model-bound",
+    ] == list(NAMES[-6:])  # fmt: skip
     assert [name for name in NAMES if about[name] == THROUGHPUT] == [
         "recompiled", "above-ceiling", "padded", "unsettled", "noisy", "wide",
     ]  # fmt: skip

@@ -76,7 +76,7 @@ def test_what_ranks_lose_that_are_slower_than_one_has_one_cause() -> None:
 def test_what_others_take_of_the_cores_is_used_up_too() -> None:
     record = of_ranks(70, 70, loader_alone=108, model_alone=130, used=0.5)
     assert record.telemetry is not None
-    crowded = msgspec.structs.replace(record.telemetry, foreign_cpu_s=3.5 * record.telemetry.wall_s)
+    crowded = msgspec.structs.replace(record.telemetry, foreign_cpu_s=0.85 * record.telemetry.cpu_s)
     record = msgspec.structs.replace(record, telemetry=crowded)
     assert scaling(record, of_ranks(100, loader_alone=120, model_alone=130)).cause == HOST
 

@@ -60,7 +60,7 @@ def _ceiling(row: Row) -> str:
 
 def _losses(row: Row) -> str | None:
     """What is lost of the ideal, in percent: `waiting 3, loader 10`."""
-    return row.scaling and row.scaling.brief
+    return row.scaling.brief if row.scaling else None
 
 
 def _rank_rates(row: Row) -> list[float]:
@@ -131,7 +131,7 @@ FIGURES: Final = (
         meaning="images/s over as many times those of one rank of the same configuration; below it "
         "what is lost, by cause",
         unit="share",
-        read=lambda row: row.scaling and row.scaling.efficiency,
+        read=lambda row: row.scaling.efficiency if row.scaling else None,
         show=lambda value: f"{100 * value:.0f}",
         best="max",
         detail=_losses,
