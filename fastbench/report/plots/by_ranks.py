@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 _MOST_SERIES: Final = 6
 _MOST_LINEAR: Final = 16
 """Up to so many ranks the axes are linear; beyond, the ideal is a straight line in logarithms."""
-_ROOM: Final = 1.15  # times: from the outermost number of ranks to a logarithmic axis's ends
+_ROOM: Final = 1.25  # times: from the outermost number of ranks to a logarithmic axis's ends
 _BESIDE: Final = 0.012  # of the axis: how far the outermost line is from the number of ranks
 _GROUP: Final = 0.8  # of the room for a number of ranks
+_WIDEST: Final = 0.45
 _LABEL_SIZE: Final = 8.0
 _LEAST: Final = 0.0005
 _IDEAL: Final[dict[str, Any]] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 1.5}
@@ -84,7 +85,7 @@ def figure(records: Sequence[Record]) -> Figure:
             " ".join(
                 [
                     "Throughput: the median of the windows, and their spread.",
-                    "Scaling efficiency: of as many times one rank; above it what is lost."
+                    "Scaling efficiency: the share of the ideal; above it what is lost, by cause."
                     if has_efficiency
                     else "Without one rank of the same configuration there is no efficiency.",
                     *invalid,
@@ -152,7 +153,7 @@ def _causes(rows: Sequence[Row]) -> list[tuple[Artist, str]]:
 
 def _look_of(cause: str) -> dict[str, Any]:
     return {
-        "facecolor": "white",
+        "facecolor": "#e6e6e6" if cause == WAITING else "white",
         "edgecolor": style.MUTED,
         "hatch": _LOST[cause],
         "linewidth": 0.8,
@@ -214,7 +215,7 @@ def _draw_efficiency(
     counts: Sequence[int],
     inches: float,
 ) -> None:
-    wide = _GROUP / len(shown)
+    wide = min(_WIDEST, _GROUP / len(shown))
     highest = 100.0
     for i, s in enumerate(shown):
         for at, num in enumerate(counts):
@@ -238,6 +239,6 @@ def _draw_efficiency(
     axes.set_xticks(range(len(counts)), [f"{num:,}" for num in counts])
     axes.set_xlim(-0.5, len(counts) - 0.5)
     axes.set_ylim(0, highest * 1.04)
-    axes.set_ylabel(COLUMNS["scaling"].title)
+    axes.set_ylabel("scaling efficiency %")
     axes.set_xlabel("ranks")
     axes.grid(axis="y")
