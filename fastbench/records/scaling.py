@@ -133,6 +133,8 @@ class Slowest:
         return ", ".join(filter(None, (self._name, f"{100 * self.slower:.0f} % slower", bound)))
 
     def __str__(self) -> str:
+        if self.slower < 0.005:
+            return "no rank is slower than the median rank"
         bound = f": {self.bound}-bound" if self.bound else ""
         return f"{self._name} is {100 * self.slower:.0f} % slower than the median rank{bound}"
 

@@ -109,6 +109,7 @@ def test_the_slowest_rank_is_named_with_how_much_slower_it_is() -> None:
     alone = slowest(of_ranks(80, 100, loader_alone=[81, 120]))
     assert str(alone) == "rank 0 is 25 % slower than the median rank: loader-bound"
     assert slowest_rank(of_ranks(100)) is None
+    assert str(slowest(of_ranks(100, 100))) == "no rank is slower than the median rank"
 
 
 def test_what_bound_the_slowest_rank() -> None:
