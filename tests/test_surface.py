@@ -21,7 +21,7 @@ from builders.paths import GOLDEN
 
 from fastbench.cli.main import make_parser
 from fastbench.cli.report import ENDINGS, FORMATS
-from fastbench.core import config, errors
+from fastbench.core import command_options, config, errors
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import GENERAL_OPTIONS
 from fastbench.loaders.contract.rules import RULES
@@ -96,10 +96,10 @@ def surface() -> dict[str, Any]:
         "commands": options(make_parser()),
         "defaults of a run": {
             kind.__name__: {field.name: field.default for field in dataclasses.fields(kind)}
-            for kind in (config.RunConfig, config.PlanOptions, config.TuneOptions)
+            for kind in (config.RunConfig, command_options.PlanOptions, command_options.TuneOptions)
         },
         "swept": config.SWEPT,
-        "presets": {name: read_preset(name) for name in typing.get_args(config.Preset)},
+        "presets": {name: read_preset(name) for name in typing.get_args(command_options.Preset)},
         "columns": {
             name: [
                 *(column.heading, column.unit),

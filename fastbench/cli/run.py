@@ -92,7 +92,7 @@ def render(plan: Plan) -> RenderableType:
         )
     table.add_column("")
     for number, row in enumerate(plan.rows, 1):
-        state = "if it runs here" if row.only_if_here else ""
+        state = "if it runs here" if row.only_if_here or row.only_if_room else ""
         if row.digest in plan.finished:
             state = "finished"
         table.add_row(

@@ -12,7 +12,7 @@ from fastbench.core.value_types import (  # noqa: TC001 - `declared` reads the a
     Minutes,
 )
 
-Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling"]
+Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling", "scaling"]
 """The files in `runner/presets/`."""
 
 

@@ -50,6 +50,23 @@ def supported_percentile(samples: Sequence[float], pct: float) -> float | None:
     return percentile(samples, pct) if len(samples) >= MIN_SAMPLES[pct] else None
 
 
+def expected_largest(values: Sequence[float], num: int) -> float:
+    """The mean of the largest of `num` values that are drawn from these, each as likely as another.
+
+    The distribution function of the largest is the values' own to the power of `num` (H. A. David
+    and H. N. Nagaraja, "Order Statistics", 3rd ed. (2003), section 2.1). Of m values in order the
+    k-th is the largest with a probability of (k/m)**num - ((k-1)/m)**num, which is the bootstrap's
+    mean without drawing (A. D. Hutson and M. D. Ernst, Journal of the Royal Statistical Society B
+    62, 2000). Raises `ValueError` without values, and for a `num` below 1.
+    """
+    if not values or num < 1:
+        raise ValueError("the largest is of at least one value")
+    m = len(values)
+    return math.fsum(
+        value * ((k / m) ** num - ((k - 1) / m) ** num) for k, value in enumerate(sorted(values), 1)
+    )
+
+
 def wilson_interval(num_hits: int, num_samples: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion, as shares of 0..1.
 

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.loader_facts import BUILT_IN, FASTEST_ON_CPU, SLOWER_ON_CPU
 from fastbench.core.units import counted, format_quantity
 from fastbench.core.value_types import share_of
+from fastbench.records import machine_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fastbench.records.machine_advice import Said
     from fastbench.records.record import Record
 
 NOISY: Final = 0.1
-FOREIGN_CPU: Final = 0.1
-THROTTLED: Final = 0.01
-KERNEL: Final = 0.25
-FAULTS: Final = 1000
-"""Page faults an image: a large image that is decoded once has some hundred."""
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
 PADDED: Final = 0.05
@@ -103,10 +100,7 @@ def worst_of(every: Sequence[Sequence[Advice]]) -> list[tuple[int, Advice]]:
     return worst
 
 
-_Said = tuple[str, str] | tuple[str, str, float] | None
-
-
-def _recompiled(record: Record) -> _Said:
+def _recompiled(record: Record) -> Said:
     if not record.compilation or not record.compilation.num_recompiles:
         return None
     num = record.compilation.num_recompiles
@@ -118,13 +112,13 @@ def _recompiled(record: Record) -> _Said:
     )
 
 
-def _ran_eagerly(record: Record) -> _Said:
+def _ran_eagerly(record: Record) -> Said:
     if not record.compilation or record.compilation.num_graphs:
         return None
     return "torch.compile made no graph, and the model ran eagerly", "--no-compile says so openly"
 
 
-def _graph_breaks(record: Record) -> _Said:
+def _graph_breaks(record: Record) -> Said:
     if not record.compilation or not record.compilation.num_graph_breaks:
         return None
     num = record.compilation.num_graph_breaks
@@ -135,67 +129,7 @@ def _graph_breaks(record: Record) -> _Said:
     )
 
 
-def _throttled(record: Record) -> _Said:
-    gpu = record.telemetry.gpu if record.telemetry else None
-    if gpu is None or not gpu.throttle_reasons:
-        return None
-    return (
-        f"the GPU lowered its clocks ({', '.join(gpu.throttle_reasons)})",
-        "cool it or raise its power limit (nvidia-smi -q -d PERFORMANCE), and run again",
-    )
-
-
-def _cpu_throttled(record: Record) -> _Said:
-    share = record.telemetry.throttled_share if record.telemetry else None
-    if share is None or share < THROTTLED:
-        return None
-    return (
-        f"the CPU quota was used up in {100 * share:.0f} % of its periods, and the run stood still",
-        "raise the quota (docker run --cpus, limits.cpu of a pod), or use fewer --num-threads and "
-        "--model-threads",
-        share,
-    )
-
-
-def _foreign_gpu(record: Record) -> _Said:
-    gpu = record.telemetry.gpu if record.telemetry else None
-    if gpu is None or not gpu.num_foreign_processes:
-        return None
-    return (
-        f"{counted(gpu.num_foreign_processes, 'other process', 'other processes')} on the GPU",
-        "end what nvidia-smi lists, and run again",
-        gpu.num_foreign_processes,
-    )
-
-
-def _foreign_cpu(record: Record) -> _Said:
-    share = record.telemetry.foreign_cpu_share if record.telemetry else None
-    if share is None or share < FOREIGN_CPU:
-        return None
-    return (
-        f"other processes took {100 * share:.0f} % of the cores' time",
-        "end them and run again, or compare with --ab, which they slow alike",
-        share,
-    )
-
-
-def _in_kernel(record: Record) -> _Said:
-    if (used := record.telemetry) is None:
-        return None
-    share, faults = used.kernel_share or 0, used.faults_per_image or 0
-    if share < KERNEL or faults < FAULTS:
-        return None
-    return (
-        f"the kernel took {100 * share:.0f} % of the CPU time, for memory that was freed and taken "
-        f"again ({faults:,.0f} page faults an image)",
-        "--allocator keep"
-        if record.environment.get("freed_memory") != "keep"
-        else "a smaller --batch-size, or another malloc by LD_PRELOAD",
-        share,
-    )
-
-
-def _above_decoding(record: Record) -> _Said:
+def _above_decoding(record: Record) -> Said:
     num_bytes, num_cores = record.data.get("num_bytes"), record.environment.get("num_cores")
     if not (record.decodes and record.device == "cpu" and num_bytes and num_cores):
         return None
@@ -210,7 +144,7 @@ def _above_decoding(record: Record) -> _Said:
     )
 
 
-def _above_arithmetic(record: Record) -> _Said:
+def _above_arithmetic(record: Record) -> Said:
     num_cores = record.environment.get("num_cores")
     most = FLOPS.get(record.dtype)
     if not (record.device == "cpu" and num_cores and record.num_macs and most):
@@ -226,7 +160,7 @@ def _above_arithmetic(record: Record) -> _Said:
     )
 
 
-def _above_ceiling(record: Record) -> _Said:
+def _above_ceiling(record: Record) -> Said:
     if record.overlap is None:
         return None
     ratio, interval = record.overlap
@@ -241,7 +175,7 @@ def _above_ceiling(record: Record) -> _Said:
     )
 
 
-def _padded(record: Record) -> _Said:
+def _padded(record: Record) -> Said:
     share, num_images = record.throughput.padded_share, record.data["num_samples"]
     if share <= PADDED:
         return None
@@ -253,19 +187,19 @@ def _padded(record: Record) -> _Said:
     )
 
 
-def _doubted_accuracy(record: Record) -> _Said:
+def _doubted_accuracy(record: Record) -> Said:
     if not record.accuracy_doubts or record.weights == "none":
         return None
     return "; ".join(record.accuracy_doubts), "check the weights, the labels and the loader"
 
 
-def _random_weights(record: Record) -> _Said:
+def _random_weights(record: Record) -> Said:
     if record.weights != "none" or record.accuracy is None:
         return None
     return "the model's weights are random, so its accuracy is chance", "--weights DEFAULT"
 
 
-def _unsettled(record: Record) -> _Said:
+def _unsettled(record: Record) -> Said:
     if record.throughput.is_settled is not False:
         return None
     return (
@@ -274,7 +208,7 @@ def _unsettled(record: Record) -> _Said:
     )
 
 
-def _noisy(record: Record) -> _Said:
+def _noisy(record: Record) -> Said:
     if record.throughput.spread < NOISY:
         return None
     return (
@@ -284,7 +218,7 @@ def _noisy(record: Record) -> _Said:
     )
 
 
-def _wide(record: Record) -> _Said:
+def _wide(record: Record) -> Said:
     if (wanted := record.config.get("max_interval")) is None:
         return None
     reach = record.throughput.reach
@@ -298,7 +232,7 @@ def _wide(record: Record) -> _Said:
     )
 
 
-def _as_found(record: Record) -> _Said:
+def _as_found(record: Record) -> Said:
     state = record.data.get("page_cache")
     if state in ("warm", "cold", None):
         return None
@@ -310,7 +244,7 @@ def _as_found(record: Record) -> _Said:
     )
 
 
-def _serial(record: Record) -> _Said:
+def _serial(record: Record) -> Said:
     if record.contention != "serial":
         return None
     return (
@@ -321,7 +255,7 @@ def _serial(record: Record) -> _Said:
     )
 
 
-def _contended(record: Record) -> _Said:
+def _contended(record: Record) -> Said:
     if record.contention != "shared":
         return None
     share = record.sharing_efficiency or record.overlap_efficiency or 0
@@ -336,7 +270,7 @@ def _contended(record: Record) -> _Said:
     )
 
 
-def _loader_bound(record: Record) -> _Said:
+def _loader_bound(record: Record) -> Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
     return (
@@ -358,7 +292,7 @@ def _faster_loader(record: Record) -> str:
     return "more --num-threads"
 
 
-def _model_bound(record: Record) -> _Said:
+def _model_bound(record: Record) -> Said:
     if record.bound != "model" or (record.headroom or 1) < BOUND:
         return None
     if record.engine is not None:
@@ -376,16 +310,17 @@ def _model_bound(record: Record) -> _Said:
     )
 
 
-_CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
+_CHECKS: Final[dict[str, tuple[str, Callable[[Record], Said]]]] = {
     "above-decoding": (SPEED, _above_decoding),
     "above-arithmetic": (SPEED, _above_arithmetic),
     "recompiled": (THROUGHPUT, _recompiled),
     "ran-eagerly": (SPEED, _ran_eagerly),
-    "throttled": (SPEED, _throttled),
-    "cpu-throttled": (SPEED, _cpu_throttled),
-    "foreign-gpu": (SPEED, _foreign_gpu),
-    "foreign-cpu": (SPEED, _foreign_cpu),
-    "in-kernel": (SPEED, _in_kernel),
+    "throttled": (SPEED, machine_advice.throttled),
+    "cpu-throttled": (SPEED, machine_advice.cpu_throttled),
+    "unlike-machines": (SPEED, machine_advice.unlike_machines),
+    "foreign-gpu": (SPEED, machine_advice.foreign_gpu),
+    "foreign-cpu": (SPEED, machine_advice.foreign_cpu),
+    "in-kernel": (SPEED, machine_advice.in_kernel),
     "above-ceiling": (THROUGHPUT, _above_ceiling),
     "padded": (THROUGHPUT, _padded),
     "random-weights": (ACCURACY, _random_weights),
@@ -394,6 +329,7 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Record], _Said]]]] = {
     "noisy": (THROUGHPUT, _noisy),
     "wide": (THROUGHPUT, _wide),
     "as-found": (SPEED, _as_found),
+    "straggler": (HINT, machine_advice.straggler),
     "graph-breaks": (HINT, _graph_breaks),
     "serial": (HINT, _serial),
     "contended": (HINT, _contended),

@@ -1,7 +1,7 @@
 """What differs between two records: what makes them unlike, the settings, the machine.
 
-Records that differ in batch size, images, dtype, TensorFloat-32, page cache, preprocessing or
-reference are *unlike*: their ratio is not the effect of a change.
+Records that differ in batch size, ranks, images, dtype, TensorFloat-32, page cache, preprocessing
+or reference are *unlike*: their ratio is not the effect of a change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 MUST_BE_ALIKE: Final = (
-    *("batch", "dtype", "tf32", "images", "digest", "contents", "page-cache"),
+    *("batch", "ranks", "dtype", "tf32", "images", "digest", "contents", "page-cache"),
     *(*PREPROCESS, "reference"),
 )
 """The facts in which two records must not differ."""

@@ -196,11 +196,10 @@ _ABOUT_THE_ROW: Final = (
     _fact(
         "ranks",
         "processes that shared the images out, each on a GPU of its own",
-        "config.ranks",
+        lambda record: record.config.get("ranks") or 1,
         unit="rank",
         unsaid=1,
         options=("ranks",),
-        default=1,
     ),
     _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
     _fact(

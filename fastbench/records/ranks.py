@@ -62,11 +62,3 @@ class RankPart(Stored, frozen=True, kw_only=True):
     def wall_s(self) -> float:
         """How long its windows took."""
         return math.fsum(window.wall_s for window in self.windows)
-
-    @property
-    def bound(self) -> str | None:
-        """Which of its ceilings is the lower, `loader` or `model`; None without both."""
-        if self.loader_ceiling is None or self.model_ceiling is None:
-            return None
-        loader, model = self.loader_ceiling.images_per_s, self.model_ceiling.images_per_s
-        return "loader" if loader < model else "model"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
 
 BEAT_S: Final = 2.0
-SILENCE_S: Final = 25.0
+SILENCE_S: Final = 22.0
 """A follower that gives no sign of life for so long has died with its machine, or hangs. Longer
 than a rank's own, which names the cause."""
 START_S: Final = 300.0

@@ -19,6 +19,7 @@ from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRe
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, row_of, seconds_left
+from fastbench.runner.room_for_ranks import room_for_ranks
 from fastbench.runner.row_in_child import ab, measure, parity, run_rows
 from fastbench.runner.unread_files import Unread
 
@@ -43,7 +44,8 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
     if todo:
         _check_predictions(plan)
     missing = _leave_out(todo, progress)
-    todo = [row for row in todo if row.loader not in missing]
+    too_many = _without_room(todo, progress)
+    todo = [row for row in todo if row.loader not in missing and row.config.ranks not in too_many]
     models = tuple(dict.fromkeys(row.model for row in todo))
     failed: set[tuple[object, ...]] = set()
     unread = Unread(folder, progress)
@@ -52,7 +54,7 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         if row.digest in plan.finished:
             yield plan.finished[row.digest]
             continue
-        if row.loader in missing or row.group in failed:
+        if row.loader in missing or row.config.ranks in too_many or row.group in failed:
             continue
         number = todo.index(row)
         left_s = seconds_left(seconds, len(todo) - number)
@@ -85,6 +87,18 @@ def _leave_out(todo: Sequence[PlannedRow], progress: RowProgress) -> dict[str, s
     for loader, why in missing.items():
         progress.note(f"{loader} is left out: {why}")
     return missing
+
+
+def _without_room(todo: Sequence[PlannedRow], progress: RowProgress) -> set[int]:
+    """The numbers of ranks that were not asked for by name and are too many for what is here."""
+    asked = {row.config.ranks for row in todo if row.only_if_room}
+    if not asked:
+        return set()
+    room, why = room_for_ranks(todo[0].config.device)
+    too_many = {num for num in asked if num > room}
+    for num in sorted(too_many):
+        progress.note(f"--ranks {num} is left out: {why}.")
+    return too_many
 
 
 def _check_predictions(plan: Plan) -> None:

@@ -253,8 +253,8 @@ def together(
     for (clock, cores), part in zip(places, known, strict=True):
         groups.setdefault((clock, tuple(cores)), []).append(part)
     machines: dict[str, set[int]] = {}
-    for clock, numbers in groups:
-        machines.setdefault(clock, set()).update(numbers)
+    for clock, its_cores in groups:
+        machines.setdefault(clock, set()).update(its_cores)
     num_cores = sum(map(len, machines.values()))
     is_apart = num_cores == sum(len(cores) for _, cores in groups)
     foreign = [

@@ -51,10 +51,15 @@ NOT_OF_THE_ROW: Final = frozenset(
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """One configuration: one model, one loader. `only_if_here`: it was not asked for by name."""
+    """One configuration: one model, one loader.
+
+    `only_if_here`: its loader was not asked for by name. `only_if_room`: nor was its number of
+    ranks.
+    """
 
     config: RunConfig
     only_if_here: bool = False
+    only_if_room: bool = False
 
     @property
     def model(self) -> str:
@@ -202,6 +207,9 @@ def make_plan(
         options = {**read_options(path), **given}
     options = {name: value for name, value in options.items() if name != "output"}
     rows = expand(options)
+    by_name = {*given, *(read_options(user_path(how.config)) if how.config else ())}
+    if "ranks" not in by_name:
+        rows = tuple(dataclasses.replace(row, only_if_room=row.config.ranks > 1) for row in rows)
     if how.resume is None:
         return Plan(options=options, rows=rows, output=output, finished={}, resumed=False)
     assert output is not None

@@ -25,9 +25,9 @@ def test_the_options() -> None:
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
         "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",
         "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode", "allocator",
-        "batch_size", "num_threads", "model_threads", "limit", "classes", "among", "on_error",
-        "min_seconds", "windows", "max_interval", "page_cache", "latency_batch_size", "passes",
-        "quick", "seed", "tolerance", "running", "predictions", "ab", "output",
+        "ranks", "batch_size", "num_threads", "model_threads", "limit", "classes", "among",
+        "on_error", "min_seconds", "windows", "max_interval", "page_cache", "latency_batch_size",
+        "passes", "quick", "seed", "tolerance", "running", "predictions", "ab", "output",
     ]  # fmt: skip
     assert [field.name for field in dataclasses.fields(PlanOptions)] == [
         "preset", "config", "resume", "dry_run",
@@ -40,12 +40,12 @@ def test_the_options() -> None:
 def test_what_an_option_changes_is_declared_with_it() -> None:
     assert list(SWEPT) == [
         "resize", "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode",
-        "allocator", "batch_size", "num_threads", "model_threads", "page_cache",
+        "allocator", "ranks", "batch_size", "num_threads", "model_threads", "page_cache",
     ]  # fmt: skip
     assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
         "latency_batch_size", "max_interval", "min_seconds", "on_error", "page_cache", "passes",
-        "quick", "reference", "running", "tolerance", "windows",
+        "quick", "ranks", "reference", "running", "tolerance", "windows",
     ]  # fmt: skip
 
 

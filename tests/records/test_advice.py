@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from builders.ranks import of_ranks
 from builders.records import make
 
 from fastbench.records.advice import ACCURACY, NAMES, THROUGHPUT, advise, worst_of
@@ -152,6 +153,12 @@ def apart(loader_s: float, model_s: float, **changes: object) -> Record:
     return limited(loader_s, model_s, device="cuda:0", **changes)
 
 
+def on_machines(*machines: dict[str, object], **changes: object) -> Record:
+    """A rank on each."""
+    hosts = [f"node{number}" for number, _ in enumerate(machines)]
+    return of_ranks(*[100] * len(machines), hosts=hosts, machines=list(machines), **changes)
+
+
 def replaying(each: int, **changes: object) -> Record:
     """The images have so many bytes each."""
     return quiet(data={"num_samples": 100, "num_bytes": 100 * each}, **changes)
@@ -204,6 +211,31 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
     "cpu-throttled": (
         [(under_quota(num_throttled=3), "used up in 1 % of its periods")],
         [under_quota(num_throttled=2), under_quota(num_periods=0), quiet()],
+    ),
+    "unlike-machines": (
+        [
+            (
+                on_machines({"cpu": "A CPU"}, {"cpu": "A CPU"}, {"cpu": "B CPU"}),
+                "the 3 machines are unlike: device A CPU and B CPU",
+            ),
+            (
+                on_machines(
+                    {"cpu": "A CPU", "gpus": [{"name": "H100"}], "driver": "580.1"},
+                    {"cpu": "B CPU", "gpus": [{"name": "H200"}], "driver": "590.1"},
+                    device="cuda:0",
+                ),
+                "device H100 and H200, CPU A CPU and B CPU, driver 580.1 and 590.1",
+            ),
+            (
+                on_machines({"packages": {"torch": "2.9"}}, {"packages": {"torch": "2.10"}}),
+                "unlike: torch 2.9 and 2.10",
+            ),
+        ],
+        [
+            on_machines({"cpu": "A CPU", "affinity": "0-3"}, {"cpu": "A CPU", "affinity": "4-7"}),
+            on_machines({"driver": "580.1"}, {"driver": None}),
+            of_ranks(100, 100),
+        ],
     ),
     "foreign-gpu": (
         [
@@ -282,6 +314,13 @@ CASES: dict[str, tuple[list[tuple[Record, str]], list[Record]]] = {
             )
         ],
         [quiet(data={"num_samples": 100, "page_cache": state}) for state in ("warm", "cold")],
+    ),
+    "straggler": (
+        [
+            (of_ranks(100, 100, 89), "rank 2 is 12 % slower than the median rank: model-bound"),
+            (of_ranks(89, 100, hosts=("a", "b")), "rank 0 on a is 12 % slower than the median"),
+        ],
+        [of_ranks(100, 100, 92), of_ranks(100)],
     ),
     "graph-breaks": (
         [
@@ -441,8 +480,8 @@ def test_doubts_and_hints() -> None:
     """Doubts stand before hints; of a figure that is not known there is none."""
     about = {name: advise(asking[0][0])[0].about for name, (asking, _) in CASES.items()}
     assert [name for name in NAMES if not about[name]] == [
-        "graph-breaks", "serial", "contended", "loader-bound", "model-bound",
-    ] == list(NAMES[-5:])  # fmt: skip
+        "straggler", "graph-breaks", "serial", "contended", "loader-bound", "model-bound",
+    ] == list(NAMES[-6:])  # fmt: skip
     assert [name for name in NAMES if about[name] == THROUGHPUT] == [
         "recompiled", "above-ceiling", "padded", "unsettled", "noisy", "wide",
     ]  # fmt: skip

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from builders.paths import RECORDS
 from builders.plot_rows import failing, invalid, latency, real, row
+from builders.ranks import of_ranks, scaled
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -86,12 +87,17 @@ CASES: dict[str, list[Record]] = {
     "wide names": [row(loader="M" * 26), row(loader="b")],
     "gpus": on_gpus(),
     "unlike": unlike(),
+    "ranks": scaled(),
+    "many ranks": scaled((1, 2, 3, 8, 16, 64, 100, 128, 512)),
 }
 SHOWN = {
-    "accuracy-throughput": set(CASES) - {"batches", "close batches", "big batches", "gpus"},
+    "accuracy-throughput": {
+        *CASES.keys() - {"batches", "close batches", "big batches", "gpus", "ranks", "many ranks"}
+    },
     "loaders": {"real", "long names", "gpus", "unlike"},
     "latency": {"one", "long names", "wide names"},
     "batches": {"batches", "close batches", "big batches"},
+    "scaling": {"ranks", "many ranks"},
     "gpus": {"gpus"},
     "accuracy": {"unlike", "long names"},
 }
@@ -430,6 +436,8 @@ def test_gpus_with_images_per_joule_and_no_lone_configuration() -> None:
             [row(), row(batch_size=8, model="other")],
             "No configuration has several batch",
         ),
+        ("scaling", [row()], "No configuration has several numbers of ranks"),
+        ("scaling", [of_ranks(9), of_ranks(9, 9, loader="b")], "several numbers of ranks"),
         ("gpus", [row()], "No valid row ran on a GPU"),
         ("gpus", [row(gpu=GPUS[0]), row(gpu=GPUS[1], dtype="float16")], "measured on two GPUs"),
         ("gpus", [], "There is no record"),
@@ -453,7 +461,8 @@ def test_every_plot_that_applies_is_written_and_the_others_are_explained(tmp_pat
         for name in ("accuracy-throughput", "loaders", "latency", "accuracy")
         for kind in ("png", "svg")
     ]
-    assert [text.split(":")[0] for text in skipped] == ["No plot 'batches'", "No plot 'gpus'"]
+    named = [text.split(":")[0] for text in skipped]
+    assert named == ["No plot 'batches'", "No plot 'scaling'", "No plot 'gpus'"]
     for path in paths:
         if path.suffix == ".svg":
             assert "<svg" in path.read_text()

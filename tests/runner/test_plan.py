@@ -181,9 +181,27 @@ def test_the_presets() -> None:
         "loaders": len({*BUILT_IN, *registry.installed()}),
         "precision": 12,
         "batch-scaling": 9,
+        "scaling": 4,
     }
     study = [row.model for row in plan_of(preset="study").rows]
     assert study[::2] == ["alexnet", "vgg16", "resnet18", "googlenet"]
+
+
+def test_ranks_of_a_preset_are_run_only_if_there_is_room(tmp_path: Path) -> None:
+    def optional(found: plan.Plan) -> list[int]:
+        return [row.config.ranks for row in found.rows if row.only_if_room]
+
+    preset = plan_of(preset="scaling")
+    assert [row.config.ranks for row in preset.rows] == [1, 2, 4, 8]
+    assert optional(preset) == [2, 4, 8]
+    # By hand or in a file they are asked for.
+    assert optional(plan_of("--ranks", "4", preset="scaling")) == []
+    file = tmp_path / "own.toml"
+    file.write_text("ranks = [2, 4]\n")
+    assert optional(plan_of(config=str(file))) == []
+    # A run that is gone on with does not tell where its plan is from.
+    options_file.write_options(preset.options, tmp_path / plan.PLAN_FILE)
+    assert optional(plan_of(resume=str(tmp_path))) == [2, 4, 8]
 
 
 def test_every_model_of_the_presets_is_there() -> None:

@@ -29,14 +29,16 @@ from fastbench.cli.main import main
 from fastbench.cli.run import render
 from fastbench.core import errors
 from fastbench.core.child_process import portable
+from fastbench.core.cores import num_cores
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
-from fastbench.core.units import format_about
+from fastbench.core.units import counted, format_about
 from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.records.store import read_record, write_record
-from fastbench.runner import execute, options_file, row_in_child, unread_files
+from fastbench.runner import cluster, execute, options_file, row_in_child, unread_files
 from fastbench.runner.output_folder import open_output
 from fastbench.runner.plan import Plan, expand
+from fastbench.runner.room_for_ranks import room_for_ranks
 
 pytestmark = pytest.mark.usefixtures("server")
 Run = Callable[..., int]
@@ -328,6 +330,38 @@ def test_loaders_that_are_not_here_are_left_out_of_all(
     # Asked for by name, it is a row that failed.
     assert run(loaders=("absent", "dali")) == 1
     assert "sample · absent: Its package is not here." in complaints(capsys.readouterr().err)[0]
+
+
+def test_ranks_of_a_preset_without_room_are_left_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def room(device: str) -> tuple[int, str]:
+        asked.append(device)
+        return 1, "this machine has 1 core for them"
+
+    monkeypatch.setattr(execute, "room_for_ranks", room)
+    assert run("--preset", "scaling", loaders=("dali",)) == 0
+    err = capsys.readouterr().err
+    for num in (2, 4, 8):
+        assert f"--ranks {num} is left out: this machine has 1 core for them." in err
+    assert started(tmp_path) == ["sample dali auto"]
+    assert asked == ["auto"]
+    # No row of several ranks was planned here, and nobody asks.
+    assert run(loaders=("dali",)) == 0
+    assert len(asked) == 1
+
+
+def test_there_is_room_for_a_rank_on_each_core_or_for_those_that_were_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    num, why = room_for_ranks("cpu")
+    assert num == num_cores()
+    assert why == f"this machine has {counted(num, 'core')} for them"
+    started = cluster.Started("torchrun", 0, 16, 0, ("localhost", 29_500), has_store=True)
+    monkeypatch.setattr(cluster, "here", lambda: cluster.Cluster(started))
+    assert room_for_ranks("cuda") == (16, "torchrun started 16 processes")
 
 
 def test_resume_runs_what_is_not_finished(

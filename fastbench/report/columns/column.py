@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fastbench.records.advice import Advice
     from fastbench.records.record import Record
+    from fastbench.records.scaling import Scaling
 
 OK: Final = "ok"
 INVALID: Final = "INVALID"
@@ -132,7 +133,8 @@ class Column:
         """A value in a heading or a sentence; never empty."""
         if value is None:
             return f"{self.heading} unknown"
-        return self.words(value) or self.text(value)
+        named = f"{self.heading} " if isinstance(value, int) else ""
+        return self.words(value) or f"{named}{self.text(value)}"
 
     def detail_of(self, row: Row) -> str:
         """What stands below the value; may be empty."""
@@ -150,7 +152,9 @@ class Row:
     `path` is the record's file, where it has one, and `version` the file's schema version.
     `price_per_h` is what an hour of the device costs, in dollars. `ratio` is the throughput over
     that of the same configuration on the other side of a contrast, with its 95 % interval where
-    there is one (see `ratios.py`); it is in doubt where that other throughput is.
+    there is one (see `ratios.py`); it is in doubt where that other throughput is. `scaling` is
+    against one rank of the same configuration, and in doubt where that one's throughput is (see
+    `scaling.py`).
     """
 
     record: Record
@@ -160,6 +164,8 @@ class Row:
     ratio: float | None = None
     ratio_interval: tuple[float, float] | None = None
     is_ratio_doubted: bool = False
+    scaling: Scaling | None = None
+    is_scaling_doubted: bool = False
     _values: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def value(self, column: Column) -> Value:
@@ -229,7 +235,9 @@ class Row:
 
     def is_doubted(self, column: Column) -> bool:
         """Whether the row's figure in a column is in doubt, and so is not ranked."""
-        if column.name == "ratio" and self.is_ratio_doubted:
+        if (column.name == "ratio" and self.is_ratio_doubted) or (
+            column.name == "scaling" and self.is_scaling_doubted
+        ):
             return True
         return any(doubt.about in column.about for doubt in self.doubts)
 

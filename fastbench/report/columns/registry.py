@@ -32,8 +32,8 @@ _NAMES: Final = {
 
 SETS: Final[dict[str, tuple[str, ...]]] = {
     "default": (
-        *("images/s", "ratio", "of-ceiling", "step", "batch-latency", "images/J", "cost"),
-        *("top-1", "top-5", "agreement"),
+        *("images/s", "scaling", "ratio", "of-ceiling", "step", "batch-latency", "images/J"),
+        *("cost", "top-1", "top-5", "agreement"),
     ),
     "loaders": (
         *("loader", "decoder", "loader-ceiling", "images/s", "ratio", "loader-cpu-s"),

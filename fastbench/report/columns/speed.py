@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.stats import supported_percentile
+from fastbench.core.stats import percentile, supported_percentile
 from fastbench.core.units import (
     format_bytes,
     format_milliseconds,
     format_quantity,
     format_rate,
 )
+from fastbench.records.scaling import slowest_rank
 from fastbench.report.columns.column import COST, SPEED, Bounds, Column
 
 if TYPE_CHECKING:
@@ -55,6 +56,15 @@ def _ceiling(row: Row) -> str:
     interval = _overlap_interval(row)
     share = f"{100 * interval[0]:.0f}–{100 * interval[1]:.0f}" if interval else None
     return ", ".join(filter(None, (row.record.bound, share)))
+
+
+def _losses(row: Row) -> str | None:
+    """What is lost of the ideal, in percent: `waiting 3, loader 10`."""
+    return row.scaling.brief if row.scaling else None
+
+
+def _rank_rates(row: Row) -> list[float]:
+    return [part.images_per_s for part in row.record.ranks if part.windows]
 
 
 def _jpeg_bytes(row: Row) -> float | None:
@@ -115,6 +125,33 @@ FIGURES: Final = (
         best="max",
         bounds=lambda row: row.ratio_interval,
         show_bounds="{:.2f}–{:.2f}".format,
+    ),
+    _speed(
+        name="scaling",
+        meaning="images/s over as many times those of one rank of the same configuration; below it "
+        "what is lost, by cause",
+        unit="share",
+        read=lambda row: row.scaling.efficiency if row.scaling else None,
+        show=lambda value: f"{100 * value:.0f}",
+        best="max",
+        detail=_losses,
+        words=lambda value: f"scaling efficiency {100 * value:.0f} %",
+    ),
+    _rate(
+        name="rank-rate",
+        heading="images/s a rank",
+        meaning="throughput of a rank over its own windows: median of the ranks, and their range",
+        read=lambda row: percentile(rates, 50) if (rates := _rank_rates(row)) else None,
+        bounds=lambda row: (min(_rank_rates(row)), max(_rank_rates(row))),
+        show_bounds=lambda low, high: f"{format_rate(low)}–{format_rate(high)}",
+        words=lambda value: f"{format_rate(value)} images/s a rank",
+    ),
+    _speed(
+        name="slowest-rank",
+        heading="slowest rank",
+        meaning="the rank whose windows take longest, against the median rank's, and what bound it",
+        read=lambda row: slowest.brief if (slowest := slowest_rank(row.record)) else None,
+        align="left",
     ),
     _speed(
         name="spread",

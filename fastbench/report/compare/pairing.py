@@ -6,8 +6,8 @@ what is left and is unique on both sides:
 
 1. the same settings on the same machine;
 2. the same settings: rows on two machines;
-3. the same model, weights, loader, dtype, batch size, compile and kind of device: rows that differ
-   in images or page cache, say, are paired too, and come out as unlike.
+3. the same model, weights, loader, dtype, batch size, ranks, compile and kind of device: rows that
+   differ in images or page cache, say, are paired too, and come out as unlike.
 
 Records of a side that agree in all of step 1 are repeats. A copy of a record is no repeat and
 counts once. Names of files mean nothing: `fastbench run` numbers them as they come.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
-_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "compile", _KIND)
+_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "ranks", "compile", _KIND)
 _SET_UP: Final = (*CONFIGURATION, "threads", "images", *PREPROCESS, "reference")
 _NAMED: Final = 3
 

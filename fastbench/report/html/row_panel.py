@@ -8,6 +8,7 @@ from fastbench.core.units import counted, format_seconds, format_value
 from fastbench.data.folder_tree import in_words
 from fastbench.records.fact_values import images_of
 from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS
+from fastbench.report.sheet.ranks_in_words import list_ranks
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
     """What is known of a row by topic, `(topic, words)`; what is not known is not said."""
     facts = [
         ("how it ran", "" if row.invalid else how_it_ran(row)),
+        ("ranks", "" if row.invalid else list_ranks(row.record)),
         ("predictions", "" if row.invalid else predictions(row)),
         ("notes", "; ".join(row.record.notes)),
         ("configuration", _configuration(row)),
@@ -39,8 +41,8 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
 
 def _configuration(row: Row) -> str:
     names = [
-        *("model", "weights", "dtype", "engine", "batch", "compile", "threads"),
-        *("engine-threads", "matmul-precision"),
+        *("model", "weights", "dtype", "engine", "batch", "compile", "ranks"),
+        *("threads", "engine-threads", "matmul-precision"),
         *(*PREPROCESS, *(fact.name for fact in OF_OPTIONS)),
     ]
     size = size_of_model(row)

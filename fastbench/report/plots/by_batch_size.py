@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import percentile
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.report.columns.registry import COLUMNS
-from fastbench.report.plots import style
-from fastbench.report.plots.caption import (
-    COLOURED,
-    caption_of,
-    in_doubt,
-    places_of,
-    valid_records,
-)
+from fastbench.report.plots import lines, style
+from fastbench.report.plots.caption import caption_of, in_doubt, valid_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,22 +27,9 @@ if TYPE_CHECKING:
 
     Samples = dict[int, list[float]]
 
-_RING: Final[dict[str, Any]] = {
-    "linestyle": "none",
-    "marker": "o",
-    "markersize": 12,
-    "markerfacecolor": "none",
-    "markeredgecolor": "black",
-}
-_PANEL: Final = (4.9, 3.6)  # inches
 _MOST_SERIES: Final = 14
-_TICK_SIZE: Final = 9.0
-_NAME_SIZE: Final = 8.5
-_LEGEND_LINE: Final = 0.2  # inches
-_HANDLE: Final = 0.6
 _BESIDE: Final = 0.12  # of a doubling: how far the outermost line is from the batch size
 _ROOM: Final = 1.25  # times: from the outermost batch sizes to the axis's ends
-_BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and ticks
 
 
 @dataclass
@@ -81,7 +62,7 @@ def figure(records: Sequence[Record]) -> Figure:
     series, num_earlier = _series(valid)
     several = [s for s in series if max(len(s.rates), len(s.latencies_ms)) > 1]
     shown = several[:_MOST_SERIES]
-    panels = _panels(shown, _places(shown, records))
+    panels = _panels(shown, lines.looks([s.records[0] for s in shown], records))
     panels = [panel for panel in panels if any(len(x) > 1 for x in panel.samples)]
     if not panels:
         raise style.NothingToShowError(
@@ -144,16 +125,6 @@ def _series(records: Sequence[Record]) -> tuple[list[_Series], int]:
     return list(found.values()), len(records) - len(kept)
 
 
-def _places(shown: Sequence[_Series], records: Sequence[Record]) -> list[int]:
-    """The numbers of the lines' colours: those of a fact in which all lines differ, if there is."""
-    for name in COLOURED:
-        places = places_of(records, name)
-        own = [places[FACTS[name].of(series.records[0])] for series in shown]
-        if len(set(own)) == len(own) > 1:
-            return own
-    return list(range(len(shown)))
-
-
 def _panels(shown: Sequence[_Series], places: list[int]) -> list[_Panel]:
     spread = "Throughput: the median of the windows, and their spread."
     ends = "Latency: the median, and the smallest and the largest sample."
@@ -172,69 +143,18 @@ def _panels(shown: Sequence[_Series], places: list[int]) -> list[_Panel]:
 
 def _draw(panels: Sequence[_Panel], names: Sequence[str]) -> Figure:
     """The panels side by side; below them, the names of the lines, where there are several."""
-    width = _PANEL[0] * max(len(panels), 1.4)
-    lines = [style.fold(name, 90) for name in names]
-    wide = max(style.text_width(x, _NAME_SIZE) for name in lines for x in name)
-    handles = [style.line_handle(**_look(place)) for place in panels[0].places]
+    width = lines.PANEL[0] * max(len(panels), 1.4)
+    handles = [style.line_handle(**lines.look(place)) for place in panels[0].places]
+    entries = list(zip(handles, names, strict=True))
     if any(sizes for panel in panels for sizes in panel.doubted):
-        handles.append(style.line_handle(**_RING))
-        lines.append(["ring: in doubt"])
-    columns = max(1, min(len(lines), int((width - 0.3) / (wide + _HANDLE))))
-    heights = [_PANEL[1]]
-    if len(lines) > 1:
-        rows = -(-len(lines) // columns) * max(map(len, lines))
-        heights.append(_LEGEND_LINE * rows + 0.1)
-    made = style.new_figure(width, sum(heights))
-    grid = made.add_gridspec(len(heights), len(panels), height_ratios=heights)
-    for column, panel in enumerate(panels):
-        _draw_panel(made.add_subplot(grid[0, column]), panel, width / len(panels) - _BESIDE_AXES)
-    if len(lines) > 1:
-        below = made.add_subplot(grid[1, :])
-        below.axis("off")
-        below.legend(
-            handles,
-            ["\n".join(name) for name in lines],
-            loc="upper left",
-            ncols=columns,
-            borderaxespad=0,
-            handlelength=3.2,
-            fontsize=_NAME_SIZE,
-        )
+        entries.append((style.line_handle(**lines.RING), lines.IN_DOUBT))
+    made, every = lines.panels_over_names(width, len(panels), entries if len(entries) > 1 else ())
+    for axes, panel in zip(every, panels, strict=True):
+        _draw_panel(axes, panel, width / len(panels) - lines.BESIDE_AXES)
     return made
 
 
-def _look(i: int) -> dict[str, Any]:
-    """Colour, marker and dashes change together; the second round has hollow markers."""
-    turn, place = divmod(i, len(style.PALETTE))
-    return {
-        "color": style.PALETTE[place],
-        "marker": style.MARKERS[place],
-        "markerfacecolor": "white" if turn % 2 else style.PALETTE[place],
-        "linestyle": style.LINES[(place + turn) % len(style.LINES)],
-        "linewidth": 1.5,
-        "markersize": 6,
-        "markeredgecolor": "black",
-        "markeredgewidth": 0.6,
-    }
-
-
-def _ticks(batches: Sequence[int], inches: float) -> list[int]:
-    """Batch sizes whose labels do not meet on an axis so wide: the ends, then the roundest."""
-
-    def meet(a: int, b: int) -> bool:
-        apart = inches * abs(math.log2(b / a)) / math.log2(_ROOM**2 * batches[-1] / batches[0])
-        return apart < 0.1 + sum(style.text_width(f"{x:,}", _TICK_SIZE) for x in (a, b)) / 2
-
-    kept: list[int] = []
-    for size in [batches[0], batches[-1], *sorted(batches, key=lambda size: -(size & -size))]:
-        if not any(meet(size, other) for other in kept):
-            kept.append(size)
-    return sorted(kept)
-
-
 def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     middle = (len(panel.samples) - 1) / 2
     for i, of_batch in enumerate(panel.samples):
         sizes = sorted(of_batch)
@@ -249,20 +169,19 @@ def _draw_panel(axes: Axes, panel: _Panel, inches: float) -> None:
             [below, above],
             capsize=2.5,
             elinewidth=0.9,
-            **_look(panel.places[i]),
+            **lines.look(panel.places[i]),
         )
         ringed = [
             (aside * x, y) for x, y in zip(sizes, middles, strict=True) if x in panel.doubted[i]
         ]
-        axes.plot([x for x, _ in ringed], [y for _, y in ringed], **_RING)
+        axes.plot([x for x, _ in ringed], [y for _, y in ringed], **lines.RING)
     values = [x for of_batch in panel.samples for found in of_batch.values() for x in found]
     style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
     batches = sorted({size for of_batch in panel.samples for size in of_batch})
     axes.set_xscale("log", base=2)
     axes.set_xlim(batches[0] / _ROOM, batches[-1] * _ROOM)
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(batches, inches)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    doubling = inches / math.log2(_ROOM**2 * batches[-1] / batches[0])
+    lines.number_ticks(axes, batches, lambda a, b: doubling * abs(math.log2(b / a)))
     axes.set_ylabel(panel.label)
     axes.set_xlabel("batch size")
     axes.grid(axis="y")

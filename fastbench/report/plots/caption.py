@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COLOURED: Final = (
     *("loader", "device", "engine", "compile", "dtype"),
-    *("batch", "weights", "page-cache"),
+    *("batch", "ranks", "weights", "page-cache"),
 )
 """The facts that colours may stand for, the first of them that tells the rows apart."""
 _MOST_NAMED: Final = 3

@@ -47,6 +47,9 @@ PLOTS: Final = {
         "latency", "every batch latency and step time, with the percentiles that they support"
     ),
     "batches": Plot("by_batch_size", "throughput and latency against batch size"),
+    "scaling": Plot(
+        "by_ranks", "throughput against ranks with its ideal, and efficiency with what is lost"
+    ),
     "gpus": Plot("by_gpu", "throughput by GPU for the same configuration, with images a joule"),
     "accuracy": Plot(
         "accuracy", "top-1 and top-5 of each row, with intervals and published values"

@@ -3,8 +3,8 @@
 A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
 of the geometric means of the windows' throughputs, over all windows of the same configuration in
 the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
-model, weights, loader, dtype, batch size, compilation, images, `--quick` and every option of the
-pipeline are equal but for the contrast itself. There is no ratio where the page cache or the
+model, weights, loader, dtype, batch size, compilation, ranks, images, `--quick` and every option of
+the pipeline are equal but for the contrast itself. There is no ratio where the page cache or the
 preprocessing is unlike, or a record is INVALID. A machine's drift between two runs is in no
 interval.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION: Final = (
     *("device", "model", "weights", "loader"),
-    *("dtype", "engine", "batch", "compile"),
+    *("dtype", "engine", "batch", "compile", "ranks"),
 )
 """The columns that make up what was run, apart from the images."""
 MOST_MODELS: Final = 6
@@ -40,7 +40,7 @@ MOST_MODELS: Final = 6
 
 def configuration(row: Row, contrast: Column) -> tuple[Any, ...]:
     """What a row has in common with the same configuration on the other sides."""
-    without = {contrast.name, "page-cache"}  # which an old record may not know: see `_is_like`
+    without = {contrast.name, "page-cache"}  # which an old record may not know: see `is_like`
     names = {"images", "cpu"} - without
     if contrast.name == "device":
         names -= {"cpu"}  # of several machines, each against itself
@@ -89,7 +89,7 @@ def with_ratios(rows: Sequence[Row], contrast: Column, baseline: Value) -> list[
 
 
 def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value) -> Row:
-    partners = [partner for partner in partners if _is_like(row, partner, contrast)]
+    partners = [partner for partner in partners if is_like(row, partner, contrast)]
     if row.invalid or not partners:
         return row
     if row.value(contrast) == baseline:
@@ -146,7 +146,7 @@ def means_over_models(
     )
 
 
-def _is_like(a: Row, b: Row, contrast: Column) -> bool:
+def is_like(a: Row, b: Row, contrast: Column) -> bool:
     """Whether page cache and preprocessing are the same, as far as both records know them."""
     facts = [FACTS[name] for name in ("page-cache", *PREPROCESS) if name != contrast.name]
     return not any(stands_apart(fact.of(a.record), fact.of(b.record)) for fact in facts)

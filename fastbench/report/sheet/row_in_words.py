@@ -14,6 +14,7 @@ from fastbench.core.units import (
 )
 from fastbench.records.gates import FULL_SET, compare_pixels, gate_in_words
 from fastbench.report.columns.registry import COLUMNS
+from fastbench.report.sheet.ranks_in_words import ranks_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ def how_it_ran(row: Row) -> str:
     parts = [
         *_known(row, "verdict", "of-sharing"),
         *_windows(record),
+        *ranks_in_words(row),
         *(_known(row, "padding") if record.throughput.padded_share else ()),
         *_known(row, "stall"),
         *_warm_up(record),

@@ -30,6 +30,7 @@ from fastbench.report.sheet.footnotes import (
 from fastbench.report.sheet.pick_columns import grouping_of, pick
 from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
+from fastbench.report.sheet.scaling import with_scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,6 +116,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         rows = with_ratios(rows, view.contrast, values[0])
         if all(row.value(view.contrast) == values[0] for row in rows if row.ratio is not None):
             rows = [dataclasses.replace(row, ratio=None) for row in rows]  # 1.00x and nothing else
+    rows = with_scaling(rows)
     if view.prices:
         rows = with_prices(rows, view.prices)
     grouping = grouping_of(view)
