@@ -3,8 +3,8 @@
 Two ranks with one thread each are held against one process with two threads, A B B A. The wanted
 ratio is 0.9 at least: a rank more brings a process, and a window that ends with the slower rank.
 
-With `--straggler` rank 1 is slowed by known shares. Its loss is what it does less than the others
-do, and what the row does less than one without a straggler; either within a tenth of the truth.
+With `--straggler` rank 1 is slowed by known shares. Wanted: the record names it and says how much
+slower it is, and the row lacks as much of one without a straggler; either within a tenth.
 
     uv run python benchmarks/ranks.py --output FILE
     uv run python benchmarks/ranks.py --straggler --output FILE
@@ -26,6 +26,7 @@ from typing import Any, Final
 from fastbench.core.atomic_files import write_text
 from fastbench.measure import machine
 from fastbench.records.record import Record, ratio_of_pairs
+from fastbench.records.scaling import Slowest, slowest_rank
 from fastbench.records.store import read_record
 
 HERE: Final = Path(__file__).parent
@@ -89,7 +90,7 @@ def plant(arguments: argparse.Namespace) -> dict[str, Any]:
     found = []
     for share in SHARES:
         rates: dict[float, list[float]] = {0.0: [], share: []}
-        by_ranks, slowest = [], []
+        told: list[Slowest] = []
         for slower in (0.0, share, share, 0.0):
             record = fastbench(
                 *("--model", "straggler_model:make", "--loader", "synthetic", "--ranks", "2"),
@@ -99,30 +100,28 @@ def plant(arguments: argparse.Namespace) -> dict[str, Any]:
                 STRAGGLER_SHARE=str(slower),
             )
             rates[slower].append(record.throughput.images_per_s)
-            if slower:
-                part = min(record.ranks, key=lambda each: each.images_per_s)
-                others = [each.images_per_s for each in record.ranks if each is not part]
-                by_ranks.append(1 - part.images_per_s / statistics.median(others))
-                slowest.append(part.rank)
-        planted = share / (1 + share)
-        reported = {
-            "by_ranks": statistics.fmean(by_ranks),
-            "by_throughput": 1 - statistics.fmean(rates[share]) / statistics.fmean(rates[0.0]),
-        }
-        is_near = all(abs(loss / planted - 1) <= NEAR for loss in reported.values())
+            if slower and (slowest := slowest_rank(record)) is not None:
+                told.append(slowest)
+        loss = 1 - statistics.fmean(rates[share]) / statistics.fmean(rates[0.0])
+        slower_by = statistics.fmean(each.slower for each in told)
+        planted = {"slower_by": share, "loss": share / (1 + share)}
+        reported = {"slower_by": slower_by, "loss": loss}
+        is_near = all(abs(reported[name] / planted[name] - 1) <= NEAR for name in planted)
         found.append(
             {
-                "slower_by": share,
-                "planted_loss": planted,
-                **reported,
-                "slowest_rank": slowest,
-                "passes": is_near and set(slowest) == {1},
+                "planted": planted,
+                "reported": reported,
+                "slowest_ranks": [each.rank for each in told],
+                "passes": is_near and {each.rank for each in told} == {1},
                 "images_per_s": rates[0.0],
                 "images_per_s_with_straggler": rates[share],
             }
         )
-        words = ", ".join(f"{name} {100 * loss:.1f} %" for name, loss in reported.items())
-        print(f"planted {100 * planted:.1f} %: {words}; slowest {slowest}", flush=True)
+        print(
+            f"planted {100 * share:.0f} % slower: {'; '.join(map(str, told))}; "
+            f"lost {100 * loss:.1f} % of {100 * planted['loss']:.1f} %",
+            flush=True,
+        )
     return {"bound": NEAR, "passes": all(each["passes"] for each in found), "stragglers": found}
 
 
