@@ -133,13 +133,6 @@ def test_each_rank_is_told_with_its_machine() -> None:
     assert timed(reports("aa"))["machines"] == []
 
 
-def test_ranks_are_loader_or_model_bound_each_by_itself() -> None:
-    first, second = reports("aa")
-    slow = msgspec.structs.replace(second.passes.timed["loader_ceiling"], wall_s=80.0)
-    parts = timed([first, changed(second, loader_ceiling=slow)])["ranks"]
-    assert [part.bound for part in parts] == ["model", "loader"]
-
-
 # ------------------------------------------------------------------------------------ shares
 
 
