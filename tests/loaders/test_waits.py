@@ -188,6 +188,8 @@ def test_a_file_that_never_ends(
     stuck.unlink()
     os.mkfifo(stuck)
     loader = open_loader(name, spec)
+    if name == "spdl":
+        monkeypatch.setattr("fastbench.loaders.builtin.spdl.STOP_S", 0.1)
     start = time.monotonic()
     with pytest.raises(LoaderError) as caught:
         collections.deque(loader, maxlen=0)

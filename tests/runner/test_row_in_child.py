@@ -287,7 +287,7 @@ def test_a_fault_after_the_row_does_not_lose_it(
     assert run(loaders=("untidy", "dali")) == 0
     assert measured(tmp_path) == ["dali", "untidy"]
     err = capsys.readouterr().err
-    assert "The row's process was killed by SIGSEGV after it was measured." in err
+    assert "The row's process was killed by SIGSEGV after the row was measured." in err
     assert err.count("said by every row") == 1
     assert "untidy is at work" in err
     lines = [line for line in err.splitlines() if line.startswith("Row ")]
