@@ -130,7 +130,7 @@ def _graph_breaks(record: Record) -> Said:
 
 
 def _above_decoding(record: Record) -> Said:
-    num_bytes, num_cores = record.data.get("num_bytes"), record.environment.get("num_cores")
+    num_bytes, num_cores = record.data.get("num_bytes"), record.num_cores
     if not (record.decodes and record.device == "cpu" and num_bytes and num_cores):
         return None
     rate = max(record.throughput.images_per_s, record.ceilings.get("loader", 0))
@@ -145,7 +145,7 @@ def _above_decoding(record: Record) -> Said:
 
 
 def _above_arithmetic(record: Record) -> Said:
-    num_cores = record.environment.get("num_cores")
+    num_cores = record.num_cores
     most = FLOPS.get(record.dtype)
     if not (record.device == "cpu" and num_cores and record.num_macs and most):
         return None

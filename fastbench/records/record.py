@@ -131,6 +131,13 @@ class Record(Described, frozen=True, kw_only=True):
         return int(self.config.get("ranks") or 1)
 
     @property
+    def num_cores(self) -> int | None:
+        """The cores of the run, of ranks all that one of them could use; None if not known."""
+        if not self.ranks:
+            return self.environment.get("num_cores")
+        return len({(part.machine, core) for part in self.ranks for core in part.cores})
+
+    @property
     def num_batches(self) -> int:
         """Batches of one epoch, of all ranks; the last one of each may have empty places."""
         shares = [part.num_samples for part in self.ranks] or [self.data["num_samples"]]

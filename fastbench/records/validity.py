@@ -132,16 +132,9 @@ def _of_ceilings(record: Record) -> Iterator[str]:
                 f"the {name} alone had {ceiling.num_images:,} images, which are not a multiple of "
                 f"{whole:,}"
             )
-        num_cores = _num_cores(record)
+        num_cores = record.num_cores
         if ceiling.cpu_s and num_cores:
             yield from _of_cpu(f"the {name} alone", ceiling.cpu_s, num_cores, ceiling.wall_s)
-
-
-def _num_cores(record: Record) -> int | None:
-    """The cores of the run, of ranks all that one of them could use; None if not known."""
-    if not record.ranks:
-        return record.environment.get("num_cores")
-    return len({(part.machine, core) for part in record.ranks for core in part.cores})
 
 
 def _of_rounds(record: Record) -> Iterator[str]:
@@ -167,7 +160,7 @@ def _of_cpu(name: str, cpu_s: float, num_cores: int, wall_s: float) -> Iterator[
 
 
 def _of_telemetry(telemetry: Telemetry, record: Record) -> Iterator[str]:
-    throughput, num_cores = record.throughput, _num_cores(record)
+    throughput, num_cores = record.throughput, record.num_cores
     if telemetry.num_images != throughput.num_images:
         yield f"telemetry is of {telemetry.num_images:,} images, not {throughput.num_images:,}"
     # It also waits for what the warm-up left on the device.

@@ -57,6 +57,8 @@ class Started(NamedTuple):
     local_rank: int
     address: tuple[str, int]
     has_store: bool
+    attempt: str = "0"
+    """torchrun may start all anew, with what was told before still in its store."""
 
 
 def started_by(environment: Mapping[str, str]) -> Started | None:
@@ -91,14 +93,15 @@ def started_by(environment: Mapping[str, str]) -> Started | None:
     if rank >= size:
         raise UsageError(f"{by} says that this is rank {rank} of {size}. Ranks count from 0.")
     has_store = get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return Started(by, rank, size, local_rank, (host, port), has_store)
+    attempt = get("TORCHELASTIC_RESTART_COUNT", "0")
+    return Started(by, rank, size, local_rank, (host, port), has_store, attempt)
 
 
 def first_host(nodes: str) -> str:
-    """The first of Slurm's nodes: `gpu[07-12,20],cpu1` -> `gpu07`."""
-    found = re.match(r"([^\[,]*)(?:\[([0-9]+))?", nodes)
+    """The first of Slurm's nodes: `gpu[07-12,20]-ib,cpu1` -> `gpu07-ib`."""
+    found = re.match(r"([^\[,]*)(?:\[([0-9]+)[^\]]*\]([^\[,]*))?", nodes)
     assert found is not None
-    return found[1] + (found[2] or "")
+    return "".join(part or "" for part in found.groups())
 
 
 @functools.cache
@@ -137,6 +140,10 @@ class Cluster:
         self._hosts: dict[int, str] = {}
 
     @property
+    def _prefix(self) -> str:
+        return f"fastbench/{self.started.attempt}"
+
+    @property
     def leads(self) -> bool:
         """Whether this is rank 0."""
         return self.started.rank == 0
@@ -163,10 +170,13 @@ class Cluster:
         started = self.started
         return [
             Rendezvous(
-                started.rank, started.local_rank, config.ranks, f"row/{self._number}/",
+                started.rank,
+                started.local_rank,
+                config.ranks,
+                prefix=f"{self._prefix}/row/{self._number}",
                 address=started.address,
             )
-        ]  # fmt: skip
+        ]
 
     def fail_row(self, row: FailedRow) -> None:
         """Tell all others that this rank has ended the row, unless another did before."""
@@ -271,7 +281,7 @@ class Cluster:
                 f"{'opened' if opens else 'reached'} ({first_line(error)}). "
                 f"Set MASTER_ADDR and MASTER_PORT to a machine and a port that all ranks reach."
             ) from error
-        return PrefixStore("fastbench", store)
+        return PrefixStore(self._prefix, store)
 
     @property
     def _store(self) -> Any:

@@ -235,11 +235,11 @@ def _send_rows(job: tuple[Any, ...], channel: Channel) -> None:
     make_rows, config, folder, place = job
     faulthandler.enable()
     watchdog.start()
+    if (why_not := allocator.set_up(config.allocator)) is not None:
+        channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     if place is not None:
         give_signs_of_life(channel)
         make_rows = functools.partial(make_rows, ranks=join(place))
-    if (why_not := allocator.set_up(config.allocator)) is not None:
-        channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     for row in make_rows(config, folder, channel):
         if isinstance(row, FailedRow):
             row = replace(row, error=portable(row.error))

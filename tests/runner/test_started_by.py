@@ -107,6 +107,7 @@ def test_an_environment_that_contradicts_itself(environment: dict[str, str], sai
         ("gpu[7,9]", "gpu7"),
         ("login,gpu[07-12]", "login"),
         ("rack-2-[003-004]", "rack-2-003"),
+        ("n[1-2]-ib,n7-ib", "n1-ib"),
         ("localhost", "localhost"),
     ],
 )
