@@ -203,12 +203,14 @@ class LoaderTraits:
     `repeatable` is False where a sample's pixels depend on its place in a batch, unless the spec
     asks for `repeatable`. `packs` is True where it reads a copy of the files, made while it was
     opened (an archive, a database). `num_workers`, of its `settings`, counts the workers that each
-    prefetch for themselves.
+    prefetch for themselves. `num_in_stages` batches wait in its stages, besides those of `prefetch`
+    that wait in its queue.
     """
 
     repeatable: bool = True
     packs: bool = False
     num_workers: int = 1
+    num_in_stages: int = 0
 
     @classmethod
     def of(cls, loader: Loader) -> LoaderTraits:
@@ -217,12 +219,13 @@ class LoaderTraits:
         return cls(
             repeatable=getattr(loader, "repeatable", cls.repeatable),
             packs=getattr(loader, "packs", cls.packs),
+            num_in_stages=getattr(loader, "num_in_stages", cls.num_in_stages),
             num_workers=workers if isinstance(workers, int) and workers > 0 else cls.num_workers,
         )
 
     def num_queued(self, prefetch: int) -> int:
         """Batches that may wait in the loader's queues."""
-        return prefetch * self.num_workers
+        return prefetch * self.num_workers + (self.num_in_stages if prefetch else 0)
 
 
 def check_option_names(loader: str, given: Iterable[str], known: list[str]) -> None:

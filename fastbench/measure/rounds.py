@@ -39,6 +39,8 @@ SLOW_STEP_S: Final = 1.0
 """Of batches that take longer than this, one is enough."""
 _WAITED: Final = 0.25
 """The share of a batch's time from which on taking it counts as waiting."""
+_MORE_AHEAD: Final = 4
+"""A loader's queues may hold so many times what it states, and no wait is seen while it is fast."""
 _ENOUGH_WAITS: Final = 2
 """One may be the core that another process took, with batches still in the queue."""
 _REST: Final = 1.25
@@ -134,7 +136,7 @@ class Rounds:
     ) -> Window:
         """A window of batches from the loader, after the `num_ahead` that it may have ready."""
         num_waits = 0
-        for _ in range(num_ahead + 1):
+        for _ in range((num_ahead + 1) * (_MORE_AHEAD if is_loader else 1)):
             waited_s = stream.wait_s
             step(stream.take())
             num_waits += stream.wait_s - waited_s > _WAITED * self._batch_s

@@ -122,6 +122,13 @@ def test_what_was_read_ahead_is_in_no_window(loader_s: float, model_s: float) ->
         assert each.model.images_per_s <= 1.01 * BATCH_SIZE / model_s
 
 
+def test_a_queue_that_is_longer_than_stated_is_in_no_window() -> None:
+    rounds, _ = taken(0.03, 0.02, num_queued=0)
+    ceilings = [each.loader.images_per_s for each in rounds.rounds if each.loader is not None]
+    assert len(ceilings) == 2
+    assert max(ceilings) < 1.2 * BATCH_SIZE / 0.03
+
+
 def test_the_model_alone_runs_while_the_loader_rests() -> None:
     log = Log()
     loader = PrefetchingLoader(log, 0.01)

@@ -68,6 +68,8 @@ class SpdlLoader(EpochLoader):
     """The loader `spdl`."""
 
     name = "spdl"
+    num_in_stages = 4
+    """Batches that each stage has in its hands and in a queue of its own, as measured."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         flags, ffmpeg = _flags(spec), _ffmpeg_version()
