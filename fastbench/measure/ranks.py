@@ -264,6 +264,8 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch's DistError is one
+        if "timed out" in str(error).lower():
+            raise RankLostError(f"Another rank has not come within {LIMIT} hours.") from error
         raise RankLostError("Another rank has ended.") from error
 
 
