@@ -43,10 +43,11 @@ from fastbench.runner.trials_file import (
     TrialsFile,
     TuneTrial,
 )
+from fastbench.runner.tuned_settings import as_changes, as_options
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fastbench.core.command_options import TuneOptions
@@ -60,8 +61,6 @@ TURN_PAIRS: Final = 12
 """Pairs of trials that confirm a winner where `--ab` does not: the fewest with an interval."""
 _MOST_AB_S: Final = 300.0
 """If `--ab` takes longer, its short form confirms the winner: 12 pairs in place of 120."""
-_FIELDS: Final = ("batch_size", "num_threads", "model_threads")
-"""Settings that are options of a run; the others are the loader's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +203,7 @@ class Tuning:
             return None
         if self._how.objective == "throughput":
             is_quick = self._config.quick or self._is_slow(winner)
-            changes = tuple(self._as_changes(winner))
+            changes = tuple(as_changes(winner, self.loader, self.default))
             config = dataclasses.replace(self._config, ab=changes, quick=is_quick)
             for row in ab_rows(config, self.folder, self._progress):
                 if isinstance(row, AbRecord) and row.is_finished:
@@ -237,7 +236,8 @@ class Tuning:
             if name not in ("output", "min_seconds", "quick")
         }
         path = self.folder / WINNER_FILE
-        write_options({**given, **self._as_options(winner, given)}, path)
+        own = as_options(winner, self.loader, given.get("loader_option", ()))
+        write_options({**given, **own}, path)
         return path
 
     def differing(self, settings: Mapping[str, Setting]) -> str:
@@ -277,7 +277,8 @@ class Tuning:
     def _try(
         self, settings: Mapping[str, Setting], *, is_first: bool = False, side: Any = None
     ) -> TuneTrial:
-        config = dataclasses.replace(self._config, **self._as_options(settings, self._given))
+        options = as_options(settings, self.loader, self._config.loader_option)
+        config = dataclasses.replace(self._config, **options)
         pct = self.objective.pct
         make_rows = functools.partial(
             trial,
@@ -303,29 +304,6 @@ class Tuning:
         return TuneTrial(
             measured=None, why=str(result), out_of_memory=is_out_of_memory(result), **told
         )
-
-    @property
-    def _given(self) -> dict[str, Any]:
-        return {"loader_option": self._config.loader_option}
-
-    def _as_options(
-        self, settings: Mapping[str, Setting], given: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Settings as options of a run, beside those that were given."""
-        options: dict[str, Any] = {name: settings[name] for name in _FIELDS if name in settings}
-        own = [f"{self.loader}.{x}" for x in _own_settings(settings)]
-        if own:
-            options["loader_option"] = (*given.get("loader_option", ()), *own)
-        return options
-
-    def _as_changes(self, settings: Mapping[str, Setting]) -> Iterator[str]:
-        """What `--ab` changes of the default."""
-        changed = {name: x for name, x in settings.items() if x != self.default[name]}
-        for name in _FIELDS:
-            if name in changed:
-                yield f"{spelt(name)}={changed[name]}"
-        for text in _own_settings(changed):
-            yield f"loader-option={self.loader}.{text}"
 
     def _tried(self) -> Tried:
         """The trials so far, for the search: more is better there."""
@@ -404,14 +382,6 @@ class Tuning:
             if each.settings == winner and each.measured is not None:
                 return number, each.measured
         return None
-
-
-def _own_settings(settings: Mapping[str, Setting]) -> Iterator[str]:
-    """`NAME=VALUE` of the loader's settings; one of None is left to the loader."""
-    for name, value in settings.items():
-        if name not in _FIELDS and value is not None:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield f"{name}={text}"
 
 
 def is_out_of_memory(error: FastbenchError) -> bool:
