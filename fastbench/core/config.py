@@ -240,7 +240,7 @@ class RunConfig:
         if self.ranks > 1 and ":" in self.device:
             raise UsageError(
                 f"--device {self.device} is one GPU, and each of {self.ranks} ranks needs its own. "
-                f"Give --device cuda, and choose GPUs with CUDA_VISIBLEDEVICES."
+                f"Give --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES."
             )
         for name, values in (("model", self.model), ("loader", self.loader)):
             for value in values:
@@ -302,6 +302,11 @@ class RunConfig:
         for text in self.ab:
             name, equals, written = text.partition("=")
             field = field_of(name)
+            if field == "ranks":
+                raise UsageError(
+                    f"--ab is {text!r}, and each of its sides is one rank. Give a row for each "
+                    f"number: --ranks 1 --ranks 2."
+                )
             if field in NOT_COMPARED:
                 raise UsageError(
                     f"--ab is {text!r}, and its windows do not depend on that. "

@@ -168,7 +168,11 @@ def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: li
         ("loader-option=prefetch", "--ab, the second side: --loader-option is 'prefetch'"),
         ("compile", "Write OPTION=VALUE"),
         ("compiled=true", "Did you mean 'compile'?"),
-        *((f"{name}=1", "its windows do not depend on that") for name in sorted(NOT_COMPARED)),
+        *(
+            (f"{name}=1", "its windows do not depend on that")
+            for name in sorted(NOT_COMPARED - {"ranks"})
+        ),
+        ("ranks=2", "each of its sides is one rank. Give a row for each number: --ranks 1"),
         ("compile=yes", "--compile is 'yes'. Give true or false."),
         ("batch_size=many", "--batch-size is 'many'. Give a whole number"),
         ("batch_size=0", "--ab, the second side: --batch-size is '0'"),
