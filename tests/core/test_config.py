@@ -138,7 +138,7 @@ def test_the_second_side_has_one_value_of_an_option() -> None:
 def test_ranks_need_a_gpu_each_and_are_no_side_of_ab() -> None:
     with pytest.raises(UsageError, match="choose GPUs with CUDA_VISIBLE_DEVICES"):
         RunConfig(ranks=2, device="cuda:1")
-    with pytest.raises(UsageError, match="--ab times two sides .* Leave out --ranks"):
+    with pytest.raises(UsageError, match=r"--ab times two sides .* Leave out --ranks"):
         RunConfig(ranks=2, ab=("compile=true",))
 
 
