@@ -135,6 +135,7 @@ class Cluster:
         self._number = 0
         self._num_in_row = 0
         self._beats: dict[int, tuple[int, float]] = {}
+        self._silent: set[int] = set()
         self._name = ("", "")
         self._connected: Any = None
         self._hosts: dict[int, str] = {}
@@ -220,6 +221,7 @@ class Cluster:
             if beat != last:
                 self._beats[rank] = (beat, now)
             elif now - since > SILENCE_S:
+                self._silent.add(rank)
                 return rank
         return None
 
@@ -236,7 +238,7 @@ class Cluster:
                 self._number += 1
                 self._set(f"row/{self._number}", _OVER)
                 if not self.started.has_store:  # the store ends with this process
-                    self._wait_for("over", self.size - 1, _END_S)
+                    self._wait_for("over", self.size - 1 - len(self._silent), _END_S)
 
     def rows(self) -> Iterator[tuple[Any, RunConfig, Path, Sequence[tuple[str, str]]]]:
         """What `begin_row` was given for each row in which this follower has a part."""

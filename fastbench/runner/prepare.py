@@ -128,9 +128,14 @@ class Workbench:
         for name in config.models:
             check_name(name)
         self.stopwatch.enter("images")
-        self.manifest: Manifest = ranks.once_a_machine(
-            lambda: _find_images(config, progress.count, leave_out)
-        )
+
+        def find() -> Manifest:
+            manifest = _find_images(config, progress.count, leave_out)
+            if not ranks.is_one_machine:
+                progress.say("waiting for the other machines to look at the images")
+            return manifest
+
+        self.manifest: Manifest = ranks.once_a_machine(find)
         _check_same_images(self.manifest, ranks)
         self.stopwatch.enter("page_cache")
         self.page_cache, self.page_cache_share = ranks.once_a_machine(
