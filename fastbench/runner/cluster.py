@@ -181,9 +181,8 @@ class Cluster:
 
     def fail_row(self, row: FailedRow) -> None:
         """Tell all others that this rank has ended the row, unless another did before."""
-        with _leader_lost():
-            if self._store.add(f"failures/{self._number}", 1) == 1:
-                self._store.set(f"failed/{self._number}", pickle.dumps(row))
+        if self._add(f"failures/{self._number}", 1) == 1:
+            self._set(f"failed/{self._number}", pickle.dumps(row))
 
     def failed_row(self) -> FailedRow | None:
         """What another process's rank has ended this row with; None if none did.
@@ -216,7 +215,7 @@ class Cluster:
         """A follower of this row whose process gives no sign of life; None if all do."""
         now = time.monotonic()
         for rank in range(1, self._num_in_row):
-            beat = self._store.add(f"beat/{rank}", 0)
+            beat = self._add(f"beat/{rank}", 0)
             last, since = self._beats.get(rank, (None, now))
             if beat != last:
                 self._beats[rank] = (beat, now)
@@ -243,7 +242,7 @@ class Cluster:
     def rows(self) -> Iterator[tuple[Any, RunConfig, Path, Sequence[tuple[str, str]]]]:
         """What `begin_row` was given for each row in which this follower has a part."""
         self._set(f"host/{self.started.rank}", socket.gethostname().encode())
-        self._store.add("started", 1)
+        self._add("started", 1)
         threading.Thread(target=self._beat, name="signs-of-life", daemon=True).start()
         while True:
             self._number += 1
@@ -252,7 +251,7 @@ class Cluster:
                 time.sleep(_POLL_S)
             job = self._get(key)
             if job == _OVER:
-                self._store.add("over", 1)
+                self._add("over", 1)
                 return
             row = pickle.loads(job)
             if self.started.rank < row[1].ranks:
@@ -302,6 +301,12 @@ class Cluster:
             value: bytes = self._store.get(key)
             return value
 
+    def _add(self, key: str, num: int) -> int:
+        """A counter after `num` was added to it."""
+        with _leader_lost():
+            value: int = self._store.add(key, num)
+            return value
+
     def _has(self, key: str) -> bool:
         with _leader_lost():
             return bool(self._store.check([key]))
@@ -309,9 +314,8 @@ class Cluster:
     def _wait_for(self, key: str, num: int, seconds: float) -> None:
         """Wait until so many have counted themselves; at last it goes on without them."""
         deadline = time.monotonic() + seconds
-        with _leader_lost():
-            while self._store.add(key, 0) < num and time.monotonic() < deadline:
-                time.sleep(_POLL_S)
+        while self._add(key, 0) < num and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
 
 @contextlib.contextmanager
