@@ -170,6 +170,8 @@ def test_close_frees_all(
         loader.close()
     psutil.wait_procs(set(psutil.Process().children(recursive=True)) - processes, timeout=5)
     assert set(psutil.Process().children(recursive=True)) <= processes
+    for thread in set(threading.enumerate()) - threads:  # as a closed queue's, that is ending
+        thread.join(5)
     assert set(threading.enumerate()) <= threads
     assert not list(tmp_path.glob("fastbench-*"))
     with pytest.raises(RuntimeError, match="closed"):
