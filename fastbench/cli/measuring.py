@@ -138,6 +138,7 @@ def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
         say(f"Accuracy: {', '.join(map(str, pictures))}")
     if len({record.loader for record in timed}) > 2:
         say(f"Loaders: {shlex.join(['fastbench', 'report', str(folder), '--columns', 'loaders'])}")
-    elif len(timed) > 1:
-        say(f"Tables, plots, a page: {shlex.join(['fastbench', 'report', str(folder)])}")
+    if timed:
+        more = shlex.join(["fastbench", "report", str(folder), "--details"])
+        say(f"More on each row: {more}; plots: --plots DIR; a page: --html FILE")
     return errors

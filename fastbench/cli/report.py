@@ -46,6 +46,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="write to a file (default: stdout)")
     parser.add_argument(
+        "--details",
+        action="store_true",
+        help="below the table, how each row ran and what it predicted, in words",
+    )
+    parser.add_argument(
         "--html",
         metavar="FILE",
         help="write one HTML page that needs no network: a table to sort and filter, a chart, and "
@@ -133,6 +138,10 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         raise UsageError("There is no folder for the plots. Name one with --plots.")
     ending = Path(arguments.output or "").suffix
     format_ = arguments.format or ENDINGS.get(ending, "table")
+    if arguments.details and (format_ != "table" or arguments.output):
+        raise UsageError(
+            "--details stands below the table on the screen. Leave out --format and --output."
+        )
     view = _view(arguments, format_)
 
     from fastbench.report.read import read_rows
@@ -159,6 +168,10 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         is_enough = arguments.html or arguments.plots
         if not is_enough or arguments.format or arguments.output:
             _write(sheet, format_, arguments.output)
+        if arguments.details:
+            from fastbench.report.formats.run_screen import print_details
+
+            print_details(sheet, terminal.console(highlight=False))
     to_a_file = arguments.html or arguments.output or arguments.plots
     if sheet is None and not complaints and (to_a_file or not found.comparisons):
         complaints.append(

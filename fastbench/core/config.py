@@ -57,8 +57,8 @@ class RunConfig:
     )
     loader: tuple[Name, ...] = option(
         (),
-        "loader by name, repeatable; all: every one that runs here, for fastbench run "
-        "(default: dali). A plug-in is code that is trusted",
+        "loader by name, or module:Factory, repeatable; all: every one that runs here, for "
+        "fastbench run (default: dali). A plug-in is code that is trusted",
     )
     loader_option: tuple[str, ...] = option(
         (),

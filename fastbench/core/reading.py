@@ -7,8 +7,10 @@ read.
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +34,13 @@ def check_working_folder() -> None:
         raise UsageError(
             "The folder in which fastbench was started has been deleted. Change to another one."
         ) from error
+
+
+def look_here_first() -> None:
+    """Have modules of the current folder found, as `python -m` does, and those that are new."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    importlib.invalidate_caches()
 
 
 def user_path(text: str | Path) -> Path:

@@ -1,4 +1,5 @@
-"""Loaders by name: the built-in ones, and plug-ins of the entry points `fastbench.loaders`.
+"""Loaders by name: the built-in ones, and plug-ins of the entry points `fastbench.loaders`, or of
+`package.module:Factory`, which is looked for in the current folder first, as `python -m` does.
 
 Whether one runs here is found by importing its module and asking its factory. None is opened for
 it: a pipeline costs seconds, and a device.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ from fastbench.core.errors import (
     kind_and_line,
 )
 from fastbench.core.loader_facts import BUILT_IN
+from fastbench.core.reading import look_here_first
 from fastbench.core.system_errors import limit_of
 from fastbench.loaders.base import (
     GENERAL_OPTIONS,
@@ -79,19 +82,36 @@ def resolve(name: str) -> Factory:
                 f"The loader {name!r} cannot run here: {why}. "
                 f"{remedy}, or choose another with --loader."
             ) from error
-        raise LoaderMissingError(
-            f"{title(name)} failed to import: {why}. Mend or uninstall its package."
-        ) from error
+        mend = "Mend its module" if ":" in name else "Mend or uninstall its package"
+        raise LoaderMissingError(f"{title(name)} failed to import: {why}. {mend}.") from error
 
 
 def check_name(name: str) -> None:
-    """Raise `UnknownNameError`, with the nearest name, for a loader that nobody registered."""
+    """Raise `UnknownNameError` for a loader that nobody registered, and a module that is nowhere.
+
+    The message has the nearest name.
+    """
     if name in BUILT_IN:
         return
     known = sorted({*BUILT_IN, *installed()})
-    if name not in known:
+    if name in known:
+        return
+    module, colon, attribute = name.partition(":")
+    if not colon:
         raise UnknownNameError(
-            f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+            f"There is no loader {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}. "
+            f"One of your own is given as module:Factory."
+        )
+    if not (module and attribute.isidentifier()):
+        raise UnknownNameError(
+            f"There is no loader {name!r}. Write a factory as package.module:Factory."
+        )
+    look_here_first()
+    package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise UnknownNameError(
+            f"There is no module {package!r}, for the loader {name}. It is looked for in the "
+            f"current folder and among the installed packages."
         )
 
 
@@ -122,7 +142,7 @@ def hidden() -> list[Listed]:
 
 def unheard(name: str, why: str) -> Listed:
     """A loader that ended its process, or did not answer, when it was asked."""
-    plug_in = None if name in BUILT_IN else installed()[name]
+    plug_in = None if name in BUILT_IN else _plug_in(name)
     return Listed(name=name, summary="", origin=plug_in and _origin(plug_in), why_not=why)
 
 
@@ -142,9 +162,9 @@ def why_not(name: str) -> str | None:
 def title(name: str) -> str:
     """A loader at the head of a sentence; a plug-in with where it comes from."""
     plug_in = None if name in BUILT_IN else installed().get(name)
-    if plug_in is None:
-        return f"The loader {name!r}"
-    return f"The plug-in loader {name!r} ({_origin(plug_in)})"
+    if plug_in is not None:
+        return f"The plug-in loader {name!r} ({_origin(plug_in)})"
+    return f"The {'plug-in ' if ':' in name else ''}loader {name!r}"
 
 
 def check_options(loader: str, options: Mapping[str, Setting]) -> None:
@@ -171,11 +191,21 @@ def installed() -> dict[str, Any]:
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
 
 
+def _plug_in(name: str) -> Any:
+    """The entry point of a plug-in; one of our own making for `package.module:Factory`."""
+    import importlib.metadata
+
+    if (found := installed().get(name)) is not None:
+        return found
+    look_here_first()
+    return importlib.metadata.EntryPoint(name=name, value=name, group=GROUP)
+
+
 def _load(name: str) -> Factory:
     """Import a loader's factory. Raises whatever its module raises."""
     factory: Factory
     if name not in BUILT_IN:
-        factory = installed()[name].load()
+        factory = _plug_in(name).load()
     else:
         module, _, attribute = BUILT_IN[name].target.partition(":")
         factory = getattr(importlib.import_module(module), attribute)
@@ -183,7 +213,7 @@ def _load(name: str) -> Factory:
 
 
 def _describe_plug_in(name: str) -> Listed:
-    plug_in = installed()[name]
+    plug_in = _plug_in(name)
     factory: Any = None
     with contextlib.suppress(Exception):  # `why_not` says it
         factory = plug_in.load()

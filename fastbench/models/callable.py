@@ -13,7 +13,6 @@ import importlib
 import inspect
 import os
 import pkgutil
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -25,7 +24,7 @@ from fastbench.core.errors import (
     errors_as,
     kind_and_line,
 )
-from fastbench.core.reading import user_path
+from fastbench.core.reading import look_here_first, user_path
 from fastbench.models.base import (
     LoadedModel,
     Model,
@@ -132,9 +131,7 @@ def _imported(name: str) -> Any:
         raise UnknownNameError(
             f"There is no model {name!r}. Write a callable as package.module:callable."
         )
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    importlib.invalidate_caches()
+    look_here_first()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

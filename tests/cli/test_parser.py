@@ -78,7 +78,7 @@ def test_every_option_keeps_both_values_or_refuses_the_second(
 
 
 def test_the_readme_lists_what_may_be_given_again() -> None:
-    text = (REPOSITORY / "README.md").read_text()
+    text = (REPOSITORY / "docs/many-runs.md").read_text()
     (_, after) = text.split("Give an option again, and every combination is a row:")
     listed = after.split("That holds for")[1].split(".")[0]
     assert {flag(name) for name in ("model", "loader", *SWEPT)} == {

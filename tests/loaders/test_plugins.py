@@ -493,6 +493,43 @@ def test_an_unknown_loader_may_be_a_plug_in(plug_in: PlugIn) -> None:
     assert resolve("mine") is Right
 
 
+OWN = """
+from builders.broken_loaders import Right
+
+
+class Mine(Right):
+    \"\"\"Written a moment ago\"\"\"
+"""
+
+
+def test_a_factory_of_a_module_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "own_loader_of_a_test.py").write_text(OWN)
+    name = "own_loader_of_a_test:Mine"
+    assert resolve(name).__name__ == "Mine"
+    listed = registry.describe(name)
+    assert (listed.summary, listed.why_not) == ("Written a moment ago", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("nowhere_at_all:Mine", UnknownNameError, "no module 'nowhere_at_all', for the loader"),
+        ("json:", UnknownNameError, r"Write a factory as package\.module:Factory"),
+        ("json:Nothing", LoaderMissingError, "has no attribute 'Nothing'.*Mend its module"),
+    ],
+)
+def test_a_factory_that_is_not_there(
+    name: str, error: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(error, match=said):
+        resolve(name)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, "x" * 201, 10**300, {1}, [[]]], ids=range(6))
 def test_settings_that_no_record_can_hold_are_refused_before_measuring(
     value: object, images: Path, plug_in: PlugIn

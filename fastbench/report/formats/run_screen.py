@@ -1,4 +1,7 @@
-"""What `fastbench run` prints: the table of `fastbench report`, each row in words, and advice."""
+"""What `fastbench run` prints: the table of `fastbench report`, a line a row, and advice.
+
+`fastbench report --details` has a paragraph a row.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,25 @@ def print_run(rows: Iterable[Row], console: Console) -> None:
     if sheet is None:
         return
     print_sheet(sheet, console)
-    below = [Text(), *_rows(sheet, console.width)]
+    below = [Text(), *_limits(sheet, console.width)]
     if advice := [*_advice(sheet, console.width)]:
         below += [Text(), *advice]
     print_lines(below, console)
 
 
-def _rows(sheet: Sheet, width: int) -> Iterator[Text]:
+def print_details(sheet: Sheet, console: Console) -> None:
+    """Print a paragraph a row: how it ran, and what it predicted."""
+    print_lines([Text(), *_details(sheet, console.width)], console)
+
+
+def _limits(sheet: Sheet, width: int) -> Iterator[Text]:
+    """What limits each row, in a line; an INVALID row's figures say nothing."""
+    for line in sheet.lines:
+        if not line.row.invalid and (limit := line.row.record.bound_in_words):
+            yield from hanging("·", f"{line.name}: {limit}", "dim", width)
+
+
+def _details(sheet: Sheet, width: int) -> Iterator[Text]:
     """A paragraph a row; the figures of an INVALID one say nothing."""
     sizes = [size_of_model(line.row) for line in sheet.lines]
     for line, size in zip(sheet.lines, sizes, strict=True):

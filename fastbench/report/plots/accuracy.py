@@ -53,7 +53,7 @@ def figure(records: Sequence[Record]) -> Figure:
     made = style.new_figure(width, 0.5 + 3.5 * num_rows)
     rows = made.subplots(num_rows, 1, squeeze=False)[:, 0]
     said = caption_of(scored)
-    names = naming.names(scored, always=("model",))
+    names = naming.names(scored, always=() if naming.varying(scored) else ("model",))
     for i, axes in enumerate(rows):
         part = slice(i * per_row, (i + 1) * per_row)
         _draw_axes(axes, names[part], [*map(_after, scored, said.marks)][part])

@@ -157,9 +157,12 @@ def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]
         ),
         None,
     )
-    names = naming.names(
-        records, always=() if telling else ("model", "loader"), without=(by,) if by else ()
-    )
+    always = () if telling else ("model", "loader")
+    names = naming.names(records, always=always, without=(by,) if by else ())
+    # Who looks at the front wants to know all of what makes a point.
+    for i, whole in enumerate(naming.names(records, always=always)):
+        if i in front:
+            names[i] = whole
     return _Points(
         records=records,
         x=x,

@@ -41,7 +41,7 @@ class Plot:
 PLOTS: Final = {
     "accuracy-throughput": Plot("pareto", "top-1 against images/s, with the Pareto front"),
     "loaders": Plot(
-        "by_loader", "end-to-end throughput by loader before its two ceilings, with CPU seconds"
+        "by_loader", "throughput by loader, alone and end to end, and agreement with the reference"
     ),
     "latency": Plot(
         "latency", "every batch latency and step time, with the percentiles that they support"

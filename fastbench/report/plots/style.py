@@ -242,6 +242,14 @@ def add_legend(axes: Axes, entries: Mapping[str, Artist], width: float, pad: flo
     )
 
 
+def few_ticks(axes: Axes) -> None:
+    """At most five ticks on the x axis of a narrow panel, as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+
 def scale_axis(axes: Axes, which: str, low: float, high: float, *, from_zero: bool) -> bool:
     """Set an axis for values above zero: logarithmic where they span more than a decade.
 

@@ -7,11 +7,14 @@ left out; the columns that tell the rows apart come first. For programs nothing 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice
 from fastbench.report.sheet.ratios import CONFIGURATION
+
+_MANY: Final = 3
+"""From so many rows on, what is the same in all is said once."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +56,26 @@ def pick(
         )
         chosen.insert(num_labels, COLUMNS["status"])
     return chosen
+
+
+def told_once(
+    rows: Sequence[Row], columns: list[Column], choices: list[Choice], view: View
+) -> tuple[str, list[Column]]:
+    """What a column of a set says of all rows alike, in words, and the columns that are left.
+
+    A figure that has a better direction stays: that it is alike is what it says.
+    """
+    asked = {choice.column.name for choice in choices if choice.is_asked}
+    if view.is_data or len(rows) < _MANY:
+        return "", columns
+    alike = {
+        column.name: values.pop()
+        for column in columns
+        if column.name not in asked and not column.is_label and not column.best
+        if len(values := {column.text(row.value(column)) for row in rows}) == 1
+    }
+    said = [f"{column.title}: {alike[column.name]}" for column in columns if column.name in alike]
+    return " · ".join(said), [column for column in columns if column.name not in alike]
 
 
 def _in_front(labels: list[Column], columns: list[Column]) -> list[Column]:

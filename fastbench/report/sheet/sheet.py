@@ -27,7 +27,7 @@ from fastbench.report.sheet.footnotes import (
     what_is_common,
     why_not_comparable,
 )
-from fastbench.report.sheet.pick_columns import grouping_of, pick
+from fastbench.report.sheet.pick_columns import grouping_of, pick, told_once
 from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
 from fastbench.report.sheet.scaling import with_scaling
@@ -120,7 +120,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     if view.prices:
         rows = with_prices(rows, view.prices)
     grouping = grouping_of(view)
-    columns = pick(rows, choices, grouping, view)
+    alike, columns = told_once(rows, pick(rows, choices, grouping, view), choices, view)
     headings = [
         column for column in grouping if view.by or len({row.value(column) for row in rows}) > 1
     ]
@@ -143,7 +143,7 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         for heading, its_lines in _groups(lines, headings, view, values)
     ]
     sheet = Sheet(
-        common=what_is_common(records, shown),
+        common=[*what_is_common(records, shown), *([alike] if alike else [])],
         columns=columns,
         groups=groups,
         footnotes=notes,
@@ -302,7 +302,7 @@ def _remarks(sheet: Sheet, choices: list[Choice], values: list[Value], view: Vie
             choice.column.heading
             for choice in choices
             if not choice.column.is_label
-            and choice.column not in sheet.columns
+            and all(line.row.value(choice.column) is None for line in sheet.lines)
             and choice.column.name not in ("ratio", "cost")
         ]
         if missing:

@@ -1,0 +1,75 @@
+"""README and docs: every command is one that there is, every link leads somewhere.
+
+`tests/endurance/test_docs.py` runs the code blocks.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from builders.documents import DOCUMENTS, ROOT, Block, blocks, commands, headings, slug
+
+from fastbench.cli.main import make_parser
+
+EVERY = [block for path in DOCUMENTS for block in blocks(path)]
+SPANS = [
+    (path, " ".join(span.split()))
+    for path in DOCUMENTS
+    for span in re.findall(
+        r"(?<!`)`(fastbench [^`]+)`(?!`)", re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    )
+]
+
+
+def parse(command: str) -> None:
+    """Raises `UsageError` for a command or an option that there is not."""
+    words = shlex.split(command)
+    make_parser().parse_args(words[words.index("fastbench") + 1 :])
+
+
+@pytest.mark.parametrize("block", [x for x in EVERY if x.language == "sh"], ids=str)
+def test_commands_are_understood(block: Block) -> None:
+    for command in commands(block.code):
+        if re.search(r"(^|\s)fastbench\s+[a-z]", command) and "docker" not in command:
+            parse(command)
+
+
+@pytest.mark.parametrize(("path", "span"), SPANS, ids=[f"{a.name}: {b[:60]}" for a, b in SPANS])
+def test_commands_within_sentences_are_understood(path: Path, span: str) -> None:
+    if not re.search(r"\.\.\.|\[|<|A B$", span):
+        parse(span)
+
+
+@pytest.mark.parametrize("block", [x for x in EVERY if x.language == "python"], ids=str)
+def test_python_compiles(block: Block) -> None:
+    compile(block.code, str(block), "exec")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (path.parent / name).resolve() if name else path
+        assert there.exists(), target
+        assert there.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in map(slug, headings(there)), target
+
+
+def test_the_readme_is_short_and_no_paragraph_has_more_than_three_numbers() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 900
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    for paragraph in re.split(r"\n\s*\n|\n- |\n\|", prose):
+        assert len(re.findall(r"(?<![\w.-])\d[\d,.]*", paragraph)) <= 3, paragraph
+
+
+def test_every_page_is_named_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    unnamed = [
+        path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in text
+    ]
+    assert unnamed == []
