@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from builders.documents import DOCUMENTS, ROOT, Block, blocks, commands, headings, slug
+from builders.documents import DOCUMENTS, ROOT, Block, blocks, commands, headings, prose, slug
 
 from fastbench.cli.main import make_parser
 
@@ -16,9 +16,7 @@ EVERY = [block for path in DOCUMENTS for block in blocks(path)]
 SPANS = [
     (path, " ".join(span.split()))
     for path in DOCUMENTS
-    for span in re.findall(
-        r"(?<!`)`(fastbench [^`]+)`(?!`)", re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
-    )
+    for span in re.findall(r"`(fastbench [^`]+)`", prose(path))
 ]
 
 
@@ -60,16 +58,13 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_the_readme_is_short_and_no_paragraph_has_more_than_three_numbers() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert len(text.split()) <= 900
-    prose = re.sub(r"```.*?```", "", text, flags=re.S)
-    for paragraph in re.split(r"\n\s*\n|\n- |\n\|", prose):
+    readme = ROOT / "README.md"
+    assert len(readme.read_text().split()) <= 900
+    for paragraph in re.split(r"\n\s*\n|\n- |\n\|", prose(readme)):
         assert len(re.findall(r"(?<![\w.-])\d[\d,.]*", paragraph)) <= 3, paragraph
 
 
 def test_every_page_is_named_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    unnamed = [
-        path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in text
-    ]
-    assert unnamed == []
+    pages = [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")]
+    assert [page for page in pages if page not in text] == []

@@ -49,15 +49,21 @@ def blocks(path: Path) -> list[Block]:
 
 
 def commands(code: str) -> list[str]:
-    """The commands of a shell block: without comments, continued lines joined, one a `&&` or `;`."""
+    """The commands of a shell block, without comments; continued lines are joined."""
     joined = re.sub(r"\\\n\s*", " ", code)
     lines = [re.sub(r"(^|\s)#.*", "", line) for line in joined.splitlines()]
     parts = [part for line in lines for part in re.split(r"&&|;", line)]
     return [re.sub(r"^\s*(do\s+)?", "", part).strip() for part in parts if part.strip()]
 
 
+def prose(path: Path) -> str:
+    """A document without its blocks."""
+    return re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+
+
 def headings(path: Path) -> list[str]:
-    return re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.S), re.M)
+    """The headings of a document."""
+    return re.findall(r"^#+ (.+)$", prose(path), re.M)
 
 
 def slug(heading: str) -> str:

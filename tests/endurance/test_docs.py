@@ -26,7 +26,6 @@ TOO_LONG_S = 600
 )
 def test_blocks_run(path: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    num_run = 0
     for block in blocks(path):
         if block.mark.startswith("file: "):
             (tmp_path / block.mark.removeprefix("file: ")).write_text(block.code)
@@ -44,5 +43,3 @@ def test_blocks_run(path: Path, tmp_path: Path) -> None:
                 line, cwd=tmp_path, env=environment, capture_output=True, timeout=TOO_LONG_S
             )
             assert run.returncode == 0, f"{block}: {line[-1]}\n{run.stderr.decode()[-2000:]}"
-            num_run += 1
-    print(path.name, num_run)
