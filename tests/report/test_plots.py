@@ -320,8 +320,8 @@ def test_no_room_for_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         [r.accuracy.top1 for r in records if r.accuracy],
     )
     figure = registry.draw("accuracy-throughput", records)
-    names = {records[i].model for i in front}
-    assert set(labels_of(figure)) == names
+    names = {f"{records[i].model}, {records[i].loader}" for i in front}
+    assert {label.replace(",", ", ").replace("  ", " ") for label in labels_of(figure)} == names
     assert 0 < len(front) < 6
     said = f"Without a label, for want of room: {20 - len(front)} of 20 points."
     assert said in caption_of(figure)
@@ -331,20 +331,35 @@ def columns_of(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_loaders_fastest_first_with_cpu_seconds_and_cut_ceilings() -> None:
+def test_loaders_fastest_first_alone_end_to_end_and_their_predictions() -> None:
     figure = registry.draw(
         "loaders",
         [
             row(100, loader="torchvision", cpu_s=18.4, loader_alone=120, model_alone=5000),
             row(300, loader="dali", cpu_s=5.9, loader_alone=700, model_alone=5000),
+            row(310, loader="memory", cpu_s=5.8, loader_alone=30_000, model_alone=5000),
         ],
     )
-    axes = figure.axes[0]
-    assert [x.get_text() for x in axes.get_yticklabels()] == ["dali", "torchvision"]
-    texts = columns_of(figure)
-    assert {"5.90", "18.4", "43", "83", "loader"} < set(texts)
-    assert texts.count("4,883 ▸") == 2  # 1,000 of 1,024 places count
-    assert axes.get_xlim()[1] < 1400
+    alone, end_to_end = figure.axes
+    labels = [x.get_text() for x in alone.get_yticklabels()]
+    assert labels == ["memoryᵃ", "dali", "torchvision"]  # its ceiling is above what cores can do
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert {"5.90", "18.4", "43", "83"} < set(texts)
+    assert "30,000 ▸" in texts
+    assert "300, 4,883 ▸" in texts  # 1,000 of 1,024 places count
+    assert alone.get_xlim()[1] < 1400
+    assert end_to_end.get_xlim()[1] < 3000
+
+
+def test_predictions_equal_to_the_references_stand_beside_the_throughput() -> None:
+    figure = registry.draw("loaders", [real("torchvision"), real("dali")])
+    panels = [" ".join(axes.get_title(loc="left").split()) for axes in figure.axes]
+    assert panels == [
+        "loader alone images/s",
+        "end to end images/s",
+        "predictions equal to the reference's, %",
+    ]
+    assert {"reference", "99.90"} < {text.get_text() for text in figure.axes[2].texts}
     assert "CPU s: CPU seconds of all processes for 1,000 images." in caption_of(figure)
 
 

@@ -1,4 +1,4 @@
-"""What `fastbench run` prints: the table of `fastbench report`, rows in words, advice."""
+"""What `fastbench run` prints: the table of `fastbench report`, a line a row, advice; details."""
 
 import io
 from pathlib import Path
@@ -15,8 +15,10 @@ from fastbench.cli.main import main
 from fastbench.cli.measuring import show
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.store import write_record
-from fastbench.report.formats.run_screen import print_run
+from fastbench.report.formats.run_screen import print_details, print_run
 from fastbench.report.read import read_rows
+from fastbench.report.sheet.sheet import make_sheet
+from fastbench.report.sheet.view import View
 
 
 def text_of(*records: Record, width: int = 200) -> str:
@@ -25,9 +27,12 @@ def text_of(*records: Record, width: int = 200) -> str:
     return file.getvalue()
 
 
-def below(*records: Record, width: int = 200) -> str:
-    """What stands below the table and its legend."""
-    return text_of(*records, width=width).partition("\nagree %")[2]
+def details_of(*records: Record, width: int = 200) -> str:
+    file = io.StringIO()
+    sheet, _ = make_sheet(rows_of(*records), View())
+    assert sheet is not None
+    print_details(sheet, Console(file=file, width=width))
+    return file.getvalue()
 
 
 ROWS = [
@@ -74,8 +79,21 @@ def test_at_80_columns_names_break_where_their_parts_end_and_one_table_is_enough
     assert "\ntensor  " in text
 
 
+def test_a_row_has_one_line_that_says_what_limits_it() -> None:
+    records = [
+        run(99, 100, 101, model=f"model{i}", loader=loader)
+        for i in range(6)
+        for loader in ("torchvision", "dali")
+    ]
+    text = text_of(*records, width=80).partition("\nagree %")[2]
+    lines = [line for line in text.splitlines() if line.startswith("· model")]
+    assert len(lines) == 12
+    assert "· model3 · dali: model-bound, the loader alone is 2.0x as fast" in text
+    assert "windows of" not in text
+
+
 def test_rows_in_words() -> None:
-    text = below(
+    text = details_of(
         run(99, 100, 101), run(100, loader="torchvision", parity=parity(is_reference=True))
     )
     assert "\ndali\n  model-bound, the loader alone is 2.0x as fast; serial" in text
@@ -96,8 +114,8 @@ def test_the_models_sizes_stand_above_or_at_their_rows() -> None:
     large = run(100, model="resnet50", num_parameters=25_557_032, num_macs=4_089_184_256)
     assert "· resnet50 ·" in text_of(large)
     assert "· 25.6 M parameters, 4.09 GMACs an image\n" in text_of(large)
-    assert "GMACs" not in below(large)
-    text = below(small, large)
+    assert "GMACs" not in details_of(large)
+    text = details_of(small, large)
     assert "\nresnet18 · dali: 11.7 M parameters\n" in text
     assert "\nresnet50 · dali: 25.6 M parameters, 4.09 GMACs an image\n" in text
 
@@ -107,5 +125,5 @@ def test_an_invalid_row_has_no_figures_in_words_and_is_no_reason_for_advice() ->
     assert "→ dali: the step time had not settled" in text_of(sound)
     text = text_of(broken(sound))
     assert "→" not in text
-    assert "one window of" not in text
+    assert "one window of" not in details_of(broken(sound))
     assert "! dali: INVALID: the steps take" in text

@@ -55,7 +55,14 @@ def figure(records: Sequence[Record]) -> Figure:
     taken = add_columns(rows.panels[-1], rows.ys, columns)
     behind = {"model alone": _MODEL} if any("model" in r.ceilings for r in shown) else {}
     entries = bars.legend_entries(shown, behind)
-    style.add_legend(rows.panels[0], entries, _WIDTH - rows.left - taken - 0.3, pad=4.2)
+    style.add_legend(rows.panels[0], entries, _WIDTH - rows.left - taken - 0.3, pad=3.3)
+    legend = rows.panels[0].get_legend()
+    assert legend is not None
+    # It lies above all panels, and would make the first one wide; a blank keeps its place.
+    legend.set_in_layout(False)
+    rows.panels[0].annotate(
+        " ", (0, 1), xycoords="axes fraction", xytext=(0, 42), textcoords="offset points"
+    )
     title = "Throughput by loader, and whether its predictions are the reference's"
     return rows.finish(title, [_meaning(shown), *invalid])
 
