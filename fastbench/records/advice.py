@@ -273,11 +273,7 @@ def _contended(record: Record) -> Said:
 def _loader_bound(record: Record) -> Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
-    return (
-        f"loader-bound, the model alone is {record.headroom:.1f}x as fast",
-        _faster_loader(record),
-        record.headroom or 1,
-    )
+    return record.headroom_in_words or "", _faster_loader(record), record.headroom or 1
 
 
 def _faster_loader(record: Record) -> str:
@@ -303,11 +299,7 @@ def _model_bound(record: Record) -> Said:
         remedy = "--dtype float16"
     else:
         remedy = "a larger --batch-size"
-    return (
-        f"model-bound, the loader alone is {record.headroom:.1f}x as fast",
-        remedy,
-        record.headroom or 1,
-    )
+    return record.headroom_in_words or "", remedy, record.headroom or 1
 
 
 _CHECKS: Final[dict[str, tuple[str, Callable[[Record], Said]]]] = {

@@ -261,15 +261,21 @@ class Record(Described, frozen=True, kw_only=True):
         return "serial" if stalled > SERIAL * alone else "shared"
 
     @property
-    def bound_in_words(self) -> str | None:
-        """What limits the pipeline, in words; None without both ceilings."""
+    def headroom_in_words(self) -> str | None:
+        """Which of loader and model is the slower one alone; None without both ceilings."""
         if self.headroom is None:
             return None
         if self.headroom < BALANCED:
-            words = "balanced, loader and model alone are equally fast"
-        else:
-            fast = "model" if self.bound == "loader" else "loader"
-            words = f"{self.bound}-bound, the {fast} alone is {self.headroom:.1f}x as fast"
+            return "balanced, loader and model alone are equally fast"
+        fast = "model" if self.bound == "loader" else "loader"
+        times = f"{self.headroom:.0f}" if self.headroom >= 10 else f"{self.headroom:.1f}"
+        return f"{self.bound}-bound, the {fast} alone is {times}x as fast"
+
+    @property
+    def bound_in_words(self) -> str | None:
+        """What limits the pipeline, in words; None without both ceilings."""
+        if (words := self.headroom_in_words) is None:
+            return None
         if self.contention == "serial":
             words += "; serial, the two take turns"
         elif self.contention == "shared":

@@ -171,7 +171,7 @@ def _pipeline(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "name": PIPELINE,
         "title": PIPELINE,
-        "meaning": "loader alone, model alone, and both together, on a scale of the row's own; "
+        "meaning": "loader alone, model alone, and end to end, on a scale of the row's own; "
         "in order of the share of the ceiling",
         "topic": COLUMNS[_SPEED].topic,
         "kind": PIPELINE,

@@ -297,7 +297,7 @@ function pictureOf(row) {
   const said = [
     loader === null ? "" : `loader alone ${texts[0]} images/s`,
     model === null ? "" : `model alone ${texts[1]}`,
-    together === null ? "" : `together ${texts[2]}`,
+    together === null ? "" : `end to end ${texts[2]}`,
   ];
   const label = said.filter(Boolean).join(", ");
   return draw(
@@ -354,7 +354,7 @@ function addTable() {
       make("span", {}, "A row a record; bold is the best of the ranked rows shown."),
       make("span", {}, key("loader", "loader alone")),
       make("span", {}, key("model", "model alone")),
-      make("span", {}, key("together", "together, from files to predictions")),
+      make("span", {}, key("together", "end to end")),
     ),
   );
   body.addEventListener("click", (event) => {
