@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+Group = Literal["common", "data", "model", "loader", "measuring", "comparing", "output"]
+"""Where `--help` has an option; it has the groups in this order."""
 
 
 def option(default: T, text: str, metavar: str | None = None, **how: Any) -> T:
@@ -36,7 +38,8 @@ class Option:
     `bare` is the value of an option that is given without one, if it may be. A `swept` option may
     be given again, and each value has rows of its own. `changes` is what the option affects: the
     pipeline, the whole process, the measurement, only what the record says, or nothing in the
-    record. `is_valid` checks what the type cannot express.
+    record. `is_valid` checks what the type cannot express. `group` is where `--help` has it. One
+    that is `by_model` may be given again as MODEL=VALUE, once for each model.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Option:
     metavar: str | None = None
     bare: str | None = None
     swept: bool = False
+    by_model: bool = False
+    group: Group = "measuring"
     changes: Literal["pipeline", "process", "measurement", "record", "nothing"] = "pipeline"
     is_valid: Callable[[Any], bool] = lambda _: True
 
@@ -57,7 +62,7 @@ class Option:
     @property
     def is_repeatable(self) -> bool:
         """Whether a plan may give it several values."""
-        return self.is_tuple or self.swept
+        return self.is_tuple or self.swept or self.by_model
 
     @property
     def one(self) -> Any:

@@ -36,7 +36,7 @@ from fastbench.records.fields import FreeFields
 from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 9
@@ -66,10 +66,11 @@ _WORDS: Final = {
 """Patterns of msgspec's messages, and our words for them."""
 
 
-def write_record(record: Described, folder: Path) -> Path:
+def write_record(record: Described, folder: Path, called: Sequence[str] = ()) -> Path:
     """Write a record of any kind into a folder, under a new name: no file is overwritten.
 
-    Raises `OutputError` where that fails.
+    `called` is what tells it from the others of its run, such as `batch 8`. Raises `OutputError`
+    where that fails.
     """
     parts = [record.model, record.loader]
     if isinstance(record, Record):
@@ -78,6 +79,7 @@ def write_record(record: Described, folder: Path) -> Path:
         parts += [how] if record.compile_mode else []
     else:
         parts.insert(0, "parity" if isinstance(record, ParityRecord) else "ab")
+    parts += [word for text in called if (word := "-".join(text.split())) not in parts]
     text = _text_of(record)
     with writing("The record", folder):
         (path,) = write_new(folder, file_stem(*filter(None, parts)), {".json": text.encode()})

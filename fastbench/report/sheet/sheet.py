@@ -30,6 +30,7 @@ from fastbench.report.sheet.footnotes import (
 from fastbench.report.sheet.pick_columns import grouping_of, pick
 from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
+from fastbench.report.sheet.repeats import fold
 from fastbench.report.sheet.scaling import with_scaling
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     rows, every, complaints = _undamaged(rows, [choice.column for choice in choices], view)
     if not rows:
         return None, complaints
+    if not view.is_data:
+        rows, every = fold(rows, every)
     values = sides(rows, view.contrast, view.baseline) if view.contrast else []
     if view.contrast and len(values) > 1:
         rows = with_ratios(rows, view.contrast, values[0])
