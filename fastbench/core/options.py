@@ -9,6 +9,7 @@ Python.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Option:
     changes: Literal["pipeline", "process", "measurement", "record", "nothing"] = "pipeline"
     is_valid: Callable[[Any], bool] = lambda _: True
 
-    @property
+    @functools.cached_property
     def is_tuple(self) -> bool:
         """Whether a configuration holds several values."""
         return typing.get_origin(self.type) is tuple
@@ -64,18 +65,18 @@ class Option:
         """Whether a plan may give it several values."""
         return self.is_tuple or self.swept or self.by_model
 
-    @property
+    @functools.cached_property
     def one(self) -> Any:
         """The type of one value: X of `X | None` and of `tuple[X, ...]`."""
         parts = typing.get_args(self.type)
         return parts[0] if self.is_tuple or type(None) in parts else self.type
 
-    @property
+    @functools.cached_property
     def choices(self) -> tuple[str, ...] | None:
         """The values that there are, where they are few."""
         return typing.get_args(self.one) if typing.get_origin(self.one) is Literal else None
 
-    @property
+    @functools.cached_property
     def kind(self) -> type[Any]:
         """The type of one value without its range: str, int, float or bool."""
         kind: type[Any] = str if self.choices else getattr(self.one, "__origin__", self.one)

@@ -44,6 +44,8 @@ SCHEMA_VERSION: Final = 9
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_SOUND: Final[set[tuple[str, str]]] = set()
+"""Options and their values, as Python writes them, that were read before."""
 AB: Final = "fastbench run --ab"
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
@@ -197,10 +199,13 @@ def _typed(stored: dict[str, Any], kind: type[T]) -> T:
     record = msgspec.convert(stored, kind)
     msgspec.convert(stored, FreeFields)
     for name, value in stored["config"].items():
+        if (key := (name, repr(value))) in _SOUND:
+            continue
         if name not in OPTIONS or (OPTIONS[name].choices and isinstance(value, str)):
             continue  # another version has other options, and other choices
         try:
             OPTIONS[name].read(value)
+            _SOUND.add(key)
         except UsageError as error:
             raise msgspec.ValidationError(
                 f"is {value!r}, which no run accepts - at `$.config.{name}`"

@@ -163,6 +163,7 @@ def _undamaged(
     needed = {column.name: column for column in (*labels, COLUMNS["images/s"], *columns)}
     needed |= {column.name: column for column in (view.sort, view.contrast) if column}
     undamaged, every, complaints = [], [], []
+    shown: set[tuple[str, Value]] = set()
     for row in rows:
         try:
             with refusing_damage(f"{row.path} is a damaged record"):
@@ -170,7 +171,9 @@ def _undamaged(
                 hash(tuple(its_facts.values()))
                 _ = row.status, row.doubts, remarks_on([("", row)]), images_of(row.record)
                 for column in needed.values():
-                    hash(cell_of(row, column).value)
+                    # What a label shows depends on its value alone.
+                    if not column.is_label or (column.name, row.value(column)) not in shown:
+                        shown.add((column.name, cell_of(row, column).value))
         except RecordError as error:
             complaints.append(str(error))
             LOGGER.debug("%s", row.path, exc_info=True)
