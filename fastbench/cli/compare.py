@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    parser = add_command(
-        commands, "compare", compare, "hold records B against A; fail on what got worse"
-    )
+    text = "hold records B against A; fail on what got worse"
+    parser = add_command(commands, "compare", compare, text, "[OPTIONS] A B")
     for letter in "AB":
         help_ = (
             f"record {letter}, or a folder with records, those in its sub-folders too; "

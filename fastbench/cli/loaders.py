@@ -29,6 +29,13 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "loaders", list_loaders, "list the loaders, and whether they run here"
     )
+    parser.add_argument(
+        "--check",
+        dest="ask",
+        action="store_true",
+        help="import each loader and ask it, which takes some seconds; without, it is told from "
+        "the packages that are installed",
+    )
     text = (
         "hold a loader to the contract, a line a rule: every sample once and in order, right ids, "
         "shapes, strides and dtypes, clean errors, nothing left behind when it is closed; a rule "
@@ -50,14 +57,15 @@ def add(commands: Any) -> None:
     check.set_defaults(device="auto", batch_size=BATCH_SIZE)
 
 
-def list_loaders(_: argparse.Namespace) -> int:
+def list_loaders(arguments: argparse.Namespace) -> int:
     """Print every loader, and whether it runs here."""
     from fastbench.cli.loaders_screen import render_list
     from fastbench.loaders.ask import listing
 
-    with terminal.console(stderr=True).status("importing what each loader needs"):  # takes seconds
-        listed = listing()
-    terminal.console().print(render_list(listed))
+    is_asked = arguments.ask
+    with terminal.console(stderr=True).status("importing what each loader needs"):
+        listed = listing(check=is_asked)
+    terminal.console().print(render_list(listed, is_asked=is_asked))
     return 0
 
 

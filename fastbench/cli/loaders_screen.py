@@ -23,22 +23,32 @@ _RULE_WIDTH: Final = 27
 _STYLES: Final = {"ok": "green", "FAIL": "bold red", "skipped": "dim", "told": "cyan"}
 
 
-def render_list(loaders: Sequence[Listed]) -> RenderableType:
-    """Each loader's name, whether it runs here, and in words what it does and what it lacks."""
+def render_list(loaders: Sequence[Listed], *, is_asked: bool) -> RenderableType:
+    """Each loader's name, whether it runs here, and in words what it does and what it lacks.
+
+    Where it was not asked, a plug-in's answer is not known.
+    """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("loader", no_wrap=True)
     table.add_column("here", no_wrap=True)
     table.add_column("what it does", overflow="fold")
     for loader in loaders:
         runs = loader.why_not is None
+        is_known = is_asked or not loader.origin or not runs
         table.add_row(
             Text(loader.name, style="bold" if runs else "dim"),
-            Text("yes" if runs else "no", style="green" if runs else "red"),
+            Text("yes" if runs else "no", style="green" if runs else "red")
+            if is_known
+            else Text("?"),
             _describe(loader),
         )
     general = " and ".join(GENERAL_OPTIONS)
+    told = (
+        [] if is_asked else ["By what is installed. Import and ask each: fastbench loaders --check"]
+    )
     return Group(
         table,
+        *map(Text, told),
         Text(f"Every loader has the options {general} too: --loader-option NAME.OPTION=VALUE."),
         Text("Hold one to the contract: fastbench loaders check NAME"),
     )

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastbench.cli import compare, data, environment, loaders, models, parity, report, run, tune
+from fastbench.cli.completion import SHELLS
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
 from fastbench.core import system_errors, terminal
@@ -87,15 +88,26 @@ def make_parser() -> Parser:
         "and are the predictions still right?",
     )
     parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print the script by which bash, zsh or tcsh completes fastbench's options",
+    )
     add_debug(parser)
-    parser.set_defaults(command=lambda arguments: _version_or_help(parser, arguments))
+    parser.set_defaults(command=lambda arguments: _without_a_command(parser, arguments))
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for command in (run, tune, parity, compare, report, models, loaders, environment, data):
         command.add(commands)
     return parser
 
 
-def _version_or_help(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+def _without_a_command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if arguments.print_completion:
+        from fastbench.cli.completion import script
+
+        say(script(parser, arguments.print_completion))
+        return 0
     if not arguments.version:
         say(parser.format_help().rstrip())
         return 0

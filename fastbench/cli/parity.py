@@ -6,9 +6,10 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.cli.measuring import measure
-from fastbench.cli.parser import add_command, add_options, from_options
+from fastbench.cli.parser import add_command, add_options, given_options
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.models import catalogue
 from fastbench.runner.cluster import refuse
 from fastbench.runner.execute import parity_rows
 
@@ -23,16 +24,16 @@ OPTIONS: Final = (
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    parser = add_command(
-        commands, "parity", parity, "hold a loader's images and predictions to the reference"
-    )
+    text = "hold a loader's images and predictions to the reference"
+    parser = add_command(commands, "parity", parity, text, "[OPTIONS]")
     add_options(parser, RunConfig, only=OPTIONS)
 
 
 def parity(arguments: argparse.Namespace) -> int:
     """Compare each loader that was named with the reference."""
     refuse("parity")
-    config = from_options(RunConfig, arguments)
+    given = given_options(RunConfig, arguments)
+    config = RunConfig(**{**given, "model": catalogue.expanded(given.get("model", ()))})
     others = [name for name in config.loaders if name != config.reference]
     if config.reference == "none" or not others:
         raise UsageError(

@@ -34,53 +34,55 @@ DATA: Final = ("csv", "jsonl")
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    parser = add_command(commands, "report", report, "show records of any machines in one table")
+    text = "show records of any machines in one table"
+    parser = add_command(commands, "report", report, text, "[OPTIONS] PATH ...")
     parser.add_argument(
         "paths",
         nargs="*",
         metavar="PATH",
         help="a record, or a folder with records, those in its sub-folders too",
     )
-    parser.add_argument(
+    output = parser.group("output")
+    output.add_argument(
         "--format", choices=FORMATS, help="default: what the ending of --output says, else table"
     )
-    parser.add_argument("--output", metavar="FILE", help="write to a file (default: stdout)")
-    parser.add_argument(
+    output.add_argument("--output", metavar="FILE", help="write to a file (default: stdout)")
+    output.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one HTML page that needs no network, and nothing else without --format or "
+        "--output",
+    )
+    shown = parser.group("what is shown")
+    shown.add_argument(
         "--details",
         action="store_true",
         help="below the table, how each row ran and what it predicted, in words",
     )
-    parser.add_argument(
-        "--html",
-        metavar="FILE",
-        help="write one HTML page that needs no network: a table to sort and filter, a chart, and "
-        "the records themselves; without --format and --output nothing else is shown",
-    )
-    _add_plot_options(parser)
-    parser.add_argument(
+    shown.add_argument(
         "--columns",
         metavar="A,B,...",
         help="columns by name, and sets of them: default, loaders, accuracy, gpus, latency, all; "
-        "`--columns help` lists them with their meaning (default: default, and all of them for "
-        "csv and jsonl)",
+        "`--columns help` lists them (default: default, and all for csv and jsonl)",
     )
-    parser.add_argument("--sort", metavar="COLUMN", help="sort by a column, the best first")
-    parser.add_argument("--reverse", action="store_true", help="reverse the order")
-    parser.add_argument(
+    shown.add_argument("--sort", metavar="COLUMN", help="sort by a column, the best first")
+    shown.add_argument("--reverse", action="store_true", help="reverse the order")
+    comparing = parser.group("comparing")
+    comparing.add_argument(
         "--by",
         metavar="COLUMN",
-        help="group by a column, such as gpu, loader, model, dtype or batch, each value with a "
-        "heading, and ratios to the first",
+        help="group by a column, such as gpu, loader, model, dtype or batch, with ratios to the "
+        "first group",
     )
-    parser.add_argument(
+    comparing.add_argument(
         "--across",
         metavar="COLUMN",
         help="or group by what was run, the values of this column below each other in each group",
     )
-    parser.add_argument(
+    comparing.add_argument(
         "--baseline", metavar="VALUE", help="the value of --by or --across that ratios are to"
     )
-    parser.add_argument(
+    comparing.add_argument(
         "--price",
         action="append",
         default=[],
@@ -88,19 +90,20 @@ def add(commands: Any) -> None:
         help='what an hour of a device costs, such as "NVIDIA H200=3.9", for the cost of a million '
         "images; repeatable",
     )
+    _add_plot_options(parser.group("plots"))
 
 
-def _add_plot_options(parser: argparse.ArgumentParser) -> None:
+def _add_plot_options(plots: argparse._ArgumentGroup) -> None:
     from fastbench.report.plots.registry import PLOTS
 
-    parser.add_argument(
+    plots.add_argument(
         "--plots",
         metavar="DIR",
-        help="draw all plots that the records can show, as PNG files; without --format and "
-        "--output nothing else is shown",
+        help="draw all plots that the records can show, as PNG files, and nothing else without "
+        "--format or --output",
     )
     shown = "; ".join(f"{name} ({plot.meaning})" for name, plot in PLOTS.items())
-    parser.add_argument(
+    plots.add_argument(
         "--plot",
         action="append",
         default=[],
@@ -108,7 +111,7 @@ def _add_plot_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"with --plots: draw only this one, repeatable: {shown}",
     )
-    parser.add_argument("--svg", action="store_true", help="with --plots: write SVG files too")
+    plots.add_argument("--svg", action="store_true", help="with --plots: write SVG files too")
 
 
 def report(arguments: argparse.Namespace) -> int:

@@ -11,12 +11,12 @@ from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
 from fastbench.core.command_options import PlanOptions
-from fastbench.core.config import SWEPT, RunConfig
+from fastbench.core.config import OPTIONS, SWEPT, RunConfig
 from fastbench.core.errors import UsageError
-from fastbench.core.units import counted
+from fastbench.core.units import counted, format_about
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
-from fastbench.runner import cluster
+from fastbench.runner import check_plan, cluster
 from fastbench.runner.execute import ab_rows, follow, plan_rows
 from fastbench.runner.plan import make_plan, merge, single
 
@@ -34,11 +34,10 @@ _COLUMNS: Final = ("model", "loader", "dtype", "compile", "batch")
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    parser = add_command(
-        commands, "run", run, "measure throughput, latency and accuracy; one record a row"
-    )
-    add_options(parser, PlanOptions)
-    add_options(parser, RunConfig, several=SWEPT)
+    text = "measure throughput, latency and accuracy; one record a row"
+    parser = add_command(commands, "run", run, text, "[OPTIONS]")
+    by_model = tuple(name for name, each in OPTIONS.items() if each.by_model)
+    add_options(parser, PlanOptions, RunConfig, several=(*SWEPT, *by_model))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,7 +65,10 @@ def _run(given: Mapping[str, Any], how: PlanOptions) -> int:
         complain(f"Not taken as finished: {damaged}")
     if how.dry_run:
         terminal.console().print(render(plan))
-        return 0
+        found = check_plan.problems(plan)
+        for error in found:
+            complain(error)
+        return check_plan.exit_code(found)
     return measure(plan.output, functools.partial(plan_rows, plan), plan)
 
 
@@ -79,27 +81,30 @@ def render(plan: Plan) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
-    configs, default = [row.config for row in plan.rows], RunConfig()
+    configs, default = [check_plan.resolved(row.config) for row in plan.rows], RunConfig()
     given = [
         name
         for name, fact in FACTS.items()
         if {*SWEPT} & {*fact.options} and any(fact.of(x) != fact.of(default) for x in configs)
     ]
     facts = [FACTS[name] for name in dict.fromkeys((*_COLUMNS, *naming.varying(configs), *given))]
+    several = max(row.number for row in plan.rows) > 1
     for fact in facts:
         table.add_column(
             fact.heading, overflow="fold", justify="right" if fact.is_number else "left"
         )
     table.add_column("")
-    for number, row in enumerate(plan.rows, 1):
-        state = "if it runs here" if row.only_if_here or row.only_if_room else ""
-        if row.digest in plan.finished:
-            state = "finished"
+    for number, (row, config) in enumerate(zip(plan.rows, configs, strict=True), 1):
+        states = [f"repeat {row.number}"] * several
+        if row.key in plan.finished:
+            states.append("finished")
+        elif row.only_if_here or row.only_if_room:
+            states.append("if it runs here")
         table.add_row(
             str(number),
             # The brackets in a file's name are no markup.
-            *(Text(fact.show(fact.of(row.config))) for fact in facts),
-            state,
+            *(Text(fact.show(fact.of(config))) for fact in facts),
+            ", ".join(states),
         )
     return Group(table, Text(f"\n{_sum(plan)}"))
 
@@ -107,4 +112,12 @@ def render(plan: Plan) -> RenderableType:
 def _sum(plan: Plan) -> str:
     num, left = len(plan.rows), len(plan.todo)
     state = f": {num - left:,} finished, {left:,} to be measured" if plan.resumed else ""
-    return f"{counted(num, 'row')}{state}."
+    if not left:
+        return f"{counted(num, 'row')}{state}."
+    about = format_about(check_plan.estimate_s(plan))
+    more = (
+        ""
+        if all(row.config.quick for row in plan.todo)
+        else (", longer where an epoch takes longer than --min-seconds")
+    )
+    return f"{counted(num, 'row')}{state}, {about}{more}."

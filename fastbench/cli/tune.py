@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 import shutil
@@ -37,11 +38,10 @@ _HELP: Final = {
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    parser = add_command(
-        commands, "tune", tune, "search for the best batch size, threads and loader settings"
-    )
-    add_options(parser, TuneOptions)
-    add_options(parser, RunConfig, only=TUNED, help_=_HELP)
+    text = "search for the best batch size, threads and loader settings"
+    parser = add_command(commands, "tune", tune, text, "[OPTIONS]")
+    own = tuple(field.name for field in dataclasses.fields(TuneOptions))
+    add_options(parser, TuneOptions, RunConfig, only=(*own, *TUNED), help_=_HELP)
 
 
 def tune(arguments: argparse.Namespace) -> int:

@@ -21,22 +21,22 @@ class PlanOptions:
     """Which rows one `fastbench run` measures. No record has these options."""
 
     preset: Preset | None = option(
-        None, "a plan that comes with fastbench; other options override it"
+        None, "a plan that comes with fastbench; other options override it", group="common"
     )
     config: str | None = option(
         None,
-        "TOML file with options by name, a list where several values are meant; it overrides "
-        "the preset, and options given here override it",
+        "TOML file of options by name; it overrides the preset, and options given here override it",
         "FILE",
     )
     resume: str | None = option(
         None,
-        "go on with a run: rows that are finished are not measured again. DIR has its records "
-        "(default: --output, else the newest run); by itself it runs that run's plan",
+        "go on with the run in DIR (default: --output, else the newest), without its finished rows",
         "DIR",
         bare="",
     )
-    dry_run: bool = option(False, "print the rows that would be measured, and stop")
+    dry_run: bool = option(
+        False, "check names, files and devices, print the rows and about how long they take, stop"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,7 @@ class TuneOptions:
         "throughput",
         "what to look for: most images/s, least batch latency, least CPU seconds an image, or most "
         "images a joule of the GPU",
+        group="common",
     )
     trials: Count = option(16, "most settings to try, the default's among them", "N")
     minutes: Minutes = option(

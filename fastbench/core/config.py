@@ -6,13 +6,12 @@ is declared and how its values are read.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fastbench.core.errors import UsageError, did_you_mean
+from fastbench.core.errors import UsageError
 from fastbench.core.loader_facts import DEFAULT_LOADER, REFERENCE_LOADER
-from fastbench.core.options import declared, field_of, flag, option, parse_loader_option
+from fastbench.core.options import declared, option, parse_loader_option
 from fastbench.core.value_types import (
     DEVICES,
     PUBLISHED_TOLERANCE,
@@ -39,81 +38,94 @@ class RunConfig:
 
     data: Name = option(
         "sample",
-        "folder of JPEGs, one sub-folder a class, or a list file of lines `path label`; "
-        "'sample' is drawn here",
+        "folder of JPEGs, one sub-folder a class, or a list file of lines `path label`; sample is "
+        "drawn here",
         "DIR|FILE|sample",
+        group="common",
     )
     model: tuple[Name, ...] = option(
         (),
-        "model by name, timm:NAME, package.module:callable, or a file of TorchScript or "
-        "torch.export; repeatable (default: sample for the sample data, else resnet50). "
-        "Callables, plug-ins and such files run their code: give only what you trust",
+        "model by name or pattern ('resnet*'), timm:NAME, package.module:callable, or a file of "
+        "TorchScript or torch.export; its code is run: give only what you trust; repeatable "
+        "(default: sample for the sample data, else resnet50)",
+        group="common",
     )
     weights: Name = option(
         "DEFAULT",
-        "pretrained weights: DEFAULT, a torchvision name, a .pth or .safetensors file (FILE:KEY: "
-        "one of several sets in it; no code in it is run), or none",
-        "DEFAULT|NAME|FILE[:KEY]|none",
+        "DEFAULT, a torchvision name, a .pth or .safetensors file (FILE:KEY: one of several sets "
+        "in it), or none for random ones",
+        "NAME|FILE[:KEY]|none",
+        by_model=True,
+        group="common",
     )
     loader: tuple[Name, ...] = option(
         (),
-        "loader by name, or module:Factory, repeatable; all: every one that runs here, for "
-        "fastbench run (default: dali). A plug-in is code that is trusted",
+        "loader by name, or module:Factory, or all that run here; repeatable (default: dali)",
+        group="common",
     )
     loader_option: tuple[str, ...] = option(
         (),
-        "a setting of one loader, repeatable: every loader has prefetch and num_threads, "
-        "`fastbench loaders` lists the others",
+        "a setting of one loader, such as dali.prefetch=3; `fastbench loaders` lists them; "
+        "repeatable",
         "LOADER.NAME=VALUE",
+        group="loader",
     )
     reference: Name = option(
         REFERENCE_LOADER,
         "loader whose float32 predictions every row is held against",
         "NAME|none",
         changes="measurement",
+        group="comparing",
     )
     resize: Literal["fast", "exact"] = option(
         "fast",
-        "fast: one pass, bilinear within a level of the reference, bicubic off by 0.2 in the mean "
-        "and a few at edges; exact: Pillow's two passes, slower",
+        "exact: as Pillow does, slower; fast: within a level of it for bilinear, a few for bicubic",
         swept=True,
+        group="loader",
     )
-    device: Device = option("auto", f"where the model runs: {DEVICES}")
+    device: Device = option("auto", f"where the model runs: {DEVICES}", group="common")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = option(
-        "auto", "the model's dtype; auto is float16 on a GPU, float32 on a CPU", swept=True
+        "auto",
+        "the model's dtype; auto is float16 on a GPU, float32 on a CPU",
+        swept=True,
+        group="common",
     )
     tf32: bool = option(
         False,
-        "let a GPU multiply float32 numbers as TensorFloat-32: faster, with 10 bits of precision "
-        "in place of 23; the reference's predictions are made without",
+        "let a GPU multiply float32 numbers as TensorFloat-32, with 10 bits of precision",
         swept=True,
+        group="model",
     )
     cuda_stream: Literal["default", "side"] = option(
         "default",
-        "the CUDA stream of the model: CUDA's default, on which other work may wait, or its own",
+        "the model's CUDA stream: CUDA's default, or its own",
         swept=True,
         changes="process",
+        group="model",
     )
     cuda_wait: Literal["spin", "block"] = option(
         "spin",
-        "how CUDA's own waits go on the host: spin, which burns a core, or block, which sleeps",
+        "how the host waits for CUDA: spin burns a core, block sleeps",
         swept=True,
         changes="process",
+        group="model",
     )
-    compile: bool = option(False, "compile the model with torch.compile", swept=True)
+    compile: bool = option(
+        False, "compile the model with torch.compile", swept=True, group="common"
+    )
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
-    ] = option("default", "torch.compile's mode; takes effect with --compile", swept=True)
+    ] = option("default", "torch.compile's mode, with --compile", swept=True, group="model")
     allocator: Literal["keep", "system"] = option(
         "keep",
-        "memory that the row's process has freed on the host: keep it for the next batch, or leave "
-        "it to the system's allocator",
+        "freed host memory: keep it for the next batch, or leave it to the system",
         swept=True,
         changes="process",
+        group="model",
     )
     ranks: Count = option(
         1,
-        "processes that share the images out, each on a GPU of its own (default: 1, or all that "
+        "processes that share the images out, each on its own GPU (default: 1, or as many as "
         "torchrun or srun has started)",
         "N",
         swept=True,
@@ -126,34 +138,44 @@ class RunConfig:
         ),
         "N",
         swept=True,
+        group="common",
     )
     num_threads: Count | None = option(
         None,
-        "a loader's threads or worker processes (default: all cores, shared by a machine's ranks)",
+        "a loader's threads or worker processes (default: all cores)",
         "N",
         swept=True,
+        group="loader",
     )
     model_threads: Count | None = option(
         None,
-        "torch's threads for the model on a CPU, whatever OMP_NUM_THREADS says (default: as many "
-        "as there are cores that the process may use)",
+        "torch's threads for the model on a CPU (default: all cores)",
         "N",
         swept=True,
+        group="model",
     )
     limit: Count | None = option(
-        None, "use N images, evenly spread over the data set (default: all)", "N"
+        None,
+        "use N images, evenly spread over the data set (default: all)",
+        "N",
+        group="data",
     )
     classes: Name | None = option(
-        None, "use only the images of these classes: a file with a class folder a line", "FILE"
+        None,
+        "use only the images of these classes: a file with a class folder a line",
+        "FILE",
+        group="data",
     )
     among: Literal["all", "present"] = option(
-        "all", "predict among all the model's classes, or those present in the data"
+        "all",
+        "predict among all the model's classes, or those present in the data",
+        group="model",
     )
     on_error: Literal["fail", "skip"] = option(
         "fail",
-        "what a file that is no sound JPEG does: fail the run, or be skipped by every loader and "
-        "named; one that a loader alone does not read, by that one",
+        "what a damaged file does: fail the run, or be skipped and named",
         changes="measurement",
+        group="data",
     )
     min_seconds: Seconds = option(
         5.0,
@@ -169,22 +191,29 @@ class RunConfig:
     )
     max_interval: Percent | None = option(
         None,
-        "go on with windows until the 95 % interval of the throughput is at most so wide to "
-        "either side, such as 2%, or there are ten times --windows",
+        "go on until the throughput's 95 % interval reaches at most so far, such as 2%, or for ten "
+        "times --windows",
         "PERCENT",
         changes="measurement",
         is_valid=is_share,
     )
     page_cache: Literal["warm", "cold"] = option(
         "warm",
-        "warm: read all files once before; cold: put them out of the page cache before each "
-        "window, which is then one epoch",
+        "warm: read all files before; cold: drop them from it before each window of one epoch",
         changes="measurement",
         swept=True,
+        group="data",
     )
     latency_batch_size: tuple[Count, ...] = option(
         (),
         "measure batch latency with N images a batch too, repeatable",
+        "N",
+        changes="measurement",
+    )
+    latency_samples: Count | None = option(
+        None,
+        "take N samples of batch latency, or those of ten minutes: 64 give its p90, 662 its p99 "
+        "(default: 10, or two seconds)",
         "N",
         changes="measurement",
     )
@@ -196,39 +225,50 @@ class RunConfig:
     quick: bool = option(
         False, "one epoch and a short warm-up, for a first look", changes="measurement"
     )
-    seed: Seed = option(0, "seed of random weights and synthetic images", "N")
+    repeat: Count = option(
+        1,
+        "measure the whole plan N times over; `fastbench report` makes one row of the repeats",
+        "N",
+        changes="nothing",
+    )
+    seed: Seed = option(0, "seed of random weights and synthetic images", "N", group="model")
     tolerance: Tolerance = option(
         PUBLISHED_TOLERANCE,
-        "points by which top-1 may miss the published value on all of ImageNet, or mlperf: at "
-        "least 99 percent of it",
+        "points by which top-1 may miss the published one on all of ImageNet, or mlperf: 1 percent "
+        "of it",
         "POINTS|mlperf",
         changes="measurement",
         is_valid=is_tolerance,
+        group="comparing",
     )
     running: Count | None = option(
         None,
         "report top-1 and top-5 of the first N, 2N... images too, in the data's order",
         "N",
         changes="record",
+        group="output",
     )
     predictions: Name | None = option(
         None,
         "write each image's label, top-5 classes and probabilities to a CSV file",
         "FILE",
         changes="nothing",
+        group="output",
     )
     ab: tuple[str, ...] = option(
         (),
-        "compare with a second configuration that differs in this option, repeatable: windows "
-        "of both in turn (A B B A), and the ratio of their throughputs",
+        "compare with a second configuration that differs in this option: windows of both in turn, "
+        "and the ratio of their throughputs; repeatable",
         "OPTION=VALUE",
         changes="nothing",
+        group="comparing",
     )
     output: str | None = option(
         None,
         "folder for the JSON records (default: fastbench-results/DATE-TIME)",
         "DIR",
         changes="nothing",
+        group="common",
     )
 
     def __post_init__(self) -> None:
@@ -279,7 +319,9 @@ class RunConfig:
             ("--predictions", self.predictions is not None),
             ("--running", self.running is not None),
             ("--latency-batch-size", bool(self.latency_batch_size)),
+            ("--latency-samples", self.latency_samples is not None),
             ("--page-cache cold", self.page_cache == "cold"),
+            ("--repeat", self.repeat > 1),
             ("--ranks", self.ranks > 1),
         ):
             if given:
@@ -292,52 +334,6 @@ class RunConfig:
     def timed_loader(self) -> str:
         """The one loader that `--ab` runs: the first that was asked for."""
         return (self.loader or (DEFAULT_LOADER,))[0]
-
-    def other_side(self) -> RunConfig:
-        """The second configuration of `--ab`.
-
-        Raises `UsageError` for an option or a value that cannot be.
-        """
-        texts: dict[str, list[str]] = {}
-        for text in self.ab:
-            name, equals, written = text.partition("=")
-            field = field_of(name)
-            if field == "ranks":
-                raise UsageError(
-                    f"--ab is {text!r}, and each of its sides is one rank. Give a row for each "
-                    f"number: --ranks 1 --ranks 2."
-                )
-            if field in NOT_COMPARED:
-                raise UsageError(
-                    f"--ab is {text!r}, and its windows do not depend on that. "
-                    f"Give an option of the pipeline, such as compile=true."
-                )
-            if not equals or field not in OPTIONS:
-                known = (
-                    [] if field in OPTIONS else [key for key in OPTIONS if key not in NOT_COMPARED]
-                )
-                raise UsageError(
-                    f"--ab is {text!r}. Write OPTION=VALUE with an option that B has otherwise, "
-                    f"such as compile=true.{did_you_mean(field, known)}"
-                )
-            texts.setdefault(field, []).append(written)
-        try:
-            changes: dict[str, Any] = {}
-            for field, its_texts in texts.items():
-                values = OPTIONS[field].read(its_texts, several=True, is_text=True)
-                if len(values) > 1 and not OPTIONS[field].is_tuple:
-                    raise UsageError(f"{flag(field)} has {len(values)} values. Give it one.")
-                changes[field] = values if OPTIONS[field].is_tuple else values[0]
-            other = dataclasses.replace(self, **{**changes, "loader_option": ()}, ab=())
-            # Options of a loader hold for B too, unless --ab sets them.
-            settings: dict[tuple[str, str], str] = {}
-            for text in (*self.loader_option, *changes.get("loader_option", ())):
-                loader, (name, _) = parse_loader_option(text)
-                if loader in other.loaders or text not in self.loader_option:
-                    settings[loader, name] = text
-            return dataclasses.replace(other, loader_option=tuple(settings.values()))
-        except UsageError as error:
-            raise UsageError(f"--ab, the second side: {error}") from error
 
     @property
     def models(self) -> tuple[str, ...]:

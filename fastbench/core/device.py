@@ -16,7 +16,7 @@ from fastbench.core.errors import (
     UsageError,
     first_line,
 )
-from fastbench.core.nvidia import driver_version, gpu_names
+from fastbench.core.nvidia import HIDE_ALL, driver_version, gpu_names
 from fastbench.core.system_errors import is_of_memory, limit_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ _OLDEST_DRIVERS: Final = {"11": 450, "12": 525, "13": 580}
 """The driver that a major version of CUDA needs at least, by NVIDIA's table of compatibility."""
 _BLOCKING_SYNC: Final = 4
 """`CU_CTX_SCHED_BLOCKING_SYNC` of CUDA's driver."""
-_HIDE_ALL: Final = ("", "-1", "none", "void", "nodevfiles")
-"""What `CUDA_VISIBLE_DEVICES` is set to where no GPU is meant to be used."""
 
 
 def choose_device(
@@ -64,7 +62,7 @@ def choose_device(
     if index >= count:
         raise DeviceError(
             f"There is no CUDA device {index} for --device {asked}: torch sees {count}, "
-            f"numbered from 0. List them: fastbench env"
+            f"numbered from 0. List them: fastbench env --check"
         )
     device = torch.device("cuda", index)
     try:
@@ -118,7 +116,7 @@ def why_unused() -> str | None:
     None if NVML sees none, or `CUDA_VISIBLE_DEVICES` hides all of them.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip().lower() in _HIDE_ALL:
+    if visible is not None and visible.strip().lower() in HIDE_ALL:
         return None
     names = gpu_names()
     if not names:

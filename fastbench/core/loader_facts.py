@@ -26,7 +26,9 @@ class BuiltInLoader:
     """Where a built-in loader is, what it does, and its own options.
 
     `decoder` turns the JPEG into pixels, `device` is where the images are made, `extra` the extra
-    of fastbench that installs what it needs, None if nothing more is needed. `num_cores` is up to
+    of fastbench that installs what it needs, None if nothing more is needed. `packages` are the
+    distributions of which one must be installed, none if torch and torchvision will do, and with
+    `needs_gpu` it runs on an NVIDIA GPU alone. `num_cores` is up to
     how many its threads scale, None where Python's lock is no limit to them: the CPU time of an
     image over that in which a thread holds it, as `benchmarks/lock_held.py` found on two cores.
     """
@@ -37,15 +39,19 @@ class BuiltInLoader:
     device: str = "CPU"
     options: tuple[str, ...] = ()
     extra: str | None = None
+    packages: tuple[str, ...] = ()
+    needs_gpu: bool = False
     num_cores: int | None = None
 
 
+_DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 BUILT_IN: Final = {
     "dali": BuiltInLoader(
         target="fastbench.loaders.builtin.dali:DaliLoader",
         summary="NVIDIA DALI: all on the GPU, or all in its CPU threads",
         decoder="nvJPEG, or libjpeg-turbo",
         device="GPU or CPU",
+        packages=_DALI,
         options=(
             "hw_decoder_load",
             "fancy_upsampling",
@@ -63,6 +69,8 @@ BUILT_IN: Final = {
         decoder="libjpeg-turbo",
         device="CPU and GPU",
         options=("resize_minibatch_size",),
+        packages=_DALI,
+        needs_gpu=True,
     ),
     "memory": BuiltInLoader(
         target="fastbench.loaders.builtin.memory:MemoryLoader",
@@ -75,6 +83,10 @@ BUILT_IN: Final = {
         decoder="libjpeg-turbo in OpenCV",
         options=("filter",),
         extra="opencv",
+        packages=(
+            *("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+            "opencv-contrib-python-headless",
+        ),
         num_cores=10,
     ),
     "spdl": BuiltInLoader(
@@ -83,6 +95,7 @@ BUILT_IN: Final = {
         decoder="FFmpeg",
         options=("filter",),
         extra="spdl",
+        packages=("spdl",),
     ),
     "synthetic": BuiltInLoader(
         target="fastbench.loaders.builtin.synthetic:SyntheticLoader",
@@ -95,6 +108,7 @@ BUILT_IN: Final = {
         summary="timm's create_loader and evaluation transform, DataLoader workers",
         decoder="PIL",
         extra="timm",
+        packages=("timm",),
     ),
     "torchvision": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision:TorchvisionLoader",
@@ -106,6 +120,7 @@ BUILT_IN: Final = {
         summary="nvJPEG through torchvision or TorchCodec, resize on the GPU",
         decoder="nvJPEG",
         device="GPU",
+        needs_gpu=True,
     ),
     "torchvision-tensor": BuiltInLoader(
         target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
@@ -118,6 +133,7 @@ BUILT_IN: Final = {
         summary="WebDataset: the files packed into tar shards, PIL, DataLoader workers",
         decoder="PIL",
         extra="webdataset",
+        packages=("webdataset",),
     ),
 }
 

@@ -25,6 +25,8 @@ _HARDWARE, _DEFAULT = 3, 0
 """nvJPEG's backends: the hardware's own, which not every chip can open, and the default."""
 _SUCCESS, _ARCH_MISMATCH = 0, 7
 """nvJPEG's statuses. A chip without a JPEG engine (T4, GeForce) answers the second."""
+HIDE_ALL: Final = ("", "-1", "none", "void", "nodevfiles")
+"""What `CUDA_VISIBLE_DEVICES` is set to where no GPU is meant to be used."""
 _DRIVER_FILE: Final = Path("/proc/driver/nvidia/version")
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -73,6 +75,32 @@ def gpu_names() -> list[str]:
         return [_text(nvml.nvmlDeviceGetName(handle)) for handle in handles]
 
     return _ask_nvml(names) or []
+
+
+def num_usable() -> int:
+    """How many GPUs NVML sees and `CUDA_VISIBLE_DEVICES` does not hide; torch may use fewer."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    num = len(gpu_names())
+    if visible is None:
+        return num
+    return 0 if visible.strip().lower() in HIDE_ALL else min(num, len(visible.split(",")))
+
+
+def gpus_seen() -> list[dict[str, Any]]:
+    """Name, memory in bytes and compute capability of the GPUs that NVML sees."""
+
+    def describe(nvml: Any) -> list[dict[str, Any]]:
+        handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+        return [
+            {
+                "name": _text(nvml.nvmlDeviceGetName(handle)),
+                "memory_bytes": nvml.nvmlDeviceGetMemoryInfo(handle).total,
+                "capability": "{}.{}".format(*nvml.nvmlDeviceGetCudaComputeCapability(handle)),
+            }
+            for handle in handles
+        ]
+
+    return _ask_nvml(describe) or []
 
 
 def nvml_handle(device_index: int) -> Any | None:

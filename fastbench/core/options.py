@@ -9,6 +9,7 @@ Python.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+Group = Literal["common", "data", "model", "loader", "measuring", "comparing", "output"]
+"""Where `--help` has an option; it has the groups in this order."""
 
 
 def option(default: T, text: str, metavar: str | None = None, **how: Any) -> T:
@@ -36,7 +39,8 @@ class Option:
     `bare` is the value of an option that is given without one, if it may be. A `swept` option may
     be given again, and each value has rows of its own. `changes` is what the option affects: the
     pipeline, the whole process, the measurement, only what the record says, or nothing in the
-    record. `is_valid` checks what the type cannot express.
+    record. `is_valid` checks what the type cannot express. `group` is where `--help` has it. One
+    that is `by_model` may be given again as MODEL=VALUE, once for each model.
     """
 
     name: str
@@ -46,10 +50,12 @@ class Option:
     metavar: str | None = None
     bare: str | None = None
     swept: bool = False
+    by_model: bool = False
+    group: Group = "measuring"
     changes: Literal["pipeline", "process", "measurement", "record", "nothing"] = "pipeline"
     is_valid: Callable[[Any], bool] = lambda _: True
 
-    @property
+    @functools.cached_property
     def is_tuple(self) -> bool:
         """Whether a configuration holds several values."""
         return typing.get_origin(self.type) is tuple
@@ -57,20 +63,20 @@ class Option:
     @property
     def is_repeatable(self) -> bool:
         """Whether a plan may give it several values."""
-        return self.is_tuple or self.swept
+        return self.is_tuple or self.swept or self.by_model
 
-    @property
+    @functools.cached_property
     def one(self) -> Any:
         """The type of one value: X of `X | None` and of `tuple[X, ...]`."""
         parts = typing.get_args(self.type)
         return parts[0] if self.is_tuple or type(None) in parts else self.type
 
-    @property
+    @functools.cached_property
     def choices(self) -> tuple[str, ...] | None:
         """The values that there are, where they are few."""
         return typing.get_args(self.one) if typing.get_origin(self.one) is Literal else None
 
-    @property
+    @functools.cached_property
     def kind(self) -> type[Any]:
         """The type of one value without its range: str, int, float or bool."""
         kind: type[Any] = str if self.choices else getattr(self.one, "__origin__", self.one)

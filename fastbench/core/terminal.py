@@ -34,6 +34,9 @@ _SHOWN: Final = {
 # Bytes of a file's name that are no text.
 _NO_TEXT: Final = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
 
+_UNPRINTABLE: Final = _SHOWN | _NO_TEXT
+"""None of it is `str.isprintable`."""
+
 _FORMULAS: Final = ("=", "+", "-", "@", "\t")
 
 
@@ -98,7 +101,7 @@ codecs.register_error(_LIKE, _like)
 
 def printable(text: str) -> str:
     r"""The text, with what controls a terminal and what is no text as in JSON: `\u001b`."""
-    return text.translate(_SHOWN | _NO_TEXT)
+    return text if text.isprintable() else text.translate(_UNPRINTABLE)
 
 
 def write(text: str) -> None:

@@ -24,10 +24,10 @@ LIMIT_S: Final = 120.0
 """How long a loader may take to be imported and to answer."""
 
 
-def listing() -> list[Listed]:
-    """Every loader, sorted by name."""
-    plug_ins = [name for name in registry.installed() if name not in BUILT_IN]
-    listed = [*ask([*BUILT_IN, *plug_ins]), *registry.hidden()]
+def listing(*, check: bool = True) -> list[Listed]:
+    """Every loader, sorted by name; without `check` none is imported."""
+    names = [*BUILT_IN, *(name for name in registry.installed() if name not in BUILT_IN)]
+    listed = [*(ask(names) if check else map(registry.glance, names)), *registry.hidden()]
     return sorted(listed, key=lambda loader: (loader.name, loader.origin or ""))
 
 

@@ -22,7 +22,8 @@ from fastbench.core.errors import (
     first_line,
     kind_and_line,
 )
-from fastbench.core.loader_facts import BUILT_IN
+from fastbench.core.loader_facts import BUILT_IN, BuiltInLoader
+from fastbench.core.nvidia import gpu_names
 from fastbench.core.reading import look_here_first
 from fastbench.core.system_errors import limit_of
 from fastbench.loaders.base import (
@@ -119,6 +120,10 @@ def describe(name: str) -> Listed:
     """What is known of a loader, and whether it runs here; its module is imported."""
     if (entry := BUILT_IN.get(name)) is None:
         return _describe_plug_in(name)
+    return _listed(name, entry, why_not(name))
+
+
+def _listed(name: str, entry: BuiltInLoader, lacks: str | None) -> Listed:
     return Listed(
         name=name,
         summary=entry.summary,
@@ -126,8 +131,34 @@ def describe(name: str) -> Listed:
         device=entry.device,
         options=entry.options,
         num_cores=entry.num_cores,
-        why_not=why_not(name),
+        why_not=lacks,
     )
+
+
+def glance(name: str) -> Listed:
+    """What is known of a loader without importing it: by its packages, and the GPUs that NVML sees.
+
+    A plug-in says what it does, and whether it runs here, only when it is imported.
+    """
+    if (entry := BUILT_IN.get(name)) is None:
+        plug_in = installed().get(name)
+        return Listed(name=name, summary="", origin=plug_in and _origin(plug_in))
+    lacks = None
+    if entry.packages and not any(map(_is_installed, entry.packages)):
+        command = _installs(name)
+        lacks = f"{entry.packages[0]} is not installed" + (f"; {command}" if command else "")
+    elif entry.needs_gpu and not gpu_names():
+        lacks = "it needs an NVIDIA GPU, and NVIDIA's driver shows none"
+    return _listed(name, entry, lacks)
+
+
+def _is_installed(package: str) -> bool:
+    import importlib.metadata
+
+    try:  # 0.0.0 is the empty wheel behind the extra cuda130
+        return importlib.metadata.version(package) != "0.0.0"
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def hidden() -> list[Listed]:

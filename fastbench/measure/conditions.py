@@ -27,18 +27,14 @@ _LEFT_OUT: Final = re.compile(r".*_(HOME|PATH|DIR|ROOT|VERSION)|OMP_WAIT_POLICY"
 """Variables that say where something is, and the one that fastbench sets and records apart."""
 
 
-def describe_conditions(root: Path = Path("/")) -> dict[str, Any]:
-    """The conditions in JSON's types, for a record."""
-    import torch
-
+def conditions_without_torch(root: Path = Path("/")) -> dict[str, Any]:
+    """The conditions that are known before torch is imported, in JSON's types."""
     cores = sorted(os.sched_getaffinity(0))
-    on_gpu = torch.cuda.is_available()
     return {
         "num_cores": num_cores(root),
         "affinity": _ranges(cores),
         "cpu_quota": cpu_quota(root),
         "governor": _governor(root, cores),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "allocator": allocator.library(root),
         "freed_memory": allocator.in_force(),
         "variables": {
@@ -46,6 +42,17 @@ def describe_conditions(root: Path = Path("/")) -> dict[str, Any]:
             for name, value in sorted(os.environ.items())
             if _VARIABLES.match(name) and not _LEFT_OUT.fullmatch(name)
         },
+    }
+
+
+def describe_conditions(root: Path = Path("/")) -> dict[str, Any]:
+    """The conditions in JSON's types, for a record."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    return {
+        **conditions_without_torch(root),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch_threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "matmul_precision": torch.get_float32_matmul_precision(),

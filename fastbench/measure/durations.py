@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from fastbench.core.stats import MIN_SAMPLES
 
+MOST_LATENCY_S: Final = 600.0
+"""How long the samples of `--latency-samples` may take, of one batch size."""
 MOST_WINDOWS: Final = 10
 """How many times as many windows as asked for there may be, for a narrow interval."""
 
@@ -15,12 +18,12 @@ MOST_WINDOWS: Final = 10
 class Durations:
     """How long to warm up and to measure: both the batches and the seconds must be reached.
 
-    After `settle_seconds` a warm-up ends though the step time has not settled. `round_seconds` are
-    those of a window in the rounds of loader, model and end to end, and `rounds_seconds` of all the
-    rounds that follow an end-to-end window. A GPU's windows are longer, since it stands still for
-    some milliseconds as one begins. There are `num_windows`, or with `max_interval` as many, up to
-    `max_windows`, as it takes for the throughput's 95 % interval to reach no further than that
-    share of it.
+    The latency's samples end after `latency_limit_s`, however few they are. After `settle_seconds`
+    a warm-up ends though the step time has not settled. `round_seconds` are those of a window in
+    the rounds of loader, model and end to end, and `rounds_seconds` of all the rounds that follow
+    an end-to-end window. A GPU's windows are longer, since it stands still for some milliseconds as
+    one begins. There are `num_windows`, or with `max_interval` as many, up to `max_windows`, as it
+    takes for the throughput's 95 % interval to reach no further than that share of it.
     """
 
     min_seconds: float
@@ -30,6 +33,7 @@ class Durations:
     latency_seconds: float
     round_seconds: float = 0.0
     rounds_seconds: float = 0.0
+    latency_limit_s: float = math.inf
     min_batches: int = 1
     num_windows: int = 1
     max_windows: int = 1
@@ -45,15 +49,18 @@ class Durations:
         quick: bool,
         on_gpu: bool = False,
         max_interval: float | None = None,
+        latency_samples: int | None = None,
     ) -> Durations:
-        """The default durations, or those of `--quick`."""
+        """The default durations, or those of `--quick`; `latency_samples` holds for both."""
+        limit_s = math.inf if latency_samples is None else MOST_LATENCY_S
         if quick:
             return cls(
                 min_seconds=0.0,
                 warm_up_batches=4,
                 warm_up_seconds=0.0,
-                latency_batches=3,
+                latency_batches=latency_samples or 3,
                 latency_seconds=0.0,
+                latency_limit_s=limit_s,
             )
         return cls(
             min_seconds=min_seconds,
@@ -65,8 +72,9 @@ class Durations:
             warm_up_batches=10,
             warm_up_seconds=1.0,
             settle_seconds=10.0,
-            latency_batches=10,
-            latency_seconds=min(2.0, min_seconds),
+            latency_batches=latency_samples or 10,
+            latency_seconds=0.0 if latency_samples else min(2.0, min_seconds),
+            latency_limit_s=limit_s,
             round_seconds=min(0.5 if on_gpu else 0.1, min_seconds),
             rounds_seconds=min(3.0, min_seconds),
         )

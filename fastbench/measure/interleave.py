@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NUM_PAIRS: Final = 120
 """If ratios scatter by s, the interval's half width is about 1.96 s / sqrt(120). To find a
-difference of 5 % nine times in ten, s has to be below 0.17; it was 0.14 (benchmarks/ab_power.py)."""
+difference of 5 % nine times in ten, s has to be below 0.17; benchmarks/ab_power.py found 0.14."""
 NUM_PAIRS_QUICK: Final = 12
 WINDOW_SECONDS: Final = 0.25
 """Short: the nearer two windows are, the more of what disturbs them they share."""

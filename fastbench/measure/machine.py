@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.cores import read_text
-from fastbench.core.nvidia import driver_version, jpeg_engines
-from fastbench.measure.conditions import describe_conditions
+from fastbench.core.nvidia import driver_version, gpus_seen, jpeg_engines
+from fastbench.measure.conditions import conditions_without_torch, describe_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,11 @@ _PACKAGES: Final = (
     "numpy",
     "pillow",
 )
+_OPTIONAL: Final = (
+    *("opencv-python-headless", "opencv-python", "simplejpeg", "spdl", "timm", "torchcodec"),
+    "webdataset",
+)
+"""Packages of loaders and models, which no record has."""
 
 
 def describe(gpus: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
@@ -45,17 +52,38 @@ def describe_gpus(device: torch.device) -> list[dict[str, Any]]:
     return [_gpu(device)] if device.type == "cuda" else []
 
 
+def glance() -> dict[str, Any]:
+    """The machine and its software as far as they are known without importing torch.
+
+    `gpus` are those that NVML sees. Nothing of it goes into a record.
+    """
+    return {
+        **_without_torch(),
+        **conditions_without_torch(),
+        "cuda": _cuda_of_torch(),
+        "gpus": gpus_seen(),
+        "glibc": " ".join(platform.libc_ver()).strip() or None,
+        "container": _container(),
+        "packages": {
+            name: version for name in (*_PACKAGES, *_OPTIONAL) if (version := _version(name))
+        },
+    }
+
+
 @functools.cache
 def _describe_machine() -> dict[str, Any]:
-    import psutil
     import torch
+
+    return {**_without_torch(), "cuda": torch.version.cuda, "cudnn": _cudnn_version()}
+
+
+def _without_torch() -> dict[str, Any]:
+    import psutil
 
     return {
         "cpu": _cpu_name(),
         "memory_bytes": psutil.virtual_memory().total,
         "driver": driver_version(),
-        "cuda": torch.version.cuda,
-        "cudnn": _cudnn_version(),
         "os": platform.platform(),
         "python": platform.python_version(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
@@ -81,6 +109,26 @@ def _gpu(device: torch.device) -> dict[str, Any]:
         "num_multiprocessors": properties.multi_processor_count,
         "jpeg_engines": dataclasses.asdict(engines) if engines else None,
     }
+
+
+def _cuda_of_torch() -> str | None:
+    """The CUDA that torch was built for, read from the file that says so; None for a CPU build."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    stated = read_text(Path(spec.origin).with_name("version.py"))
+    found = re.search(r"^cuda\b.*= *['\"]([\d.]+)['\"]", stated, re.MULTILINE)
+    return found and found[1]
+
+
+def _container(root: Path = Path("/")) -> str | None:
+    """What kind of container this is, as far as a container tells; None outside of one."""
+    for file, kind in ((".dockerenv", "Docker"), ("run/.containerenv", "Podman")):
+        if (root / file).exists():
+            return kind
+    groups = read_text(root / "proc/1/cgroup")
+    named = re.search(r"docker|kubepods|containerd|lxc", groups)
+    return os.environ.get("container") or (named and named[0])  # noqa: SIM112 - as systemd writes it
 
 
 def _cudnn_version() -> int | None:

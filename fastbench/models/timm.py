@@ -36,7 +36,7 @@ def check_name(name: str) -> None:
 
     Raises `ModelError` without timm, and for weights with a preprocessing that loaders do not have.
     """
-    timm = _timm(name)
+    timm = package(name)
     wanted = name.removeprefix(TIMM)
     architectures = timm.list_models()
     tagged = timm.list_models(include_tags=True)
@@ -94,7 +94,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"or a .pth or .safetensors file."
         )
     stated = checkpoint.preprocess if checkpoint else None
-    timms = f"timm {_timm(name).__version__}, {_configured(module)}"
+    timms = f"timm {package(name).__version__}, {_configured(module)}"
     return LoadedModel(
         name=name,
         weights=loaded,
@@ -113,7 +113,18 @@ def preprocess_of(module: Any, name: str) -> Preprocess:
 
     Raises `ModelError` where that is more than resize, middle crop and normalisation of RGB.
     """
-    return _express(_timm(name).data.resolve_model_data_config(module), name)
+    return _express(package(name).data.resolve_model_data_config(module), name)
+
+
+def classifier_size(name: str) -> int | None:
+    """The pixels a side of what a model's weights take; None if they are no classifier's.
+
+    Raises `ModelError` as `preprocess_of` does.
+    """
+    config = _config(name)
+    if not config or not config.get("num_classes"):
+        return None
+    return _express(package(name).data.resolve_data_config(pretrained_cfg=config), name).crop
 
 
 def _express(config: dict[str, Any], name: str) -> Preprocess:
@@ -147,7 +158,7 @@ def _express(config: dict[str, Any], name: str) -> Preprocess:
 
 
 def _with_published(name: str) -> Any:
-    timm = _timm(name)
+    timm = package(name)
     if not timm.models.is_model_pretrained(name.removeprefix(TIMM)):
         raise WeightsError(
             f"timm {timm.__version__} has no weights for {name}. Use --weights none, or name a "
@@ -177,12 +188,12 @@ def _with_file(name: str, checkpoint: Checkpoint) -> Any:
 
 
 def _create(name: str, *, pretrained: bool = False, **options: Any) -> Any:
-    return _timm(name).create_model(name.removeprefix(TIMM), pretrained=pretrained, **options)
+    return package(name).create_model(name.removeprefix(TIMM), pretrained=pretrained, **options)
 
 
 def _config(name: str) -> dict[str, Any]:
     """timm's configuration of the weights of a name; empty where it has none."""
-    config = _timm(name).models.get_pretrained_cfg(name.removeprefix(TIMM))
+    config = package(name).models.get_pretrained_cfg(name.removeprefix(TIMM))
     return config.to_dict() if config is not None else {}
 
 
@@ -191,8 +202,8 @@ def _configured(module: Any) -> str:
     return ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
 
 
-def _timm(name: str) -> Any:
-    """The package; raises `ModelError` where it is not installed or fails to import."""
+def package(name: str) -> Any:
+    """timm, which the model `name` needs; raises `ModelError` where it cannot be imported."""
     if importlib.util.find_spec("timm") is None:
         raise ModelError(
             f"The model {name} needs timm, which is not installed. Install it: "

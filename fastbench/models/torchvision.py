@@ -97,7 +97,7 @@ def _load_published(name: str, weights: str) -> LoadedModel:
         classes=ClassSpace(
             num_classes=len(categories), names=categories, is_imagenet=len(categories) == 1000
         ),
-        published=_published(entry),
+        published=published_of(entry),
     )
 
 
@@ -116,7 +116,7 @@ def _load_file(name: str, path: Path, key: str) -> LoadedModel:
         preprocess=checkpoint.preprocess or preprocess_of(entry.transforms()),
         preprocess_source=path.name if checkpoint.preprocess else str(entry),
         classes=class_space(num_classes, names),
-        published=_published(official) if official else None,
+        published=published_of(official) if official else None,
         notes=checkpoint.notes,
     )
 
@@ -234,6 +234,7 @@ def _weights_for_file(name: str, path: Path) -> Any:
     return by_file.get(path.name, known.DEFAULT)
 
 
-def _published(entry: Any) -> tuple[float, float] | None:
+def published_of(entry: Any) -> tuple[float, float] | None:
+    """The top-1 and top-5 share that torchvision's weights state for ImageNet."""
     metrics = entry.meta.get("_metrics", {}).get("ImageNet-1K")
     return (metrics["acc@1"] / 100, metrics["acc@5"] / 100) if metrics else None

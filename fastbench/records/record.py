@@ -6,6 +6,7 @@ properties. SI units; `_s` is seconds. `store.py` writes a record as a JSON file
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -82,7 +83,7 @@ class Described(Stored, frozen=True, kw_only=True):
     engine: Engine | None = None
 
 
-class Record(Described, frozen=True, kw_only=True):
+class Record(Described, frozen=True, kw_only=True, dict=True):
     """One row: a model behind a loader, measured and scored.
 
     `accuracy` is None without labels (`labels` says why), `parity` without a reference, and both
@@ -137,7 +138,7 @@ class Record(Described, frozen=True, kw_only=True):
             return self.environment.get("num_cores")
         return len({(part.machine, core) for part in self.ranks for core in part.cores})
 
-    @property
+    @functools.cached_property
     def num_batches(self) -> int:
         """Batches of one epoch, of all ranks; the last one of each may have empty places."""
         shares = [part.num_samples for part in self.ranks] or [self.data["num_samples"]]
@@ -172,7 +173,7 @@ class Record(Described, frozen=True, kw_only=True):
             )
         )
 
-    @property
+    @functools.cached_property
     def ceilings(self) -> dict[str, float]:
         """Throughput of `loader` and `model` alone, as far as known, in valid images/s.
 
@@ -198,7 +199,7 @@ class Record(Described, frozen=True, kw_only=True):
         rates = self.ceilings.values()
         return max(rates) / min(rates) if len(rates) == 2 else None
 
-    @property
+    @functools.cached_property
     def overlap(self) -> tuple[float, tuple[float, float] | None] | None:
         """End to end over the lower ceiling, and its 95 % interval; None without ceilings.
 

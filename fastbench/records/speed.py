@@ -285,4 +285,8 @@ class Latency(Stored, frozen=True, kw_only=True):
     @property
     def median_s(self) -> float | None:
         """The median batch latency."""
-        return supported_percentile(self.samples_s, 50) if self.samples_s else None
+        return self.percentile_s(50)
+
+    def percentile_s(self, pct: float) -> float | None:
+        """A percentile of the batch latency; None if there are too few samples."""
+        return supported_percentile(self.samples_s, pct) if self.samples_s else None

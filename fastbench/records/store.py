@@ -36,7 +36,7 @@ from fastbench.records.fields import FreeFields
 from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 9
@@ -44,6 +44,8 @@ SCHEMA_VERSION: Final = 9
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_SOUND: Final[set[tuple[str, str]]] = set()
+"""Options and their values, as Python writes them, that were read before."""
 AB: Final = "fastbench run --ab"
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
@@ -66,10 +68,11 @@ _WORDS: Final = {
 """Patterns of msgspec's messages, and our words for them."""
 
 
-def write_record(record: Described, folder: Path) -> Path:
+def write_record(record: Described, folder: Path, called: Sequence[str] = ()) -> Path:
     """Write a record of any kind into a folder, under a new name: no file is overwritten.
 
-    Raises `OutputError` where that fails.
+    `called` is what tells it from the others of its run, such as `batch 8`. Raises `OutputError`
+    where that fails.
     """
     parts = [record.model, record.loader]
     if isinstance(record, Record):
@@ -78,6 +81,7 @@ def write_record(record: Described, folder: Path) -> Path:
         parts += [how] if record.compile_mode else []
     else:
         parts.insert(0, "parity" if isinstance(record, ParityRecord) else "ab")
+    parts += [word for text in called if (word := "-".join(text.split())) not in parts]
     text = _text_of(record)
     with writing("The record", folder):
         (path,) = write_new(folder, file_stem(*filter(None, parts)), {".json": text.encode()})
@@ -195,10 +199,13 @@ def _typed(stored: dict[str, Any], kind: type[T]) -> T:
     record = msgspec.convert(stored, kind)
     msgspec.convert(stored, FreeFields)
     for name, value in stored["config"].items():
+        if (key := (name, repr(value))) in _SOUND:
+            continue
         if name not in OPTIONS or (OPTIONS[name].choices and isinstance(value, str)):
             continue  # another version has other options, and other choices
         try:
             OPTIONS[name].read(value)
+            _SOUND.add(key)
         except UsageError as error:
             raise msgspec.ValidationError(
                 f"is {value!r}, which no run accepts - at `$.config.{name}`"

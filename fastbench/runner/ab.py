@@ -24,6 +24,7 @@ from fastbench.core.child_process import Channel, portable
 from fastbench.core.config import OPTIONS
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import CrashError, FastbenchError, UsageError
+from fastbench.core.other_side import other_side
 from fastbench.core.worker_server import fork_server
 from fastbench.loaders.base import LoaderTraits
 from fastbench.measure.clock import make_clock
@@ -58,7 +59,7 @@ def ab_row(
     It is on disk when it is yielded. Raises `OutputError` if it cannot be written, `UsageError` if
     the two cannot be compared.
     """
-    other = config.other_side()
+    other = other_side(config)
     if config.device != other.device:
         raise UsageError("--ab cannot compare two devices. Run each, and use fastbench compare.")
     workbench = Workbench(config, folder, tell, leave_out)
@@ -170,7 +171,7 @@ def _measure(workbench: Workbench, a: _Opened, b: _Opened, pairs: _Pairs) -> Non
         dtype=workbench.dtype,
         compile_mode=workbench.compile_mode,
         changes=list(config.ab),
-        other_config=dataclasses.asdict(config.other_side()),
+        other_config=dataclasses.asdict(other_side(config)),
         other_loader_settings=dict(b.settings),
         a_images_per_s=[],
         b_images_per_s=[],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.core.options import field_of
+from fastbench.core.other_side import other_side
 from fastbench.core.progress import Silent
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted
@@ -51,8 +52,8 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
     unread = Unread(folder, progress)
     seconds: list[float] = []
     for row in plan.rows:
-        if row.digest in plan.finished:
-            yield plan.finished[row.digest]
+        if row.key in plan.finished:
+            yield plan.finished[row.key]
             continue
         if row.loader in missing or row.config.ranks in too_many or row.group in failed:
             continue
@@ -62,7 +63,9 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
         # The first row checks the names of all models, before anything is measured.
-        make_rows = functools.partial(measure, models=() if number else models, since=start)
+        make_rows = functools.partial(
+            measure, models=() if number else models, since=start, called=how
+        )
         for measured in unread.run_row(make_rows, row.config, row.loader):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)
@@ -140,7 +143,7 @@ def ab_rows(
     """
     progress.say("loading torch")
     unread = Unread(folder, progress)
-    other = config.other_side()
+    other = other_side(config)
     if dataclasses.replace(config, ab=()) == other:
         raise UsageError("--ab changes nothing: both sides are the same. Give another value.")
     if len(config.models) != len(other.models):

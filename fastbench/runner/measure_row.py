@@ -17,7 +17,7 @@ import msgspec
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, LoaderMissingError, OutputError, RecordError
 from fastbench.core.reading import user_path
-from fastbench.core.units import and_more
+from fastbench.core.units import and_more, format_about
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import loader_settings, machine
@@ -63,10 +63,12 @@ def measure_row(
     leave_out: Collection[Skipped] = (),
     since: float | None = None,
     ranks: Ranks | None = None,
+    called: Sequence[str] = (),
 ) -> Iterator[Record | FailedRow]:
     """Measure the one row of a configuration with one model and one loader.
 
-    All of `ranks` call this at the same time; the first of them yields the record. Its turn came at
+    `called` is what tells the row from the others of its run, for the name of its file. All of
+    `ranks` call this at the same time; the first of them yields the record. Its turn came at
     `since`, by `time.monotonic()`; None for now. The record is on disk when it is yielded. The file
     of `--predictions` is written before: a row that has a record is not measured again. Raises
     `OutputError` if one cannot be written. Raises what would end every other row of the run too: an
@@ -108,7 +110,7 @@ def measure_row(
         except OutputError as error:  # the row is kept
             unwritten = error
     try:
-        write_record(record, folder)
+        write_record(record, folder, called)
     except RecordError as error:
         yield FailedRow(name, loader, error)
         return
@@ -256,6 +258,13 @@ def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec
         with open_loader(loader, factory, one_by_one(spec, classifier.batch_size)) as opened:
             ranks.gather(None)  # all at the same time
             latencies.append(probe_latency(opened, classifier, durations))
+        num = len(latencies[-1].samples_s)
+        if config.latency_samples and num < config.latency_samples:
+            workbench.progress.note(
+                f"Batch latency of {classifier.batch_size}: {num} samples in "
+                f"{format_about(durations.latency_limit_s).removeprefix('about ')}, and not the "
+                f"{config.latency_samples} of --latency-samples. A smaller batch takes less time."
+            )
         seconds = sum(latencies[-1].samples_s)
         _LOG.debug("latency of batches of %d: %.3f s", classifier.batch_size, seconds)
     passes = Passes(

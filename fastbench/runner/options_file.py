@@ -1,13 +1,17 @@
 """Options of `fastbench run` from files: presets, `--config` files, and the plan of a run.
 
 A file is TOML. Its keys are the options' names, its values those of the command line, as a list if
-an option is given several times:
+an option is given several times. `batch_size` is the same as `batch-size`. A table has a value for
+each of several models, as MODEL=WEIGHTS on the command line:
 
     model = ["resnet18", "resnet50"]
     batch-size = [32, 64]
     compile = [false, true]
+    [weights]
+    resnet18 = "mine.pth"
 
-An unknown option is refused: a plan that runs for hours should not ignore what is misspelt.
+Unknown options are refused, all at once: a plan that runs for hours should not ignore what is
+misspelt.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.atomic_files import write_whole, writing
 from fastbench.core.config import OPTIONS
 from fastbench.core.errors import UsageError, did_you_mean, os_errors_as
-from fastbench.core.options import spelt
+from fastbench.core.options import field_of, spelt
 from fastbench.core.reading import read_regular
 
 if TYPE_CHECKING:
@@ -48,15 +52,20 @@ def read_options(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} is not TOML: {error}. Write an option a line, such as batch-size = [32, 64]."
         ) from error
-    known = {spelt(name): option for name, option in OPTIONS.items()}
-    found = {}
+    if unknown := [key for key in stored if field_of(key) not in OPTIONS]:
+        known = [*map(spelt, OPTIONS)]
+        said = [
+            f"{key!r}, which is no option of fastbench run.{did_you_mean(key, known)}"
+            for key in unknown
+        ]
+        raise UsageError(f"{path} has {' It has '.join(said)} List them: fastbench run --help")
+    found: dict[str, Any] = {}
     for key, value in stored.items():
-        if key not in known:
-            raise UsageError(
-                f"{path} has {key!r}, which is no option of fastbench run."
-                f"{did_you_mean(key, list(known))} List them: fastbench run --help"
-            )
-        option = known[key]
+        option = OPTIONS[field_of(key)]
+        if option.name in found:
+            raise UsageError(f"{path} has {spelt(option.name)!r} twice. Leave out one of them.")
+        if option.by_model and isinstance(value, dict):
+            value = [f"{model}={its}" for model, its in value.items()]
         several = value if isinstance(value, list) or not option.is_repeatable else [value]
         try:
             found[option.name] = option.read(several, several=option.is_repeatable)

@@ -25,6 +25,7 @@ from fastbench.core.options import flag, parse_loader_option
 from fastbench.core.reading import user_path
 from fastbench.data.dataset import Skipped, find_images
 from fastbench.loaders import registry
+from fastbench.models import catalogue
 from fastbench.models.registry import files_of
 from fastbench.records import naming
 from fastbench.records.store import build_record, is_of_a_row, read_json
@@ -32,6 +33,7 @@ from fastbench.records.validity import find_contradictions
 from fastbench.runner import cluster
 from fastbench.runner.options_file import read_options, read_preset
 from fastbench.runner.output_folder import RESULTS
+from fastbench.runner.weights_by_model import weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,12 +56,13 @@ class PlannedRow:
     """One configuration: one model, one loader.
 
     `only_if_here`: its loader was not asked for by name. `only_if_room`: nor was its number of
-    ranks.
+    ranks. `number` is which of its repeats it is.
     """
 
     config: RunConfig
     only_if_here: bool = False
     only_if_room: bool = False
+    number: int = 1
 
     @property
     def model(self) -> str:
@@ -77,6 +80,11 @@ class PlannedRow:
         return digest_of(self.config, self.model, self.loader)
 
     @property
+    def key(self) -> tuple[str, int]:
+        """What no other row of the plan has."""
+        return self.digest, self.number
+
+    @property
     def group(self) -> tuple[object, ...]:
         """Equal for rows that differ in the loader alone."""
         return self.model, *(getattr(self.config, name) for name in SWEPT)
@@ -84,7 +92,7 @@ class PlannedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The rows of a run in their order, and the records of the finished ones, by digest.
+    """The rows of a run in their order, and the records of the finished ones, by their key.
 
     `options` is what the plan was made of; `num_changed` rows have records of other images, labels
     or weights. `damaged` are sentences on records in its folder that do not count.
@@ -93,7 +101,7 @@ class Plan:
     options: Mapping[str, Any]
     rows: tuple[PlannedRow, ...]
     output: str | None
-    finished: Mapping[str, Record]
+    finished: Mapping[tuple[str, int], Record]
     resumed: bool
     num_changed: int = 0
     damaged: tuple[str, ...] = ()
@@ -101,7 +109,7 @@ class Plan:
     @property
     def todo(self) -> list[PlannedRow]:
         """The rows that are not finished."""
-        return [row for row in self.rows if row.digest not in self.finished]
+        return [row for row in self.rows if row.key not in self.finished]
 
     def title(self, row: PlannedRow) -> str:
         """What the row is called in the plan, with its model and loader."""
@@ -109,27 +117,31 @@ class Plan:
 
     def how(self, row: PlannedRow) -> list[str]:
         """What tells a row from the others besides its model and loader."""
-        return self._how[row.digest]
+        return self._how[row.key]
 
     @functools.cached_property
-    def _how(self) -> dict[str, list[str]]:
+    def _how(self) -> dict[tuple[str, int], list[str]]:
         configs = [row.config for row in self.rows]
         called = naming.names(configs, without=("model", "loader"))
-        return {row.digest: how for row, how in zip(self.rows, called, strict=True)}
+        return {row.key: how for row, how in zip(self.rows, called, strict=True)}
 
 
 def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
     """The options of a run: the command line's override the file's, and those the preset's.
 
-    Where torchrun or srun has started several ranks, a run has as many.
+    Where torchrun or srun has started several ranks, a run has as many. A pattern among the models
+    is what it matches; raises `UnknownNameError` if that is none.
     """
     ranks = cluster.here()
-    return {
+    options = {
         **({} if ranks is None else {"ranks": (ranks.size,)}),
         **(read_preset(how.preset) if how.preset else {}),
         **(read_options(user_path(how.config)) if how.config else {}),
         **given,
     }
+    if any(map(catalogue.is_pattern, options.get("model", ()))):
+        options["model"] = catalogue.expanded(options["model"])
+    return options
 
 
 def single(options: Mapping[str, Any]) -> RunConfig:
@@ -140,7 +152,13 @@ def single(options: Mapping[str, Any]) -> RunConfig:
                 f"{flag(name)} is given {len(options[name])} times, and --ab compares two "
                 f"configurations. Give it once."
             )
-    return _first(options, options.get("loader", ()))
+    config = _first(options, options.get("loader", ()))
+    several = {*weights_of(options, config.models).values()}
+    if len(several) > 1:
+        raise UsageError(
+            "--weights has several values, and --ab compares two configurations. Give it once."
+        )
+    return dataclasses.replace(config, weights=several.pop())
 
 
 def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
@@ -174,14 +192,23 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     ]
     kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
+    weights = weights_of(options, whole.models)
     rows = tuple(
-        PlannedRow(row_of(whole, model, loader, **kind), only_if_here=loader not in by_name)
+        PlannedRow(
+            row_of(whole, model, loader, weights=weights[model], **kind),
+            only_if_here=loader not in by_name,
+        )
         for model, kind, loader in itertools.product(whole.models, kinds, whole.loaders)
     )
     for name in whole.loaders:
         registry.check_name(name)
         registry.check_options(name, whole.options_of(name))
-    return rows
+    # Not next to each other: what changes with time changes all rows alike.
+    return tuple(
+        dataclasses.replace(row, number=number)
+        for number in range(1, whole.repeat + 1)
+        for row in rows
+    )
 
 
 def make_plan(
@@ -214,14 +241,18 @@ def make_plan(
         return Plan(options=options, rows=rows, output=output, finished={}, resumed=False)
     assert output is not None
     found, damaged = _find_records(rows, user_path(output))
-    finished = _of_the_same_files(found, rows[0].config, count)
+    same = _of_the_same_files(found, rows[0].config, count)
+    finished: dict[tuple[str, int], Record] = {}
+    for digest, records in same.items():
+        repeats = [row.key for row in rows if row.digest == digest]
+        finished |= dict(zip(repeats, records[-len(repeats) :], strict=False))
     return Plan(
         options=options,
         rows=rows,
         output=output,
         finished=finished,
         resumed=True,
-        num_changed=len(found) - len(finished),
+        num_changed=len(found) - len(same),
         damaged=tuple(damaged),
     )
 
@@ -250,7 +281,8 @@ def seconds_left(seconds: Sequence[float], num_left: int) -> float | None:
 def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
     """One configuration with the first value of each swept option, and these loaders."""
     firsts = {name: options[name][0] for name in SWEPT if name in options}
-    return RunConfig(**{**options, **firsts, "loader": names})
+    of_one = {name: value for name, value in options.items() if not OPTIONS[name].by_model}
+    return RunConfig(**{**of_one, **firsts, "loader": names})
 
 
 def row_of(whole: RunConfig, model: str, loader: str, **kind: Any) -> RunConfig:
@@ -317,8 +349,8 @@ def _of_the_same_files(
     found: Mapping[str, Sequence[Record]],
     config: RunConfig,
     count: Callable[..., Callable[[int, int], None]],
-) -> dict[str, Record]:
-    """The newest record of each row that is of the images, weights and model that are there now.
+) -> dict[str, list[Record]]:
+    """Each row's records of the images, weights and model that are there now, the newest last.
 
     A record of an older version does not know its files, so it is of others. Raises what
     `find_images` raises: without images no run can go on.
@@ -341,9 +373,13 @@ def _of_the_same_files(
         same = [
             record
             for record in records
-            if of_these_images(record)
-            and record.files == files(RunConfig.from_json(record.config).models[0], config.weights)
+            if of_these_images(record) and record.files == files(*_model_and_weights(record))
         ]
         if same:
-            finished[digest] = max(same, key=lambda record: record.created)
+            finished[digest] = sorted(same, key=lambda record: record.created)
     return finished
+
+
+def _model_and_weights(record: Record) -> tuple[str, str]:
+    config = RunConfig.from_json(record.config)
+    return config.models[0], config.weights

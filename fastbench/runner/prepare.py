@@ -157,6 +157,7 @@ class Workbench:
             quick=config.quick,
             on_gpu=on_gpu,
             max_interval=None if config.max_interval is None else share_of(config.max_interval),
+            latency_samples=config.latency_samples,
         )
         check_tf32(self.device, self.dtype, config.tf32)
         self._every_core = os.sched_getaffinity(0)

@@ -256,11 +256,15 @@ def measure(
     models: Sequence[str] = (),
     since: float | None = None,
     ranks: Ranks | None = None,
+    called: Sequence[str] = (),
 ) -> Iterator[Record | FailedRow]:
-    """The row of `fastbench run`, whose turn came at `since`; checks all `models`' names first."""
+    """The row of `fastbench run`, whose turn came at `since`; checks all `models`' names first.
+
+    `called` is what tells it from the others of the run.
+    """
     from fastbench.runner.measure_row import measure_row
 
-    yield from measure_row(config, folder, tell, models, leave_out, since, ranks)
+    yield from measure_row(config, folder, tell, models, leave_out, since, ranks, called)
 
 
 def parity(

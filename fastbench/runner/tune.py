@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import signal
 import time
 from dataclasses import dataclass
@@ -369,10 +370,12 @@ class Tuning:
             text += f"; best {format_quantity(objective.value(measured))} (trial {num})"
         self._progress.note(text)
         if number == 1 and objective.pct not in (None, 99):
+            samples_s = trial.measured.samples_s
+            needed_s = math.ceil(MIN_SAMPLES[99] * sum(samples_s) / len(samples_s))
+            quick = " without --quick" if self._config.quick else ""
             self._progress.note(
-                f"p{objective.pct:g} is searched for, not p99: a trial has "
-                f"{len(trial.measured.samples_s)} batches, and p99 needs {MIN_SAMPLES[99]}. Give a "
-                f"larger --min-seconds."
+                f"p{objective.pct:g} is searched for, not p99: a trial has {len(samples_s)} "
+                f"batches, and p99 needs {MIN_SAMPLES[99]}. Give --min-seconds {needed_s}{quick}."
             )
 
     def _best_trial(self) -> tuple[int, Measured] | None:

@@ -33,7 +33,12 @@ from fastbench.records.store import read_record
 
 
 def measure(
-    config: RunConfig, folder: Path, channel: Any, models: Sequence[str], since: float
+    config: RunConfig,
+    folder: Path,
+    channel: Any,
+    models: Sequence[str],
+    since: float,
+    called: Sequence[str],
 ) -> Iterator[Record | FailedRow]:
     name = config.timed_loader
     with open(folder / "started.txt", "a") as file:

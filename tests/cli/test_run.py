@@ -381,7 +381,7 @@ def test_a_batch_that_no_machine_can_hold(
         (["--device", "cuda"], 1, "There is no CUDA device"),
         (["--weights", "gone.pth"], 1, "The weights file gone.pth does not exist"),
         (["--batch-size", "0"], 2, "--batch-size is 0"),
-        (["--nonsense"], 2, "nrecognized arguments: --nonsense"),
+        (["--nonsense"], 2, "There is no option --nonsense of fastbench run"),
     ],
 )
 def test_what_the_command_line_gets_wrong(

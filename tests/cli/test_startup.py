@@ -63,6 +63,7 @@ def test_what_only_reads_records_or_plans_imports_no_torch(
     ("code", "heavy"),
     [
         ("from fastbench.report.plots.registry import PLOTS", "matplotlib numpy torch PIL"),
+        ("from fastbench.models.catalogue import named", "torch torchvision timm numpy"),
         (
             "import fastbench.cli.data\n"
             "from fastbench.data.unpack import imagenet_archive, webdataset_shards",

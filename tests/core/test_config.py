@@ -11,6 +11,7 @@ from fastbench.cli.parser import Parser, add_options, from_options
 from fastbench.core.command_options import PlanOptions, TuneOptions
 from fastbench.core.config import NOT_COMPARED, SWEPT, RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.core.other_side import other_side
 from fastbench.runner.plan import NOT_OF_THE_ROW
 
 
@@ -27,7 +28,8 @@ def test_the_options() -> None:
         "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode", "allocator",
         "ranks", "batch_size", "num_threads", "model_threads", "limit", "classes", "among",
         "on_error", "min_seconds", "windows", "max_interval", "page_cache", "latency_batch_size",
-        "passes", "quick", "seed", "tolerance", "running", "predictions", "ab", "output",
+        "latency_samples", "passes", "quick", "repeat", "seed", "tolerance", "running",
+        "predictions", "ab", "output",
     ]  # fmt: skip
     assert [field.name for field in dataclasses.fields(PlanOptions)] == [
         "preset", "config", "resume", "dry_run",
@@ -42,10 +44,10 @@ def test_what_an_option_changes_is_declared_with_it() -> None:
         "resize", "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode",
         "allocator", "ranks", "batch_size", "num_threads", "model_threads", "page_cache",
     ]  # fmt: skip
-    assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions"]
+    assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions", "repeat"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
-        "latency_batch_size", "max_interval", "min_seconds", "on_error", "page_cache", "passes",
-        "quick", "ranks", "reference", "running", "tolerance", "windows",
+        "latency_batch_size", "latency_samples", "max_interval", "min_seconds", "on_error",
+        "page_cache", "passes", "quick", "ranks", "reference", "running", "tolerance", "windows",
     ]  # fmt: skip
 
 
@@ -132,7 +134,7 @@ def test_loader_options_are_typed_and_set_once() -> None:
 
 def test_the_second_side_has_one_value_of_an_option() -> None:
     with pytest.raises(UsageError, match=r"--batch-size has 2 values\. Give it one"):
-        RunConfig(ab=("batch-size=1", "batch-size=2")).other_side()
+        other_side(RunConfig(ab=("batch-size=1", "batch-size=2")))
 
 
 def test_ranks_need_a_gpu_each_and_are_no_side_of_ab() -> None:

@@ -95,9 +95,9 @@ def test_torch_and_torchvision_that_do_not_fit(
 def test_what_no_command_foresaw(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def list_models() -> None:
+    def list_models(pattern: str) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("fastbench.models.registry.known_names", list_models)
+    monkeypatch.setattr("fastbench.models.catalogue.named", list_models)
     assert main(["models"]) == 1
     assert capsys.readouterr().err.startswith("fastbench: Out of memory (MemoryError). ")

@@ -67,7 +67,7 @@ def test_the_list_fits(width: int) -> None:
         ),
         Listed(name="mine", summary="My own", origin="my_package:MyLoader, of my-package 1.0"),
     ]
-    lines = lines_of(render_list(listed), width)
+    lines = lines_of(render_list(listed, is_asked=True), width)
     assert max(map(len, lines)) <= width
     first = [line.split()[0] for line in lines if line and not line.startswith(" ")]
     assert [name for name in first if name in {x.name for x in listed}] == [x.name for x in listed]
@@ -451,7 +451,7 @@ def example(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_example_is_listed(example: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["loaders"]) == 0
+    assert main(["loaders", "--check"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "pil-threads yes PIL in a pool of threads, an example of a plug-in device: CPU" in text
     assert "plug-in: fastbench_example.loader:PilThreads, of fastbench-example 1.0" in text

@@ -17,6 +17,7 @@ from rich.console import Console
 from fastbench.cli.main import main
 from fastbench.core.config import NOT_COMPARED, RunConfig
 from fastbench.core.errors import UsageError
+from fastbench.core.other_side import other_side
 from fastbench.loaders.base import Batch, LoaderSpec, LoaderTraits
 from fastbench.measure.clock import Clock
 from fastbench.measure.interleave import Side, interleave
@@ -139,7 +140,7 @@ def test_the_screen(width: int, tmp_path: Path) -> None:
     ],
 )
 def test_the_other_side(text: str, field: str, value: object) -> None:
-    other = RunConfig(ab=(text,)).other_side()
+    other = other_side(RunConfig(ab=(text,)))
     assert getattr(other, field) == value
     assert other.ab == ()
 
@@ -158,7 +159,7 @@ def test_the_other_side(text: str, field: str, value: object) -> None:
 )
 def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: list[str]) -> None:
     config = RunConfig(loader=("dali",), loader_option=("dali.prefetch=3",), ab=tuple(changes))
-    assert list(config.other_side().loader_option) == expected
+    assert list(other_side(config).loader_option) == expected
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_the_loaders_settings_on_the_other_side(changes: list[str], expected: li
 )
 def test_an_other_side_that_cannot_be(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        RunConfig(ab=(text,)).other_side()
+        other_side(RunConfig(ab=(text,)))
     assert said in str(caught.value)
 
 

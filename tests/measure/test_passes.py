@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Iterator
 
@@ -325,3 +326,21 @@ def test_the_default_durations() -> None:
     assert quick.warm_up_batches < full.warm_up_batches
     assert (quick.num_windows, full.num_windows) == (1, 3)
     assert 3 * full.min_batches >= 64  # the steps that a 90th percentile needs
+
+
+def test_samples_of_the_latency_end_with_their_time() -> None:
+    asked = durations(latency_batches=10**9, latency_limit_s=0.02)
+    began = time.perf_counter()
+    samples = probe_latency(CountingLoader(), OneHot(), asked).samples_s
+    assert 0 < len(samples) < 10**6
+    assert time.perf_counter() - began < 5
+    none = durations(latency_batches=10, latency_limit_s=0)
+    assert len(probe_latency(CountingLoader(), OneHot(), none).samples_s) == 1
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_as_many_samples_of_the_latency_as_are_asked_for(quick: bool) -> None:
+    made = Durations.make(min_seconds=5, num_windows=3, quick=quick, latency_samples=662)
+    assert (made.latency_batches, made.latency_seconds) == (662, 0)
+    assert made.latency_limit_s == 600
+    assert Durations.make(min_seconds=5, num_windows=3, quick=quick).latency_limit_s == math.inf

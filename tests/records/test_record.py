@@ -63,6 +63,12 @@ def test_a_model_whose_name_is_as_long_as_a_files_may_be(model: str, tmp_path: P
     assert all(read_record(path).model == model for path in paths)
 
 
+def test_a_name_says_what_tells_a_record_from_the_others_of_its_run(tmp_path: Path) -> None:
+    called = ("float32", "batch 8", "run 2")
+    assert write_record(make(), tmp_path, called).name == "sample-dali-float32-batch-8-run-2.json"
+    assert write_record(make(), tmp_path).name == "sample-dali-float32.json"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -29,7 +29,7 @@ PRESETS = typing.get_args(Preset)
 
 def given(*argv: str) -> dict[str, Any]:
     parser = Parser(prog="fastbench run")
-    add_options(parser, RunConfig, several=SWEPT)
+    add_options(parser, RunConfig, several=(*SWEPT, "weights"))
     return given_options(RunConfig, parser.parse_args(argv))
 
 
@@ -168,6 +168,62 @@ def test_ab_has_one_value_of_each() -> None:
         plan.single(given("--batch-size", "8", "--batch-size", "4"))
 
 
+def test_each_model_has_its_weights() -> None:
+    asked = ["--model", "a", "--model", "b", "--model", "c", "--reference", "none"]
+
+    def weights_of(*weights: str) -> list[str]:
+        argv = [word for text in weights for word in ("--weights", text)]
+        return [row.config.weights for row in plan.expand(given(*asked, *argv))]
+
+    assert weights_of() == ["DEFAULT"] * 3
+    assert weights_of("none") == ["none"] * 3
+    assert weights_of("a=x.pth", "c=y.pth") == ["x.pth", "DEFAULT", "y.pth"]
+    assert weights_of("a=x.pth", "none") == ["x.pth", "none", "none"]
+    assert weights_of("epoch=3.pth") == ["epoch=3.pth"] * 3  # a file that is named so
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (("resnet81=x",), "--weights is 'resnet81=x', and no model 'resnet81' is run. Did you mean "
+         "'resnet18'? Run: resnet18, resnet50."),
+        (("resnet18=x", "resnet18=y"), "--weights of resnet18 is given twice: x and y."),
+        (("x.pth", "y.pth"), "--weights is given twice: x.pth and y.pth. Give it once, or once for "
+         "each model: --weights MODEL=WEIGHTS"),
+    ],
+)  # fmt: skip
+def test_weights_that_cannot_be_told_apart(weights: tuple[str, ...], said: str) -> None:
+    argv = [word for text in weights for word in ("--weights", text)]
+    with pytest.raises(UsageError) as caught:
+        plan.expand(given("--model", "resnet18", "--model", "resnet50", *argv))
+    assert said in str(caught.value)
+
+
+def test_ab_has_one_set_of_weights() -> None:
+    options = given("--model", "a", "--weights", "a=x.pth")
+    assert plan.single(options).weights == "x.pth"
+    with pytest.raises(UsageError, match=r"--weights has several values, and --ab compares two"):
+        plan.single(given("--model", "a", "--model", "b", "--weights", "a=x.pth"))
+
+
+def test_repeats_are_the_whole_plan_again() -> None:
+    rows = plan.expand(given("--repeat", "2", "--batch-size", "8", "--batch-size", "4"))
+    assert [(row.loader, row.config.batch_size, row.number) for row in rows] == [
+        (loader, batch_size, number)
+        for number in (1, 2)
+        for batch_size in (8, 4)
+        for loader in ("torchvision", "dali")
+    ]
+    assert len({row.key for row in rows}) == 8
+    assert len({row.digest for row in rows}) == 4
+
+
+def test_patterns_become_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan.catalogue, "matching", lambda pattern: ("resnet18", "resnet50"))
+    rows = plan_of("--model", "vgg16", "--model", "resnet*", "--reference", "none").rows
+    assert [row.model for row in rows] == ["vgg16", "resnet18", "resnet50"]
+
+
 # ------------------------------------------------------------------------------------- files
 
 
@@ -234,7 +290,12 @@ def test_preset_then_file_then_command_line(tmp_path: Path) -> None:
     [
         ("batch-sise = 8", "has 'batch-sise', which is no option of fastbench run. Did you mean "
          "'batch-size'?"),
-        ("batch_size = 8", "Did you mean 'batch-size'?"),
+        ("batch_sise = 8\nmodell = 'a'\n[wieghts]\na = 'b'", "has 'batch_sise', which is no option "
+         "of fastbench run. Did you mean 'batch-size'? It has 'modell', which is no option of "
+         "fastbench run. Did you mean 'model'? It has 'wieghts', which is no option of fastbench "
+         "run. Did you mean 'weights'? List them: fastbench run --help"),
+        ("batch_size = 8\nbatch-size = 4", "has 'batch-size' twice. Leave out one of them."),
+        ("[batch-size]\na = 8", "batch-size is {'a': 8}. Give a whole number"),
         ("preset = 'study'", "has 'preset', which is no option"),
         ("batch-size = '8'", "batch-size is '8'. Give a whole number of at least 1. Write several "
          "as a list."),
@@ -263,6 +324,17 @@ def test_a_file_that_says_what_cannot_be(text: str, said: str, tmp_path: Path) -
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(UsageError, match=r"gone.toml cannot be read \(No such file"):
         plan_of(config="gone.toml")
+
+
+def test_both_spellings_and_weights_of_each_model(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(
+        'model = ["a", "b"]\nbatch_size = [8, 4]\nmin-seconds = 1\n[weights]\na = "x.pth"\n'
+    )
+    rows = plan_of("--reference", "none", config=str(file)).rows
+    assert [(row.model, row.config.weights, row.config.batch_size) for row in rows] == [
+        *(("a", "x.pth", 8), ("a", "x.pth", 4), ("b", "DEFAULT", 8), ("b", "DEFAULT", 4)),
+    ]
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -369,12 +441,25 @@ def test_finished_rows_are_found(tmp_path: Path, data: dict[str, str]) -> None:
     (tmp_path / "suite.json").write_text("{}")
     asked = ["--model", "a", "--model", "b", "--output", str(tmp_path)]
     resumed = plan_of(*asked, resume="")
-    assert set(resumed.finished) == {rows[1].digest}
+    assert set(resumed.finished) == {rows[1].key}
     assert [row.digest for row in resumed.todo] == [rows[i].digest for i in (0, 2, 3)]
     assert resumed.output == str(tmp_path)
     # Another plan knows it too, and without --resume all is measured.
     assert len(plan_of("--model", "a", resume=str(tmp_path)).todo) == 1
     assert len(plan_of(*asked).todo) == 4
+
+
+def test_repeats_that_are_finished_are_counted(tmp_path: Path, data: dict[str, str]) -> None:
+    asked = ["--repeat", "3", "--reference", "none"]
+    row = plan.expand(given(*asked))[0]
+    for created in ("2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00"):
+        write_record(record_of(row, created=created), tmp_path)
+    resumed = plan_of(*asked, resume=str(tmp_path))
+    assert [row.number for row in resumed.todo] == [3]
+    assert [resumed.finished[row.digest, n].created[:10] for n in (1, 2)] == [
+        *("2026-01-02", "2026-01-03"),
+    ]
+    assert plan_of("--reference", "none", resume=str(tmp_path)).todo == []
 
 
 def test_the_newest_record_of_a_row_counts(tmp_path: Path, data: dict[str, str]) -> None:

@@ -375,7 +375,7 @@ def test_resume_runs_what_is_not_finished(
     }  # fmt: skip
     capsys.readouterr()
     assert main(["run", "--resume", str(tmp_path / "out"), "--dry-run"]) == 0
-    assert "4 rows: 2 finished, 2 to be measured." in capsys.readouterr().out
+    assert "4 rows: 2 finished, 2 to be measured, about 1 min" in capsys.readouterr().out
     assert len(started(tmp_path)) == 4
     assert main(["run", "--resume", str(tmp_path / "out")]) == 1
     assert started(tmp_path)[4:] == ["sample damaged auto"] * 2
@@ -409,17 +409,18 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
         *("--dry-run", "--compile", "--no-compile", "--batch-size", "64"),
         *("--num-threads", "2", "--model-threads", "3", "--resize", "exact"),
     )
-    with start(tmp_path, "dali", "synthetic", argv=argv) as process:
+    # Where there is a GPU, auto is another dtype.
+    with start(tmp_path, "dali", "synthetic", argv=(*argv, "--device", "cpu")) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     rows = [line.split() for line in out.splitlines() if "sample" in line]
     assert rows == [
-        [number, "sample", loader, "auto", how, "64", "2", "exact", "3"]
+        [number, "sample", loader, "float32", how, "64", "2", "exact", "3"]
         for number, (how, loader) in zip(
             "1234", itertools.product(("compile", "eager"), ("dali", "synthetic")), strict=True
         )
     ]
-    assert "4 rows." in out
+    assert "4 rows, about 2 min, longer where an epoch takes longer" in " ".join(out.split())
     assert not (tmp_path / "out").exists()
 
 

@@ -5,14 +5,16 @@ Values are raw (SI, shares of 0..1); only texts are rounded.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
+from fastbench.core.stats import percentile
 from fastbench.core.units import NOT_AVAILABLE, format_quantity
-from fastbench.records.advice import ACCURACY, THROUGHPUT, advise
+from fastbench.records.advice import ACCURACY, THROUGHPUT, advise, worst_of
 from fastbench.records.advice import SPEED as OF_SPEED
 from fastbench.records.fact_values import device_name
 from fastbench.records.facts import FILE, MACHINE, RUN
@@ -90,6 +92,11 @@ class Column:
         return self.topic in (RUN, MACHINE, FILE)
 
     @property
+    def is_median_of_repeats(self) -> bool:
+        """Whether repeats have the median of their figures; else the column knows what to do."""
+        return self.topic in (SPEED, COST) and self.name not in ("images/s", "ratio", "scaling")
+
+    @property
     def about(self) -> tuple[str, ...]:
         """Which doubts are doubts of this figure (see `advice.py`)."""
         if self.topic == PREDICTIONS:
@@ -142,7 +149,8 @@ class Column:
             return self.detail(row) or ""
         if self.show_bounds is None or (bounds := row.bounds(self)) is None:
             return ""
-        return self.show_bounds(*bounds)
+        said = self.show_bounds(*bounds)
+        return f"{said}, n={len(row.repeats)}" if row.repeats and self.name == "images/s" else said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +162,8 @@ class Row:
     that of the same configuration on the other side of a contrast, with its 95 % interval where
     there is one (see `ratios.py`); it is in doubt where that other throughput is. `scaling` is
     against one rank of the same configuration, and in doubt where that one's throughput is (see
-    `scaling.py`).
+    `scaling.py`). `repeats` are the records that the row stands for, none where it is one record's
+    (see `repeats.py`).
     """
 
     record: Record
@@ -166,6 +175,7 @@ class Row:
     is_ratio_doubted: bool = False
     scaling: Scaling | None = None
     is_scaling_doubted: bool = False
+    repeats: tuple[Record, ...] = ()
     _values: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def value(self, column: Column) -> Value:
@@ -183,7 +193,22 @@ class Row:
 
     def _read(self, column: Column) -> Value:
         value = self._figure(column.read)
+        if self.repeats and isinstance(value, float) and column.is_median_of_repeats:
+            known = [x for row in self._rows if isinstance(x := row.value(column), float)]
+            value = percentile(known, 50)
         return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    @functools.cached_property
+    def _rows(self) -> list[Row]:
+        """Each repeat by itself."""
+        return [Row(record=record, price_per_h=self.price_per_h) for record in self.repeats]
+
+    @property
+    def rates(self) -> list[float]:
+        """The throughputs that scatter: those of the repeats, or of the windows of one record."""
+        if self.repeats:
+            return [record.throughput.images_per_s for record in self.repeats]
+        return self.record.throughput.rates
 
     def _figure(self, read: Callable[[Row], T]) -> T | None:
         """What can be computed of the row: of an INVALID one, not a throughput over no time."""
@@ -226,6 +251,9 @@ class Row:
     @functools.cached_property
     def advice(self) -> list[Advice]:
         """What `advice.py` says of the row; nothing if it is INVALID: its figures say nothing."""
+        if self.repeats:
+            found = worst_of([row.advice for row in self._rows])
+            return [dataclasses.replace(advice, num_rows=1) for _, advice in found]
         return [] if self.invalid else advise(self.record)
 
     @property

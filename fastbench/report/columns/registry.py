@@ -47,7 +47,10 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
         *("device", "images/s", "ratio", "of-ceiling", "images/J", "cost", "watts", "gpu-memory"),
         *("top-1", "parity"),
     ),
-    "latency": ("images/s", "ratio", "batch-latency", "step-p50", "step-p90", "step-p99", "stall"),
+    "latency": (
+        *("images/s", "ratio", "batch-latency", "latency-p90", "latency-p99"),
+        *("step-p50", "step-p90", "step-p99", "stall"),
+    ),
     "all": tuple(COLUMNS),
 }
 """Columns that go well together. Those that tell the rows apart come before them by themselves."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.stats import percentile, supported_percentile
-from fastbench.core.units import (
-    format_bytes,
-    format_milliseconds,
-    format_quantity,
-    format_rate,
+from fastbench.core.stats import (
+    MIN_SAMPLES,
+    geometric_mean_interval,
+    percentile,
+    supported_percentile,
 )
+from fastbench.core.units import format_bytes, format_milliseconds, format_quantity, format_rate
 from fastbench.records.scaling import slowest_rank
 from fastbench.report.columns.column import COST, SPEED, Bounds, Column
 
@@ -24,9 +24,17 @@ def _of_telemetry(name: str) -> Callable[[Row], Any]:
     return lambda row: getattr(row.record.telemetry, name) if row.record.telemetry else None
 
 
+def _throughput(row: Row) -> float:
+    return (
+        geometric_mean_interval(row.rates)[0] if row.repeats else row.record.throughput.images_per_s
+    )
+
+
 def _windows(row: Row) -> Bounds:
-    rates = row.record.throughput.rates
-    return (min(rates), max(rates)) if len(rates) > 1 else None
+    """The interval of repeats, the range of windows."""
+    if row.repeats:
+        return geometric_mean_interval(row.rates)[1]
+    return (min(row.rates), max(row.rates)) if len(row.rates) > 1 else None
 
 
 def _step(pct: float) -> Callable[[Row], float | None]:
@@ -34,6 +42,10 @@ def _step(pct: float) -> Callable[[Row], float | None]:
         return supported_percentile(row.steps_s, pct) if row.steps_s else None
 
     return read
+
+
+def _latency(pct: float) -> Callable[[Row], float | None]:
+    return lambda row: row.record.latency.percentile_s(pct)
 
 
 def _higher_steps(row: Row) -> str:
@@ -48,7 +60,7 @@ def _loader_cpu(row: Row) -> float | None:
 
 
 def _overlap_interval(row: Row) -> Bounds:
-    return row.record.overlap[1] if row.record.overlap else None
+    return row.record.overlap[1] if row.record.overlap and not row.repeats else None
 
 
 def _ceiling(row: Row) -> str:
@@ -111,8 +123,9 @@ def _taken(**given: Any) -> Column:
 FIGURES: Final = (
     _rate(
         name="images/s",
-        meaning="throughput from files to predictions, median of the windows, and their range",
-        read=lambda row: row.record.throughput.images_per_s,
+        meaning="throughput from files to predictions, median of the windows and their range; of n "
+        "repeats geometric mean and 95 % interval",
+        read=_throughput,
         bounds=_windows,
         show_bounds=lambda low, high: f"{format_rate(low)}–{format_rate(high)}",
         aliases=("throughput",),
@@ -256,6 +269,18 @@ FIGURES: Final = (
         meaning="from asking for a batch to its predictions, nothing else in flight: median",
         read=lambda row: row.record.latency.median_s,
         aliases=("latency",),
+    ),
+    *(
+        _time(
+            name=f"latency-p{pct}",
+            is_of_windows=False,
+            heading=f"latency p{pct}",
+            meaning=f"batch latency: {pct} % are shorter; from {least} samples on "
+            f"(--latency-samples {least})",
+            read=_latency(pct),
+        )
+        for pct, least in MIN_SAMPLES.items()
+        if pct in (90, 99)
     ),
     _taken(
         name="images/J",

@@ -142,7 +142,7 @@ def pair_notes(comparison: PairComparison) -> list[str]:
     if short:
         notes.append(
             f"{NOT_AVAILABLE} too few steps for a percentile (n={steps[0]} and {steps[1]}; "
-            f"{', '.join(short)})."
+            f"{', '.join(short)}); a larger --min-seconds takes more."
         )
     known = [
         f"{letter} {' to '.join(map(format_percent, scored[0].top1_interval))} "

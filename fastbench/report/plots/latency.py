@@ -68,7 +68,8 @@ def figure(records: Sequence[Record]) -> Figure:
     meaning = (
         "Batch latency: from asking for a batch to its predictions on the host, nothing else in "
         "flight. Step time: completed batch to completed batch, the pipeline full. "
-        f"{NOT_AVAILABLE} too few samples for a percentile ({needs})."
+        f"{NOT_AVAILABLE} too few samples for a percentile ({needs}): --latency-samples takes "
+        f"more of the latency, a larger --min-seconds of the steps."
     )
     return rows.finish("Batch latency and step time", [meaning, *invalid])
 

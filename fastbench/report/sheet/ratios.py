@@ -1,8 +1,9 @@
 """Ratios of throughputs of the same configuration between GPUs (loaders, dtypes, ...); prices.
 
 A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
-of the geometric means of the windows' throughputs, over all windows of the same configuration in
-the baseline, with Welch's 95 % interval, as `fastbench compare` has it. The same configuration:
+of the geometric means of the windows' throughputs (of the repeats', where there are repeats), over
+all of the same configuration in the baseline, with Welch's 95 % interval, as `fastbench compare`
+has it. The same configuration:
 model, weights, loader, dtype, batch size, compilation, ranks, images, `--quick` and every option of
 the pipeline are equal but for the contrast itself. There is no ratio where the page cache or the
 preprocessing is unlike, or a record is INVALID. A machine's drift between two runs is in no
@@ -94,8 +95,8 @@ def _with_ratio(row: Row, partners: list[Row], contrast: Column, baseline: Value
         return row
     if row.value(contrast) == baseline:
         return dataclasses.replace(row, ratio=1.0)
-    rates = [rate for partner in partners for rate in partner.record.throughput.rates]
-    its_rates = row.record.throughput.rates
+    rates = [rate for partner in partners for rate in partner.rates]
+    its_rates = row.rates
     if min(*rates, *its_rates) <= 0:  # windows in which nothing was classified
         return row
     ratio, interval = log_ratio_interval(rates, its_rates)

@@ -30,6 +30,7 @@ from fastbench.report.sheet.footnotes import (
 from fastbench.report.sheet.pick_columns import grouping_of, pick, told_once
 from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
+from fastbench.report.sheet.repeats import fold
 from fastbench.report.sheet.scaling import with_scaling
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     rows, every, complaints = _undamaged(rows, [choice.column for choice in choices], view)
     if not rows:
         return None, complaints
+    if not view.is_data:
+        rows, every = fold(rows, every)
     values = sides(rows, view.contrast, view.baseline) if view.contrast else []
     if view.contrast and len(values) > 1:
         rows = with_ratios(rows, view.contrast, values[0])
@@ -160,6 +163,7 @@ def _undamaged(
     needed = {column.name: column for column in (*labels, COLUMNS["images/s"], *columns)}
     needed |= {column.name: column for column in (view.sort, view.contrast) if column}
     undamaged, every, complaints = [], [], []
+    shown: set[tuple[str, Value]] = set()
     for row in rows:
         try:
             with refusing_damage(f"{row.path} is a damaged record"):
@@ -167,7 +171,9 @@ def _undamaged(
                 hash(tuple(its_facts.values()))
                 _ = row.status, row.doubts, remarks_on([("", row)]), images_of(row.record)
                 for column in needed.values():
-                    hash(cell_of(row, column).value)
+                    # What a label shows depends on its value alone.
+                    if not column.is_label or (column.name, row.value(column)) not in shown:
+                        shown.add((column.name, cell_of(row, column).value))
         except RecordError as error:
             complaints.append(str(error))
             LOGGER.debug("%s", row.path, exc_info=True)

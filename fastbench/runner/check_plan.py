@@ -1,0 +1,113 @@
+"""What `fastbench run --dry-run` finds before anything is measured: names, files, devices, time.
+
+No torch is imported. A GPU is what NVIDIA's driver shows, a loader what its packages say, so a run
+may still find that one does not work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Final
+
+from fastbench.core.config import DEFAULT_BATCH_SIZE
+from fastbench.core.errors import (
+    DataNotFoundError,
+    DeviceError,
+    LoaderMissingError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+)
+from fastbench.core.nvidia import num_usable
+from fastbench.core.reading import user_path
+from fastbench.loaders import registry
+from fastbench.models import catalogue
+from fastbench.models.registry import weights_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastbench.core.config import RunConfig
+    from fastbench.core.errors import FastbenchError
+    from fastbench.runner.plan import Plan, PlannedRow
+
+_START_S: Final = 6.0
+"""A row's process, its model, loader and warm-up, and the scoring: see `estimate_s`."""
+_SEARCH_S: Final = 10.0
+"""The search for a loader's best settings, once for each loader."""
+_LATENCY_S: Final = 2.0
+_ROUNDS_S: Final = 3.0
+
+
+def problems(plan: Plan) -> list[FastbenchError]:
+    """All that would end the run, or a row of it that was asked for by name; each once."""
+    found = {str(error): error for row in plan.todo for error in _problems_of(row)}
+    return list(found.values())
+
+
+def exit_code(found: list[FastbenchError]) -> int:
+    """0 for none; 2 where the command line asks for what is not there, else 1."""
+    return max((error.exit_code for error in found), default=0)
+
+
+def _problems_of(row: PlannedRow) -> Iterator[FastbenchError]:
+    config = row.config
+    yield from map(UnknownNameError, catalogue.unknown_of(config.models))
+    if os.sep in row.model and not user_path(row.model).is_file():
+        yield UsageError(f"There is no model file {row.model}. Name another with --model.")
+    file = weights_file(config.weights)
+    if file is not None and not file[0].is_file():
+        yield WeightsError(
+            f"There is no file {file[0]} with the weights of {row.model}. "
+            f"Name another with --weights."
+        )
+    if config.data != "sample" and not user_path(config.data).exists():
+        yield DataNotFoundError(f"There is nothing at {config.data}. Name another with --data.")
+    if config.classes is not None and not user_path(config.classes).is_file():
+        yield UsageError(f"There is no list of classes {config.classes}. Name another.")
+    num_gpus, index = num_usable(), int(config.device.partition(":")[2] or 0)
+    if config.device.startswith("cuda") and index >= num_gpus:
+        yield DeviceError(
+            f"There is no CUDA device for --device {config.device}: NVIDIA's driver shows "
+            f"{num_gpus or 'none'}. See: fastbench env"
+        )
+    if not row.only_if_here:
+        for name in dict.fromkeys((row.loader, config.reference)):
+            why = None if name == "none" else registry.glance(name).why_not
+            if why is not None:
+                yield LoaderMissingError(
+                    f"The loader {name!r} cannot run here: {why}. Choose another with --loader."
+                )
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """The configuration with what `auto` stands for here."""
+    on_gpu = config.device != "cpu" and num_usable() > 0
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "float16" if on_gpu else "float32"
+    batch_size = config.batch_size or DEFAULT_BATCH_SIZE["cuda" if on_gpu else "cpu"]
+    return dataclasses.replace(config, dtype=dtype, batch_size=batch_size)
+
+
+def estimate_s(plan: Plan) -> float:
+    """About how many seconds the rows take that are not finished.
+
+    A window also covers a whole epoch, and how long that takes is not known before: with many
+    images or a slow model it is longer.
+    """
+    total = 0.0
+    searched: set[str] = set()
+    for row in plan.todo:
+        config = row.config
+        total += _START_S
+        if config.quick:
+            continue
+        rounds_s = _ROUNDS_S if config.passes == "all" else 0.0
+        total += config.windows * (config.min_seconds + min(rounds_s, config.min_seconds))
+        total += (1 + len(config.latency_batch_size)) * min(_LATENCY_S, config.min_seconds)
+        if row.loader not in searched and row.loader.startswith("dali"):
+            total += _SEARCH_S
+        searched.add(row.loader)
+    return total
