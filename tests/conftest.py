@@ -75,15 +75,12 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server() -> None:
     """The server of rows and of loaders' workers: started once, with all that they import."""
-    from multiprocessing import forkserver
-
-    from fastbench.core import child_process
+    from fastbench.core import child_process, own_processes
 
     loaders = [f"fastbench.loaders.builtin.{name}" for name in ("timm", "webdataset")]
     child_process.PRELOADED += loaders
-    forkserver._forkserver._stop()  # type: ignore[attr-defined] # one that has less
-    forkserver.set_forkserver_preload(child_process.PRELOADED)
-    child_process._ensure_server()
+    own_processes.server._stop()  # type: ignore[attr-defined] # one that has less
+    child_process.ensure_server()
 
 
 @pytest.fixture(scope="session")

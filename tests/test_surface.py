@@ -34,6 +34,7 @@ from fastbench.runner.options_file import read_preset
 
 SURFACE = GOLDEN / "surface.json"
 PUBLIC = {
+    "fastbench": ["FastbenchError", "Records", "compare", "read_records", "run"],
     "fastbench.loaders.base": [
         *(
             "Batch",
@@ -47,7 +48,7 @@ PUBLIC = {
     ],
     "fastbench.models.base": ["IMAGENET", "Model"],
 }
-"""What plug-ins import."""
+"""What plug-ins and programs import."""
 
 
 def options(parser: argparse.ArgumentParser) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def draw_sample(arguments: argparse.Namespace) -> int:
     if arguments.num_images < 1:
         raise UsageError(f"--num-images is {arguments.num_images}. Give a number of at least 1.")
 
-    from fastbench.cli.console import ConsoleProgress
+    from fastbench.core.console import ConsoleProgress
     from fastbench.data.sample.draw_all import ensure_sample
 
     root = user_path(arguments.output) if arguments.output else None
@@ -69,7 +69,7 @@ def draw_sample(arguments: argparse.Namespace) -> int:
 
 def verify_images(arguments: argparse.Namespace) -> int:
     """Decode every image, and name those that are damaged."""
-    from fastbench.cli.console import ConsoleProgress
+    from fastbench.core.console import ConsoleProgress
     from fastbench.data.dataset import check_all
     from fastbench.data.folder_tree import in_words
 
@@ -93,7 +93,7 @@ def verify_images(arguments: argparse.Namespace) -> int:
 
 def unpack_archive(arguments: argparse.Namespace) -> int:
     """Unpack ImageNet's archive, or sort its images, and print what the folder has."""
-    from fastbench.cli.console import ConsoleProgress
+    from fastbench.core.console import ConsoleProgress
     from fastbench.data.unpack.imagenet_archive import MARKER, unpack_imagenet
 
     with ConsoleProgress() as progress:
@@ -109,7 +109,7 @@ def unpack_archive(arguments: argparse.Namespace) -> int:
 
 def unpack_webdataset(arguments: argparse.Namespace) -> int:
     """Unpack shards, and print what the folder has."""
-    from fastbench.cli.console import ConsoleProgress
+    from fastbench.core.console import ConsoleProgress
     from fastbench.data.unpack.webdataset_shards import MARKER, unpack_shards
 
     shards = [user_path(shard) for shard in arguments.shards]

@@ -7,7 +7,6 @@ are on disk and shown, and the exit code tells the worst that happened (see `cor
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from fastbench.records.validity import find_contradictions
 from fastbench.report.formats import wall_time
 from fastbench.runner.kept import FOLDER
 from fastbench.runner.options_file import read_options
-from fastbench.runner.output_folder import open_output
+from fastbench.runner.output_folder import discard_if_empty, open_output
 from fastbench.runner.plan import PLAN_FILE
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
     since = time.monotonic()
     folder, is_new = open_output(output)
 
-    from fastbench.cli.console import ConsoleProgress
+    from fastbench.core.console import ConsoleProgress
 
     records: list[AnyRecord] = []
     complaints: list[str | FastbenchError | FailedRow] = []
@@ -96,9 +95,7 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
             if new:
                 say(wall_time.in_words(new, time.monotonic() - since))
         elif is_new:
-            shutil.rmtree(folder / FOLDER, ignore_errors=True)
-            if not any(folder.iterdir()):
-                folder.rmdir()
+            discard_if_empty(folder)
     finally:  # also where stdout cannot be written
         for complaint in complaints:
             complain(complaint)

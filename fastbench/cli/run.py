@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(given: Mapping[str, Any], how: PlanOptions) -> int:
-    from fastbench.cli.console import ConsoleProgress
+    from fastbench.core.console import ConsoleProgress
 
     options = merge(given, how)
     if options.get("ab"):

@@ -47,8 +47,8 @@ def add(commands: Any) -> None:
 def tune(arguments: argparse.Namespace) -> int:
     """Search, confirm the winner, and write its plan."""
     refuse("tune")
-    from fastbench.cli.console import ConsoleProgress
     from fastbench.core.atomic_files import in_use
+    from fastbench.core.console import ConsoleProgress
     from fastbench.runner.kept import FOLDER
     from fastbench.runner.output_folder import open_output
     from fastbench.runner.tune import Tuning

@@ -1,7 +1,7 @@
 """A process that does one job: started, listened to, and ended with all that it started.
 
 Children are forked from a server process that has imported torch, so a child starts in
-milliseconds. `multiprocessing` starts the server with the first child, and again if it has died.
+milliseconds. It is started with the first child, and again if it has died.
 
 A child sends messages through a pipe. Its stdout and stderr are kept in a file. It leads a process
 group of its own: a terminal's Ctrl-C reaches the parent alone, and whatever the child started ends
@@ -23,18 +23,17 @@ import sys
 import tempfile
 import threading
 import time
-import types
 from dataclasses import dataclass, field
-from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing import connection, resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from fastbench.core import errors, system_errors, temporary
+from fastbench.core import errors, own_processes, system_errors, temporary
 from fastbench.core.debugging import debugging, is_debugging, traceback_of
 from fastbench.core.errors import EXIT_INTERRUPTED, CorruptImageError, CrashError, FastbenchError
 from fastbench.core.worker_server import fork_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.process import BaseProcess
 
 PRELOADED: Final = ["fastbench.core.server_preload", "fastbench.core.torch_preload"]
@@ -43,6 +42,11 @@ import_failures: Final[list[Exception]] = []
 """In the server and its children: why torch or torchvision could not be imported."""
 FOLDERS_VARIABLE: Final = "FASTBENCH_SERVER_FOLDERS"
 """Tells the server in which folder this process keeps its temporary files."""
+_WAITING: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""For the server and its children, read as torch is loaded. OpenMP's threads spin while they wait,
+and take the cores from the loader's workers: on two cores without a GPU that costs a third of the
+throughput.
+"""
 _MOST_BYTES: Final = 2**27
 """Of a message. Text that a library writes into the pipe reads as a longer one."""
 _CUT_OFF_S: Final = 2.0
@@ -68,9 +72,6 @@ class ChildProcess:
         self.output: IO[bytes] = tempfile.TemporaryFile(dir=temporary.run_folder())  # noqa: SIM115
         self.status = 0
         self._messages, theirs = multiprocessing.Pipe(duplex=False)
-        # OpenMP's threads spin while they wait, and take the cores from the loader's workers: on
-        # two cores without a GPU that costs a third of the throughput. Read as torch is loaded.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         output = connection.Connection(os.dup(self.output.fileno()), readable=False)
         with theirs, output:
             self._process = _start(work, job, theirs, output)
@@ -163,13 +164,7 @@ class ChildProcess:
         """How it ended, to follow "the process"."""
         if self._is_garbled:
             return "wrote what is no message where its answers belong, and was ended"
-        if self.status >= 0:
-            return f"ended with exit code {self.status}"
-        try:
-            name = signal.Signals(-self.status).name
-        except ValueError:
-            name = f"signal {-self.status}"
-        return f"was killed by {name}"
+        return ending_of(self.status)
 
     def read_output(self) -> tuple[bytes, list[str]]:
         """What was printed, and the lines of it that are not empty."""
@@ -184,6 +179,16 @@ class ChildProcess:
         return self._process.pid
 
 
+def ending_of(status: int) -> str:
+    """How a process with this exit status ended, negative for a signal: `was killed by SIGKILL`."""
+    if status >= 0:
+        return f"ended with exit code {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
 def _start(
     work: Callable[[Any, Channel], None],
     job: Any,
@@ -191,15 +196,14 @@ def _start(
     output: connection.Connection,
 ) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    environment = {**os.environ, **temporary.variables()}
+    environment = {**_WAITING, **os.environ, **temporary.variables()}
     # If the server was just killed, or importing torch kills it, the second try has a server
     # without torch. The child then imports torch itself, and its crash is reported.
     for preloaded in (PRELOADED, []):
-        context.set_forkserver_preload(preloaded)
         process = context.Process(target=_serve, args=(work, job, messages, output, environment))
         try:
-            _ensure_server()
-            with _without_main_module():
+            ensure_server(preloaded)
+            with own_processes.started():
                 process.start()
         except (EOFError, OSError) as failure:
             error = failure
@@ -212,9 +216,14 @@ def _start(
     ) from error
 
 
-def _ensure_server() -> None:
-    """Start the server if there is none; its imports are not waited for."""
+def ensure_server(preloaded: Sequence[str] = PRELOADED) -> None:
+    """Start the server if there is none; its imports are not waited for.
+
+    Loaders in a program of the user's call it too: their workers are forked from the same server.
+    """
+    own_processes.server.set_forkserver_preload(list(preloaded))
     settings = {
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", _WAITING["OMP_WAIT_POLICY"]),
         FOLDERS_VARIABLE: "\n".join(temporary.folders()),
         # It imports from the same folders as this process, and from no others.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -229,7 +238,7 @@ def _ensure_server() -> None:
         # A terminal's Ctrl-C must not end the server, nor a child that leads no group yet.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            forkserver.ensure_running()
+            own_processes.server.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finally:
@@ -239,21 +248,10 @@ def _ensure_server() -> None:
 @atexit.register
 def _end_server() -> None:
     """End a server that is still importing; it would notice this process's end only afterwards."""
-    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    pid = getattr(own_processes.server, "_forkserver_pid", None)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Keep the child from importing this process's main module: a script would run again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _set_environment(environment: Mapping[str, str]) -> None:

@@ -15,10 +15,10 @@ turns them into a line on stderr and an exit code:
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 EXIT_WRONG = 3
 EXIT_INTERRUPTED = 130
@@ -28,9 +28,13 @@ REPLACE = f"Replace or remove the file, or {LEAVE_OUT}"
 
 
 class FastbenchError(Exception):
-    """A run failed; the text says of what, and what to do next."""
+    """A run failed; the text says of what, and what to do next.
+
+    `records` are the rows that were measured before, where `fastbench.run` raises it.
+    """
 
     exit_code: ClassVar[int] = 1
+    records: Sequence[Any] = ()
 
 
 class UsageError(FastbenchError):
@@ -106,7 +110,7 @@ class OutOfMemoryError(DeviceError):
 
 
 class InstallationError(FastbenchError):
-    """torch or torchvision cannot be imported, or the two do not fit each other."""
+    """A package cannot be imported, or torch and torchvision do not fit each other."""
 
 
 class CompileError(FastbenchError):
@@ -126,6 +130,14 @@ class CrashError(FastbenchError):
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
         self.status = status
+
+
+class RowsFailedError(FastbenchError):
+    """Rows of `fastbench.run` failed. `failed` has each, with its own error as `error`."""
+
+    def __init__(self, text: str, failed: Sequence[Any] = ()) -> None:
+        super().__init__(text)
+        self.failed = failed
 
 
 class RankLostError(FastbenchError):

@@ -41,7 +41,18 @@ class RowProgress(Progress, Protocol):
 
 
 class Silent:
-    """A `Progress` that shows nothing."""
+    """A `RowProgress` that shows nothing."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def row(
+        self, num_done: int, total: int, title: str, left_s: float | None, how: str = ""
+    ) -> None:
+        """Show nothing."""
 
     def say(self, text: str) -> None:
         """Show nothing."""

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-import fastbench
 from fastbench.core import watchdog
 from fastbench.core.device import as_ours
 from fastbench.core.errors import FastbenchError, LoaderError, LoaderFailedError, kind_and_line
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from fastbench.loaders.base import Factory, Loader, LoaderSpec, Setting
 
-_PACKAGE: Final = Path(fastbench.__file__).parent
+_PACKAGE: Final = Path(__file__).parents[1]
 _BUILT_IN: Final = Path(builtin.__file__).parent
 _MOST_CHARACTERS: Final = 200
 OPEN_S: Final = 3600.0

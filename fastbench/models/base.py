@@ -109,7 +109,8 @@ class LoadedModel:
     ImageNet. `batch_sizes` is the least and the most images that a batch may have, None for any.
     `files` has the SHA-256 of the files that it was made of, by option. `notes` say in sentences
     what was chosen for the user. `engine` is what runs it in place of torch, None for torch;
-    `num_parameters` is stated, None if they are to be counted.
+    `num_parameters` is stated, None if they are to be counted. `token` is another one each time an
+    object in the caller's process is named (`held.py`), and empty for all other models.
     """
 
     name: str
@@ -124,6 +125,7 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     engine: Engine | None = None
     num_parameters: int | None = None
+    token: str = ""
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UsageError` for a batch that the model was not exported for."""

@@ -71,6 +71,14 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
             f"torch.nn.Module, or a fastbench.models.base.Model."
         )
+    return finish(made, name, weights)
+
+
+def finish(made: torch.nn.Module | Model, name: str, weights: str = "DEFAULT") -> LoadedModel:
+    """What somebody made, ready to be loaded; it is changed: to float32, in inference mode.
+
+    Raises as `load_model` does.
+    """
     model = made if isinstance(made, Model) else Model(module=made)
     module = model.module
     checkpoint = None

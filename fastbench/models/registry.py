@@ -7,8 +7,9 @@
     timm:resnet50.a1_in1k       timm's, with timm's preprocessing (timm.py)
     path/to/model.pt2           TorchScript, or an archive of `torch.export` (exported.py)
 
-Each of these files has `check_name` and `load_model` for its kind of name. Importing this module
-imports no torch; the functions do.
+A Python program may also give an object, which has a name meanwhile (held.py, in_memory.py). Each
+of these files has `check_name` and `load_model` for its kind of name. Importing this module imports
+no torch; the functions do.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.reading import open_regular, user_path
+from fastbench.models import held
 
 if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
@@ -104,8 +106,8 @@ def weights_file(weights: str) -> tuple[Path, str] | None:
 def files_of(model: str, weights: str) -> dict[str, str]:
     """The SHA-256, in hex, of the files that `--model` and `--weights` name, by option.
 
-    Of a callable that is the file of its module, if it is below the current folder. A file that
-    cannot be read is left out: loading it says why.
+    Of a callable that is the file of its module, if it is below the current folder; of an object in
+    memory, its tensors. A file that cannot be read is left out: loading it says why.
     """
     module, colon, _ = model.partition(":")
     named = {"model": user_path(module.replace(".", os.sep) + ".py" if colon else model)}
@@ -114,12 +116,16 @@ def files_of(model: str, weights: str) -> dict[str, str]:
     for option, path in named.items():
         with contextlib.suppress(OSError), open_regular(path) as file:
             found[option] = hashlib.file_digest(file, "sha256").hexdigest()
+    if (thing := held.find(model)) is not None:
+        found["model"] = thing.digest
     return found
 
 
 def _kind(name: str) -> Any:
     """The module that makes a model of this name; torchvision.py for an unknown one."""
-    if name.startswith(TIMM):
+    if held.find(name) is not None:
+        kind = "in_memory"
+    elif name.startswith(TIMM):
         kind = "timm"
     elif _is_file_name(name):
         kind = "exported"

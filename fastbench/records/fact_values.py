@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 TORCH: Final = "torch"
+PROCESSES: Final = {"own": "a process of its own", "caller": "the caller's process"}
+"""What a row ran in, in words."""
 DIGITS: Final = 10
 """Of a digest or a commit: more of them tell nothing more to people."""
 

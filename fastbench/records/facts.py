@@ -201,6 +201,14 @@ _ABOUT_THE_ROW: Final = (
         unsaid=1,
         options=("ranks",),
     ),
+    _fact(
+        "process",
+        "the process that the row ran in: its own, or the caller's, where a Python program gave "
+        "the model as an object",
+        lambda record: fact_values.PROCESSES[record.process],
+        unsaid=fact_values.PROCESSES["own"],
+        default=fact_values.PROCESSES["own"],
+    ),
     _fact("threads", "the loader's threads or worker processes", "num_threads", unit="thread"),
     _fact(
         "engine-threads",

@@ -34,7 +34,7 @@ _OFTEN: Final = (
     "batch",
     "ranks",
 )
-_SELDOM: Final = ("digest", "page-cache", *(fact.name for fact in OF_OPTIONS))
+_SELDOM: Final = ("digest", "page-cache", "process", *(fact.name for fact in OF_OPTIONS))
 """If nearly all rows are alike in one of these, it is no part of their names: the few others have a
 footnote.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -63,7 +63,8 @@ class Described(Stored, frozen=True, kw_only=True):
     was set, `environment` the machine and its software, `data` the images and the page cache,
     `preprocess` how an image becomes the model's input and where that was read, `loader_settings`
     what the loader itself reports. `files` has the SHA-256 of the files of weights and model that
-    were named, by option. `engine` is what runs the model; None if torch does.
+    were named, by option. `engine` is what runs the model; None if torch does. `process` is what
+    the row ran in: a process of its own, or the caller's, whose model was an object in memory.
     """
 
     schema_version: Count
@@ -81,6 +82,7 @@ class Described(Stored, frozen=True, kw_only=True):
     loader_settings: dict[str, Any]
     files: dict[str, str] = msgspec.field(default_factory=dict)
     engine: Engine | None = None
+    process: Literal["own", "caller"] = "own"
 
 
 class Record(Described, frozen=True, kw_only=True, dict=True):
@@ -125,6 +127,26 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
     stages: Stages | None = None
     ranks: list[RankPart] = msgspec.field(default_factory=list)
     machines: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+    @property
+    def images_per_s(self) -> float:
+        """The throughput: median of the windows."""
+        return self.throughput.images_per_s
+
+    @property
+    def latency_s(self) -> float | None:
+        """The median batch latency."""
+        return self.latency.median_s
+
+    @property
+    def top1(self) -> float | None:
+        """The share of images whose likeliest class is right; None where it was not scored."""
+        return self.accuracy.top1 if self.accuracy else None
+
+    @property
+    def top5(self) -> float | None:
+        """As `top1`, of the five likeliest classes."""
+        return self.accuracy.top5 if self.accuracy else None
 
     @property
     def num_ranks(self) -> int:

@@ -16,6 +16,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     8   rounds, stages; telemetry: kernel_cpu_s, num_faults; environment: freed_memory; config:
         allocator, which was the system's before
     9   ranks, machines; config: ranks
+    10  process
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 9
+SCHEMA_VERSION: Final = 10
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,6 +52,7 @@ _WORDS: Final = {
     "Object missing required field": "lacks the field",
     "Object contains unknown field": "has the unknown field",
     "Number out of range": "is too large",
+    "Invalid enum value": "has the unknown value",
     "Expected": "should be",
     ", got": ", not",
     "of length": "with a length",

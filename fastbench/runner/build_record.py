@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fastbench.core.command_options import CALL_VARIABLE
 from fastbench.core.stats import wilson_interval
 from fastbench.data.labels import BY_WNID, doubts_of
 from fastbench.measure import machine
@@ -99,7 +101,7 @@ def describe_run(
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["fastbench", *sys.argv[1:]]),
+        "command": os.environ.get(CALL_VARIABLE) or shlex.join(["fastbench", *sys.argv[1:]]),
         "loader": loader,
         "model": model.name,
         "weights": model.weights,
@@ -115,6 +117,7 @@ def describe_run(
         },
         "loader_settings": dict(settings),
         "engine": model.engine,
+        "process": "caller" if model.token else "own",
     }
 
 

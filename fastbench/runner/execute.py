@@ -16,6 +16,7 @@ from fastbench.core.progress import Silent
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted
 from fastbench.loaders.ask import ask
+from fastbench.models import held
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
@@ -47,7 +48,7 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
     missing = _leave_out(todo, progress)
     too_many = _without_room(todo, progress)
     todo = [row for row in todo if row.loader not in missing and row.config.ranks not in too_many]
-    models = tuple(dict.fromkeys(row.model for row in todo))
+    models = tuple(dict.fromkeys(row.model for row in todo if held.find(row.model) is None))
     failed: set[tuple[object, ...]] = set()
     unread = Unread(folder, progress)
     seconds: list[float] = []
@@ -62,10 +63,13 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         how = plan.how(row)
         progress.row(number, len(todo), plan.title(row), left_s, " · ".join(how))
         start = time.monotonic()
-        # The first row checks the names of all models, before anything is measured.
+        # The first row checks the names of all models, before anything is measured; not one in
+        # this process, which would import them.
+        is_here = held.find(row.model) is not None
         make_rows = functools.partial(
-            measure, models=() if number else models, since=start, called=how
+            measure, models=() if is_here else models, since=start, called=how
         )
+        models = models if is_here else ()
         for measured in unread.run_row(make_rows, row.config, row.loader):
             if isinstance(measured, Record):
                 seconds.append(time.monotonic() - start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from fastbench.core.atomic_files import remove, temporary_name
 from fastbench.core.errors import OutputError, os_errors_as
 from fastbench.core.reading import user_path
+from fastbench.runner import kept
 
 RESULTS: Final = Path("fastbench-results")
 """Where the records go by default: a folder for each run."""
@@ -36,6 +38,13 @@ def open_output(asked: str | None) -> tuple[Path, bool]:
         finally:
             remove(probe)
     return folder, is_new
+
+
+def discard_if_empty(folder: Path) -> None:
+    """Remove a folder that was made for a run of which nothing is left."""
+    shutil.rmtree(folder / kept.FOLDER, ignore_errors=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _make_new_folder() -> Path:

@@ -163,7 +163,7 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
 def _depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
     config, model = workbench.config, bench.model
     return {
-        "model": [model.name, model.weights, model.classes.outputs, config.seed],
+        "model": [model.name, model.weights, model.classes.outputs, config.seed, model.token],
         "files": model.files,
         "data": [str(workbench.manifest.root), workbench.manifest.identity],
         "preprocess": dataclasses.asdict(model.preprocess),

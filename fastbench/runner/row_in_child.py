@@ -31,9 +31,11 @@ from fastbench.core.errors import (
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.system_errors import limit_in
 from fastbench.measure.ranks import join
+from fastbench.models import held
 from fastbench.records.record import FailedRow
 from fastbench.runner.cluster import here, meet_here
 from fastbench.runner.rank_group import RankGroup, give_signs_of_life
+from fastbench.runner.row_here import rows_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -69,7 +71,11 @@ def run_rows(
 
     `names` are the model and the loader of each row. A crash is a failed row, and the last; so is
     what reaches a limit of the system. Raises any other `FastbenchError` that `make_rows` raises.
+    A model that is an object of this process is measured here.
     """
+    if held.find(config.models[0]) is not None:
+        yield from rows_here(make_rows, config, folder, tell, names[0])
+        return
     num_rows = 0
     with interruptible(_children(make_rows, config, folder, names), tell) as child:
         try:

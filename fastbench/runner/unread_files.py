@@ -27,6 +27,8 @@ from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.core.units import and_more, counted
 from fastbench.data.dataset import Skipped
 from fastbench.data.jpeg.quick_check import not_read
+from fastbench.models import held
+from fastbench.models.registry import SAMPLE
 from fastbench.records.record import FailedRow
 from fastbench.runner.plan import row_of
 from fastbench.runner.row_in_child import interruptible, run_rows
@@ -141,6 +143,8 @@ def find_unread(
     found: dict[str, CorruptImageError] = {}
     # The second side of --ab may have another loader.
     config = row_of(dataclasses.replace(config, ab=()), config.models[0], loader)
+    if held.find(config.models[0]) is not None:  # which no other process has, nor needs for this
+        config = dataclasses.replace(config, model=(SAMPLE,), weights="DEFAULT")
     spans: list[Span] | None = None  # None: all
     while True:
         started = ChildProcess(_try_spans, (config, loader, folder, spans))

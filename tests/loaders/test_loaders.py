@@ -3,7 +3,9 @@
 import dataclasses
 import importlib.metadata
 import itertools
+import multiprocessing
 import os
+import signal
 import tempfile
 import weakref
 from collections import deque
@@ -11,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 import torchvision
@@ -252,16 +253,24 @@ def test_a_damaged_file_is_named(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_worker_that_died_is_one_sentence(
-    images: Path, open_loader: Callable[[str, LoaderSpec], Loader]
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGKILL, ", as when memory"), (signal.SIGSEGV, r": it was killed by SIGSEGV\. That")],
+)
+def test_a_worker_that_died_is_one_sentence_with_the_cause_where_it_is_known(
+    number: signal.Signals,
+    said: str,
+    images: Path,
+    open_loader: Callable[[str, LoaderSpec], Loader],
 ) -> None:
+    before = set(multiprocessing.active_children())
     loader = open_loader("torchvision", spec_of(scan(images)))
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     next(stream)
-    for child in psutil.Process().children(recursive=True):
-        if "forkserver" in " ".join(child.cmdline()) and not child.children():
-            child.kill()
-    with pytest.raises(LoaderError, match="A worker process of the loader 'torchvision' died"):
+    for child in set(multiprocessing.active_children()) - before:
+        os.kill(child.pid or 0, number)
+    what = f"A worker process of the loader 'torchvision' died{said}"
+    with pytest.raises(LoaderError, match=what):
         deque(itertools.islice(stream, 50), maxlen=0)
 
 

@@ -222,12 +222,12 @@ def test_workers_that_die_between_epochs_are_one_sentence(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", ["timm", "webdataset"])
 def test_workers_that_died_are_one_sentence(name: str, images: Path, opened: Open) -> None:
+    before = set(multiprocessing.active_children())
     loader = opened(name, spec_of(scan(images)))
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     next(stream)
-    for child in psutil.Process().children(recursive=True):
-        if "forkserver" in " ".join(child.cmdline()) and not child.children():
-            child.kill()
+    for child in set(multiprocessing.active_children()) - before:
+        child.kill()
     with pytest.raises(LoaderError, match=f"A worker process of the loader '{name}' died"):
         deque(itertools.islice(stream, 50), maxlen=0)
 

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 
-from fastbench.core import nvidia
+from fastbench.core import nvidia, own_processes
 from fastbench.measure import telemetry
 from fastbench.measure.telemetry import Watch, foreign_cpu_s
 
@@ -168,7 +168,7 @@ def test_a_window_begins_with_the_processes_that_were_found_before() -> None:
 def test_children_of_a_forkserver(server: None) -> None:
     """A child's clock has all that it takes but its end; of this process, its own clock."""
     work = "import time\nwhile time.process_time() < 0.4: pass"
-    with Watch(None) as watch:
+    with Watch(None) as watch, own_processes.started():
         context = multiprocessing.get_context("forkserver")
         child = context.Process(target=print)  # the server starts outside the window
         child.start()

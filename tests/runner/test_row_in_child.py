@@ -24,11 +24,11 @@ from builders.consistent_record import sound
 from builders.paths import TESTS
 from rich.console import Console
 
-from fastbench.cli.console import ConsoleProgress
 from fastbench.cli.main import main
 from fastbench.cli.run import render
 from fastbench.core import errors
 from fastbench.core.child_process import portable
+from fastbench.core.console import ConsoleProgress
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import CorruptImageError, OutputError, UnknownNameError, UsageError
 from fastbench.core.loader_facts import BUILT_IN

@@ -9,9 +9,9 @@ from builders import picky
 from builders.images import draw
 from builders.plug_ins import PlugIn
 
-from fastbench.cli.console import ConsoleProgress
 from fastbench.cli.main import main
 from fastbench.core.config import RunConfig
+from fastbench.core.console import ConsoleProgress
 from fastbench.data.jpeg.quick_check import not_read
 from fastbench.runner import execute, unread_files
 

@@ -1,15 +1,17 @@
 """DataLoader workers: how they start, how Ctrl-C is kept from them, how their faults are reported.
 
 Workers are forked from a clean server process, never from this one, where CUDA, DALI and torch
-have threads that a fork would break. This process has one such server (`core/worker_server.py`). It
-imports, once, the loaders that were imported here when the first worker was asked for; what a
-worker needs beyond them it imports itself, which takes seconds.
+have threads that a fork would break. A row's process has one such server
+(`core/worker_server.py`). It imports, once, the loaders that were imported here when the first
+worker was asked for; what a worker needs beyond them it imports itself, which takes seconds. In a
+program of the user's, the server is that of the rows.
 
 A DataLoader waits for ever for a batch that a worker cannot send, or does not finish. So a worker
 sends its error in the batch's place, and workers that are too late are killed, which a DataLoader
 sees within seconds.
 
-Why a worker died is not known: when memory runs out, the system kills one and says so in its log.
+Of a worker that died only its exit status is known: when memory runs out, the system kills one and
+says so in its log.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import time
 import warnings
 from abc import abstractmethod
 from functools import partial
-from multiprocessing import queues, resource_sharer, resource_tracker
+from multiprocessing import connection, queues, resource_sharer, resource_tracker
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch._utils import ExceptionWrapper
 
+from fastbench.core import child_process, own_processes
 from fastbench.core.device import as_ours
 from fastbench.core.errors import FastbenchError, LoaderError
 from fastbench.loaders.base import Batch
@@ -42,6 +45,10 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 5.0
 """How often is looked whether workers are too late."""
+_TOLD_S: Final = 1.0
+"""How long the server may take to tell of a worker's end."""
+_UNKNOWN: Final = 255
+"""The exit code of a process whose server has gone."""
 
 
 class WorkerLoader(EpochLoader):
@@ -93,8 +100,11 @@ class WorkerLoader(EpochLoader):
             return arguments
         self._memory.check()
         context = multiprocessing.get_context("forkserver")
-        loaders = {loader.__module__ for loader in WorkerLoader.__subclasses__()}
-        context.set_forkserver_preload(sorted(loaders))
+        if multiprocessing.parent_process() is None:
+            child_process.ensure_server()
+        else:
+            loaders = {loader.__module__ for loader in WorkerLoader.__subclasses__()}
+            context.set_forkserver_preload(sorted(loaders))
         return {
             **arguments,
             "multiprocessing_context": context,
@@ -106,7 +116,7 @@ class WorkerLoader(EpochLoader):
         """Begin the next epoch; the workers are started where they are not up."""
         others = set(multiprocessing.active_children())
         try:
-            with interrupt_deferred():
+            with interrupt_deferred(), own_processes.started():
                 if self._loader is None:
                     self._loader = self._open()
                 stream = iter(self._loader)
@@ -168,17 +178,30 @@ class WorkerLoader(EpochLoader):
         if (ours := as_ours(error, "loading", self._spec.batch_size)) is not None:
             return ours
         if died:
-            return LoaderError(
-                f"A worker process of the loader {self.name!r} died, as when memory, processes or "
-                f"threads run out. Use a smaller --batch-size or fewer --num-threads, or look at "
-                f"the limits: ulimit -a"
-            )
+            return self._death()
         if isinstance(error, StopIteration):
             return LoaderError(
                 f"The loader {self.name!r} ended its epoch before batch {position} of "
                 f"{self._spec.num_batches}: its workers have lost batches. Use another --loader."
             )
         return self._explain(position, error) or error
+
+    def _death(self) -> LoaderError:
+        """What is known of the death of a worker: how the first of them ended."""
+        connection.wait([worker.sentinel for worker in self._workers], _TOLD_S)
+        ends = [worker.exitcode for worker in self._workers]
+        # Those that a DataLoader ends itself say nothing.
+        status = next((x for x in ends if x not in (None, 0, -signal.SIGTERM, _UNKNOWN)), None)
+        what = f"A worker process of the loader {self.name!r} died"
+        if status is None or status == -signal.SIGKILL:
+            return LoaderError(
+                f"{what}, as when memory, processes or threads run out. Use a smaller --batch-size "
+                f"or fewer --num-threads, or look at the limits: ulimit -a"
+            )
+        return LoaderError(
+            f"{what}: it {child_process.ending_of(status)}. That is a fault of a library that it "
+            f"uses: try other versions of it, or another --loader."
+        )
 
     def _hand_over(self, taken: Any, ids: range) -> Batch:
         images_NCHW, ids_N = taken

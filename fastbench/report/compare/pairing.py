@@ -100,7 +100,14 @@ def pair_up(a: Path, b: Path) -> PairedSets:
                 f"{inner} is inside of {outer}, so that its records would be on both sides. "
                 f"Name two folders that lie beside each other."
             )
-    runs_a, runs_b = _read(a), _read(b)
+    return pair_runs(read_runs(a), read_runs(b), str(a), str(b))
+
+
+def pair_runs(runs_a: list[Run], runs_b: list[Run], name_a: str, name_b: str) -> PairedSets:
+    """Pair the runs of two sides, of which each has one; the names are what errors call them.
+
+    Raises `RecordError` for two sides that have no configuration in common.
+    """
     if len(runs_a) == len(runs_b) == 1:
         return PairedSets(pairs=[Pair(runs_a, runs_b)], only_a=[], only_b=[])
     every = list(runs_a[0].configuration)
@@ -117,7 +124,8 @@ def pair_up(a: Path, b: Path) -> PairedSets:
     if not pairs:
         differing = ", ".join(_nearest(left_a[0], groups_b))
         raise RecordError(
-            f"No record in {a} has the configuration of one in {b}: {left_a[0][0].path} differs "
+            f"No record in {name_a} has the configuration of one in {name_b}: "
+            f"{left_a[0][0].path} differs "
             f"from the nearest in {differing}. Name two files, one of each."
         )
     return PairedSets(
@@ -134,8 +142,11 @@ def configuration(record: Record) -> dict[str, Any]:
     return {**{fact.heading: fact.of(record) for fact in facts}, _KIND: kind}
 
 
-def _read(path: Path) -> list[Run]:
-    """The runs of a side, in the order in which they were made."""
+def read_runs(path: Path) -> list[Run]:
+    """The runs of a side, in the order in which they were made.
+
+    Raises `RecordError` for a file that is no record, and a folder without one.
+    """
     found = read_rows([path])
     if found.complaints:
         raise RecordError(found.complaints[0])
@@ -148,7 +159,12 @@ def _read(path: Path) -> list[Run]:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
         )
-    return list(_without_copies(map(_run, found.rows)))
+    return runs_of(found.rows)
+
+
+def runs_of(rows: Iterable[Row]) -> list[Run]:
+    """Rows as the runs of a side. Raises `RecordError` for a damaged record."""
+    return list(_without_copies(map(_run, rows)))
 
 
 def _without_copies(runs: Iterable[Run]) -> Iterator[Run]:

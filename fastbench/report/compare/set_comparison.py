@@ -46,11 +46,34 @@ _MANY_VALUES: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedPair:
-    """One pair, compared; `label` is what its configuration is called among the other rows."""
+    """One pair, compared; `label` is what its configuration is called among the other rows.
+
+    `ratio`, `interval`, `verdict` and `in_words` are those of `comparison`.
+    """
 
     pair: Pair
     comparison: PairComparison
     label: str
+
+    @property
+    def ratio(self) -> float:
+        """The throughput of B over that of A."""
+        return self.comparison.ratio
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the ratio; None where there is none."""
+        return self.comparison.interval
+
+    @property
+    def verdict(self) -> str:
+        """`slower`, `faster`, `equal` (no difference found), `unsure`, `unlike` or `invalid`."""
+        return self.comparison.word
+
+    @property
+    def in_words(self) -> str:
+        """The answer in one line."""
+        return self.comparison.verdict
 
     @property
     def configuration(self) -> dict[str, Any]:

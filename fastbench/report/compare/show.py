@@ -48,7 +48,7 @@ def compare_files(
         terminal.write(f"{found.summary}.\n{output}\n")
     elif form == "table":
         console = terminal.console()
-        console.print(_screen(found, console.width, sort))
+        console.print(screen(found, console.width, sort))
     else:
         terminal.write(_text(found, form, sort, judgement))
     return judgement.code, judgement.complaints
@@ -60,11 +60,12 @@ def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> s
     if form == "markdown":
         return markdown.render(found, judgement, sort)
     file = io.StringIO()
-    terminal.console(file, width=_FILE_WIDTH).print(_screen(found, _FILE_WIDTH, sort))
+    terminal.console(file, width=_FILE_WIDTH).print(screen(found, _FILE_WIDTH, sort))
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
-def _screen(found: SetComparison, width: int, sort: str) -> RenderableType:
+def screen(found: SetComparison, width: int, sort: str = "ratio") -> RenderableType:
+    """The comparison as `fastbench compare` shows it, for a screen of this width."""
     if len(found.rows) > 1:
         return set_screen.render(found, width, sort)
     (row,) = found.rows

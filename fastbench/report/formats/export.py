@@ -130,7 +130,7 @@ def to_csv(sheet: Sheet) -> str:
     """One line a record below the names of the columns with the units of their raw values."""
     file = io.StringIO()
     header = [title for column in sheet.columns for title in _titles(column, column.raw_title)]
-    lines = [[*_values(sheet, line).values(), "; ".join(_notes(line))] for line in sheet.lines]
+    lines = [[*values_of(sheet, line).values(), "; ".join(_notes(line))] for line in sheet.lines]
     write_csv(file, [[*header, "notes"], *lines])
     return file.getvalue()
 
@@ -139,7 +139,7 @@ def to_jsonl(sheet: Sheet) -> str:
     """One object a record: each column's name with its raw value, and the notes on it."""
     lines = [
         json.dumps(
-            {**_values(sheet, line), "notes": _notes(line)},
+            {**values_of(sheet, line), "notes": _notes(line)},
             ensure_ascii=False,
             allow_nan=False,
         )
@@ -148,7 +148,8 @@ def to_jsonl(sheet: Sheet) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _values(sheet: Sheet, line: Line) -> dict[str, Value]:
+def values_of(sheet: Sheet, line: Line) -> dict[str, Value]:
+    """A line's raw values by the names of the columns, with the ends of their ranges."""
     found: dict[str, Value] = {}
     for column, cell in zip(sheet.columns, line.cells, strict=True):
         values = (cell.value, *(cell.bounds or (None, None)))

@@ -39,7 +39,8 @@ class ConsoleProgress:
     """A `core.progress.RowProgress`; as a context manager it clears the live lines at its end."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or terminal.console(stderr=True)
+        # In a notebook rich would make an output of its own of each line.
+        self._console = console or terminal.console(stderr=True, force_jupyter=False)
         self._rows = Progress(
             TextColumn("{task.completed} of {task.total} rows"),
             BarColumn(),

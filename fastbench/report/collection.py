@@ -1,0 +1,204 @@
+"""Records as a Python program has them: to be picked, shown, drawn, or made a data frame of."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from fastbench.core.errors import InstallationError, UnknownNameError
+from fastbench.records import naming
+from fastbench.records.facts import FACTS
+from fastbench.records.record import Record
+from fastbench.report.columns.registry import choose, find
+from fastbench.report.sheet.sheet import make_sheet
+from fastbench.report.sheet.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from fastbench.report.columns.column import Column, Row
+    from fastbench.report.sheet.sheet import Sheet
+
+_MOST_SHOWN = 20
+_NOTHING = "No records."
+
+
+class Table:
+    """The table of `fastbench report`, for rich's `print`, for `str`, and for a notebook."""
+
+    def __init__(self, sheet: Sheet | None) -> None:
+        self.sheet = sheet
+
+    def __str__(self) -> str:
+        from fastbench.report.formats.terminal import to_text
+
+        return to_text(self.sheet) if self.sheet else _NOTHING
+
+    __repr__ = __str__
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segments
+
+        from fastbench.core.terminal import printable
+        from fastbench.report.formats.terminal import render
+
+        if self.sheet is None:
+            yield _NOTHING
+            return
+        lines = render(self.sheet, options.max_width)
+        for line in lines:
+            line.plain = printable(line.plain)
+        yield Segments(part for line in lines for part in line.render(console, end="\n"))
+
+    def _repr_html_(self) -> str:
+        from fastbench.report.formats.html_table import of_sheet
+
+        return of_sheet(self.sheet) if self.sheet else _NOTHING
+
+
+class Records(Sequence[Record]):
+    """Records in the order in which they were measured, path by path.
+
+    An index gives a record, a slice, `filter` and `+` give records. `rows` has each with its file.
+    `folder` is that of a run, None for records that were read.
+    """
+
+    def __init__(self, rows: Iterable[Row] = (), folder: Path | None = None) -> None:
+        self.rows = list(rows)
+        self.folder = folder
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+    def __getitem__(self, index: int | slice) -> Record | Records:
+        if isinstance(index, slice):
+            return Records(self.rows[index], self.folder)
+        return self.rows[index].record
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __add__(self, others: Records) -> Records:
+        return Records([*self.rows, *others.rows])
+
+    def __repr__(self) -> str:
+        named = naming.names(list(self), always=("model", "loader"))
+        lines = [
+            f"  {' · '.join(name)}: {record.images_per_s:,.1f} images/s"
+            for name, record in zip(named[:_MOST_SHOWN], self, strict=False)
+        ]
+        more = ["  ..."] if len(self) > _MOST_SHOWN else []
+        return "\n".join([f"<Records: {len(self)}>", *lines, *more])
+
+    def __rich__(self) -> Table:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def filter(
+        self, predicate: Callable[[Record], bool] | None = None, /, **wanted: Any
+    ) -> Records:
+        """The records for which the predicate holds, and which have what is wanted.
+
+        `batch_size=32` asks for that value of an attribute of the record, or of a column of the
+        report, with `_` for `-`; of several values, as in `loader=["dali", "opencv"]`, one will do.
+        Raises `UnknownNameError` for a name that is neither.
+        """
+        rows = self.rows
+        for name, value in wanted.items():
+            values = value if isinstance(value, list | tuple | set | frozenset | range) else [value]
+            column = _column(name)
+            rows = [x for x in rows if any(y in values for y in _known(x, name, column))]
+        if predicate is not None:
+            rows = [row for row in rows if predicate(row.record)]
+        return Records(rows, self.folder)
+
+    def table(
+        self,
+        columns: str | Sequence[str] = "default",
+        sort: str | None = None,
+        *,
+        reverse: bool = False,
+        by: str | None = None,
+    ) -> Table:
+        """The table of `fastbench report`, with the same columns, order and groups.
+
+        Raises `UnknownNameError` for a column that is not there.
+        """
+        view = View(
+            columns=columns if isinstance(columns, str) else ",".join(columns),
+            sort=None if sort is None else find(sort),
+            reverse=reverse,
+            by=None if by is None else find(by),
+        )
+        return Table(self._sheet(view))
+
+    def to_frame(self, columns: str | Sequence[str] = "all") -> Any:
+        """A `pandas.DataFrame`: a row a record, and the columns of the report by their names.
+
+        Numbers are in SI units and not rounded. Where a column has a range, such as a 95 %
+        interval, two columns more have its ends: `images/s low` and `images/s high`. Raises
+        `InstallationError` without pandas.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise InstallationError(
+                f"to_frame() needs pandas, which cannot be imported ({error}). Install it: "
+                f'pip install "fastbench[pandas]"'
+            ) from error
+        from fastbench.report.formats.export import values_of
+
+        text = columns if isinstance(columns, str) else ",".join(columns)
+        sheet = self._sheet(View(columns=text, is_data=True))
+        if sheet is None:
+            return pd.DataFrame(columns=[choice.column.name for choice in choose(text)])
+        return pd.DataFrame([values_of(sheet, line) for line in sheet.lines])
+
+    def plot(self, name: str) -> Figure:
+        """One of the pictures of `fastbench report --plots`, such as `accuracy-throughput`.
+
+        Raises `UnknownNameError` for another name, and `NothingToShowError` where the records do
+        not have what it shows.
+        """
+        from fastbench.report.plots.registry import draw
+        from fastbench.report.plots.style import encode
+
+        figure = draw(name, list(self))
+        # A notebook knows how to show a figure only after pyplot was imported.
+        figure._repr_png_ = functools.partial(encode, figure, "png")  # type: ignore[attr-defined]
+        return figure
+
+    def _sheet(self, view: View) -> Sheet | None:
+        """The sheet; None without records. A damaged record is warned of, and left out."""
+        sheet, damaged = make_sheet(self.rows, view)
+        for text in damaged:
+            warnings.warn(text, stacklevel=3)
+        return sheet
+
+
+def _column(name: str) -> Column | None:
+    """The column of this name; None where only a record has an attribute of this name."""
+    try:
+        return find(name, [x for x in dir(Record) if not x.startswith("_")])
+    except UnknownNameError:
+        if name.startswith("_") or not hasattr(Record, name):
+            raise
+    return None
+
+
+def _known(row: Row, name: str, column: Column | None) -> list[Any]:
+    """What a row has under a name: as an attribute, as a fact, and as a column."""
+    found = [] if column is None else [row.value(column)]
+    if column is not None and column.name in FACTS:
+        found.append(FACTS[column.name].of(row.record))
+    value = getattr(row.record, name, ())
+    return [*found, value] if isinstance(value, str | int | float | None) else found
