@@ -259,6 +259,7 @@ def test_numbers_at_chance_are_doubted_as_labels(
 def test_windows_latencies_and_what_the_run_took(
     run: Callable[..., Any],
     images: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -285,7 +286,10 @@ def test_windows_latencies_and_what_the_run_took(
     assert sum(record.data["pixels"].values()) == 22
     assert find_contradictions(record) == []
     shown = " ".join(capsys.readouterr().out.split())
-    assert "; windows of " in shown
+    assert "The run took " in shown
+    assert main(["report", str(tmp_path), "--details"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "windows of " in shown
     assert "CPU seconds for 1,000 images" in shown
 
 
