@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import argparse
 
 OPTIONS: Final = (
-    *("data", "model", "weights", "loader", "loader_option", "reference", "resize", "device"),
-    *("batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed", "output"),
+    *("data", "data_root", "model", "weights", "loader", "loader_option", "reference", "resize"),
+    *("device", "batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed"),
+    "output",
 )
 
 

@@ -39,9 +39,15 @@ class RunConfig:
 
     data: Name = option(
         "sample",
-        "folder of JPEGs, one sub-folder a class, or a list file of lines `path label`; "
-        "'sample' is drawn here",
+        "folder of JPEGs, one sub-folder a class, or as ImageNet is handed out; a CSV file with "
+        "a header such as path,label; a list file of lines `path label`; 'sample' is drawn here",
         "DIR|FILE|sample",
+    )
+    data_root: Name | None = option(
+        None,
+        "the folder that the paths in a CSV file or a list are relative to (default: the file's "
+        "own)",
+        "DIR",
     )
     model: tuple[Name, ...] = option(
         (),
