@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.cli.measuring import measure
-from fastbench.cli.parser import add_command, add_options, from_options
+from fastbench.cli.measuring import measure, with_loader
+from fastbench.cli.parser import add_command, add_options, given_options
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.runner.cluster import refuse
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 def parity(arguments: argparse.Namespace) -> int:
     """Compare each loader that was named with the reference."""
     refuse("parity")
-    config = from_options(RunConfig, arguments)
+    config = RunConfig(**with_loader(given_options(RunConfig, arguments)))
     others = [name for name in config.loaders if name != config.reference]
     if config.reference == "none" or not others:
         raise UsageError(

@@ -64,7 +64,8 @@ class RunConfig:
     loader: tuple[Name, ...] = option(
         (),
         "loader by name, repeatable; all: every one that runs here, for fastbench run "
-        "(default: dali). A plug-in is code that is trusted",
+        "(default: dali, or torchvision-tensor where DALI is not installed). A plug-in is code "
+        "that is trusted",
     )
     loader_option: tuple[str, ...] = option(
         (),
