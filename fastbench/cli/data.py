@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_command
+from fastbench.core.config import OPTIONS
 from fastbench.core.errors import UsageError
 from fastbench.core.reading import user_path
 
@@ -30,7 +31,8 @@ def add(commands: Any) -> None:
     sample.add_argument("--output", metavar="DIR", help="default: the user's cache folder")
     text = "decode every image of a data set, and name those that are no sound JPEGs"
     verify = add_command(sub_commands, "verify", verify_images, text)
-    verify.add_argument("data", metavar="DIR|FILE", help="a folder of JPEGs, or a list file")
+    verify.add_argument("data", metavar="DIR|FILE", help="a folder of JPEGs, a CSV file or a list")
+    verify.add_argument("--data-root", metavar="DIR", help=OPTIONS["data_root"].help)
     text = "unpack ImageNet's validation set into class folders, for --data"
     imagenet = add_command(sub_commands, "imagenet", unpack_archive, text)
     images = imagenet.add_mutually_exclusive_group(required=True)
@@ -75,7 +77,8 @@ def verify_images(arguments: argparse.Namespace) -> int:
 
     with ConsoleProgress() as progress:
         shown = progress.count("decoding the images")
-        num_files, bad, not_used = check_all(Path(arguments.data), shown)
+        root = Path(arguments.data_root) if arguments.data_root else None
+        num_files, bad, not_used = check_all(Path(arguments.data), root, shown)
     for skipped in bad:
         say(f"{skipped.name} {skipped.why}")
     if not bad:

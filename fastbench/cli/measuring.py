@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastbench.cli.output import complain, say
 from fastbench.core import terminal
@@ -26,13 +26,14 @@ from fastbench.records.naming import full_name
 from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.formats import wall_time
+from fastbench.runner import default_loader
 from fastbench.runner.kept import FOLDER
 from fastbench.runner.options_file import read_options
 from fastbench.runner.output_folder import discard_if_empty, open_output
 from fastbench.runner.plan import PLAN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from fastbench.core.progress import RowProgress
@@ -100,6 +101,14 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
         for complaint in complaints:
             complain(complaint)
     return code
+
+
+def with_loader(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with a loader that is installed; stderr says if it is not the usual one."""
+    chosen, note = default_loader.with_loader(options)
+    if note:
+        complain(note)
+    return chosen
 
 
 def _is_kept(plan: Plan, folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.cli.measuring import measure
+from fastbench.cli.measuring import measure, with_loader
 from fastbench.cli.parser import add_command, add_options, given_options
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import UsageError
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import argparse
 
 OPTIONS: Final = (
-    *("data", "model", "weights", "loader", "loader_option", "reference", "resize", "device"),
-    *("batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed", "output"),
+    *("data", "data_root", "model", "weights", "loader", "loader_option", "reference", "resize"),
+    *("device", "batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed"),
+    "output",
 )
 
 
@@ -32,7 +33,7 @@ def add(commands: Any) -> None:
 def parity(arguments: argparse.Namespace) -> int:
     """Compare each loader that was named with the reference."""
     refuse("parity")
-    given = given_options(RunConfig, arguments)
+    given = with_loader(given_options(RunConfig, arguments))
     config = RunConfig(**{**given, "model": catalogue.expanded(given.get("model", ()))})
     others = [name for name in config.loaders if name != config.reference]
     if config.reference == "none" or not others:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.cli.measuring import measure
+from fastbench.cli.measuring import measure, with_loader
 from fastbench.cli.output import complain
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
@@ -57,10 +57,12 @@ def _run(given: Mapping[str, Any], how: PlanOptions) -> int:
     if options.get("ab"):
         if how.resume is not None or how.dry_run:
             raise UsageError("--ab is one comparison. Leave out --resume and --dry-run.")
-        config = single(options)
+        config = single(with_loader(options))
         return measure(config.output, functools.partial(ab_rows, config))
     with ConsoleProgress() as progress:
         plan = make_plan(given, how, progress.count)
+    for note in plan.notes:
+        complain(note)
     for damaged in plan.damaged:
         complain(f"Not taken as finished: {damaged}")
     if how.dry_run:

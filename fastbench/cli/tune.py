@@ -9,6 +9,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.cli.measuring import with_loader
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import add_command, add_options, from_options, given_options
 from fastbench.core import terminal
@@ -56,6 +57,7 @@ def tune(arguments: argparse.Namespace) -> int:
     given, how = given_options(RunConfig, arguments), from_options(TuneOptions, arguments)
     if how.resume is not None:
         given, how = _earlier(how.resume, given, arguments)
+    given = with_loader(given)
     config = RunConfig(**given)
     for name in ("model", "loader"):
         if len(getattr(config, name)) > 1:

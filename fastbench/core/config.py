@@ -38,10 +38,17 @@ class RunConfig:
 
     data: Name = option(
         "sample",
-        "folder of JPEGs, one sub-folder a class, or a list file of lines `path label`; sample is "
-        "drawn here",
+        "folder of JPEGs, one sub-folder a class, or as ImageNet is handed out; a CSV file with a "
+        "header such as path,label; a list of lines `path label`; sample is drawn here",
         "DIR|FILE|sample",
         group="common",
+    )
+    data_root: Name | None = option(
+        None,
+        "the folder that the paths in a CSV file or a list are relative to (default: the file's "
+        "own)",
+        "DIR",
+        group="data",
     )
     model: tuple[Name, ...] = option(
         (),
@@ -60,7 +67,8 @@ class RunConfig:
     )
     loader: tuple[Name, ...] = option(
         (),
-        "loader by name, or module:Factory, or all that run here; repeatable (default: dali)",
+        "loader by name, or module:Factory, or all that run here; repeatable (default: dali, or "
+        "torchvision-tensor without DALI)",
         group="common",
     )
     loader_option: tuple[str, ...] = option(

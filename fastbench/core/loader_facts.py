@@ -138,7 +138,9 @@ BUILT_IN: Final = {
 }
 
 DEFAULT_LOADER: Final = "dali"
-"""The loader of a run without `--loader`."""
+"""The loader of a run without `--loader`, where it is installed."""
+FALLBACK_LOADER: Final = "torchvision-tensor"
+"""The one where it is not: the fastest on a CPU that needs no package beyond torchvision."""
 REFERENCE_LOADER: Final = "torchvision"
 """The reference of a run without `--reference`."""
 CEILING_LOADER: Final = "synthetic"

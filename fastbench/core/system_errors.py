@@ -54,6 +54,8 @@ _LIMITS: Final = (
     ),
 )
 """How libraries say that a limit was reached, what is limited, and what to do."""
+_OF_TORCHVISION: Final = ("operator torchvision::", "couldn't load custom c++ ops")
+"""What is said when torchvision is called and was built for another torch."""
 _LONGEST = 200
 """Characters of a path that are shown."""
 
@@ -113,28 +115,50 @@ def _in_words(error: BaseException) -> FastbenchError | None:
     for package in ("torchvision", "torch"):
         if any(file.match(f"{package}/__init__.py") for file in files):
             return InstallationError(_not_imported(package, error))
+    if any(text in str(error).lower() for text in _OF_TORCHVISION):
+        return InstallationError(_not_imported("torchvision", error))
     return None
 
 
 def _not_imported(package: str, error: BaseException) -> str:
     """Why torch or torchvision cannot be imported, and which versions fit."""
+    reason = first_line(error)
+    torch = _version("torch") or "(not installed)"
+    if package == "torch":
+        return f"torch {torch} cannot be imported ({reason}). Install it again."
+    torchvision = _version("torchvision") or "(not installed)"
+    needed = _torch_needed(torch)
+    why = (
+        f"this torchvision needs torch {needed}"
+        if needed
+        else "their versions fit, so they are of different builds"
+    )
+    return (
+        f"torch {torch} and torchvision {torchvision} do not fit ({reason}): {why}. Install both "
+        f"together: pip install --upgrade torch torchvision"
+    )
+
+
+def _torch_needed(torch: str) -> str | None:
+    """Which versions of torch the installed torchvision is for, if `torch` is none of them."""
     from importlib import metadata
 
-    def version(name: str) -> str:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return "(not installed)"
+    from packaging.requirements import Requirement
 
-    reason = first_line(error)
-    if package == "torch":
-        return f"torch {version('torch')} cannot be imported ({reason}). Install it again."
     try:
-        needed = [x for x in metadata.requires("torchvision") or () if x.startswith("torch")]
+        needed = [Requirement(text) for text in metadata.requires("torchvision") or ()]
     except metadata.PackageNotFoundError:
-        needed = []
-    wanted = f"torchvision {version('torchvision')} needs {needed[0]}: " if needed else ""
-    return (
-        f"torch {version('torch')} and torchvision {version('torchvision')} do not fit "
-        f"({reason}). {wanted}install two that were released together, from one source."
-    )
+        return None
+    for each in needed:
+        if each.name == "torch" and not each.specifier.contains(torch, prereleases=True):
+            return str(each.specifier).removeprefix("==")
+    return None
+
+
+def _version(package: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

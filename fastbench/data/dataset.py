@@ -109,6 +109,7 @@ class Manifest:
 
 def scan(
     source: Path,
+    root: Path | None = None,
     *,
     limit: int | None = None,
     only: Collection[str] | None = None,
@@ -117,10 +118,11 @@ def scan(
     known: MutableMapping[str, Known] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """List the images of a folder or a list file (see `listing.py`), and check each.
+    """List the images of a folder, a CSV file or a list (see `listing.py`), and check each.
 
     Args:
-        source: The folder or the list.
+        source: The folder or the file.
+        root: What the paths in the file are relative to; None for the file's own folder.
         limit: At most so many samples, evenly spread: the first are all of the first classes.
         only: The class folders, or a list's words, that are used.
         skip: Leave out files that are no sound JPEGs; those not decoded before are decoded.
@@ -132,9 +134,9 @@ def scan(
         DataNotFoundError: There is nothing there, no JPEG in it, or none that is sound.
         CorruptImageError: A file is empty, cut off, or of another format; not with `skip`.
         DataError: The folder or the list contradicts itself.
-        UsageError: `only` has a name that is not there.
+        UsageError: `only` has a name that is not there, or `root` is no folder.
     """
-    listing = list_images(user_path(source))
+    listing = list_images(user_path(source), root and user_path(root))
     chosen = list(range(len(listing.names)))
     every = asked = _sorted_words(listing.words)
     if only is not None:
@@ -176,22 +178,28 @@ def scan(
                 *((word, 0) for word in every),
             ]
         ),
-        word_sets=WordSets(every=every, asked=asked, are_folders=listing.is_tree),
+        word_sets=WordSets(
+            every=every,
+            asked=asked,
+            are_folders=listing.is_tree,
+            origin=listing.origin,
+            why_none=listing.why_none,
+        ),
         unusual=frozenset(i for i, frame in enumerate(frames.values()) if frame.is_unusual),
         not_used=listing.not_used,
     )
 
 
 def check_all(
-    source: Path, on_progress: Callable[[int, int], None]
+    source: Path, root: Path | None, on_progress: Callable[[int, int], None]
 ) -> tuple[int, tuple[Skipped, ...], Mapping[str, int]]:
-    """Decode every file of a folder or a list file, also those that were decoded before.
+    """Decode every file of a folder or a file's list, also those that were decoded before.
 
     Returns the number of files with a JPEG's name, those that are no sound JPEGs, and how many
     others lie there, by kind. Raises `DataNotFoundError` where there is none, `DataError` as `scan`
     does.
     """
-    listing = list_images(user_path(source))
+    listing = list_images(user_path(source), root and user_path(root))
     every = range(len(listing.names))
     _, refused = _check(listing, every, {}, skip=True, afresh=True, on_progress=on_progress)
     bad = tuple(Skipped(listing.names[i], refused[i]) for i in refused)
@@ -301,6 +309,7 @@ def find_images(
         source = Path(config.data)
     return scan(
         source,
+        Path(config.data_root) if config.data_root else None,
         limit=config.limit,
         only=only,
         skip=config.on_error == "skip",

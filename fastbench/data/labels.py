@@ -73,25 +73,34 @@ class Labels:
     """The class index of each sample, None without labels of this model, and how it was found.
 
     `are_numbers`: the data's own numbers were taken as class indices. `doubt` says why the indices
-    may be wrong.
+    may be wrong, `origin` what they were read from, where it is not a class folder's name.
     """
 
     indices: tuple[int, ...] | None
     how: str
     are_numbers: bool = False
     doubt: str | None = None
+    origin: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """How the indices were found, and what in."""
+        return f"{self.how}, from {self.origin}" if self.origin else self.how
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordSets:
     """All words that a data set labels with, and those that were asked for, each sorted.
 
-    Classes are numbered by these: a limit may leave some without a sample.
+    Classes are numbered by these: a limit may leave some without a sample. `origin` and `why_none`
+    are the listing's (see `listing.py`).
     """
 
     every: tuple[str, ...]
     asked: tuple[str, ...]
     are_folders: bool
+    origin: str = ""
+    why_none: str = ""
 
 
 def map_labels(
@@ -106,7 +115,8 @@ def map_labels(
     """
     present = sorted({word for word in words if word is not None})
     if not present:
-        return Labels(indices=None, how="no labels: the images have no class folders")
+        why = (sets and sets.why_none) or "the images have no class folders"
+        return Labels(indices=None, how=f"no labels: {why}")
     if sets is None:
         sets = WordSets(every=tuple(present), asked=tuple(present), are_folders=True)
     known, how = _known(present, classes, sets)
@@ -118,12 +128,14 @@ def map_labels(
             f"leave it out: --classes FILE names those to use."
         )
     if unknown:
-        return Labels(indices=None, how=f"no labels: {_why_not(present, classes, sets)}")
+        source = f" (they are from {sets.origin})" if sets.origin else ""
+        return Labels(indices=None, how=f"no labels: {_why_not(present, classes, sets)}{source}")
     return Labels(
         indices=tuple(known[word] for word in words if word is not None),
         how=how,
         are_numbers=how == _BY_INDEX,
         doubt=_doubt(how, classes, sets),
+        origin=sets.origin,
     )
 
 

@@ -33,6 +33,7 @@ from fastbench.loaders.base import (
     Setting,
     check_option_names,
 )
+from fastbench.loaders.builtin import dali_package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +76,10 @@ def resolve(name: str) -> Factory:
     except Exception as error:
         if (limit := limit_of(error, f"as the loader {name!r} was imported")) is not None:
             raise limit from error
-        why = _why_not_imported(error)
+        why = _why_not_imported(name, error)
         if name in BUILT_IN:
             command = _installs(name)
-            remedy = f"Install it with {command}" if command else "Install its package"
+            remedy = f"Install it with {command}" if command else "Install its package again"
             raise LoaderMissingError(
                 f"The loader {name!r} cannot run here: {why}. "
                 f"{remedy}, or choose another with --loader."
@@ -183,7 +184,7 @@ def why_not(name: str) -> str | None:
         factory = _load(name)
     except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
         command = _installs(name) if name in BUILT_IN else None
-        return _why_not_imported(error) + (f"; {command}" if command else "")
+        return _why_not_imported(name, error) + (f"; {command}" if command else "")
     try:
         return FactoryTraits.of(factory).why_not()
     except Exception as error:  # noqa: BLE001
@@ -262,9 +263,15 @@ def _describe_plug_in(name: str) -> Listed:
 
 
 def _installs(name: str) -> str | None:
-    """What installs a built-in loader's package, where it is not always there."""
+    """What installs a built-in loader's package, where that is not here."""
+    if _lacks_dali(name):
+        return dali_package.how_to_install()
     extra = BUILT_IN[name].extra
     return f'pip install "fastbench[{extra}]"' if extra else None
+
+
+def _lacks_dali(name: str) -> bool:
+    return name in ("dali", "dali-cpu") and not dali_package.is_installed()
 
 
 def _origin(plug_in: Any) -> str:
@@ -274,6 +281,8 @@ def _origin(plug_in: Any) -> str:
     return f"{plug_in.value}{of}"
 
 
-def _why_not_imported(error: Exception) -> str:
+def _why_not_imported(name: str, error: Exception) -> str:
     """The error in words; a missing module needs no name of its error."""
+    if _lacks_dali(name):  # what is left of it could be imported in part
+        return "NVIDIA DALI is not installed"
     return first_line(error) if isinstance(error, ModuleNotFoundError) else kind_and_line(error)

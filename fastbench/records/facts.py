@@ -237,8 +237,8 @@ _ABOUT_THE_ROW: Final = (
         heading="image set",
         show=lambda value: value[: fact_values.DIGITS],
         template="digest {}",
-        options=("data", "classes"),
-        plan=lambda config: config.classes or config.data,
+        options=("data", "data_root", "classes"),
+        plan=lambda config: config.classes or config.data_root or config.data,
     ),
     _fact(
         "contents",

@@ -16,7 +16,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     8   rounds, stages; telemetry: kernel_cpu_s, num_faults; environment: freed_memory; config:
         allocator, which was the system's before
     9   ranks, machines; config: ranks
-    10  process
+    10  process; config: data_root; labels say which file they were read from
 """
 
 from __future__ import annotations

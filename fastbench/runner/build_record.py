@@ -76,7 +76,7 @@ def make_record(
         dtype=workbench.dtype,
         compile_mode=workbench.compile_mode,
         num_threads=spec.num_threads,
-        labels=bench.labels.how if passes.reads_images else UNREAD,
+        labels=bench.labels.in_words if passes.reads_images else UNREAD,
         tuning=tuned.trials if tuned else [],
         tuning_s=tuned.seconds if tuned else None,
         compilation=compilation,

@@ -88,7 +88,7 @@ def measure_row(
     if workbench.is_idle:
         return
     if workbench.device.type == "cpu":
-        tell.note("No GPU is used: DALI and the model run on the CPU.")
+        tell.note("No GPU is used: loaders and the model run on the CPU.")
     try:
         bench = prepare_model(workbench, name)
     except FastbenchError as error:

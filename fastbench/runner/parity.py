@@ -128,7 +128,7 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
         found, pixels, settings = _compare(workbench, bench, loader, spec, names, judge_pixels, [])
     return ParityRecord(
         **describe_run(workbench, bench, loader, settings),
-        labels=labels.how,
+        labels=labels.in_words,
         parity=agreement.compare_predictions(
             found.predictions,
             found.reference_predictions,

@@ -31,6 +31,7 @@ from fastbench.records import naming
 from fastbench.records.store import build_record, is_of_a_row, read_json
 from fastbench.records.validity import find_contradictions
 from fastbench.runner import cluster
+from fastbench.runner.default_loader import with_loader
 from fastbench.runner.options_file import read_options, read_preset
 from fastbench.runner.output_folder import RESULTS
 from fastbench.runner.weights_by_model import weights_of
@@ -95,7 +96,8 @@ class Plan:
     """The rows of a run in their order, and the records of the finished ones, by their key.
 
     `options` is what the plan was made of; `num_changed` rows have records of other images, labels
-    or weights. `damaged` are sentences on records in its folder that do not count.
+    or weights. `damaged` are sentences on records in its folder that do not count, `notes` on what
+    was decided.
     """
 
     options: Mapping[str, Any]
@@ -105,6 +107,7 @@ class Plan:
     resumed: bool
     num_changed: int = 0
     damaged: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def todo(self) -> list[PlannedRow]:
@@ -232,13 +235,16 @@ def make_plan(
                 f"Name another folder, or give the run's options with --resume."
             )
         options = {**read_options(path), **given}
-    options = {name: value for name, value in options.items() if name != "output"}
+    options, note = with_loader({x: value for x, value in options.items() if x != "output"})
+    notes = (note,) if note else ()
     rows = expand(options)
     by_name = {*given, *(read_options(user_path(how.config)) if how.config else ())}
     if "ranks" not in by_name:
         rows = tuple(dataclasses.replace(row, only_if_room=row.config.ranks > 1) for row in rows)
     if how.resume is None:
-        return Plan(options=options, rows=rows, output=output, finished={}, resumed=False)
+        return Plan(
+            options=options, rows=rows, output=output, finished={}, resumed=False, notes=notes
+        )
     assert output is not None
     found, damaged = _find_records(rows, user_path(output))
     same = _of_the_same_files(found, rows[0].config, count)
@@ -254,6 +260,7 @@ def make_plan(
         resumed=True,
         num_changed=len(found) - len(same),
         damaged=tuple(damaged),
+        notes=notes,
     )
 
 

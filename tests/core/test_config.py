@@ -24,7 +24,8 @@ def parse(*argv: str) -> RunConfig:
 def test_the_options() -> None:
     """Few flags: a new one is put here on purpose."""
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
-        "data", "model", "weights", "loader", "loader_option", "reference", "resize", "device",
+        "data", "data_root", "model", "weights", "loader", "loader_option", "reference", "resize",
+        "device",
         "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode", "allocator",
         "ranks", "batch_size", "num_threads", "model_threads", "limit", "classes", "among",
         "on_error", "min_seconds", "windows", "max_interval", "page_cache", "latency_batch_size",

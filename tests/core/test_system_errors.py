@@ -83,13 +83,34 @@ def test_torch_and_torchvision_that_do_not_fit(
     assert isinstance(ours := failure("torchvision"), InstallationError)
     assert str(ours) == (
         "torch 2.15.0 and torchvision 0.20.0 do not fit (operator torchvision::nms does not "
-        "exist). torchvision 0.20.0 needs torch (==2.5.0): install two that were released "
-        "together, from one source."
+        "exist): this torchvision needs torch 2.5.0. Install both together: pip install --upgrade "
+        "torch torchvision"
     )
     ours = failure("torch")
     assert str(ours) == (
         "torch 2.15.0 cannot be imported (libcudart.so: no such file). Install it again."
     )
+
+
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        ("torch>=2.16", "this torchvision needs torch >=2.16."),
+        ("torch==2.15.0", "their versions fit, so they are of different builds."),
+        ("torch", "their versions fit, so they are of different builds."),
+    ],
+)
+def test_an_operator_that_is_missing_when_it_is_called(
+    needs: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`2.15.0+cpu` is a 2.15.0: what comes after the plus tells builds apart."""
+    write_package(tmp_path, "torchvision", "ImportError", "0.30.0", needs)
+    write_package(tmp_path, "torch", "ImportError", "2.15.0+cpu")
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = as_ours(RuntimeError("Couldn't load custom C++ ops. Check the versions."))
+    assert isinstance(ours, InstallationError)
+    assert str(ours).startswith("torch 2.15.0+cpu and torchvision 0.30.0 do not fit (Couldn't ")
+    assert why in str(ours)
 
 
 def test_what_no_command_foresaw(

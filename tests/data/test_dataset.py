@@ -568,6 +568,74 @@ def test_a_list_may_name_files_elsewhere(small: Path, tmp_path: Path) -> None:
     assert len(scan(path)) == 2
 
 
+def test_paths_in_a_list_may_begin_elsewhere(
+    listed: Callable[[str], Path], small: Path, tmp_path: Path
+) -> None:
+    path = listed("0.jpg tench\n").rename(tmp_path / "list.txt")
+    manifest = scan(path, small / "n01440764")
+    assert manifest.paths == (str(small / "n01440764/0.jpg"),)
+    config = RunConfig(data=str(path), data_root=str(small / "n01440764"))
+    assert find_images(config, lambda *_: lambda *_: None).identity == manifest.identity
+    with pytest.raises(DataNotFoundError) as caught:
+        scan(path)
+    assert str(caught.value).startswith(f"{tmp_path}/0.jpg does not exist (1 of the 1 files in ")
+    assert str(caught.value).endswith("list's own folder: name another one with --data-root.")
+    with pytest.raises(DataNotFoundError, match=r"small/0\.jpg .* are relative to --data-root\.$"):
+        scan(path, small)
+
+
+def test_a_root_that_cannot_be(listed: Callable[[str], Path], small: Path) -> None:
+    path = listed("n01440764/0.jpg 0\n")
+    with pytest.raises(UsageError, match=r"--data-root .*gone is not a folder\. Name the one"):
+        scan(path, small / "gone")
+    with pytest.raises(UsageError, match=r"is for the paths in a file, and .*small is a folder"):
+        scan(small, small)
+
+
+def test_where_labels_come_from_is_said(listed: Callable[[str], Path]) -> None:
+    """Of a list its name; class folders need none."""
+    listing = scan(listed("n01440764/0.jpg n01440764\n"))
+    labels = map_labels(listing.words, IMAGENET, listing.word_sets)
+    assert labels.in_words == "mapped by ImageNet wnid, from list.txt"
+    for text, how in (
+        ("n01440764/0.jpg\n", "no labels: list.txt names none"),
+        (
+            "n01440764/0.jpg fish\n",
+            "no labels: classes such as 'fish' are not classes of this model (they are from "
+            "list.txt)",
+        ),
+    ):
+        listing = scan(listed(text))
+        assert map_labels(listing.words, IMAGENET, listing.word_sets).in_words == how
+
+
+@pytest.mark.parametrize(
+    ("paths", "label", "origin"),
+    [
+        (["cats/young/a.jpg", "cats/old/a.jpg", "dogs/young/a.jpg"], "cats", "'cats' of cats/old"),
+        # One folder in each class folder, of whatever name, leaves no doubt.
+        (["cats/images/a.jpg", "dogs/images/a.jpg"], "cats", None),
+        (["cats/a.jpg", "dogs/a.jpg"], "cats", None),
+    ],
+)
+def test_nested_folders_are_labelled_by_the_outermost(
+    paths: list[str], label: str, origin: str | None, tmp_path: Path
+) -> None:
+    for path in paths:
+        draw(tmp_path / path, (40, 40))
+    manifest = scan(tmp_path)
+    assert manifest.words[0] == label
+    labels = map_labels(manifest.words, ClassSpace(num_classes=2), manifest.word_sets)
+    assert labels.indices is not None
+    how = "mapped by sorted folder order"
+    if origin:
+        how += (
+            f", from the outermost of nested folders (such as {origin}; a CSV file of path,label "
+            f"can say otherwise)"
+        )
+    assert labels.in_words == how
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -29,6 +29,7 @@ OF_A_ROW = {
 }
 RESOLVED: dict[str, dict[str, Any]] = {
     "data": {"data": {**DATA, "digest": "b" * 64}},
+    "data_root": {"data": {**DATA, "digest": "b" * 64}},
     "classes": {"data": {**DATA, "digest": "b" * 64}},
     "limit": {"data": {**DATA, "num_samples": 8}},
     "page_cache": {"data": {**DATA, "page_cache": "cold"}},

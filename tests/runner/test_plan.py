@@ -358,6 +358,7 @@ def digest(**changes: Any) -> str:
     "change",
     [
         {"data": "elsewhere"},
+        {"data_root": "elsewhere"},
         {"weights": "none"},
         {"reference": "none"},
         {"dtype": "float16"},

@@ -1,8 +1,7 @@
 """ImageNet's validation set, as it is handed out, becomes class folders.
 
-It is a flat archive of 50,000 JPEGs, and a development kit with the labels: line k of its ground
-truth is the ILSVRC2012_ID of image k, and its `meta.mat` says which wnid that ID stands for. IDs
-follow no order of names, so guessing them would mislabel every image.
+It is a flat archive of 50,000 JPEGs, and a development kit with the labels (see
+`imagenet_devkit.py`).
 
 A name that is no validation image, and a number beyond the ground truth, end it before a byte is
 written. A partial copy is legal: an archive of fewer images or a folder of them. `folders.py` does
@@ -13,23 +12,14 @@ Names and labels are believed: nothing tells whether the pixels are ImageNet's.
 
 from __future__ import annotations
 
-import io
 import os
-import re
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.errors import DataError, DataNotFoundError, UsageError, first_line
+from fastbench.core.errors import DataError, DataNotFoundError, UsageError
+from fastbench.data.archive import list_members, open_tar, reading
 from fastbench.data.folder_tree import has_jpegs_name
-from fastbench.data.imagenet import WNID
-from fastbench.data.unpack.folders import (
-    LARGEST_TEXT,
-    Entry,
-    fill,
-    list_members,
-    open_tar,
-    read_member,
-    reading,
-)
+from fastbench.data.imagenet_devkit import VALIDATION_IMAGE, read_wnids
+from fastbench.data.unpack.folders import Entry, fill
 
 if TYPE_CHECKING:
     import tarfile
@@ -37,11 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER: Final = "fastbench-imagenet.json"
-
-_IMAGE: Final = re.compile(r"ILSVRC2012_val_([0-9]{8})\.JPEG")
-_DEVKIT: Final = "ILSVRC2012_devkit_t12"
-_META: Final = "meta.mat"
-_GROUND_TRUTH: Final = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def unpack_imagenet(
@@ -77,7 +62,7 @@ def unpack_imagenet(
             "The images come from either an archive or a folder. Name one of them: "
             "--archive ILSVRC2012_img_val.tar or --images DIR."
         )
-    wnids = _read_wnids(devkit)
+    wnids = read_wnids(devkit)
     if archive is not None:
         entries = _entries_of_archive(archive, wnids)
         source = {"archive": archive.name}
@@ -95,84 +80,6 @@ def unpack_imagenet(
     )
 
 
-def _read_wnids(devkit: Path) -> list[str]:
-    """The wnid of each validation image, image 1 first."""
-    meta, ground_truth = _devkit_files(devkit)
-    wnid_of = _read_synsets(meta, devkit)
-    wnids: list[str] = []
-    lines = ground_truth.decode(errors="replace").rstrip().split("\n")
-    for number, text in enumerate(map(str.strip, lines), start=1):
-        wnid = wnid_of.get(int(text)) if re.fullmatch("[0-9]{1,9}", text) else None
-        if wnid is None:
-            raise DataError(
-                f"Line {number} of {_GROUND_TRUTH} in {devkit} is {text!r}, which is no "
-                f"class's ID in {_META}. Use {_DEVKIT}.tar.gz as it was downloaded."
-            )
-        wnids.append(wnid)
-    return wnids
-
-
-def _devkit_files(devkit: Path) -> tuple[bytes, bytes]:
-    """The content of `meta.mat` and of the ground truth, from an archive or a folder."""
-    wanted = (_META, _GROUND_TRUTH)
-    if not devkit.exists():
-        raise DataNotFoundError(
-            f"The development kit {devkit} does not exist. "
-            f"Name {_DEVKIT}.tar.gz, or the folder that it unpacks to, with --devkit."
-        )
-    if devkit.is_dir():
-        for folder in (devkit / "data", devkit / _DEVKIT / "data", devkit):
-            paths = [folder / name for name in wanted]
-            if all(path.is_file() for path in paths):
-                with reading(devkit):
-                    return paths[0].read_bytes(), paths[1].read_bytes()
-    else:
-        with open_tar(devkit) as tar:
-            found = {
-                name: member
-                for member in tar
-                for name in wanted
-                if member.isfile() and f"/{member.name}".endswith(f"/data/{name}")
-            }
-            if len(found) == len(wanted):
-                meta, truth = (read_member(tar, found[name], LARGEST_TEXT) for name in wanted)
-                return meta, truth
-    raise DataError(
-        f"{devkit} does not hold data/{_META} and data/{_GROUND_TRUTH}. "
-        f"Name {_DEVKIT}.tar.gz, or the folder that it unpacks to, with --devkit."
-    )
-
-
-def _read_synsets(meta: bytes, devkit: Path) -> dict[int, str]:
-    """The wnid of each ILSVRC2012_ID that an image can have: those of synsets without children."""
-    from scipy.io import loadmat
-
-    try:
-        synsets = loadmat(io.BytesIO(meta), squeeze_me=True, variable_names=["synsets"])["synsets"]
-        columns = (synsets[key].ravel() for key in ("ILSVRC2012_ID", "WNID", "num_children"))
-        rows = [
-            (int(number), str(wnid))
-            for number, wnid, num_children in zip(*columns, strict=True)
-            if int(num_children) == 0
-        ]
-    # loadmat raises errors of zlib, struct, numpy and others.
-    except Exception as error:
-        reason = first_line(error).strip("'\"")
-        raise DataError(
-            f"{_META} in {devkit} is not the list of synsets of ILSVRC2012 ({reason}). "
-            f"Use {_DEVKIT}.tar.gz as it was downloaded."
-        ) from error
-    wnid_of = dict(rows)
-    numbered = sorted(number for number, _ in rows) == list(range(1, len(rows) + 1))
-    wnids = set(wnid_of.values())
-    if not numbered or len(wnids) < len(rows) or not all(map(WNID.fullmatch, wnids)):
-        raise DataError(
-            f"The classes of {_META} in {devkit} are not numbered from 1 with one wnid each. "
-            f"Use {_DEVKIT}.tar.gz as it was downloaded."
-        )
-    return wnid_of
-
-
 def _name(number: int, wnid: str) -> str:
     return f"{wnid}/ILSVRC2012_val_{number:08d}.JPEG"
 
@@ -180,7 +87,7 @@ def _name(number: int, wnid: str) -> str:
 def _entry(
     name: str, size: int, source: Path, member: tarfile.TarInfo | None, wnids: Sequence[str]
 ) -> Entry:
-    match = _IMAGE.fullmatch(name)
+    match = VALIDATION_IMAGE.fullmatch(name)
     where = source if member else source.parent
     if match is None:
         raise DataError(

@@ -18,16 +18,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import DataError, DataNotFoundError, UsageError
+from fastbench.data.archive import LARGEST_TEXT, list_members, open_tar, read_member
 from fastbench.data.folder_tree import named_twice
 from fastbench.data.imagenet import WNID
-from fastbench.data.unpack.folders import (
-    LARGEST_TEXT,
-    Entry,
-    fill,
-    list_members,
-    open_tar,
-    read_member,
-)
+from fastbench.data.unpack.folders import Entry, fill
 
 if TYPE_CHECKING:
     import tarfile
