@@ -267,11 +267,10 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
 
     @property
     def contention(self) -> str | None:
-        """Why loader and model together are well below what they can reach; None if they are not.
+        """Why both together are well below `sharing`, or the lower ceiling; None if they are not.
 
-        That is `sharing` where they share the cores, and the lower ceiling elsewhere. `serial`: the
-        host waits for about as long as the loader takes alone, so it reads nothing ahead. `shared`:
-        the two take memory, cores or the GPU from each other.
+        `serial`: the host waits for about as long as the loader takes alone, so it reads nothing
+        ahead. `shared`: the two take memory, cores or the GPU from each other.
         """
         overlap, stalled = self.overlap_efficiency, self.throughput.stall_share
         efficiency = overlap if self.sharing is None else self.sharing_efficiency
@@ -291,8 +290,8 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
         if self.headroom < BALANCED:
             return "balanced, loader and model alone are equally fast"
         fast = "model" if self.bound == "loader" else "loader"
-        times = f"{self.headroom:.0f}" if self.headroom >= 10 else f"{self.headroom:.1f}"
-        return f"{self.bound}-bound, the {fast} alone is {times}x as fast"
+        digits = 0 if self.headroom >= 10 else 1
+        return f"{self.bound}-bound, the {fast} alone is {self.headroom:.{digits}f}x as fast"
 
     @property
     def bound_in_words(self) -> str | None:
