@@ -125,8 +125,8 @@ def _outer_folders(names: Sequence[str]) -> str:
         label, _, below = name.partition("/")
         if "/" in below and inner.setdefault(label, below.split("/")[0]) != below.split("/")[0]:
             return (
-                f"the outermost of nested folders (such as {label!r} of {label}/{inner[label]}; a "
-                f"CSV file of path,label can say otherwise)"
+                f"the outermost of nested folders, such as {label!r} of {label}/{inner[label]}: a "
+                f"CSV file of path,label can say otherwise"
             )
     return ""
 

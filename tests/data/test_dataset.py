@@ -630,8 +630,8 @@ def test_nested_folders_are_labelled_by_the_outermost(
     how = "mapped by sorted folder order"
     if origin:
         how += (
-            f", from the outermost of nested folders (such as {origin}; a CSV file of path,label "
-            f"can say otherwise)"
+            f", from the outermost of nested folders, such as {origin}: a CSV file of path,label "
+            f"can say otherwise"
         )
     assert labels.in_words == how
 

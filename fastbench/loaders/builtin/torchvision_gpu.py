@@ -241,7 +241,7 @@ def _find_decoder(device: torch.device) -> tuple[str, Any]:
         except (ImportError, RuntimeError) as error:
             raise LoaderMissingError(
                 "The loader 'torchvision-gpu' needs a JPEG decoder for CUDA: this torchvision has "
-                "none, and torchcodec cannot be imported. Install torchcodec."
+                "none, and torchcodec cannot be imported. Install it: pip install torchcodec"
             ) from error
 
     def decode(files: list[torch.Tensor]) -> list[torch.Tensor]:
