@@ -109,7 +109,8 @@ def read_records(*paths: str | os.PathLike[str]) -> Records:
     from fastbench.report.read import read_rows
 
     rows: dict[str, Row] = {}
-    for path in [user_path(os.fspath(path)) for path in paths]:
+    found_in = [user_path(os.fspath(path)) for path in paths]
+    for path in found_in:
         found = read_rows([path])
         if not found.rows:
             nothing = f"{path} holds no record of `fastbench run`. Name a folder that it wrote."
@@ -118,7 +119,7 @@ def read_records(*paths: str | os.PathLike[str]) -> Records:
             warnings.warn(complaint, stacklevel=2)
         for row in found.rows:
             rows.setdefault(os.path.realpath(row.path), row)
-    return Records(rows.values())
+    return Records(rows.values(), found_in[0] if len(paths) == 1 and found_in[0].is_dir() else None)
 
 
 def compare(a: str | os.PathLike[str] | Records, b: str | os.PathLike[str] | Records) -> Comparison:

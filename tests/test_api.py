@@ -264,6 +264,7 @@ def test_reading_records(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"damaged\.json is a damaged record"):
         found = fastbench.read_records(first, tmp_path / "a")
     assert [record.images_per_s for record in found] == pytest.approx([100, 200])
+    assert found.folder is None
     with pytest.raises(RecordError, match=r"damaged\.json is a damaged record"):
         fastbench.read_records(tmp_path / "a" / "damaged.json")
     with pytest.raises(RecordError, match="nowhere cannot be read"):
@@ -279,6 +280,7 @@ def test_comparing_folders_and_records(tmp_path: Path) -> None:
     for name, rates in (("a", (99, 100, 101)), ("b", (49, 50, 51))):
         written(tmp_path / name, record_of(*rates))
     a, b = (fastbench.read_records(tmp_path / name) for name in "ab")
+    assert a.folder == tmp_path / "a"
     for sides in ((tmp_path / "a", str(tmp_path / "b")), (a, b), (a, tmp_path / "b")):
         (pair,) = fastbench.compare(*sides)
         assert pair.verdict == "slower"

@@ -42,10 +42,10 @@ import_failures: Final[list[Exception]] = []
 """In the server and its children: why torch or torchvision could not be imported."""
 FOLDERS_VARIABLE: Final = "FASTBENCH_SERVER_FOLDERS"
 """Tells the server in which folder this process keeps its temporary files."""
-_WAITING: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""For the server and its children, read as torch is loaded. OpenMP's threads spin while they wait,
-and take the cores from the loader's workers: on two cores without a GPU that costs a third of the
-throughput.
+WAITING: Final = ("OMP_WAIT_POLICY", "PASSIVE")
+"""A variable of the server and its children, read as torch is loaded. OpenMP's threads spin while
+they wait, and take the cores from the loader's workers: on two cores without a GPU that costs a
+third of the throughput.
 """
 _MOST_BYTES: Final = 2**27
 """Of a message. Text that a library writes into the pipe reads as a longer one."""
@@ -196,7 +196,7 @@ def _start(
     output: connection.Connection,
 ) -> BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    environment = {**_WAITING, **os.environ, **temporary.variables()}
+    environment = {**dict([WAITING]), **os.environ, **temporary.variables()}
     # If the server was just killed, or importing torch kills it, the second try has a server
     # without torch. The child then imports torch itself, and its crash is reported.
     for preloaded in (PRELOADED, []):
@@ -223,7 +223,7 @@ def ensure_server(preloaded: Sequence[str] = PRELOADED) -> None:
     """
     own_processes.server.set_forkserver_preload(list(preloaded))
     settings = {
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", _WAITING["OMP_WAIT_POLICY"]),
+        WAITING[0]: os.environ.get(*WAITING),
         FOLDERS_VARIABLE: "\n".join(temporary.folders()),
         # It imports from the same folders as this process, and from no others.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),

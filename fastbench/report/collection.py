@@ -66,7 +66,7 @@ class Records(Sequence[Record]):
     """Records in the order in which they were measured, path by path.
 
     An index gives a record, a slice, `filter` and `+` give records. `rows` has each with its file.
-    `folder` is that of a run, None for records that were read.
+    `folder` is that of the run, or the one that was read; None for several, and for files.
     """
 
     def __init__(self, rows: Iterable[Row] = (), folder: Path | None = None) -> None:

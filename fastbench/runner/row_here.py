@@ -8,9 +8,11 @@ where it is asked for. A crash ends the caller's process; the rows before it are
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from fastbench.core import allocator
+from fastbench.core.child_process import WAITING
 from fastbench.core.errors import CrashError, FastbenchError, UsageError, kind_and_line
 from fastbench.core.system_errors import as_ours
 from fastbench.records.record import FailedRow
@@ -35,6 +37,7 @@ def rows_here(
     Raises a `FastbenchError` that `make_rows` raises; any other error is a failed row.
     """
     check(config)
+    _warn_of_spinning(config, tell)
     if (why_not := allocator.set_up(config.allocator)) is not None:
         tell.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     with _torch_as_before():
@@ -62,6 +65,18 @@ def check(config: RunConfig) -> None:
         raise UsageError(
             f"The model {config.models[0]} is an object of this process, and {why}. Give the model "
             f"by name, such as package.module:callable, or leave that out."
+        )
+
+
+def _warn_of_spinning(config: RunConfig, tell: Progress) -> None:
+    """Say where OpenMP's threads burn cores while they wait, which can only be set before torch."""
+    import torch
+
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and os.environ.get(WAITING[0], "").upper() != WAITING[1]:
+        tell.note(
+            f"torch's threads spin while they wait here, and take the cores from the loader. Set "
+            f"{'='.join(WAITING)} before Python starts, as rows of named models have it."
         )
 
 
