@@ -604,7 +604,8 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     ensure_sample(16, root=data)
     code = main(
         ["run", "--data", str(data), "--model", "sample", "--device", "cpu", "--quick",
-         "--batch-size", "8", "--passes", "end-to-end", "--loader", "torchvision-tensor",
+         "--batch-size", "8", "--passes", "end-to-end", "--loader", "torchvision",
+         "--loader", "torchvision-tensor",
          "--loader-option", "torchvision.prefetch=0",  # no workers of its own
          "--output", str(out), "--predictions", str(file)]
     )  # fmt: skip
