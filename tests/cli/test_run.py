@@ -83,6 +83,23 @@ def test_the_reference_scores_without_a_row_of_its_own(
     assert record.parity.agreement == 1
 
 
+def test_a_reference_that_fails_without_a_row_of_its_own(
+    run: Callable[..., Any],
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fastbench.loaders.builtin.torchvision import TorchvisionLoader
+
+    def fails(_: object) -> object:
+        raise OSError("it went away")
+
+    monkeypatch.setattr(TorchvisionLoader, "__iter__", fails)
+    code, (record,) = run(images, "--loader", "torchvision-tensor", "--limit", "9")
+    assert (code, record.parity) == (1, None)  # the row is kept
+    assert "no parity, for the reference failed" in sentence(capsys.readouterr().err)
+
+
 def test_a_limit(run: Callable[..., Any], images: Path) -> None:
     _, (record,) = run(images, "--limit", "5", "--reference", "none", "--loader", "dali")
     assert record.data["num_samples"] == 5
