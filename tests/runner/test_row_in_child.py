@@ -420,7 +420,7 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
             "1234", itertools.product(("compile", "eager"), ("dali", "synthetic")), strict=True
         )
     ]
-    assert "4 rows, about 2 min, longer where an epoch takes longer" in " ".join(out.split())
+    assert "4 rows, about 3 min, longer where an epoch takes longer" in " ".join(out.split())
     assert not (tmp_path / "out").exists()
 
 
