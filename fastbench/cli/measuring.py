@@ -23,7 +23,7 @@ from fastbench.core.errors import (
 from fastbench.core.units import counted
 from fastbench.records.gates import failures_of
 from fastbench.records.naming import full_name
-from fastbench.records.record import AbRecord, FailedRow, ParityRecord, Record
+from fastbench.records.record import NO_PARITY, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.formats import wall_time
 from fastbench.runner import default_loader
@@ -69,6 +69,9 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                 if isinstance(row, Record) and (invalid := find_contradictions(row)):
                     complaints.append(f"{full_name(row)} is INVALID: {invalid[0]}.")
                     code = 1
+                if isinstance(row, Record) and plan and (lost := _lost_parity(row, plan)):
+                    complaints.append(f"{full_name(row)}: {lost}")
+                    code = 1
                 if not isinstance(row, AbRecord) and failures_of(row):
                     code = code or EXIT_WRONG
         except KeyboardInterrupt:
@@ -109,6 +112,13 @@ def with_loader(options: Mapping[str, Any]) -> dict[str, Any]:
     if note:
         complain(note)
     return chosen
+
+
+def _lost_parity(record: Record, plan: Plan) -> str | None:
+    """Why a row could not be compared, where the reference has no row of its own to say so."""
+    if any(row.loader == row.config.reference for row in plan.rows):
+        return None
+    return next((note for note in record.notes if note.startswith(NO_PARITY)), None)
 
 
 def _is_kept(plan: Plan, folder: Path) -> bool:

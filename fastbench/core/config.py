@@ -80,7 +80,8 @@ class RunConfig:
     )
     reference: Name = option(
         REFERENCE_LOADER,
-        "loader whose float32 predictions every row is held against",
+        "loader whose float32 predictions every row is held against; it is timed without --loader, "
+        "or where that names it",
         "NAME|none",
         changes="measurement",
         group="comparing",

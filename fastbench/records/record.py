@@ -41,6 +41,8 @@ EVERY_LOADER: Final = "every loader"
 """The loader of a failed row whose model, dtype, compilation or batch size is at fault."""
 UNREAD: Final = "no labels: the images are not read"
 """`labels` of a row whose loader makes images of its own."""
+NO_PARITY: Final = "no parity, for the reference failed"
+"""How the note of a row begins that could not be compared."""
 BALANCED: Final = 1.1
 CONTENDED: Final = 0.85
 SERIAL: Final = 0.8

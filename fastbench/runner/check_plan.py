@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from fastbench.core.errors import FastbenchError
     from fastbench.runner.plan import Plan, PlannedRow
 
-_START_S: Final = 6.0
-"""A row's process, its model, loader and warm-up, and the scoring: see `estimate_s`."""
-_SEARCH_S: Final = 10.0
-"""The search for a loader's best settings, once for each loader."""
+_BESIDES_S: Final = 12.0
+"""A row's process, model, warm-up and scoring: with it the rows of 250 and of 1,000 images that are
+kept in `benchmarks/records`, on two cores, took 0.9 to 1.3 times what `estimate_s` says."""
+_QUICK_S: Final = 6.0
+_SEARCH_S: Final = 3.0
+"""The search for DALI's best settings, once a run."""
 _LATENCY_S: Final = 2.0
 _ROUNDS_S: Final = 3.0
 
@@ -101,7 +103,7 @@ def estimate_s(plan: Plan) -> float:
     searched: set[str] = set()
     for row in plan.todo:
         config = row.config
-        total += _START_S
+        total += _QUICK_S if config.quick else _BESIDES_S
         if config.quick:
             continue
         rounds_s = _ROUNDS_S if config.passes == "all" else 0.0

@@ -24,7 +24,7 @@ from fastbench.measure.diagnose import name_cause
 from fastbench.measure.difference_image import draw_difference
 from fastbench.records.accuracy import Pixels  # noqa: TC001 - msgspec reads it
 from fastbench.records.gates import judge_pixels, judge_worst
-from fastbench.records.record import FailedRow, ParityRecord
+from fastbench.records.record import NO_PARITY, FailedRow, ParityRecord
 from fastbench.records.store import write_record
 from fastbench.runner import kept
 from fastbench.runner.build_record import describe_run
@@ -153,7 +153,7 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
         try:
             found = _score_reference(workbench, bench)
         except FastbenchError as error:
-            notes.append(f"no parity, for the reference failed: {error}")
+            notes.append(f"{NO_PARITY}: {error}")
             return None
         if found is not None:
             kept.keep(workbench.folder, depends_on, found)

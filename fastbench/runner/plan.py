@@ -1,7 +1,8 @@
 """The rows of a run: models x dtypes x compilations x batch sizes x loaders.
 
 A row is one `RunConfig` with one model and one loader. The rows of a model are together, and of
-rows that differ in the loader alone the reference's comes first. `--resume` finds the record of a
+rows that differ in the loader alone the reference's comes first; it has none where `--loader` names
+others. `--resume` finds the record of a
 row by a digest of the options that its result depends on. One of other images, or of another file
 of weights or of a model, is measured again; one of another machine or other software is not.
 """
@@ -194,6 +195,8 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
         for kind in every_kind
     ]
     kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
+    # The reference scores a model once for all rows; it is timed where somebody asks for that.
+    timed = [x for x in whole.loaders if x != whole.reference or not asked or x in (*named, *every)]
     by_name = {*named, whole.reference, *(() if every else whole.loaders)}
     weights = weights_of(options, whole.models)
     rows = tuple(
@@ -201,7 +204,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
             row_of(whole, model, loader, weights=weights[model], **kind),
             only_if_here=loader not in by_name,
         )
-        for model, kind, loader in itertools.product(whole.models, kinds, whole.loaders)
+        for model, kind, loader in itertools.product(whole.models, kinds, timed)
     )
     for name in whole.loaders:
         registry.check_name(name)

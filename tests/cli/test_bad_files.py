@@ -55,7 +55,8 @@ def run(data: Path, output: Path, *argv: str) -> int:
     return main_here(
         ["run", "--data", str(data), "--model", "shufflenet_v2_x0_5", "--weights", "none",
          "--device", "cpu", "--quick", "--passes", "end-to-end", "--batch-size", "4",
-         "--loader", "dali", "--loader", "synthetic", "--output", str(output), *argv]
+         "--loader", "torchvision", "--loader", "dali", "--loader", "synthetic",
+         "--output", str(output), *argv]
     )  # fmt: skip
 
 

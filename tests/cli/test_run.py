@@ -72,6 +72,34 @@ def test_bfloat16_is_held_against_float32(run: Callable[..., Any], images: Path)
         assert 0.5 < record.parity.agreement <= 1
 
 
+def test_the_reference_scores_without_a_row_of_its_own(
+    run: Callable[..., Any], images: Path
+) -> None:
+    code, records = run(images, "--loader", "torchvision-tensor", "--limit", "9")
+    assert code == 0
+    (record,) = records
+    assert (record.loader, record.parity.reference) == ("torchvision-tensor", "torchvision")
+    assert not record.parity.is_reference
+    assert record.parity.agreement == 1
+
+
+def test_a_reference_that_fails_without_a_row_of_its_own(
+    run: Callable[..., Any],
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fastbench.loaders.builtin.torchvision import TorchvisionLoader
+
+    def fails(_: object) -> object:
+        raise OSError("it went away")
+
+    monkeypatch.setattr(TorchvisionLoader, "__iter__", fails)
+    code, (record,) = run(images, "--loader", "torchvision-tensor", "--limit", "9")
+    assert (code, record.parity) == (1, None)  # the row is kept
+    assert "no parity, for the reference failed" in sentence(capsys.readouterr().err)
+
+
 def test_a_limit(run: Callable[..., Any], images: Path) -> None:
     _, (record,) = run(images, "--limit", "5", "--reference", "none", "--loader", "dali")
     assert record.data["num_samples"] == 5
@@ -104,7 +132,8 @@ def test_predictions_are_the_models(
     run: Callable[..., Any], images: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "predictions.csv"
-    code, records = run(images, "--predictions", str(file), "--loader", "dali", "--running", "10")
+    both = ("--loader", "torchvision", "--loader", "dali")
+    code, records = run(images, "--predictions", str(file), *both, "--running", "10")
     assert code == 0
     with open(file, newline="") as lines:
         found = list(csv.DictReader(lines))
@@ -160,7 +189,8 @@ def test_predictions_of_a_run_that_was_killed_are_complete(
             raise KeyboardInterrupt
         return real(*given)
 
-    argv = ["--predictions", str(file), "--loader", "torchvision-tensor"]
+    both = ("--loader", "torchvision", "--loader", "torchvision-tensor")
+    argv = ["--predictions", str(file), *both]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure_row, "write_record", ends)
         assert run(images, *argv)[0] == EXIT_INTERRUPTED

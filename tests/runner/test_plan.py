@@ -24,6 +24,7 @@ from fastbench.records.store import write_record
 from fastbench.records.validity import find_contradictions
 from fastbench.runner import options_file, plan
 
+BOTH = ("--loader", "torchvision", "--loader", "dali")
 PRESETS = typing.get_args(Preset)
 
 
@@ -72,8 +73,23 @@ def test_the_product_in_order() -> None:
         for model in ("a", "b")
         for dtype in ("float32", "float16")
         for batch_size in (8, 4)
-        for loader in ("torchvision", "dali", "synthetic")
+        for loader in ("dali", "synthetic")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loaders", "timed"),
+    [
+        ([], ["torchvision", "dali"]),
+        (["dali"], ["dali"]),
+        (["dali", "torchvision"], ["torchvision", "dali"]),
+        (["torchvision"], ["torchvision"]),
+    ],
+)
+def test_the_reference_is_timed_where_it_is_asked_for(loaders: list[str], timed: list[str]) -> None:
+    rows = plan.expand(given(*(word for name in loaders for word in ("--loader", name))))
+    assert [row.loader for row in rows] == timed
+    assert {row.config.reference for row in rows} == {"torchvision"}  # it scores in any case
 
 
 def test_both_ways_of_compiling() -> None:
@@ -109,7 +125,6 @@ def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
         )
     )  # fmt: skip
     assert [row.config.loader_option for row in rows] == [
-        ("torchvision.prefetch=1",),
         ("dali.prefetch=3", "torchvision.prefetch=1"),
         ("torchvision.prefetch=1",),
     ]
@@ -467,7 +482,7 @@ def test_the_newest_record_of_a_row_counts(tmp_path: Path, data: dict[str, str])
     row = plan.expand(given())[0]
     for created in ("2026-01-03T00:00:00+00:00", "2026-01-02T00:00:00+00:00"):
         write_record(record_of(row, created=created), tmp_path)
-    (found,) = plan_of("--loader", "dali", resume=str(tmp_path)).finished.values()
+    (found,) = plan_of(*BOTH, resume=str(tmp_path)).finished.values()
     assert found.created == "2026-01-03T00:00:00+00:00"
 
 
@@ -479,17 +494,17 @@ def test_a_record_that_contradicts_itself_is_not_finished(
     record = record_of(row, throughput=broken)
     assert find_contradictions(record)
     write_record(record, tmp_path)
-    assert plan_of("--loader", "dali", resume=str(tmp_path)).finished == {}
+    assert plan_of(*BOTH, resume=str(tmp_path)).finished == {}
 
 
 def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -> None:
     write_record(record_of(plan.expand(given())[0]), tmp_path)
     data["identity"] = "of others"
-    resumed = plan_of("--loader", "dali", resume=str(tmp_path))
+    resumed = plan_of(*BOTH, resume=str(tmp_path))
     assert (resumed.finished, resumed.num_changed, len(resumed.todo)) == ({}, 1, 2)
     data.clear()
     with pytest.raises(DataNotFoundError):
-        plan_of("--loader", "dali", resume=str(tmp_path))
+        plan_of(*BOTH, resume=str(tmp_path))
 
 
 def test_a_record_that_does_not_know_its_images_is_measured_again(
@@ -499,7 +514,7 @@ def test_a_record_that_does_not_know_its_images_is_measured_again(
     row = plan.expand(given())[0]
     record = msgspec.structs.replace(record_of(row), data={"num_samples": 100, "digest": "a"})
     write_record(record, tmp_path)
-    resumed = plan_of("--loader", "dali", resume=str(tmp_path))
+    resumed = plan_of(*BOTH, resume=str(tmp_path))
     assert (resumed.finished, resumed.num_changed) == ({}, 1)
 
 
@@ -510,7 +525,7 @@ def test_the_newest_of_the_records_of_these_images_counts(
     write_record(record_of(row, created="2026-01-02T00:00:00+00:00"), tmp_path)
     newer = record_of(row, created="2026-01-03T00:00:00+00:00")
     write_record(msgspec.structs.replace(newer, data={**newer.data, "identity": "b"}), tmp_path)
-    (found,) = plan_of("--loader", "dali", resume=str(tmp_path)).finished.values()
+    (found,) = plan_of(*BOTH, resume=str(tmp_path)).finished.values()
     assert found.created == "2026-01-02T00:00:00+00:00"
 
 

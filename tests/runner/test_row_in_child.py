@@ -420,7 +420,7 @@ def test_a_dry_run_prints_the_rows(tmp_path: Path) -> None:
             "1234", itertools.product(("compile", "eager"), ("dali", "synthetic")), strict=True
         )
     ]
-    assert "4 rows, about 2 min, longer where an epoch takes longer" in " ".join(out.split())
+    assert "4 rows, about 3 min, longer where an epoch takes longer" in " ".join(out.split())
     assert not (tmp_path / "out").exists()
 
 
@@ -604,7 +604,8 @@ def test_two_rows_that_are_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     ensure_sample(16, root=data)
     code = main(
         ["run", "--data", str(data), "--model", "sample", "--device", "cpu", "--quick",
-         "--batch-size", "8", "--passes", "end-to-end", "--loader", "torchvision-tensor",
+         "--batch-size", "8", "--passes", "end-to-end", "--loader", "torchvision",
+         "--loader", "torchvision-tensor",
          "--loader-option", "torchvision.prefetch=0",  # no workers of its own
          "--output", str(out), "--predictions", str(file)]
     )  # fmt: skip
