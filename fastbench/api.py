@@ -217,8 +217,8 @@ def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
         for row in plan.todo:
             if held.find(row.model) is not None:
                 row_here.check(row.config)
-        for damaged in plan.damaged:
-            tell.note(f"Not taken as finished: {damaged}")
+        for note in (*plan.notes, *(f"Not taken as finished: {x}" for x in plan.damaged)):
+            tell.note(note)
         folder, is_new = open_output(plan.output)
         try:
             with in_use(folder, folder / kept.FOLDER):
