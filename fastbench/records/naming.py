@@ -92,7 +92,9 @@ def names(
     found = [parts(row, telling) for row in rows]
     aside = [tuple(FACTS[name].text(row) for name in without) for row in rows]
     for name in _IN_TURN:
-        for same in _look_alike(found, aside):
+        if not (alike := [*_look_alike(found, aside)]):
+            return found
+        for same in alike:
             its_rows = [rows[i] for i in same]
             if differs(its_rows, FACTS[name]):  # type: ignore[arg-type]
                 _add(found, same, [FACTS[name].text(row) for row in its_rows])

@@ -61,7 +61,7 @@ def test_exchanged_images_are_measured_again_with_the_references_predictions(
         assert record.parity.num_agreeing == 8
         digests.append(record.data["digest"])
         shown = capsys.readouterr().err
-        assert ("2 finished rows will be run again: not known to be" in shown) == bool(number)
+        assert ("1 finished row will be run again: not known to be" in shown) == bool(number)
         for path in out.glob("*.json"):
             path.rename(out / f"before-{number}-{path.name}")
     assert digests[0] == digests[1]
