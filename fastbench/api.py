@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import multiprocessing
 import os
 import threading
 import warnings
@@ -77,6 +78,11 @@ def run(
     some have failed, and another `FastbenchError` for what ends the run. Each has the rows that
     were measured in `records`.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(
+            "fastbench.run was called as a process that this program starts itself runs the "
+            'program again. Put the call below `if __name__ == "__main__":`.'
+        )
     given = {"model": model, "loader": loader, "data": data, **options}
     models = list(model) if isinstance(model, list | tuple) else [] if model is None else [model]
     chosen = _read({**given, "model": None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -254,6 +255,16 @@ def test_ranks_of_torchrun_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("fastbench.runner.cluster.here", Cluster)
     with pytest.raises(UsageError, match=r"torchrun started 4\. Start this program by itself"):
+        fastbench.run(progress=False)
+
+
+def test_a_program_whose_own_processes_run_it_again_is_told_of_the_guard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mark is `multiprocessing`'s, while a child imports the main module."""
+    process = multiprocessing.current_process()
+    monkeypatch.setattr(process, "_inheriting", True, raising=False)
+    with pytest.raises(UsageError, match='below `if __name__ == "__main__":`'):
         fastbench.run(progress=False)
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 _FORMS: Final = "a name, a torch.nn.Module, or a fastbench.models.base.Model"
+_TWICE: Final = (
+    "The name {!r} of a model is no text, or is there twice. Give each object a name of its own."
+)
 
 
 class Held:
@@ -63,17 +66,16 @@ def named(models: Sequence[Any]) -> Iterator[list[str]]:
     for given in models:
         for name, made in given.items() if isinstance(given, Mapping) else [("", given)]:
             if isinstance(made, str) and not name:
-                names.append(made)
-                continue
-            module = _module_of(made)
-            called = name or _free_name(module, objects)
-            if not isinstance(called, str) or called in objects:
-                raise UsageError(
-                    f"The name {called!r} of a model is no text, or is there twice. Give each "
-                    f"object a name of its own."
-                )
-            objects[called] = Held(made, module)
+                called = made
+            else:
+                module = _module_of(made)
+                called = name or _free_name(module, names)
+                if not isinstance(called, str) or called in names:
+                    raise UsageError(_TWICE.format(called))
+                objects[called] = Held(made, module)
             names.append(called)
+    if twice := [name for name in objects if names.count(name) > 1]:
+        raise UsageError(_TWICE.format(twice[0]))
     _held.update(objects)
     try:
         yield names
@@ -107,7 +109,7 @@ def _module_of(made: Any) -> torch.nn.Module:
     return module
 
 
-def _free_name(module: torch.nn.Module, taken: Mapping[str, Held]) -> str:
+def _free_name(module: torch.nn.Module, taken: Sequence[str]) -> str:
     """The name of its class, with a number from the second on."""
     # TorchScript's modules know what they were.
     kind = str(getattr(module, "original_name", type(module).__name__))

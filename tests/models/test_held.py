@@ -30,6 +30,7 @@ def test_objects_are_called_after_their_class_or_as_they_are_named() -> None:
         ([Net], "of type type.* Call it, and give what it returns"),
         ([{"a": "resnet50"}], "of type str"),
         ([{"a": Net()}, {"a": Net()}], "The name 'a' of a model is no text, or is there twice"),
+        ([{"resnet50": Net()}, "resnet50"], "The name 'resnet50' of a model"),
         ([{7: Net()}], "The name 7 of a model is no text"),
     ],
 )
