@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastbench.core.loader_facts import DEFAULT_LOADER, FALLBACK_LOADER
+from fastbench.core.loader_facts import DEFAULT_LOADER, FALLBACK_LOADER, REFERENCE_LOADER
 from fastbench.core.options import parse_loader_option
 from fastbench.loaders.builtin import dali_package
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def with_loader(options: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+def with_loader(
+    options: Mapping[str, Any], *, with_reference: bool = False
+) -> tuple[dict[str, Any], str | None]:
     """The options with a loader that is installed, and a line that says so if it is not DALI.
 
-    A loader that is asked for by its name, or has a setting, is left as it is. Raises `UsageError`
-    for a setting of a wrong form.
+    With `with_reference` the reference has a row beside it, as beside DALI. A loader that is asked
+    for by its name, or has a setting, is left as it is. Raises `UsageError` for a setting of a
+    wrong form.
     """
     settings = map(parse_loader_option, options.get("loader_option", ()))
     is_asked_for = options.get("loader") or DEFAULT_LOADER in (name for name, _ in settings)
@@ -29,4 +32,6 @@ def with_loader(options: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]
         f"NVIDIA DALI is not installed, so the loader is {FALLBACK_LOADER} "
         f"({dali_package.how_to_install()})."
     )
-    return {**options, "loader": (FALLBACK_LOADER,)}, line
+    reference = options.get("reference", REFERENCE_LOADER) if with_reference else "none"
+    loaders = [name for name in (reference, FALLBACK_LOADER) if name != "none"]
+    return {**options, "loader": tuple(dict.fromkeys(loaders))}, line

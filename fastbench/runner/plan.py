@@ -238,7 +238,8 @@ def make_plan(
                 f"Name another folder, or give the run's options with --resume."
             )
         options = {**read_options(path), **given}
-    options, note = with_loader({x: value for x, value in options.items() if x != "output"})
+    options = {name: value for name, value in options.items() if name != "output"}
+    options, note = with_loader(options, with_reference=True)
     notes = (note,) if note else ()
     rows = expand(options)
     by_name = {*given, *(read_options(user_path(how.config)) if how.config else ())}

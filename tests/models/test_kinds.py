@@ -344,8 +344,9 @@ def test_a_run(
     assert by_model["net.pt2"].num_macs == 3 * 4 * 9 * 12 * 12 + 64 * 3
     assert by_model["nets:stated"].num_parameters == 4 * 27 + 4 + 4 * 3 + 3
     counted = "nets:stated · torchvision: 0.000127 M parameters, 0.000016 GMACs an image\n"
-    assert counted in shown.out
     table = shown.out[: shown.out.index("Records: ")]
+    assert main(["report", str(tmp_path / "records"), "--details"]) == 0
+    assert counted in capsys.readouterr().out
     assert all(len(line) <= 80 for line in table.splitlines())
 
 
