@@ -141,7 +141,8 @@ def _settings(same: Rows) -> list[str]:
 
 def _dates(same: Rows) -> list[str]:
     date = FACTS["date"]
-    return [date.text(row) if differs(same, date) else "" for row in same]
+    tells_apart = differs(same, date)  # asked once: it looks at all rows
+    return [date.text(row) if tells_apart else "" for row in same]
 
 
 def _numbers(same: Rows) -> list[str]:
