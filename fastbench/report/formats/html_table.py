@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fastbench.report.sheet.sheet import Line, Sheet
 
+_CELL: Final = "vertical-align:top;padding:2px 8px"
 _SMALL: Final = "font-size:85%;opacity:.75"
 
 
@@ -61,7 +62,7 @@ def render(
 ) -> str:
     """Rows in groups, each with a heading, which may be empty; paragraphs above and below."""
     titles = "".join(
-        f'<th title="{_text(x.meaning)}" style="text-align:{x.align}">{_text(x.title)}</th>'
+        f'<th title="{_text(x.meaning)}" style="text-align:{x.align};{_CELL}">{_text(x.title)}</th>'
         for x in heads
     )
     body = []
@@ -95,7 +96,7 @@ def _cell(field: Field, head: Head) -> str:
     text = f"<b>{text}</b>" if field.is_best else text
     text += f" <sup>{_text(field.mark)}</sup>" if field.mark else ""
     text += f'<br><span style="{_SMALL}">{_text(field.detail)}</span>' if field.detail else ""
-    return f'<td style="text-align:{head.align};vertical-align:top">{text}</td>'
+    return f'<td style="text-align:{head.align};{_CELL}">{text}</td>'
 
 
 def _paragraphs(texts: Iterable[str]) -> str:
