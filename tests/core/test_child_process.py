@@ -88,7 +88,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process ends, which takes a moment once it is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        for _ in range(200):
+        for _ in range(600):
             if process.status() == psutil.STATUS_ZOMBIE:
                 return True
             time.sleep(0.05)

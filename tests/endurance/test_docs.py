@@ -26,20 +26,22 @@ TOO_LONG_S = 600
 )
 def test_blocks_run(path: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    lines: list[list[str]] = []
+    script = ""
     for block in blocks(path):
         if block.mark.startswith("file: "):
             (tmp_path / block.mark.removeprefix("file: ")).write_text(block.code)
         if block.mark:
             continue
         if block.language == "python":
-            lines = [[sys.executable, "-c", block.code]]
+            script += block.code
         elif block.language == "sh":
             found = [x for x in commands(block.code) if not re.search(INSTALLS, x)]
-            lines = [["bash", "-c", command] for command in found]
-        else:
-            continue
-        for line in lines:
-            run = subprocess.run(
-                line, cwd=tmp_path, env=environment, capture_output=True, timeout=TOO_LONG_S
-            )
-            assert run.returncode == 0, f"{block}: {line[-1]}\n{run.stderr.decode()[-2000:]}"
+            lines += [["bash", "-c", command] for command in found]
+    # A page's Python is one program, of which later blocks go on where earlier ones ended.
+    lines += [[sys.executable, "-c", script]] if script else []
+    for line in lines:
+        run = subprocess.run(
+            line, cwd=tmp_path, env=environment, capture_output=True, timeout=TOO_LONG_S
+        )
+        assert run.returncode == 0, f"{line[-1]}\n{run.stderr.decode()[-2000:]}"
