@@ -30,6 +30,12 @@ def add(commands: Any) -> None:
         "upper end of the ratio's 95 %% interval is below; without an interval the ratio itself",
     )
     parser.add_argument(
+        "--fail-unsure",
+        action="store_true",
+        help="exit with 2 where a slowdown to --fail-below is not ruled out: the lower end of the "
+        "interval is below it",
+    )
+    parser.add_argument(
         "--fail-accuracy",
         action="store_true",
         help="exit with 3 where predictions of a row got worse beyond chance: its hits, its "
@@ -71,6 +77,7 @@ def compare(arguments: argparse.Namespace) -> int:
         user_path(arguments.b),
         Gates(
             fail_below=arguments.fail_below,
+            fail_unsure=arguments.fail_unsure,
             fail_accuracy=arguments.fail_accuracy,
             require_all=arguments.require_all,
             allow_unlike=arguments.allow_unlike,

@@ -40,7 +40,8 @@ def add(commands: Any) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="a record, or a folder with records, those in its sub-folders too",
+        help="a record, or a folder with records, those in its sub-folders too (default: the "
+        "newest run's below this folder)",
     )
     output = parser.group("output")
     output.add_argument(
@@ -57,7 +58,7 @@ def add(commands: Any) -> None:
     shown.add_argument(
         "--details",
         action="store_true",
-        help="below the table, how each row ran and what it predicted, in words",
+        help="below the table, what the columns mean, and how each row ran, in words",
     )
     shown.add_argument(
         "--columns",
@@ -135,8 +136,7 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
         width = min(100, shutil.get_terminal_size().columns)
         terminal.write(list_all(width) + "\n")
         return 0, []
-    if not arguments.paths:
-        raise UsageError("There is nothing to report. Name a record, or a folder of records.")
+    paths = arguments.paths or [_newest_run()]
     if (arguments.plot or arguments.svg) and not arguments.plots:
         raise UsageError("There is no folder for the plots. Name one with --plots.")
     ending = Path(arguments.output or "").suffix
@@ -150,7 +150,7 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     from fastbench.report.read import read_rows
     from fastbench.report.sheet.sheet import make_sheet
 
-    found = read_rows(user_path(path) for path in arguments.paths)
+    found = read_rows(map(user_path, paths))
     sheet, damaged = make_sheet(found.rows, view)
     complaints = [*found.complaints, *damaged]
     remarks = []
@@ -170,7 +170,7 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
             (complaints if arguments.plot else remarks).extend(_draw(sheet, arguments))
         is_enough = arguments.html or arguments.plots
         if not is_enough or arguments.format or arguments.output:
-            _write(sheet, format_, arguments.output)
+            _write(sheet, format_, arguments.output, with_key=arguments.details)
         if arguments.details:
             from fastbench.report.formats.run_screen import print_details
 
@@ -181,6 +181,15 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
             "There are no records of `fastbench run` there. Name a folder that it wrote."
         )
     return (1 if complaints else 0), [*remarks, *complaints]
+
+
+def _newest_run() -> str:
+    from fastbench.runner.output_folder import newest
+
+    if (folder := newest("*.json")) is None:
+        raise UsageError("There is nothing to report. Name a record, or a folder of records.")
+    complain(f"The newest run: {folder}")
+    return str(folder)
 
 
 def _view(arguments: argparse.Namespace, format_: str) -> View:
@@ -209,13 +218,13 @@ def _view(arguments: argparse.Namespace, format_: str) -> View:
     )
 
 
-def _write(sheet: Sheet, format_: str, output: str | None) -> None:
+def _write(sheet: Sheet, format_: str, output: str | None, *, with_key: bool = False) -> None:
     if output is not None:
         write_text("The report", user_path(output), _text(sheet, format_))
     elif format_ == "table":
         from fastbench.report.formats.terminal import print_sheet
 
-        print_sheet(sheet, terminal.console(highlight=False))
+        print_sheet(sheet, terminal.console(highlight=False), with_key=with_key)
     else:
         terminal.write(_text(sheet, format_))
 

@@ -23,6 +23,7 @@ from fastbench.runner.cluster import refuse
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from rich.console import RenderableType
 
@@ -52,7 +53,8 @@ def tune(arguments: argparse.Namespace) -> int:
     from fastbench.core.console import ConsoleProgress
     from fastbench.runner.kept import FOLDER
     from fastbench.runner.output_folder import open_output
-    from fastbench.runner.tune import Tuning
+    from fastbench.runner.trials_file import TRIALS_FILE
+    from fastbench.runner.tune import WINNER_FILE, Tuning
 
     given, how = given_options(RunConfig, arguments), from_options(TuneOptions, arguments)
     if how.resume is not None:
@@ -88,6 +90,9 @@ def tune(arguments: argparse.Namespace) -> int:
     if is_better:
         plan = tuning.write_winner()
         say(f"Run it: {shlex.join(['fastbench', 'run', '--config', str(plan)])}")
+    else:
+        say(f"No {WINNER_FILE} is written.")
+    say(f"Trials: {folder / TRIALS_FILE}")
     return 0
 
 
@@ -148,7 +153,7 @@ def verdict(tuning: Tuning, comparison: Comparison | None) -> tuple[str, bool]:
     assert winner is not None
     if winner == tuning.default:
         best = counted(len(tuning.trials), "trial")
-        return f"The default is as good: it is the best of {best}.", False
+        return f"Keep the default: {_in_words(tuning.default)}. It is the best of {best}.", False
     what = tuning.differing(winner)
     if comparison is None:
         return f"Winner: {what}; not held against the default, since one of the two fails.", True
@@ -157,8 +162,13 @@ def verdict(tuning: Tuning, comparison: Comparison | None) -> tuple[str, bool]:
         f"{what}: {comparison.ratio:.3f}x the default's {objective.unit} "
         f"(95 %: {low:.3f} to {high:.3f}, {counted(comparison.num_pairs, 'pair')})"
     )
-    if low <= 1 <= high:
-        return f"The default is as good, in turn. {ratio[:1].upper()}{ratio[1:]}.", False
-    if (low > 1) is objective.is_less_better:
-        return f"The default is better, in turn. {ratio[:1].upper()}{ratio[1:]}.", False
-    return f"Winner: {ratio}.", True
+    is_better = not low <= 1 <= high and (low > 1) is not objective.is_less_better
+    if is_better:
+        return f"Winner: {ratio}.", True
+    how = "as good" if low <= 1 <= high else "better"
+    default = f"Keep the default: {_in_words(tuning.default)}. In turn it is {how}"
+    return f"{default}. {ratio[:1].upper()}{ratio[1:]}.", False
+
+
+def _in_words(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{x.replace('_', ' ')} {format_value(y)}" for x, y in settings.items())

@@ -23,8 +23,11 @@ MOST_BYTES: Final = 200
 
 
 def file_stem(*parts: str) -> str:
-    """A file's name without its suffix; a part may hold slashes or be long, as a model's path."""
-    name = "-".join(parts).replace("/", "_")
+    """A file's name without its suffix; a part may hold slashes or be long, as a model's path.
+
+    What other systems and CI's archives refuse in a name is `_`: `module:callable` has a colon.
+    """
+    name = re.sub(r'[/\\:*?"<>|]', "_", "-".join(parts))
     return name.encode("utf-8", "ignore")[:MOST_BYTES].decode("utf-8", "ignore")
 
 

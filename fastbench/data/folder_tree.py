@@ -57,7 +57,7 @@ def jpegs_below(root: Path) -> tuple[Path, list[str], dict[str, int]]:
     files = list(_walk(root, not_used))
     if not files:
         there = f" (it holds {in_words(not_used)}). Convert them to JPEG, or name another folder"
-        empty = ": the folder is empty. Name a folder of JPEGs with --data"
+        empty = ": there are no files in it. Name a folder of JPEGs with --data"
         raise DataNotFoundError(f"No JPEG files below {root}{there if not_used else empty}.")
     names = _each_once(root, files, not_used)
     start = _start_of_classes(root, names)

@@ -238,7 +238,10 @@ def _why_not(present: Sequence[str], classes: ClassSpace, sets: WordSets) -> str
                 f"(name with --data the folder whose sub-folders are the classes)"
             )
         shown = next(word for word in sets.asked if not _is_number(word))
-        return f"classes such as {shown!r} are not classes of this model"
+        return (
+            f"classes such as {shown!r} are not classes of this model; name them by wnid, class "
+            f"name or class index"
+        )
     if (name := _named(classes, sets)) is not None:
         return f"the data's classes have numbers such as {present[0]!r} and names such as {name!r}"
     numbers = sorted(int(word) for word in sets.every if _is_number(word))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +46,12 @@ def discard_if_empty(folder: Path) -> None:
     shutil.rmtree(folder / kept.FOLDER, ignore_errors=True)
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def newest(file: str) -> Path | None:
+    """The folder in `RESULTS` that got this file last; None if none has it."""
+    found = sorted(RESULTS.glob(f"*/{file}"), key=os.path.getmtime)
+    return found[-1].parent if found else None
 
 
 def _make_new_folder() -> Path:

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +33,7 @@ from fastbench.records.validity import find_contradictions
 from fastbench.runner import cluster
 from fastbench.runner.default_loader import with_loader
 from fastbench.runner.options_file import read_options, read_preset
-from fastbench.runner.output_folder import RESULTS
+from fastbench.runner.output_folder import RESULTS, newest
 from fastbench.runner.weights_by_model import weights_of
 
 if TYPE_CHECKING:
@@ -320,12 +319,11 @@ def _find_folder(resume: str | None, output: str | None) -> str | None:
         return resume
     if output is not None:
         return output
-    plans = sorted(RESULTS.glob(f"*/{PLAN_FILE}"), key=os.path.getmtime)
-    if not plans:
+    if (folder := newest(PLAN_FILE)) is None:
         raise UsageError(
             f"There is no run in {RESULTS} to go on with. Name its folder: --resume DIR"
         )
-    return str(plans[-1].parent)
+    return str(folder)
 
 
 def _find_records(

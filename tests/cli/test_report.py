@@ -67,7 +67,26 @@ def test_folders_with_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert err.count("\n") == 4
 
 
-def test_nothing_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_folder_the_newest_run_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, loader in enumerate(("dali", "timm")):
+        folder = tmp_path / f"fastbench-results/{number}"
+        folder.mkdir(parents=True)
+        path = written(folder, run(100, loader=loader))
+        os.utime(path, (1e9 + number, 1e9 + number))
+    assert main(["report", "--columns", "loader,images/s"]) == 0
+    out, err = capsys.readouterr()
+    assert "timm" in out
+    assert "dali" not in out
+    assert "The newest run: fastbench-results/1" in err
+
+
+def test_nothing_to_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     empty, other = tmp_path / "empty", tmp_path / "other"
     empty.mkdir()
     other.mkdir()

@@ -11,6 +11,7 @@ import pytest
 from builders.full_disk import full_after
 
 from fastbench.core.atomic_files import (
+    file_stem,
     in_use,
     meant_for,
     remove_left_over,
@@ -161,3 +162,7 @@ def test_a_link_and_a_device_stay_what_they_are(tmp_path: Path) -> None:
     assert not Path("/dev/null").is_file()
     write_whole(tmp_path / "file", b"other")
     assert link.read_text() == "other"
+
+
+def test_a_name_is_one_that_archives_and_other_systems_take() -> None:
+    assert file_stem("timm:vit/x", 'a?b*"<c>|\\', "dali") == "timm_vit_x-a_b__" + "_c___-dali"

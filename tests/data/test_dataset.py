@@ -225,7 +225,9 @@ def test_a_file_in_place_of_a_folder(small: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"No JPEG files below .*: the folder is empty"):
+    with pytest.raises(
+        DataNotFoundError, match=r"No JPEG files below .*: there are no files in it"
+    ):
         scan(tmp_path)
 
 
@@ -601,8 +603,8 @@ def test_where_labels_come_from_is_said(listed: Callable[[str], Path]) -> None:
         ("n01440764/0.jpg\n", "no labels: list.txt names none"),
         (
             "n01440764/0.jpg fish\n",
-            "no labels: classes such as 'fish' are not classes of this model (they are from "
-            "list.txt)",
+            "no labels: classes such as 'fish' are not classes of this model; name them by wnid, "
+            "class name or class index (they are from list.txt)",
         ),
     ):
         listing = scan(listed(text))

@@ -155,7 +155,7 @@ def test_a_run_of_another_engine(
         "nets:opaque": ["", "", "", ""],
     }
     assert [of[name].num_parameters for name in names] == [25_000_000, None]
-    assert (tmp_path / "records" / "nets:int8-torchvision-onnxruntime-int8.json").exists()
+    assert (tmp_path / "records" / "nets_int8-torchvision-onnxruntime-int8.json").exists()
     assert "25 M parameters" in shown
     assert main(["report", str(tmp_path / "records"), "--columns", "model,engine,dtype,compile,"
                  "parameters,engine-threads", "--format", "csv"]) == 0  # fmt: skip

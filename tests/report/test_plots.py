@@ -245,6 +245,7 @@ def test_what_is_in_doubt_is_on_no_front() -> None:
     assert "ᵇ accuracy in doubt, not ranked by it: the model's weights" in caption_of(figure)
     chance = registry.draw("accuracy-throughput", [row(rate, weights="none") for rate in (1, 2)])
     assert "Pareto front" not in legend_of(chance)
+    assert "There is no Pareto front: no point is free of doubt" in caption_of(chance)
 
 
 def test_doubts_are_in_every_plot() -> None:

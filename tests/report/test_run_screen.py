@@ -85,7 +85,7 @@ def test_a_row_has_one_line_that_says_what_limits_it() -> None:
         for i in range(6)
         for loader in ("torchvision", "dali")
     ]
-    text = text_of(*records, width=80).partition("\nagree %")[2]
+    text = text_of(*records, width=80).partition("What the columns mean")[2]
     lines = [line for line in text.splitlines() if line.startswith("· model")]
     assert len(lines) == 12
     assert "· model3 · dali: model-bound, the loader alone is 2.0x as fast" in text

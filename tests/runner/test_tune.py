@@ -183,7 +183,7 @@ def test_resume_without_a_search_or_with_other_images(
 
 @pytest.mark.parametrize(
     ("ratio", "said"),
-    [(1.0, "The default is as good, in turn."), (0.8, "The default is better, in turn.")],
+    [(1.0, "In turn it is as good."), (0.8, "In turn it is better.")],
 )
 def test_a_winner_that_is_not_confirmed_is_not_written(
     run: Tune,
@@ -200,7 +200,7 @@ def test_a_winner_that_is_not_confirmed_is_not_written(
         record = msgspec.structs.replace(record, b_images_per_s=alike)
     monkeypatch.setattr(tune, "ab_rows", lambda *_: iter([record]))
     assert run("--trials", "6") == 0
-    assert said in capsys.readouterr().out
+    assert said in sentence(capsys.readouterr().out)
     assert not (tmp_path / "out/winner.toml").exists()
 
 
@@ -298,7 +298,9 @@ def test_the_minutes_bound_the_search(
     shown = capsys.readouterr()
     assert len(stored(tmp_path)) == 1
     assert "minutes are over. More: --resume" in shown.err
-    assert "The default is as good: it is the best of 1 trial." in shown.out
+    assert "Keep the default: batch size 32, " in shown.out
+    assert "It is the best of 1 trial." in " ".join(shown.out.split())
+    assert f"Trials: {tmp_path / 'out' / 'trials.jsonl'}" in shown.out
 
 
 def test_options_that_were_given_are_not_searched(run: Tune, tmp_path: Path) -> None:

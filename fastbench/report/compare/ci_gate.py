@@ -4,7 +4,8 @@
 1  `--fail-below`: a row is certainly slower than that: the upper end of its ratio's 95 %
    interval is below (without an interval the ratio itself); or a file cannot be read or written
 2  what was asked for cannot be judged: a row is INVALID or unlike, its records do not hold the
-   same images' hits, or, with `--require-all`, a row has no partner
+   same images' hits, with `--require-all` a row has no partner, or with `--fail-unsure` a slowdown
+   to that ratio is not ruled out
 3  `--fail-accuracy`: predictions of a row got worse beyond chance (see `worsening.py`)
 """
 
@@ -31,10 +32,11 @@ _NAMED: Final = 3
 class Gates:
     """What a comparison has to pass; `allow_unlike` judges unlike rows too.
 
-    Raises `UsageError` for a `fail_below` that is no ratio.
+    Raises `UsageError` for a `fail_below` that is no ratio, and `fail_unsure` without it.
     """
 
     fail_below: float | None = None
+    fail_unsure: bool = False
     fail_accuracy: bool = False
     require_all: bool = False
     allow_unlike: bool = False
@@ -45,6 +47,8 @@ class Gates:
             raise UsageError(
                 f"--fail-below is {self.fail_below}. Give a ratio above 0, such as 0.95."
             )
+        if self.fail_unsure and self.fail_below is None:
+            raise UsageError("--fail-unsure needs a ratio. Give --fail-below too, such as 0.95.")
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,19 @@ class Judgement:
 
 def judge(found: SetComparison, gates: Gates) -> Judgement:
     """Hold a comparison to the gates; a row without a partner is complained of in any case."""
-    code, reasons = 0, []
+    code, reasons, others = 0, [], []
     for row in found.rows:
         its_code, why = _judge(row.comparison, gates)
         code = max(code, its_code)
         reasons += [f"{row.pair.b[0].path}: {each}" for each in why]
+        if not why and (unsure := _unsure(row.comparison, gates)):
+            others.append(f"{row.pair.b[0].path}: {unsure}")
+    if gates.fail_unsure and others:
+        code, reasons, others = max(code, EXIT_UNJUDGED), [*reasons, *others], []
     missing = _without_partner(found)
     if gates.require_all and missing:
-        return Judgement(max(code, EXIT_UNJUDGED), [*reasons, *missing], [])
-    return Judgement(code, reasons, missing)
+        return Judgement(max(code, EXIT_UNJUDGED), [*reasons, *missing], others)
+    return Judgement(code, reasons, [*others, *missing])
 
 
 def _without_partner(found: SetComparison) -> list[str]:
@@ -100,6 +108,18 @@ def slowdown(comparison: PairComparison, fail_below: float) -> str | None:
             f"--windows 3 or more to know how sure that is."
         )
     return f"{comparison.verdict}: certainly below {fail_below:g}."
+
+
+def _unsure(comparison: PairComparison, gates: Gates) -> str | None:
+    """Why a slowdown to `fail_below` may have been missed; None where it is ruled out."""
+    interval = comparison.interval
+    if gates.fail_below is None or interval is None or interval[0] >= gates.fail_below:
+        return None
+    return (
+        f"A slowdown to {gates.fail_below:g} is not ruled out: the ratio's 95 % interval is "
+        f"{interval[0]:.2f} to {interval[1]:.2f}. Repeat both sides more often, or on a quieter "
+        f"machine."
+    )
 
 
 def _judge(comparison: PairComparison, gates: Gates) -> tuple[int, list[str]]:

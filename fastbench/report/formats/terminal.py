@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column
     from fastbench.report.sheet.sheet import Line, Sheet
 
+KEY_IS_ELSEWHERE: Final = (
+    "What the columns mean: fastbench report --columns help, or a report with --details."
+)
 _WIDEST: Final = 30
 """Columns of words wrap beyond."""
 _NARROWEST: Final = 12
@@ -59,9 +62,10 @@ class _Stack:
     cells: list[list[_Part]]
 
 
-def print_sheet(sheet: Sheet, console: Console) -> None:
-    """Print a sheet, as wide as the console."""
-    print_lines(render(sheet, console.width), console)
+def print_sheet(sheet: Sheet, console: Console, *, with_key: bool = False) -> None:
+    """Print a sheet, as wide as the console; with the columns' meanings, or where they are said."""
+    lines = render(sheet, console.width, with_key=with_key, is_styled=console.is_terminal)
+    print_lines(lines, console)
 
 
 def to_text(sheet: Sheet) -> str:
@@ -75,8 +79,10 @@ def print_lines(lines: Iterable[Text], console: Console) -> None:
     console.print(Segments(parts), end="", soft_wrap=True)
 
 
-def render(sheet: Sheet, width: int) -> list[Text]:
-    """The lines of a sheet."""
+def render(
+    sheet: Sheet, width: int, *, with_key: bool = True, is_styled: bool = False
+) -> list[Text]:
+    """The lines of a sheet: with what the columns mean, and what bold says where it is seen."""
     lines = [
         Text(part, style="bold" if number == 0 else "dim")
         for number, text in enumerate(sheet.common)
@@ -91,11 +97,12 @@ def render(sheet: Sheet, width: int) -> list[Text]:
         ),
         *(("!", text, "red") for text in sheet.remarks if _is_grave(text)),
         *(("·", text, "dim") for text in sheet.remarks if not _is_grave(text)),
-        *([("·", BEST, "dim")] if sheet.has_best else []),
+        *([("·", BEST, "dim")] if sheet.has_best and is_styled else []),
+        *([("·", KEY_IS_ELSEWHERE, "dim")] if sheet.legend and not with_key else []),
     ]
     if below:
         lines += [Text(), *(line for entry in below for line in hanging(*entry, width))]
-    if sheet.legend:
+    if sheet.legend and with_key:
         wide = max(cell_len(title) for title, _ in sheet.legend) + 2
         lines.append(Text())
         for title, meaning in sheet.legend:

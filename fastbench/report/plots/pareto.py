@@ -88,6 +88,8 @@ def figure(records: Sequence[Record]) -> Figure:
     meaning = "Bars: 95 % interval of top-1 (Wilson), and the spread of the windows' throughputs."
     if points.front and len(points.x) > 1:
         meaning += " Bold: on the Pareto front."
+    if not points.front:
+        meaning += " There is no Pareto front: no point is free of doubt in both figures."
     if num_apart := _is_ranked(comparable).count(False):
         left_out.append(
             f"Not held against the others, for their page cache or --quick: {num_apart} of "
