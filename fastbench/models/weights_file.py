@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import FastbenchError, OutOfMemoryError, WeightsError, first_line
+from fastbench.core.errors import (
+    FastbenchError,
+    OutOfMemoryError,
+    WeightsError,
+    first_line,
+    kind_and_line,
+)
 from fastbench.core.system_errors import is_of_memory
 
 if TYPE_CHECKING:
@@ -117,7 +123,9 @@ def _unreadable(path: Path, reason: Exception | str) -> FastbenchError:
             f"{path} does not fit into memory ({first_line(reason)}). Allow the process more "
             f"(ulimit -v, or the container's limit), or save the model's weights alone."
         )
+    # A pickle that is none fails with all kinds of errors, such as a KeyError whose text is `101`.
+    why = first_line(reason) if isinstance(reason, str) else kind_and_line(reason)
     return WeightsError(
-        f"{path} is not a checkpoint that can be read ({first_line(reason)}). "
+        f"{path} is not a checkpoint that can be read ({why}). "
         f"Save the model's state_dict() with torch.save or safetensors."
     )

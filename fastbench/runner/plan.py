@@ -239,8 +239,10 @@ def make_plan(
         options = {**read_options(path), **given}
     options = {name: value for name, value in options.items() if name != "output"}
     options, note = with_loader(options, with_reference=True)
-    notes = (note,) if note else ()
     rows = expand(options)
+    taken = rows[0].model if not options.get("model") and options.get("weights") else None
+    default = f"No --model is given, so the model is {taken}." if taken else None
+    notes = tuple(filter(None, (note, default)))
     by_name = {*given, *(read_options(user_path(how.config)) if how.config else ())}
     if "ranks" not in by_name:
         rows = tuple(dataclasses.replace(row, only_if_room=row.config.ranks > 1) for row in rows)

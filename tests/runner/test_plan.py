@@ -638,3 +638,10 @@ def test_an_unknown_preset() -> None:
 def test_an_unknown_loader_is_no_row() -> None:
     with pytest.raises(UnknownNameError):
         plan_of("--loader", "al")
+
+
+def test_a_model_that_nobody_named_is_said_where_weights_are_given() -> None:
+    made = plan.make_plan({"weights": ("own.pth",)}, PlanOptions(), uncounted)
+    assert made.notes == ("No --model is given, so the model is sample.",)
+    named = {"weights": ("own.pth",), "model": ("resnet18",)}
+    assert plan.make_plan(named, PlanOptions(), uncounted).notes == ()
