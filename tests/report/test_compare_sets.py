@@ -386,6 +386,18 @@ def test_many_without_a_partner_are_counted(tmp_path: Path) -> None:
     assert found.complaints[-1] == "6 more rows without a partner: see the report."
 
 
+def test_a_slowdown_that_is_not_ruled_out_is_in_the_comment(tmp_path: Path) -> None:
+    runs = [run(rate) for rate in (60, 90, 100)]
+    a, b = (folder_of(tmp_path / x, **{f"r{i}": r for i, r in enumerate(runs)}) for x in "ab")
+    found = compared(a, b)
+    judgement = judge(found, Gates(fail_below=0.95))
+    assert judgement.code == 0
+    text = markdown.render(found, judgement)
+    assert "A slowdown to 0.95 is not ruled out: the ratio's 95 % interval is " in text
+    assert "| resnet18 · dali · " in text  # the only row has its name too
+    assert judge(found, Gates(fail_below=0.95, fail_unsure=True)).code == 2
+
+
 def test_one_certain_slowdown_fails_the_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

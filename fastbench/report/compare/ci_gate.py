@@ -53,33 +53,37 @@ class Gates:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The exit code (see the module), why it is not 0, and what else to complain of."""
+    """The exit code (see the module), why it is not 0, and what else to complain of.
+
+    `unsure` are slowdowns that are not ruled out, where that fails nothing.
+    """
 
     code: int
     reasons: list[str]
     others: list[str]
+    unsure: tuple[str, ...] = ()
 
     @property
     def complaints(self) -> list[str]:
         """Everything, in sentences."""
-        return [*self.reasons, *self.others]
+        return [*self.reasons, *self.unsure, *self.others]
 
 
 def judge(found: SetComparison, gates: Gates) -> Judgement:
     """Hold a comparison to the gates; a row without a partner is complained of in any case."""
-    code, reasons, others = 0, [], []
+    code, reasons, unsure = 0, [], []
     for row in found.rows:
         its_code, why = _judge(row.comparison, gates)
         code = max(code, its_code)
         reasons += [f"{row.pair.b[0].path}: {each}" for each in why]
-        if not why and (unsure := _unsure(row.comparison, gates)):
-            others.append(f"{row.pair.b[0].path}: {unsure}")
-    if gates.fail_unsure and others:
-        code, reasons, others = max(code, EXIT_UNJUDGED), [*reasons, *others], []
+        if not why and (missed := _unsure(row.comparison, gates)):
+            unsure.append(f"{row.pair.b[0].path}: {missed}")
+    if gates.fail_unsure and unsure:
+        code, reasons, unsure = max(code, EXIT_UNJUDGED), [*reasons, *unsure], []
     missing = _without_partner(found)
     if gates.require_all and missing:
-        return Judgement(max(code, EXIT_UNJUDGED), [*reasons, *missing], others)
-    return Judgement(code, reasons, [*others, *missing])
+        code, reasons, missing = max(code, EXIT_UNJUDGED), [*reasons, *missing], []
+    return Judgement(code, reasons, missing, tuple(unsure))
 
 
 def _without_partner(found: SetComparison) -> list[str]:

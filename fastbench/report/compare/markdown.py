@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import counted
 from fastbench.records.differences import side_in_words
+from fastbench.records.naming import full_name
 from fastbench.report.compare.pair_comparison import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.pair_screen import (
     NOTHING_DIFFERS,
@@ -73,6 +74,7 @@ def _render(found: SetComparison, judgement: Judgement, sort: str, most: Most) -
         f"### fastbench: {_text(_title(found))}",
         f"**{_text(found.summary)}.** A is {_code(found.name_a)}, B is {_code(found.name_b)}.",
         _failure(judgement, most),
+        _list(judgement.unsure, most),
         _rows(telling[: most.shown], shown),
         _counted_rest(len(rows) - len(telling[: most.shown])),
         _list(alarms(rows), most),
@@ -119,7 +121,8 @@ def _rows(rows: Sequence[ComparedPair], columns: Sequence[str]) -> str:
         cells, word = cells_of(row), row.comparison.word
         if row.worse or word in (SLOWER, FASTER):
             cells["verdict"] = f"**{cells['verdict']}**"
-        body.append([_text(row.label), *(cells[column] for column in columns)])
+        called = row.label or full_name(row.pair.b[0].record)
+        body.append([_text(called), *(cells[column] for column in columns)])
     return _table(["configuration", *columns], body, left=("configuration", "verdict"))
 
 
