@@ -127,3 +127,16 @@ def test_an_invalid_row_has_no_figures_in_words_and_is_no_reason_for_advice() ->
     assert "→" not in text
     assert "one window of" not in details_of(broken(sound))
     assert "! dali: INVALID: the steps take" in text
+
+
+def test_what_limits_the_pipeline_has_its_place_among_many_doubts() -> None:
+    noisy = timed(60, 100, 140)
+    record = run(
+        100,
+        throughput=msgspec.structs.replace(noisy, is_settled=False),
+        weights="none",
+        published=None,
+    )
+    advice = [line for line in text_of(record).splitlines() if line.startswith("→")]
+    assert len(advice) == 3
+    assert "loader and model take turns" in advice[-1]

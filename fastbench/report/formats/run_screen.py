@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from fastbench.records.advice import worst_of
+from fastbench.records.advice import HINT, worst_of
 from fastbench.report.formats.terminal import hanging, paragraphs, print_lines, print_sheet, wrap
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 from fastbench.report.sheet.sheet import make_sheet
@@ -62,6 +62,12 @@ def _details(sheet: Sheet, width: int) -> Iterator[Text]:
 
 
 def _advice(sheet: Sheet, width: int) -> Iterator[Text]:
-    """The gravest advice on all rows, each with the row that needs it most."""
-    for number, advice in worst_of([line.row.advice for line in sheet.lines])[:MOST_ADVICE]:
+    """The gravest advice on all rows, each with the row that needs it most; a hint among it.
+
+    On a busy machine all doubts are of that, and what limits the pipeline is to be seen too.
+    """
+    every = worst_of([line.row.advice for line in sheet.lines])
+    hints = [each for each in every if each[1].about == HINT]
+    doubts = [each for each in every if each[1].about != HINT]
+    for number, advice in [*doubts[: MOST_ADVICE - bool(hints)], *hints][:MOST_ADVICE]:
         yield from hanging("→", f"{sheet.lines[number].name}: {advice}.", "", width)
