@@ -68,6 +68,7 @@ from fastbench.records.record import Record
 from fastbench.records.speed import Latency
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import find_contradictions
+from fastbench.records.verdict import bound_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -719,7 +720,7 @@ def check(case: Case, late_s: Mapping[int, float]) -> tuple[list[Figure], Record
         near(name, "stall share", case.stall, truth.stall, throughput.stall_share, 0, SHARES),
         near(name, "spread of windows", case.spread, truth.spread, throughput.spread, 0, SHARES),
         same(
-            name, "verdict", judge(*followed, is_serial=is_serial), shorten(record.bound_in_words),
+            name, "verdict", judge(*followed, is_serial=is_serial), shorten(bound_in_words(record)),
             case.verdict,
         ),
     ]  # fmt: skip
@@ -841,7 +842,7 @@ def main() -> None:
                 "case": case.name,
                 "loader_ms": case.loader_ms,
                 "model_ms": case.model_ms,
-                "verdict": record.bound_in_words,
+                "verdict": bound_in_words(record),
                 "figures": [dataclasses.asdict(figure) for figure in found],
                 "took_place": dataclasses.asdict(truth),
                 "measured": {

@@ -13,6 +13,7 @@ from fastbench.core.loader_facts import BUILT_IN, FASTEST_ON_CPU, SLOWER_ON_CPU
 from fastbench.core.units import counted, format_quantity
 from fastbench.core.value_types import share_of
 from fastbench.records import machine_advice
+from fastbench.records.verdict import headroom_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -273,7 +274,7 @@ def _contended(record: Record) -> Said:
 def _loader_bound(record: Record) -> Said:
     if record.bound != "loader" or (record.headroom or 1) < BOUND:
         return None
-    return record.headroom_in_words or "", _faster_loader(record), record.headroom or 1
+    return headroom_in_words(record) or "", _faster_loader(record), record.headroom or 1
 
 
 def _faster_loader(record: Record) -> str:
@@ -299,7 +300,7 @@ def _model_bound(record: Record) -> Said:
         remedy = "--dtype float16"
     else:
         remedy = "a larger --batch-size"
-    return record.headroom_in_words or "", remedy, record.headroom or 1
+    return headroom_in_words(record) or "", remedy, record.headroom or 1
 
 
 _CHECKS: Final[dict[str, tuple[str, Callable[[Record], Said]]]] = {

@@ -43,7 +43,6 @@ UNREAD: Final = "no labels: the images are not read"
 """`labels` of a row whose loader makes images of its own."""
 NO_PARITY: Final = "no parity, for the reference failed"
 """How the note of a row begins that could not be compared."""
-BALANCED: Final = 1.1
 CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
 
@@ -283,28 +282,6 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
             return "shared"
         alone = overlap * min(self.ceilings.values()) / loader
         return "serial" if stalled > SERIAL * alone else "shared"
-
-    @property
-    def headroom_in_words(self) -> str | None:
-        """Which of loader and model is the slower one alone; None without both ceilings."""
-        if self.headroom is None:
-            return None
-        if self.headroom < BALANCED:
-            return "balanced, loader and model alone are equally fast"
-        fast = "model" if self.bound == "loader" else "loader"
-        digits = 0 if self.headroom >= 10 else 1
-        return f"{self.bound}-bound, the {fast} alone is {self.headroom:.{digits}f}x as fast"
-
-    @property
-    def bound_in_words(self) -> str | None:
-        """What limits the pipeline, in words; None without both ceilings."""
-        if (words := self.headroom_in_words) is None:
-            return None
-        if self.contention == "serial":
-            words += "; serial, the two take turns"
-        elif self.contention == "shared":
-            words += "; contended, the two slow each other down"
-        return words
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fastbench.core.stats import (
 )
 from fastbench.core.units import format_bytes, format_milliseconds, format_quantity, format_rate
 from fastbench.records.scaling import slowest_rank
+from fastbench.records.verdict import bound_in_words
 from fastbench.report.columns.column import COST, SPEED, Bounds, Column
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ FIGURES: Final = (
     _speed(
         name="verdict",
         meaning="what limits the pipeline, in words",
-        read=lambda row: row.record.bound_in_words,
+        read=lambda row: bound_in_words(row.record),
         align="left",
     ),
     _speed(

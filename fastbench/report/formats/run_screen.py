@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from fastbench.records.advice import HINT, worst_of
+from fastbench.records.verdict import bound_in_words
 from fastbench.report.formats.terminal import hanging, paragraphs, print_lines, print_sheet, wrap
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 from fastbench.report.sheet.sheet import make_sheet
@@ -46,7 +47,7 @@ def print_details(sheet: Sheet, console: Console) -> None:
 def _limits(sheet: Sheet, width: int) -> Iterator[Text]:
     """What limits each row, in a line; an INVALID row's figures say nothing."""
     for line in sheet.lines:
-        if not line.row.invalid and (limit := line.row.record.bound_in_words):
+        if not line.row.invalid and (limit := bound_in_words(line.row.record)):
             yield from hanging("·", f"{line.name}: {limit}", "dim", width)
 
 

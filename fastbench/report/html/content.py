@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.records import naming
 from fastbench.records.advice import worst_of
 from fastbench.records.facts import OF_OPTIONS
+from fastbench.records.verdict import bound_in_words
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
@@ -193,4 +194,4 @@ def _doubted(column: Column, rows: Sequence[Row]) -> list[int]:
 def _bound_in_words(row: Row) -> str:
     if row.status == INVALID:
         return "INVALID: its numbers contradict each other"
-    return row.record.bound_in_words or "loader and model were not both measured alone"
+    return bound_in_words(row.record) or "loader and model were not both measured alone"
