@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 0.02
 """How far the steps' sum may be from the wall time, for the first request and the last wait."""
 
-PUT_OFF_S: Final = 0.01
-"""And so far for each window: a busy machine may keep the process waiting between two readings of
-the clock. Of a window of `--quick` that is more than the tolerance, of another next to nothing.
-"""
-
 CLOCKS_S: Final = 0.1
 """How far two clocks may be apart for each window: its process may have to wait between them."""
 
@@ -30,7 +25,7 @@ APART_S: Final = 10.0
 def of_times(throughput: Throughput) -> Iterator[str]:
     """Of one rank: its windows, the steps in them, and the kernel's clock."""
     steps_s, wall_s = throughput.step_times_s, throughput.wall_s
-    if not _is_near(sum(steps_s), wall_s, len(throughput.windows)):
+    if abs(sum(steps_s) / wall_s - 1) > TOLERANCE:
         yield (
             f"the steps take {sum(steps_s):.3f} s together and the windows {wall_s:.3f} s: "
             f"throughput and step times are not of the same run"
@@ -114,11 +109,6 @@ def _of_all_together(record: Record) -> Iterator[str]:
             )
 
 
-def _is_near(steps_s: float, wall_s: float, num_windows: int = 1) -> bool:
-    """Whether steps may be those of a wall time."""
-    return abs(steps_s - wall_s) <= TOLERANCE * wall_s + PUT_OFF_S * max(1, num_windows)
-
-
 def _of_kernel(of: str, wall_s: float, kernel_s: float | None, num_windows: int) -> Iterator[str]:
     allowed_s = TOLERANCE * wall_s + CLOCKS_S * max(1, num_windows)
     if kernel_s is not None and abs(kernel_s - wall_s) > allowed_s:
@@ -156,7 +146,7 @@ def _of_window(
     if not 0 <= window.wait_s <= window.wall_s:
         yield f"{which} waited {window.wait_s:.3f} s of its {window.wall_s:.3f} s"
     its_steps_s = sum(itertools.islice(steps_s, window.num_steps))
-    if steps_are_known and not _is_near(its_steps_s, window.wall_s):
+    if steps_are_known and abs(its_steps_s / window.wall_s - 1) > TOLERANCE:
         yield (
             f"{which} has a wall time of {window.wall_s:.3f} s, "
             f"and its steps take {its_steps_s:.3f} s"

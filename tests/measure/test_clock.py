@@ -7,7 +7,7 @@ import torch
 from builders.paths import REPOSITORY
 
 from fastbench.measure import clock as clock_module
-from fastbench.measure.clock import CudaClock
+from fastbench.measure.clock import Clock, CudaClock
 
 
 class Gpu:
@@ -92,3 +92,14 @@ def test_whoever_waits_for_a_gpu_sleeps() -> None:
         if "cuda.Event(" in line and "blocking=True" not in line
     ]
     assert spinning == []
+
+
+def test_a_window_on_a_cpu_ends_with_its_last_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the process is kept waiting before the clock is stopped."""
+    now = iter([10.0, 11.0, 13.0, 99.0])
+    monkeypatch.setattr(clock_module.time, "perf_counter", lambda: next(now))
+    clock = Clock()
+    clock.start()
+    clock.mark()
+    clock.mark()
+    assert clock.stop() == sum(clock.step_times()) == 3.0

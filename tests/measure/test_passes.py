@@ -72,6 +72,9 @@ class ScriptedClock(Clock):
     def elapsed(self) -> float:
         return self.num_marks / 3 * 10
 
+    def stop(self) -> float:
+        return self.elapsed()
+
 
 def durations(**changes: float) -> Durations:
     values: dict[str, float] = {

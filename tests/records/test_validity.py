@@ -90,7 +90,7 @@ OTHER_RUN = "throughput and step times are not of the same run"
 CASES = {
     "no step times": (timed(step_times_s=[]), "there are 0 steps, and 3 epochs"),
     "steps of a slower run": (timed(step_times_s=[2 * s for s in STEPS_S]), OTHER_RUN),
-    "steps of a faster run": (timed(step_times_s=[0.92 * s for s in STEPS_S]), OTHER_RUN),
+    "steps of a faster run": (timed(step_times_s=[0.97 * s for s in STEPS_S]), OTHER_RUN),
     "half the wall time": (timed(wall_s=0.3, windows=[]), OTHER_RUN),
     "a clock too slow": (
         timed(kernel_s=0.92),
@@ -339,13 +339,3 @@ def test_several_contradictions_are_all_told() -> None:
     found = find_contradictions(sound(**changes))
     for said in ("times add up to", "images add up to", "steps add up to 20", "4 epochs"):
         assert any(said in text for text in found), said
-
-
-def test_a_process_that_was_put_off_for_some_milliseconds_contradicts_nothing() -> None:
-    """Windows of 0.2 s, as of --quick; of ten times as long, the same share is too much."""
-    late = [0.97 * step_s for step_s in STEPS_S]
-    assert find_contradictions(sound(**timed(step_times_s=late))) == []
-    windows = [msgspec.structs.replace(x, wall_s=10 * x.wall_s) for x in THROUGHPUT.windows]
-    steps_s = [10 * step_s for step_s in late]
-    longer = timed(step_times_s=steps_s, wall_s=6.0, windows=windows, kernel_s=6.0)
-    assert any(OTHER_RUN in text for text in find_contradictions(sound(**longer)))
