@@ -2,9 +2,9 @@
 
 A row is one `RunConfig` with one model and one loader. The rows of a model are together, and of
 rows that differ in the loader alone the reference's comes first; it has none where `--loader` names
-others. `--resume` finds the record of a
-row by a digest of the options that its result depends on. One of other images, or of another file
-of weights or of a model, is measured again; one of another machine or other software is not.
+others. `--resume` finds the record of a row by a digest of the options that its result depends on.
+One of other images, or of another file of weights or of a model, is measured again; one of another
+machine or other software is not.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ def test_dali_meets_every_preset(
 def test_dali_rounds_tall_images_in_the_usual_order(
     tmp_path: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
-    """Pillow 13 does not: a quarter of a level in the mean, as the README says."""
+    """Pillow 13 does not: a quarter of a level in the mean, as docs/loaders.md says."""
     draw(tmp_path / "tall.jpg", (300, 700))
     spec = spec_of(scan(tmp_path), prefetch=0, resize="exact")
     reference, exact = (pixels_of(open_loader(name, spec)) for name in ("torchvision", "dali"))
