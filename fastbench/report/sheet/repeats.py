@@ -3,9 +3,9 @@
 Rows are repeats where one of them says so, they lie in one folder, and are alike in every fact but
 the date. Their row is that of the repeat with the median throughput; its figures of speed and cost
 are the medians of the repeats, and its throughput their geometric mean, with Student's 95 %
-interval on the logarithms. That interval has in it what differs from one process to the next, and what drifts
-during the run; the range of a row's windows has neither. A repeat that is INVALID or fails a gate
-stays a row of its own.
+interval on the logarithms. That interval has in it what differs from one process to the next, and
+what drifts during the run; the range of a row's windows has neither. A repeat that is INVALID or
+fails a gate stays a row of its own.
 """
 
 from __future__ import annotations
