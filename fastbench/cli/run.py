@@ -18,7 +18,8 @@ from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.runner import check_plan, cluster
 from fastbench.runner.execute import ab_rows, follow, plan_rows
-from fastbench.runner.plan import make_plan, merge, single
+from fastbench.runner.plan import make_plan, merge
+from fastbench.runner.planned_rows import single
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from fastbench.runner.plan import Plan
 
-_COLUMNS: Final = ("model", "loader", "dtype", "compile", "batch")
+_COLUMNS: Final = ("model", "loader", "dtype", "engine", "batch")
 """The facts of a planned row that are shown even if all rows share them."""
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fastbench.core.errors import UsageError
+from fastbench.core.engine_facts import COMPILE, UNNAMED
 from fastbench.core.loader_facts import DEFAULT_LOADER, REFERENCE_LOADER
-from fastbench.core.options import declared, option, parse_loader_option
+from fastbench.core.option_conflicts import check
+from fastbench.core.options import declared, option, parse_own_option
 from fastbench.core.value_types import (
     DEVICES,
     PUBLISHED_TOLERANCE,
@@ -86,6 +87,14 @@ class RunConfig:
         changes="measurement",
         group="comparing",
     )
+    reference_model: Name | None = option(
+        None,
+        "model whose float32 eager predictions every row is held against (default: the row's own); "
+        "for an exported file, the model that it was exported from",
+        "NAME",
+        changes="measurement",
+        group="comparing",
+    )
     resize: Literal["fast", "exact"] = option(
         "fast",
         "exact: as Pillow does, slower; fast: within a level of it for bilinear, a few for bicubic",
@@ -119,12 +128,37 @@ class RunConfig:
         changes="process",
         group="model",
     )
-    compile: bool = option(
-        False, "compile the model with torch.compile", swept=True, group="common"
+    engine: Name = option(
+        UNNAMED,
+        "what executes the model, one of `fastbench engines` (auto: eager, or what a file is for)",
+        swept=True,
+        group="common",
     )
+    engine_option: tuple[str, ...] = option(
+        (),
+        "a setting of one engine, such as openvino.hint=throughput (see `fastbench engines`); "
+        "repeatable",
+        "ENGINE.NAME=VALUE",
+        group="model",
+    )
+    compile: bool = option(False, "the engine compile: torch.compile", swept=True, group="common")
     compile_mode: Literal[
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"
     ] = option("default", "torch.compile's mode, with --compile", swept=True, group="model")
+    quantize: Literal["none", "int8", "fp8"] = option(
+        "none",
+        "the number format that the engine quantises the model to, after its training",
+        swept=True,
+        group="model",
+    )
+    calibration: Name | None = option(
+        None,
+        "images to calibrate int8 with: a folder, or how many of the data to set aside and not score "
+        "(default: a fifth of them, 128 at most)",
+        "DIR|N",
+        changes="measurement",
+        group="data",
+    )
     allocator: Literal["keep", "system"] = option(
         "keep",
         "freed host memory: keep it for the next batch, or leave it to the system",
@@ -158,7 +192,7 @@ class RunConfig:
     )
     model_threads: Count | None = option(
         None,
-        "torch's threads for the model on a CPU (default: all cores)",
+        "the engine's threads for the model on a CPU (default: all cores)",
         "N",
         swept=True,
         group="model",
@@ -284,65 +318,22 @@ class RunConfig:
         """Read each value, and check what does not depend on the machine."""
         for name, each in OPTIONS.items():
             object.__setattr__(self, name, each.read(getattr(self, name)))
-        if self.ab:
-            self._check_ab()
-        if self.ranks > 1 and ":" in self.device:
-            raise UsageError(
-                f"--device {self.device} is one GPU, and each of {self.ranks} ranks needs its own. "
-                f"Give --device cuda, and choose GPUs with CUDA_VISIBLE_DEVICES."
-            )
-        for name, values in (("model", self.model), ("loader", self.loader)):
-            for value in values:
-                if "," in value and not {*"./:"} & {*value}:  # which a file may have
-                    again = " ".join(f"--{name} {part.strip()}" for part in value.split(","))
-                    raise UsageError(f"--{name} is {value!r}. Give one at a time: {again}")
-        settings = set()
-        for text in self.loader_option:
-            loader, (name, _) = parse_loader_option(text)
-            if (loader, name) in settings:
-                raise UsageError(
-                    f"--loader-option sets {loader}.{name} twice. Give it one value, or run once "
-                    f"for each."
-                )
-            settings.add((loader, name))
-            if name == "num_threads" and self.num_threads is not None:
-                raise UsageError(
-                    f"--num-threads and --loader-option {text} both set the threads of {loader}. "
-                    f"Leave out one of them."
-                )
-            if loader not in self.loaders:
-                raise UsageError(
-                    f"--loader-option {text} is for the loader {loader!r}, which is not run. "
-                    f"Run: {', '.join(self.loaders)}."
-                )
+        check(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunConfig:
         """The configuration in a record; an option that it lacks has its default."""
         return cls(**{name: value for name, value in stored.items() if name in OPTIONS})
 
-    def _check_ab(self) -> None:
-        """Refuse options that `--ab` would ignore."""
-        for named, given in (
-            ("a second --loader", len(self.loader) > 1),
-            ("--predictions", self.predictions is not None),
-            ("--running", self.running is not None),
-            ("--latency-batch-size", bool(self.latency_batch_size)),
-            ("--latency-samples", self.latency_samples is not None),
-            ("--page-cache cold", self.page_cache == "cold"),
-            ("--repeat", self.repeat > 1),
-            ("--ranks", self.ranks > 1),
-        ):
-            if given:
-                raise UsageError(
-                    f"--ab times two sides of one loader, warm, and scores nothing. "
-                    f"Leave out {named}."
-                )
-
     @property
     def timed_loader(self) -> str:
         """The one loader that `--ab` runs: the first that was asked for."""
         return (self.loader or (DEFAULT_LOADER,))[0]
+
+    @property
+    def engine_name(self) -> str:
+        """The engine; `auto` where that is the model's to say."""
+        return COMPILE if self.compile else self.engine
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -359,8 +350,13 @@ class RunConfig:
 
     def options_of(self, loader: str) -> dict[str, str | int | float | bool]:
         """What `--loader-option` sets of one loader."""
-        parsed = map(parse_loader_option, self.loader_option)
+        parsed = (parse_own_option("loader_option", text) for text in self.loader_option)
         return dict(setting for name, setting in parsed if name == loader)
+
+    def options_of_engine(self, engine: str) -> dict[str, str | int | float | bool]:
+        """What `--engine-option` sets of one engine."""
+        parsed = (parse_own_option("engine_option", text) for text in self.engine_option)
+        return dict(setting for name, setting in parsed if name == engine)
 
 
 OPTIONS: Final = declared(RunConfig)

@@ -123,25 +123,34 @@ def declared(config_type: type[Any]) -> dict[str, Option]:
     }
 
 
-def parse_loader_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
-    """`LOADER.NAME=VALUE` -> (loader, (name, value)), the value as a number or a bool if it is one.
+_EXAMPLES = {
+    "loader_option": "LOADER.NAME=VALUE, such as dali.prefetch=3",
+    "engine_option": "ENGINE.NAME=VALUE, such as openvino.hint=throughput",
+}
 
-    Raises `UsageError` for another form.
+
+def parse_own_option(field: str, text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
+    """`OWNER.NAME=VALUE` -> (owner, (name, value)), the value as a number or a bool if it is one.
+
+    `field` is `loader_option` or `engine_option`. Raises `UsageError` for another form.
     """
     target, equals, written = text.partition("=")
-    loader, _, name = target.rpartition(".")
-    if not (equals and loader and name and written):
-        raise UsageError(
-            f"--loader-option is {text!r}. Write it as LOADER.NAME=VALUE, such as dali.prefetch=3."
-        )
+    owner, _, name = target.rpartition(".")
+    if not (equals and owner and name and written):
+        raise UsageError(f"{flag(field)} is {text!r}. Write it as {_EXAMPLES[field]}.")
     if written in ("true", "false"):
-        return loader, (name, written == "true")
+        return owner, (name, written == "true")
     for kind in (int, float):
         try:
-            return loader, (name, kind(written))
+            return owner, (name, kind(written))
         except ValueError:
             continue
-    return loader, (name, written)
+    return owner, (name, written)
+
+
+def parse_loader_option(text: str) -> tuple[str, tuple[str, str | int | float | bool]]:
+    """A `--loader-option` in its parts (see `parse_own_option`)."""
+    return parse_own_option("loader_option", text)
 
 
 def spelt(field: str) -> str:

@@ -21,7 +21,7 @@ from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
 from fastbench.models.classifier import Among, check_logits, is_torchscript
-from fastbench.records.record import Engine
+from fastbench.records.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

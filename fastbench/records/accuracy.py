@@ -107,6 +107,25 @@ class Pixels(Stored, frozen=True, kw_only=True):
     cause: str | None
 
 
+class ProgramCheck(Stored, frozen=True, kw_only=True):
+    """What an engine made of a model, beside the float32 eager model on the same pixels.
+
+    In `dtype`, and before it is quantised: so a wrong export is not taken for the noise of a
+    narrower format. `num_agreeing` of `num_samples` top-1 predictions are the same, `max_logits`
+    and `mean_logits` the largest and the mean difference of two logits, `spread` the standard
+    deviation of the eager model's logits. `cause` is the fault that explains them, if one was
+    found.
+    """
+
+    dtype: str
+    num_samples: Positive
+    num_agreeing: Count
+    max_logits: Deviation
+    mean_logits: Deviation
+    spread: Deviation
+    cause: str | None
+
+
 class Published(Stored, frozen=True, kw_only=True):
     """What the weights' publisher states for all of ImageNet's validation set, as shares."""
 

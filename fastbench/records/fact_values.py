@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.engine_facts import COMPILE, EAGER, UNNAMED
 from fastbench.core.units import counted, format_bytes
-from fastbench.records.record import Engine
+from fastbench.records.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastbench.core.config import RunConfig
     from fastbench.records.record import Record
 
-TORCH: Final = "torch"
 PROCESSES: Final = {"own": "a process of its own", "caller": "the caller's process"}
 """What a row ran in, in words."""
 DIGITS: Final = 10
@@ -57,9 +58,35 @@ def _engine_of(record: Record) -> Engine | None:
 
 
 def engine_name(record: Record) -> str | None:
-    """What runs the model; None where that is not known."""
+    """What runs the model, with torch.compile's mode; None where that is not known."""
     engine = _engine_of(record)
-    return engine.name if engine else TORCH
+    if engine is None or (engine.name is None and record.compile_mode):
+        return compilation(record.compile_mode)
+    if engine.name and record.compile_mode:
+        return f"{engine.name}, {compilation(record.compile_mode)}"
+    return engine.name
+
+
+def planned_engine(config: RunConfig) -> str:
+    """The engine of a row that is not measured yet."""
+    name = config.engine_name
+    if name == COMPILE:
+        return compilation(config.compile_mode)
+    return EAGER if name == UNNAMED else name
+
+
+def quantized(record: Record) -> str:
+    """What the model was quantised to by fastbench; `none` for none."""
+    return str(record.config.get("quantize", "none"))
+
+
+def weights_bytes(record: Record) -> int | None:
+    """The size of the weights that are run."""
+    engine = _engine_of(record)
+    if engine is not None:
+        return engine.weights_bytes
+    width = {"float32": 4, "float16": 2, "bfloat16": 2}.get(record.dtype)
+    return record.num_parameters * width if record.num_parameters and width else None
 
 
 def number_format(record: Record) -> str | None:
@@ -73,13 +100,6 @@ def engine_threads(record: Record) -> int | None:
     engine = _engine_of(record)
     threads: int | None = record.environment.get("torch_threads")
     return engine.num_threads if engine else threads
-
-
-def compilation_of(record: Record) -> str | None:
-    """Nothing where another engine has the model: what it does with it is not known."""
-    if _engine_of(record) and record.compile_mode is None:
-        return None
-    return compilation(record.compile_mode)
 
 
 def cpu_quota(record: Record) -> str | None:

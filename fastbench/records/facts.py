@@ -182,17 +182,23 @@ _ABOUT_THE_ROW: Final = (
         template="decoder {}",
     ),
     _fact("dtype", "the model's number format", fact_values.number_format),
-    _fact("engine", "what runs the model", fact_values.engine_name, unsaid=fact_values.TORCH),
-    _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
     _fact(
-        "compile",
-        "`compile`, with torch.compile's mode where it is not the default; or `eager`",
-        fact_values.compilation_of,
-        options=("compile", "compile_mode"),
-        plan=lambda config: fact_values.compilation(
-            config.compile_mode if config.compile else None
-        ),
+        "engine",
+        "what executes the model: eager, compile (with torch.compile's mode where it is not the "
+        "default), or another engine",
+        fact_values.engine_name,
+        options=("engine", "compile", "compile_mode"),
+        plan=fact_values.planned_engine,
     ),
+    _fact(
+        "quantize",
+        "what the weights and activations were quantised to after training",
+        fact_values.quantized,
+        unsaid="none",
+        default="none",
+        options=("quantize",),
+    ),
+    _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
     _fact(
         "ranks",
         "processes that shared the images out, each on a GPU of its own",

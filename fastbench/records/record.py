@@ -17,7 +17,8 @@ from fastbench.core.loader_facts import decodes
 from fastbench.core.stats import hodges_lehmann_interval
 from fastbench.core.units import counted
 from fastbench.core.value_types import PUBLISHED_TOLERANCE
-from fastbench.records.accuracy import Accuracy, Parity, Published
+from fastbench.records.accuracy import Accuracy, Parity, ProgramCheck, Published
+from fastbench.records.engine import Calibration, Engine
 from fastbench.records.fields import Amount, Count, Positive, Stored
 from fastbench.records.ranks import RankPart
 from fastbench.records.speed import (
@@ -45,14 +46,6 @@ NO_PARITY: Final = "no parity, for the reference failed"
 """How the note of a row begins that could not be compared."""
 CONTENDED: Final = 0.85
 SERIAL: Final = 0.8
-
-
-class Engine(Stored, frozen=True, kw_only=True):
-    """What runs a model in place of torch, as the model states it; None where it does not."""
-
-    name: str | None = None
-    number_format: str | None = None
-    num_threads: Count | None = None
 
 
 class Described(Stored, frozen=True, kw_only=True):
@@ -99,7 +92,9 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
     `accuracy_doubts` say why hits may mean nothing, `notes` what else people should know, `stages`
     where the row's wall time went. `rounds` are empty without ceilings, and in records of version 7
     and older. `ranks` has each rank's part if there were several, and `machines` the environment of
-    each machine if there were several, in the order of their ranks.
+    each machine if there were several, in the order of their ranks. `calibration` has the images
+    that it was quantised with, and `program` how what the engine makes of the model compares with
+    the model in float32 (None for an eager one).
     """
 
     dtype: str
@@ -128,6 +123,8 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
     stages: Stages | None = None
     ranks: list[RankPart] = msgspec.field(default_factory=list)
     machines: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    calibration: Calibration | None = None
+    program: ProgramCheck | None = None
 
     @property
     def images_per_s(self) -> float:

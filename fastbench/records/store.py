@@ -17,6 +17,8 @@ History of `schema_version`; what a version lacks has its field's default when i
         allocator, which was the system's before
     9   ranks, machines; config: ranks
     10  process; config: data_root; labels say which file they were read from
+    11  calibration, program; engine: settings, setup_s, weights_bytes; config: engine,
+        engine_option, quantize, calibration, image_size, crop_pct, preprocess, reference_model
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import msgspec
 
 from fastbench.core.atomic_files import file_stem, write_new, write_whole, writing
 from fastbench.core.config import OPTIONS
+from fastbench.core.engine_facts import EAGER
 from fastbench.core.errors import RecordError, UsageError
 from fastbench.core.reading import read_regular
 from fastbench.records.facts import FACTS
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -78,9 +81,9 @@ def write_record(record: Described, folder: Path, called: Sequence[str] = ()) ->
     """
     parts = [record.model, record.loader]
     if isinstance(record, Record):
-        how = FACTS["compile"].text(record).replace(" ", "-")
-        parts += [FACTS[name].text(record) for name in ("engine", "dtype")]
-        parts += [how] if record.compile_mode else []
+        engine = FACTS["engine"].text(record)
+        parts += [FACTS[name].text(record) for name in ("dtype", "quantize")]
+        parts += [] if engine == EAGER else [engine.replace(" ", "-")]
     else:
         parts.insert(0, "parity" if isinstance(record, ParityRecord) else "ab")
     parts += [word for text in called if (word := "-".join(text.split())) not in parts]

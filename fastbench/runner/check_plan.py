@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from fastbench.core.config import RunConfig
     from fastbench.core.errors import FastbenchError
-    from fastbench.runner.plan import Plan, PlannedRow
+    from fastbench.runner.plan import Plan
+    from fastbench.runner.planned_rows import PlannedRow
 
 _BESIDES_S: Final = 12.0
 """A row's process, model, warm-up and scoring: with it the rows of 250 and of 1,000 images that are

@@ -20,7 +20,8 @@ from fastbench.models import held
 from fastbench.records.record import EVERY_LOADER, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
-from fastbench.runner.plan import PLAN_FILE, row_of, seconds_left
+from fastbench.runner.plan import PLAN_FILE, seconds_left
+from fastbench.runner.planned_rows import row_of
 from fastbench.runner.room_for_ranks import room_for_ranks
 from fastbench.runner.row_in_child import ab, measure, parity, run_rows
 from fastbench.runner.unread_files import Unread
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
     from fastbench.runner.cluster import Cluster
-    from fastbench.runner.plan import Plan, PlannedRow
+    from fastbench.runner.plan import Plan
+    from fastbench.runner.planned_rows import PlannedRow
 
 
 def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Record | FailedRow]:

@@ -1,30 +1,22 @@
-"""The rows of a run: models x dtypes x compilations x batch sizes x loaders.
+"""The plan of a run: its rows, and which of them are finished.
 
-A row is one `RunConfig` with one model and one loader. The rows of a model are together, and of
-rows that differ in the loader alone the reference's comes first; it has none where `--loader` names
-others. `--resume` finds the record of a row by a digest of the options that its result depends on.
-One of other images, or of another file of weights or of a model, is measured again; one of another
-machine or other software is not.
+`--resume` finds the record of a row by a digest of the options that its result depends on. One of
+other images, or of another file of weights or of a model, is measured again; one of another machine
+or other software is not.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.config import OPTIONS, SWEPT, RunConfig
+from fastbench.core.config import RunConfig
 from fastbench.core.errors import RecordError, UsageError
-from fastbench.core.loader_facts import BUILT_IN
-from fastbench.core.options import flag, parse_loader_option
 from fastbench.core.reading import user_path
 from fastbench.data.dataset import Skipped, find_images
-from fastbench.loaders import registry
 from fastbench.models import catalogue
 from fastbench.models.registry import files_of
 from fastbench.records import naming
@@ -34,7 +26,7 @@ from fastbench.runner import cluster
 from fastbench.runner.default_loader import with_loader
 from fastbench.runner.options_file import read_options, read_preset
 from fastbench.runner.output_folder import RESULTS, newest
-from fastbench.runner.weights_by_model import weights_of
+from fastbench.runner.planned_rows import NOT_OF_THE_ROW, PlannedRow, digest_of, expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,53 +34,8 @@ if TYPE_CHECKING:
     from fastbench.core.command_options import PlanOptions
     from fastbench.records.record import Record
 
-ALL: Final = "all"
-_HALF: Final = ("float16", "bfloat16")
 PLAN_FILE: Final = "plan.toml"
 """In a run's folder: its options, as a --config file has them."""
-NOT_OF_THE_ROW: Final = frozenset(
-    name for name, option in OPTIONS.items() if option.changes == "nothing"
-)
-"""Options that change nothing in a row's record."""
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """One configuration: one model, one loader.
-
-    `only_if_here`: its loader was not asked for by name. `only_if_room`: nor was its number of
-    ranks. `number` is which of its repeats it is.
-    """
-
-    config: RunConfig
-    only_if_here: bool = False
-    only_if_room: bool = False
-    number: int = 1
-
-    @property
-    def model(self) -> str:
-        """The row's model."""
-        return self.config.model[0]
-
-    @property
-    def loader(self) -> str:
-        """The row's loader; the configuration's `loaders` has the reference as well."""
-        return self.config.timed_loader
-
-    @property
-    def digest(self) -> str:
-        """What the row's result depends on, as a digest of its options."""
-        return digest_of(self.config, self.model, self.loader)
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """What no other row of the plan has."""
-        return self.digest, self.number
-
-    @property
-    def group(self) -> tuple[object, ...]:
-        """Equal for rows that differ in the loader alone."""
-        return self.model, *(getattr(self.config, name) for name in SWEPT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,75 +94,6 @@ def merge(given: Mapping[str, Any], how: PlanOptions) -> dict[str, Any]:
     return options
 
 
-def single(options: Mapping[str, Any]) -> RunConfig:
-    """The options as one configuration. Raises `UsageError` if one has several values."""
-    for name in SWEPT:
-        if len(options.get(name, ())) > 1:
-            raise UsageError(
-                f"{flag(name)} is given {len(options[name])} times, and --ab compares two "
-                f"configurations. Give it once."
-            )
-    config = _first(options, options.get("loader", ()))
-    several = {*weights_of(options, config.models).values()}
-    if len(several) > 1:
-        raise UsageError(
-            "--weights has several values, and --ab compares two configurations. Give it once."
-        )
-    return dataclasses.replace(config, weights=several.pop())
-
-
-def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
-    """The rows that options ask for.
-
-    Raises `UsageError` for a wrong value, `UnknownNameError` for an unknown loader.
-    """
-    asked = tuple(options.get("loader", ()))
-    named = tuple(name for name in asked if name != ALL)
-    every = (*BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
-    whole = _first(options, (*named, *every))
-    values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
-    if len(values["compile_mode"]) > 1 and True not in values["compile"]:
-        raise UsageError(
-            "--compile-mode is given more than once, and no row is compiled. Give --compile too, "
-            "or leave it out."
-        )
-    every_kind = [
-        dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
-    ]
-    # Without compilation rows cannot differ in its mode, and beside float32 rows the others not in
-    # TensorFloat-32.
-    beside_float32 = "float32" in values["dtype"]
-    kinds = [
-        {
-            **kind,
-            **({} if kind["compile"] else {"compile_mode": "default"}),
-            **({"tf32": False} if beside_float32 and kind["dtype"] in _HALF else {}),
-        }
-        for kind in every_kind
-    ]
-    kinds = [kind for number, kind in enumerate(kinds) if kind not in kinds[:number]]
-    # The reference scores a model once for all rows; it is timed where somebody asks for that.
-    timed = [x for x in whole.loaders if x != whole.reference or not asked or x in (*named, *every)]
-    by_name = {*named, whole.reference, *(() if every else whole.loaders)}
-    weights = weights_of(options, whole.models)
-    rows = tuple(
-        PlannedRow(
-            row_of(whole, model, loader, weights=weights[model], **kind),
-            only_if_here=loader not in by_name,
-        )
-        for model, kind, loader in itertools.product(whole.models, kinds, timed)
-    )
-    for name in whole.loaders:
-        registry.check_name(name)
-        registry.check_options(name, whole.options_of(name))
-    # Not next to each other: what changes with time changes all rows alike.
-    return tuple(
-        dataclasses.replace(row, number=number)
-        for number in range(1, whole.repeat + 1)
-        for row in rows
-    )
-
-
 def make_plan(
     given: Mapping[str, Any], how: PlanOptions, count: Callable[..., Callable[[int, int], None]]
 ) -> Plan:
@@ -269,43 +147,9 @@ def make_plan(
     )
 
 
-def digest_of(config: RunConfig, model: str, loader: str) -> str:
-    """A digest of the options that a row's result depends on."""
-    told = dataclasses.asdict(config)
-    for name in NOT_OF_THE_ROW:
-        del told[name]
-    if not told["compile"]:
-        del told["compile_mode"]
-    concerned = {loader, told["reference"]}
-    parsed = map(parse_loader_option, told["loader_option"])
-    told["loader_option"] = {
-        f"{name}.{key}": value for name, (key, value) in parsed if name in concerned
-    }
-    told["model"], told["loader"] = model, loader
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def seconds_left(seconds: Sequence[float], num_left: int) -> float | None:
     """How long `num_left` rows take at the mean time of those that were measured; None of none."""
     return num_left * sum(seconds) / len(seconds) if seconds else None
-
-
-def _first(options: Mapping[str, Any], names: tuple[str, ...]) -> RunConfig:
-    """One configuration with the first value of each swept option, and these loaders."""
-    firsts = {name: options[name][0] for name in SWEPT if name in options}
-    of_one = {name: value for name, value in options.items() if not OPTIONS[name].by_model}
-    return RunConfig(**{**of_one, **firsts, "loader": names})
-
-
-def row_of(whole: RunConfig, model: str, loader: str, **kind: Any) -> RunConfig:
-    """One row of a configuration with several."""
-    concerned = (loader, whole.reference)
-    options = tuple(
-        text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
-    )
-    return dataclasses.replace(
-        whole, model=(model,), loader=(loader,), loader_option=options, **kind
-    )
 
 
 def _find_folder(resume: str | None, output: str | None) -> str | None:

@@ -19,7 +19,7 @@ from fastbench.core.config import RunConfig
 from fastbench.core.errors import OutputError, UsageError
 from fastbench.core.terminal import write_csv
 from fastbench.records.facts import FACTS
-from fastbench.runner.plan import digest_of
+from fastbench.runner.planned_rows import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

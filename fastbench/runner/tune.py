@@ -34,7 +34,7 @@ from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
 from fastbench.runner.objective import LATENCY, Objective, highest_percentile
 from fastbench.runner.options_file import write_options
-from fastbench.runner.plan import row_of
+from fastbench.runner.planned_rows import row_of
 from fastbench.runner.trial_in_child import describe, trial
 from fastbench.runner.trials_file import (
     TRIALS_FILE,

@@ -30,7 +30,7 @@ from fastbench.data.jpeg.quick_check import not_read
 from fastbench.models import held
 from fastbench.models.registry import SAMPLE
 from fastbench.records.record import FailedRow
-from fastbench.runner.plan import row_of
+from fastbench.runner.planned_rows import row_of
 from fastbench.runner.row_in_child import interruptible, run_rows
 
 if TYPE_CHECKING:

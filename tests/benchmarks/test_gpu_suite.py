@@ -23,7 +23,7 @@ from fastbench.measure.agreement import compare_predictions
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Throughput, Trial
 from fastbench.records.store import write_record
-from fastbench.runner.plan import expand
+from fastbench.runner.planned_rows import expand
 
 
 @pytest.fixture(scope="module")

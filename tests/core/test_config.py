@@ -12,7 +12,7 @@ from fastbench.core.command_options import PlanOptions, TuneOptions
 from fastbench.core.config import NOT_COMPARED, SWEPT, RunConfig
 from fastbench.core.errors import UsageError
 from fastbench.core.other_side import other_side
-from fastbench.runner.plan import NOT_OF_THE_ROW
+from fastbench.runner.planned_rows import NOT_OF_THE_ROW
 
 
 def parse(*argv: str) -> RunConfig:

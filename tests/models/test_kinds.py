@@ -23,8 +23,8 @@ from fastbench.models.base import LoadedModel, Model, class_space, keep_outputs
 from fastbench.models.classifier import Classifier
 from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
+from fastbench.records.engine import Engine
 from fastbench.records.facts import FACTS
-from fastbench.records.record import Engine
 from fastbench.records.store import read_record
 
 NETS = """

@@ -20,7 +20,8 @@ from fastbench.records.record import Record
 from fastbench.report.columns.registry import COLUMNS, SETS
 from fastbench.report.html.row_panel import panel_of
 from fastbench.report.sheet.footnotes import facts, make_footnotes
-from fastbench.runner.plan import Plan, PlannedRow
+from fastbench.runner.plan import Plan
+from fastbench.runner.planned_rows import PlannedRow
 
 OF_A_ROW = {
     name: option

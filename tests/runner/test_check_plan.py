@@ -13,7 +13,8 @@ from fastbench.loaders.registry import Listed
 from fastbench.models import catalogue
 from fastbench.models.catalogue import Named
 from fastbench.runner import check_plan
-from fastbench.runner.plan import Plan, expand
+from fastbench.runner.plan import Plan
+from fastbench.runner.planned_rows import expand
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from fastbench.models.registry import files_of
 from fastbench.records.record import Record
 from fastbench.records.store import write_record
 from fastbench.records.validity import find_contradictions
-from fastbench.runner import options_file, plan
+from fastbench.runner import options_file, plan, planned_rows
 
 BOTH = ("--loader", "torchvision", "--loader", "dali")
 PRESETS = typing.get_args(Preset)
@@ -44,7 +44,7 @@ def rows_of(*argv: str) -> list[tuple[object, ...]]:
             row.config.compile_mode if row.config.compile else None,
             row.config.batch_size,
         )
-        for row in plan.expand(given(*argv))
+        for row in planned_rows.expand(given(*argv))
     ]
 
 
@@ -87,7 +87,7 @@ def test_the_product_in_order() -> None:
     ],
 )
 def test_the_reference_is_timed_where_it_is_asked_for(loaders: list[str], timed: list[str]) -> None:
-    rows = plan.expand(given(*(word for name in loaders for word in ("--loader", name))))
+    rows = planned_rows.expand(given(*(word for name in loaders for word in ("--loader", name))))
     assert [row.loader for row in rows] == timed
     assert {row.config.reference for row in rows} == {"torchvision"}  # it scores in any case
 
@@ -107,7 +107,7 @@ def test_both_ways_of_compiling() -> None:
 
 def test_tf32_beside_float32_is_for_that_alone() -> None:
     def kinds(*argv: str) -> list[tuple[str, bool]]:
-        rows = plan.expand(given("--reference", "none", *argv))
+        rows = planned_rows.expand(given("--reference", "none", *argv))
         return [(row.config.dtype, row.config.tf32) for row in rows]
 
     both = ("--tf32", "--no-tf32", "--dtype", "float16", "--dtype", "float32")
@@ -118,7 +118,7 @@ def test_tf32_beside_float32_is_for_that_alone() -> None:
 
 
 def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
-    rows = plan.expand(
+    rows = planned_rows.expand(
         given(
             "--loader", "dali", "--loader", "synthetic", "--loader-option", "dali.prefetch=3",
             "--loader-option", "torchvision.prefetch=1",
@@ -131,7 +131,7 @@ def test_a_row_has_the_options_of_its_own_loader_and_of_the_reference() -> None:
 
 
 def test_every_loader_that_runs_here() -> None:
-    rows = plan.expand(given("--loader", "all", "--loader", "dali"))
+    rows = planned_rows.expand(given("--loader", "all", "--loader", "dali"))
     assert [row.loader for row in rows][:2] == ["torchvision", "dali"]
     assert {row.loader for row in rows} >= set(BUILT_IN)
     assert len(rows) == len({row.loader for row in rows})
@@ -177,10 +177,10 @@ def test_what_cannot_be_is_refused_before_any_row(argv: list[str], said: str) ->
 
 
 def test_ab_has_one_value_of_each() -> None:
-    config = plan.single(given("--dtype", "float16", "--model", "a", "--model", "b", "--compile"))
+    config = planned_rows.single(given("--dtype", "float16", "--model", "a", "--model", "b", "--compile"))
     assert config == RunConfig(dtype="float16", model=("a", "b"), compile=True)
     with pytest.raises(UsageError, match=r"--batch-size is given 2 times.* Give it once"):
-        plan.single(given("--batch-size", "8", "--batch-size", "4"))
+        planned_rows.single(given("--batch-size", "8", "--batch-size", "4"))
 
 
 def test_each_model_has_its_weights() -> None:
@@ -188,7 +188,7 @@ def test_each_model_has_its_weights() -> None:
 
     def weights_of(*weights: str) -> list[str]:
         argv = [word for text in weights for word in ("--weights", text)]
-        return [row.config.weights for row in plan.expand(given(*asked, *argv))]
+        return [row.config.weights for row in planned_rows.expand(given(*asked, *argv))]
 
     assert weights_of() == ["DEFAULT"] * 3
     assert weights_of("none") == ["none"] * 3
@@ -210,19 +210,19 @@ def test_each_model_has_its_weights() -> None:
 def test_weights_that_cannot_be_told_apart(weights: tuple[str, ...], said: str) -> None:
     argv = [word for text in weights for word in ("--weights", text)]
     with pytest.raises(UsageError) as caught:
-        plan.expand(given("--model", "resnet18", "--model", "resnet50", *argv))
+        planned_rows.expand(given("--model", "resnet18", "--model", "resnet50", *argv))
     assert said in str(caught.value)
 
 
 def test_ab_has_one_set_of_weights() -> None:
     options = given("--model", "a", "--weights", "a=x.pth")
-    assert plan.single(options).weights == "x.pth"
+    assert planned_rows.single(options).weights == "x.pth"
     with pytest.raises(UsageError, match=r"--weights has several values, and --ab compares two"):
-        plan.single(given("--model", "a", "--model", "b", "--weights", "a=x.pth"))
+        planned_rows.single(given("--model", "a", "--model", "b", "--weights", "a=x.pth"))
 
 
 def test_repeats_are_the_whole_plan_again() -> None:
-    rows = plan.expand(given("--repeat", "2", "--batch-size", "8", "--batch-size", "4"))
+    rows = planned_rows.expand(given("--repeat", "2", "--batch-size", "8", "--batch-size", "4"))
     assert [(row.loader, row.config.batch_size, row.number) for row in rows] == [
         (loader, batch_size, number)
         for number in (1, 2)
@@ -411,7 +411,7 @@ def test_a_mode_counts_with_compilation() -> None:
 
 def test_the_digest_of_a_record_is_that_of_its_row() -> None:
     """Through JSON; and a record of when a configuration had all the loaders of its run."""
-    row = plan.expand(given("--compile", "--loader-option", "dali.prefetch=3"))[1]
+    row = planned_rows.expand(given("--compile", "--loader-option", "dali.prefetch=3"))[1]
     stored = json.loads(json.dumps(dataclasses.asdict(row.config)))
     assert plan.digest_of(RunConfig.from_json(stored), "sample", "dali") == row.digest
     stored["loader"] = ["dali", "synthetic"]
@@ -451,7 +451,7 @@ def record_of(row: plan.PlannedRow, **changes: Any) -> Record:
 
 
 def test_finished_rows_are_found(tmp_path: Path, data: dict[str, str]) -> None:
-    rows = plan.expand(given("--model", "a", "--model", "b"))
+    rows = planned_rows.expand(given("--model", "a", "--model", "b"))
     write_record(record_of(rows[1]), tmp_path)
     (tmp_path / "cut.json").write_text('{"schema_version": 3, "mod')
     (tmp_path / "suite.json").write_text("{}")
@@ -467,7 +467,7 @@ def test_finished_rows_are_found(tmp_path: Path, data: dict[str, str]) -> None:
 
 def test_repeats_that_are_finished_are_counted(tmp_path: Path, data: dict[str, str]) -> None:
     asked = ["--repeat", "3", "--reference", "none"]
-    row = plan.expand(given(*asked))[0]
+    row = planned_rows.expand(given(*asked))[0]
     for created in ("2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00"):
         write_record(record_of(row, created=created), tmp_path)
     resumed = plan_of(*asked, resume=str(tmp_path))
@@ -479,7 +479,7 @@ def test_repeats_that_are_finished_are_counted(tmp_path: Path, data: dict[str, s
 
 
 def test_the_newest_record_of_a_row_counts(tmp_path: Path, data: dict[str, str]) -> None:
-    row = plan.expand(given())[0]
+    row = planned_rows.expand(given())[0]
     for created in ("2026-01-03T00:00:00+00:00", "2026-01-02T00:00:00+00:00"):
         write_record(record_of(row, created=created), tmp_path)
     (found,) = plan_of(*BOTH, resume=str(tmp_path)).finished.values()
@@ -489,7 +489,7 @@ def test_the_newest_record_of_a_row_counts(tmp_path: Path, data: dict[str, str])
 def test_a_record_that_contradicts_itself_is_not_finished(
     tmp_path: Path, data: dict[str, str]
 ) -> None:
-    row = plan.expand(given())[0]
+    row = planned_rows.expand(given())[0]
     broken = msgspec.structs.replace(sound().throughput, num_images=1)
     record = record_of(row, throughput=broken)
     assert find_contradictions(record)
@@ -498,7 +498,7 @@ def test_a_record_that_contradicts_itself_is_not_finished(
 
 
 def test_other_images_are_measured_again(tmp_path: Path, data: dict[str, str]) -> None:
-    write_record(record_of(plan.expand(given())[0]), tmp_path)
+    write_record(record_of(planned_rows.expand(given())[0]), tmp_path)
     data["identity"] = "of others"
     resumed = plan_of(*BOTH, resume=str(tmp_path))
     assert (resumed.finished, resumed.num_changed, len(resumed.todo)) == ({}, 1, 2)
@@ -511,7 +511,7 @@ def test_a_record_that_does_not_know_its_images_is_measured_again(
     tmp_path: Path, data: dict[str, str]
 ) -> None:
     """An older version wrote it."""
-    row = plan.expand(given())[0]
+    row = planned_rows.expand(given())[0]
     record = msgspec.structs.replace(record_of(row), data={"num_samples": 100, "digest": "a"})
     write_record(record, tmp_path)
     resumed = plan_of(*BOTH, resume=str(tmp_path))
@@ -521,7 +521,7 @@ def test_a_record_that_does_not_know_its_images_is_measured_again(
 def test_the_newest_of_the_records_of_these_images_counts(
     tmp_path: Path, data: dict[str, str]
 ) -> None:
-    row = plan.expand(given())[0]
+    row = planned_rows.expand(given())[0]
     write_record(record_of(row, created="2026-01-02T00:00:00+00:00"), tmp_path)
     newer = record_of(row, created="2026-01-03T00:00:00+00:00")
     write_record(msgspec.structs.replace(newer, data={**newer.data, "identity": "b"}), tmp_path)
@@ -552,7 +552,7 @@ def test_a_row_of_another_file_is_measured_again(
     as_before = file.stat()
     asked = ["--loader", "torchvision", given_file]
     Path("out").mkdir()
-    write_record(record_of(plan.expand(given(*asked))[0]), Path("out"))
+    write_record(record_of(planned_rows.expand(given(*asked))[0]), Path("out"))
     assert plan_of(*asked, resume="out").todo == []
     os.utime(file)  # a copy of the same file
     assert plan_of(*asked, resume="out").todo == []
@@ -574,7 +574,7 @@ def test_resume_by_itself_takes_the_plan(
         folder = plan.RESULTS / day
         folder.mkdir(parents=True)
         options_file.write_options(given("--model", f"m{day}"), folder / plan.PLAN_FILE)
-    write_record(record_of(plan.expand(given("--model", "m2"))[0]), plan.RESULTS / "2")
+    write_record(record_of(planned_rows.expand(given("--model", "m2"))[0]), plan.RESULTS / "2")
     newest = plan_of(resume="")
     assert (newest.output, newest.rows[0].model) == ("fastbench-results/2", "m2")
     assert len(newest.todo) == 1
@@ -597,7 +597,7 @@ def test_resume_goes_on_where_the_file_says(
     newest.mkdir(parents=True)
     options_file.write_options(given("--model", "other"), newest / plan.PLAN_FILE)
     Path("out").mkdir()
-    write_record(record_of(plan.expand(given("--model", "a"))[0]), Path("out"))
+    write_record(record_of(planned_rows.expand(given("--model", "a"))[0]), Path("out"))
     Path("plan.toml").write_text('model = "a"\noutput = "out"\n')
     for resume in ("", "out", "out/"):
         resumed = plan_of(config="plan.toml", resume=resume)

@@ -37,7 +37,8 @@ from fastbench.data.sample.draw_all import ensure_sample
 from fastbench.records.store import read_record, write_record
 from fastbench.runner import cluster, execute, options_file, row_in_child, unread_files
 from fastbench.runner.output_folder import open_output
-from fastbench.runner.plan import Plan, expand
+from fastbench.runner.plan import Plan
+from fastbench.runner.planned_rows import expand
 from fastbench.runner.room_for_ranks import room_for_ranks
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
-_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "ranks", "compile", _KIND)
+_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "ranks", "engine", _KIND)
 _SET_UP: Final = (*CONFIGURATION, "threads", "images", *PREPROCESS, "reference")
 _NAMED: Final = 3
 

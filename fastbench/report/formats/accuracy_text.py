@@ -71,7 +71,7 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 def _facts(record: Record) -> dict[str, str]:
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
-    conditions = [FACTS[name].text(record) for name in ("dtype", "engine", "batch", "compile")]
+    conditions = [FACTS[name].text(record) for name in ("dtype", "engine", "batch", "quantize")]
     return {
         "data": ", ".join([str(record.data.get("root", "unknown folder")), *images_of(record)]),
         "machine": ", ".join(dict.fromkeys(filter(None, machine))),

@@ -38,7 +38,7 @@ PIPELINE: Final = "pipeline"
 
 _SPEED: Final = "images/s"
 _FACETS: Final = (
-    *("device", "model", "weights", "loader", "decoder", "dtype", "engine", "batch", "compile"),
+    *("device", "model", "weights", "loader", "decoder", "dtype", "engine", "batch", "quantize"),
     *("ranks", "process"),
     *("threads", "engine-threads", "images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
     *("bound", "parity", "status", "cpu", "torch", "dali", "driver"),

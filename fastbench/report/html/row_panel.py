@@ -41,7 +41,7 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
 
 def _configuration(row: Row) -> str:
     names = [
-        *("model", "weights", "dtype", "engine", "batch", "compile", "ranks"),
+        *("model", "weights", "dtype", "engine", "batch", "quantize", "ranks"),
         *("threads", "engine-threads", "matmul-precision"),
         *(*PREPROCESS, *(fact.name for fact in OF_OPTIONS)),
     ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastbench.records.record import Record
 
 COLOURED: Final = (
-    *("loader", "device", "engine", "compile", "dtype"),
+    *("loader", "device", "engine", "quantize", "dtype"),
     *("batch", "ranks", "weights", "page-cache"),
 )
 """The facts that colours may stand for, the first of them that tells the rows apart."""

@@ -44,7 +44,7 @@ _VERSION: Final = "schema version"
 _LINES: Final = (
     (
         *("model", "weights", "loader", "device", "dtype", "engine", "batch"),
-        *("compile", "ranks", "threads", "process"),
+        *("engine", "ranks", "threads", "process"),
         *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
     ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION: Final = (
     *("device", "model", "weights", "loader"),
-    *("dtype", "engine", "batch", "compile", "ranks"),
+    *("dtype", "engine", "batch", "quantize", "ranks"),
 )
 """The columns that make up what was run, apart from the images."""
 MOST_MODELS: Final = 6
