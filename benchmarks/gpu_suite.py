@@ -46,7 +46,8 @@ from fastbench.measure.clock import make_clock
 from fastbench.measure.passes import sample_loader
 from fastbench.measure.telemetry import Watch
 from fastbench.report.read import read_rows
-from fastbench.runner.prepare import Workbench, open_loader
+from fastbench.runner.open_loader import open_loader
+from fastbench.runner.prepare import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -26,6 +26,12 @@ def num_cores(root: Path = _ROOT) -> int:
     return allowed if quota is None else min(allowed, math.ceil(quota))
 
 
+def has_vnni(root: Path = _ROOT) -> bool:
+    """Whether the CPU adds products of 8 bits in 32 bits: with VNNI on x86, always on others."""
+    flags = {*read_text(root / "proc/cpuinfo").split()}
+    return "avx512_vnni" in flags or "avx_vnni" in flags or "sse2" not in flags
+
+
 def cpu_quota(root: Path = _ROOT) -> float | None:
     """Cores that the quota is worth, 0.5 for half of one's time; None without a quota."""
     return min((cores for _, cores in _quotas(root)), default=None)

@@ -44,7 +44,7 @@ class UsageError(FastbenchError):
 
 
 class UnknownNameError(UsageError):
-    """No model, loader or set of weights has this name."""
+    """No model, loader, engine or set of weights has this name."""
 
 
 class OutputError(FastbenchError):
@@ -99,6 +99,10 @@ class LoaderFailedError(LoaderError):
 
 class LoaderMissingError(LoaderError):
     """A loader cannot run here: its package or its device is missing."""
+
+
+class EngineMissingError(FastbenchError):
+    """An engine cannot run here: its package, its provider or its device is missing."""
 
 
 class DeviceError(FastbenchError):

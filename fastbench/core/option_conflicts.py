@@ -9,10 +9,10 @@ from fastbench.core.errors import UsageError
 from fastbench.core.options import parse_own_option
 
 if TYPE_CHECKING:
-    from fastbench.core.config import RunConfig
+    from fastbench.core.run_options import RunOptions
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunOptions) -> None:
     """Raise `UsageError` for options of one configuration that contradict each other."""
     if config.ab:
         _check_ab(config)
@@ -30,7 +30,7 @@ def check(config: RunConfig) -> None:
     _check_loader_options(config)
 
 
-def _check_engine(config: RunConfig) -> None:
+def _check_engine(config: RunOptions) -> None:
     if config.compile and config.engine not in (UNNAMED, COMPILE):
         raise UsageError(
             f"--compile is the engine compile, and --engine is {config.engine}. Give --engine "
@@ -53,7 +53,7 @@ def _check_engine(config: RunConfig) -> None:
         given.add((engine, name))
 
 
-def _check_loader_options(config: RunConfig) -> None:
+def _check_loader_options(config: RunOptions) -> None:
     settings = set()
     for text in config.loader_option:
         loader, (name, _) = parse_own_option("loader_option", text)
@@ -75,7 +75,7 @@ def _check_loader_options(config: RunConfig) -> None:
             )
 
 
-def _check_ab(config: RunConfig) -> None:
+def _check_ab(config: RunOptions) -> None:
     """Refuse options that `--ab` would ignore."""
     for named, given in (
         ("a second --loader", len(config.loader) > 1),

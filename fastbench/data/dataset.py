@@ -24,6 +24,7 @@ from fastbench.data.jpeg.decode_all import verify
 from fastbench.data.jpeg.quick_check import Frame, check_frame
 from fastbench.data.labels import WordSets
 from fastbench.data.listing import Listing, digest_of, lines_of, list_images
+from fastbench.data.set_aside import num_set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
@@ -113,6 +114,8 @@ def scan(
     *,
     limit: int | None = None,
     only: Collection[str] | None = None,
+    calibration: str | None = None,
+    aside: bool = False,
     skip: bool = False,
     leave_out: Collection[Skipped] = (),
     known: MutableMapping[str, Known] | None = None,
@@ -125,6 +128,8 @@ def scan(
         root: What the paths in the file are relative to; None for the file's own folder.
         limit: At most so many samples, evenly spread: the first are all of the first classes.
         only: The class folders, or a list's words, that are used.
+        calibration: What `--calibration` sets aside of them (see `set_aside.py`).
+        aside: List what was set aside, and not the others.
         skip: Leave out files that are no sound JPEGs; those not decoded before are decoded.
         leave_out: Sound files that are left out as well.
         known: Files that were checked before, by path; those that are checked now are added.
@@ -144,6 +149,9 @@ def scan(
         chosen = [i for i in chosen if listing.words[i] in only]
         asked = _sorted_words(listing.words[i] for i in chosen)
     chosen = [chosen[i] for i in spread(len(chosen), limit)]
+    if num_aside := num_set_aside(calibration, len(chosen)):
+        out = {chosen[i] for i in spread(len(chosen), num_aside)}
+        chosen = [i for i in chosen if (i in out) == aside]
     known = {} if known is None else known
     frames, refused = _check(
         listing, chosen, known, skip=skip, afresh=False, on_progress=on_progress
@@ -241,7 +249,7 @@ def _check(
     refused: dict[int, str] = {}
     for i in chosen:
         try:
-            frames[i] = _frame_of(listing.root / listing.names[i], known)
+            frames[i] = frame_of(listing.root / listing.names[i], known)
         except CorruptImageError as error:
             if not skip:
                 raise
@@ -256,7 +264,7 @@ def _check(
     return frames, dict(sorted(refused.items()))
 
 
-def _frame_of(path: Path, known: MutableMapping[str, Known]) -> Frame:
+def frame_of(path: Path, known: MutableMapping[str, Known]) -> Frame:
     """As `check_frame`, which reads the file; one that is known is only looked up."""
     try:
         status = path.stat()
@@ -288,11 +296,14 @@ def find_images(
     count: Count,
     leave_out: Collection[Skipped] = (),
     known: MutableMapping[str, Known] | None = None,
+    *,
+    aside: bool = False,
 ) -> Manifest:
     """List the images that the options name, without the files of `leave_out`.
 
-    `known` is as in `scan`. The sample data are drawn where they are missing. Raises what `scan`
-    raises, and `UsageError` for a list of classes that cannot be read.
+    With `aside` those that were set aside for a calibration. `known` is as in `scan`. The sample
+    data are drawn where they are missing. Raises what `scan` raises, and `UsageError` for a list of
+    classes that cannot be read.
     """
     only = _read_classes(user_path(config.classes)) if config.classes else None
     if config.data == "sample":
@@ -312,6 +323,8 @@ def find_images(
         Path(config.data_root) if config.data_root else None,
         limit=config.limit,
         only=only,
+        calibration=config.calibration,
+        aside=aside,
         skip=config.on_error == "skip",
         leave_out=leave_out,
         known=known,

@@ -20,11 +20,12 @@ from fastbench.core.errors import ModelError, UsageError, errors_as
 from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
-from fastbench.models.classifier import Among, check_logits, is_torchscript
+from fastbench.models.logits import check_logits, is_torchscript
 from fastbench.records.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 INTERPOLATIONS: Final = ("bilinear", "bicubic")
 """The interpolations that every loader has."""
@@ -111,6 +112,8 @@ class LoadedModel:
     what was chosen for the user. `engine` is what runs it in place of torch, None for torch;
     `num_parameters` is stated, None if they are to be counted. `token` is another one each time an
     object in the caller's process is named (`held.py`), and empty for all other models.
+
+    A model that torch does not run is a `file` of a `format`, such as ONNX; `module` is then empty.
     """
 
     name: str
@@ -126,6 +129,8 @@ class LoadedModel:
     engine: Engine | None = None
     num_parameters: int | None = None
     token: str = ""
+    file: Path | None = None
+    format: str | None = None
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UsageError` for a batch that the model was not exported for."""
@@ -156,9 +161,7 @@ class LoadedModel:
 def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
     """The same model with only the outputs of `classes`, for which nothing is published."""
     assert classes.outputs is not None
-    return dataclasses.replace(
-        model, module=Among(model.module, classes.outputs), classes=classes, published=None
-    )
+    return dataclasses.replace(model, classes=classes, published=None)
 
 
 def class_space(num_classes: int, names: tuple[str, ...] | None) -> ClassSpace:

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastbench.core.errors import kind_and_line
-from fastbench.models.classifier import is_torchscript
+from fastbench.models.logits import is_torchscript
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -203,7 +203,7 @@ def _move_constants(graph_module: torch.fx.GraphModule, device: torch.device) ->
 def _format_of(path: Path, name: str) -> str:
     """`TORCHSCRIPT` or `EXPORTED`, by what is in the file."""
     if not path.is_file():
-        raise UnknownNameError(_missing(path, name))
+        raise UnknownNameError(missing(path, name))
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -219,7 +219,8 @@ def _format_of(path: Path, name: str) -> str:
     raise ModelError(_what_else(path, inner))
 
 
-def _missing(path: Path, name: str) -> str:
+def missing(path: Path, name: str) -> str:
+    """The text of the error for a file that is not there, with the nearest name."""
     if ".py:" in name:
         module = Path(name).name.replace(".py:", ":")
         return (

@@ -6,6 +6,7 @@
     package.module:callable     your own callable's (callable.py)
     timm:resnet50.a1_in1k       timm's, with timm's preprocessing (timm.py)
     path/to/model.pt2           TorchScript, or an archive of `torch.export` (exported.py)
+    path/to/model.onnx          ONNX, OpenVINO IR (.xml) or AOTInductor (.pt2) (program_file.py)
 
 A Python program may also give an object, which has a name meanwhile (held.py, in_memory.py). Each
 of these files has `check_name` and `load_model` for its kind of name. Importing this module imports
@@ -19,9 +20,11 @@ import dataclasses
 import hashlib
 import importlib
 import os
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.engine_facts import AOTINDUCTOR, ONNX, OPENVINO_IR
 from fastbench.core.reading import open_regular, user_path
 from fastbench.models import held
 
@@ -32,13 +35,26 @@ SAMPLE: Final = "sample"
 TIMM: Final = "timm:"
 
 HINT: Final = (
-    "Also: timm:NAME, package.module:callable, or a file of TorchScript or torch.export (.pt2)."
+    "Also: timm:NAME, package.module:callable, or a file: TorchScript, torch.export or AOTInductor "
+    "(.pt2), ONNX (.onnx), OpenVINO IR (.xml)."
 )
 """The forms of --model that `fastbench models` does not list."""
 
 GROUP: Final = "fastbench.models"
 _SUFFIXES: Final = frozenset(
-    (".bin", ".ckpt", ".jit", ".onnx", ".pt", ".pt2", ".pth", ".safetensors", ".torchscript", ".ts")
+    (
+        ".bin",
+        ".ckpt",
+        ".jit",
+        ".onnx",
+        ".pt",
+        ".pt2",
+        ".pth",
+        ".safetensors",
+        ".torchscript",
+        ".ts",
+        ".xml",
+    )
 )
 
 
@@ -128,12 +144,27 @@ def _kind(name: str) -> Any:
     elif name.startswith(TIMM):
         kind = "timm"
     elif _is_file_name(name):
-        kind = "exported"
+        kind = "exported" if program_format(user_path(name)) is None else "program_file"
     elif ":" in name or (name in installed() and name not in (SAMPLE, *torchvision_names())):
         kind = "callable"
     else:
         kind = "torchvision"
     return importlib.import_module(f"{__package__}.{kind}")
+
+
+def program_format(path: Path) -> str | None:
+    """The format of a file that another engine than torch's runs; None for any other file.
+
+    A `.pt2` is AOTInductor's or torch.export's, which its contents tell.
+    """
+    if path.suffix in (".onnx", ".xml"):
+        return {".onnx": ONNX, ".xml": OPENVINO_IR}[path.suffix]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return None
+    return AOTINDUCTOR if any("data/aotinductor/" in f"/{name}" for name in names) else None
 
 
 def _is_file_name(model: str) -> bool:

@@ -60,7 +60,7 @@ def _engine_of(record: Record) -> Engine | None:
 def engine_name(record: Record) -> str | None:
     """What runs the model, with torch.compile's mode; None where that is not known."""
     engine = _engine_of(record)
-    if engine is None or (engine.name is None and record.compile_mode):
+    if engine is None or engine.name == COMPILE:
         return compilation(record.compile_mode)
     if engine.name and record.compile_mode:
         return f"{engine.name}, {compilation(record.compile_mode)}"

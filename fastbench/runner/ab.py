@@ -26,14 +26,15 @@ from fastbench.core.device import mapped_errors
 from fastbench.core.errors import CrashError, FastbenchError, UsageError
 from fastbench.core.other_side import other_side
 from fastbench.core.worker_server import fork_server
+from fastbench.engines.classifier import forget_compiled
 from fastbench.loaders.base import LoaderTraits
 from fastbench.measure.clock import make_clock
 from fastbench.measure.interleave import NUM_PAIRS, NUM_PAIRS_QUICK, Side, interleave
-from fastbench.models.classifier import forget_compiled
 from fastbench.records.record import AbRecord, FailedRow
 from fastbench.records.store import replace_record, write_record
 from fastbench.runner.build_record import describe_run
-from fastbench.runner.prepare import Bench, Workbench, open_loader
+from fastbench.runner.open_loader import open_loader
+from fastbench.runner.prepare import Bench, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -137,8 +138,8 @@ def _here(workbench: Workbench) -> Iterator[_Opened]:
     for note in model.notes:
         workbench.progress.note(f"{name}: {note}.")
     with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
-        classifier = workbench.rows_classifier(model)
-        classifier.warm_up(model.preprocess.crop)
+        classifier = workbench.engines.of_rows(model)
+        classifier.warm_up()
     spec = workbench.spec(model, loader)
     with open_loader(loader, workbench.factories[loader], spec) as opened:
         num_queued = LoaderTraits.of(opened).num_queued(spec.prefetch)

@@ -19,6 +19,7 @@ from fastbench.records.accuracy import Accuracy, Parity, Published
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import Compilation
 from fastbench.records.store import SCHEMA_VERSION
+from fastbench.runner import calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,7 @@ def make_record(
     notes: list[str],
 ) -> Record:
     """The record of a row; `scores` are the timed pass's, or those of an extra pass."""
+    config = workbench.config
     compilation = None
     if workbench.compile_mode:
         num_graphs, num_breaks = bench.graphs_and_breaks
@@ -83,6 +85,8 @@ def make_record(
         accuracy=_accuracy(workbench, bench, scores) if passes.reads_images else None,
         published=_published(bench) if passes.reads_images else None,
         parity=parity,
+        program=bench.program,
+        calibration=calibrate.describe(config, workbench.manifest, workbench.progress),
         num_changed=num_changed,
         accuracy_doubts=_doubts(bench, passes, scores) if passes.reads_images else [],
         notes=[*notes, *bench.model.notes, *bench.cost.notes],
@@ -116,7 +120,7 @@ def describe_run(
             "source": model.preprocess_source,
         },
         "loader_settings": dict(settings),
-        "engine": model.engine,
+        "engine": workbench.engines.describe(model, bench.classifier),
         "process": "caller" if model.token else "own",
     }
 

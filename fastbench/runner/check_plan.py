@@ -10,7 +10,6 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Final
 
-from fastbench.core.config import DEFAULT_BATCH_SIZE
 from fastbench.core.errors import (
     DataNotFoundError,
     DeviceError,
@@ -21,6 +20,7 @@ from fastbench.core.errors import (
 )
 from fastbench.core.nvidia import num_usable
 from fastbench.core.reading import user_path
+from fastbench.core.run_options import DEFAULT_BATCH_SIZE
 from fastbench.loaders import registry
 from fastbench.models import catalogue
 from fastbench.models.registry import weights_file

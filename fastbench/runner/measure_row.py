@@ -34,9 +34,11 @@ from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
 from fastbench.runner import kept, predictions_csv
 from fastbench.runner.build_record import Passes, make_record
+from fastbench.runner.check_program import check_program
 from fastbench.runner.merge_ranks import Report, merge
+from fastbench.runner.open_loader import open_loader
 from fastbench.runner.parity import compare_with_reference
-from fastbench.runner.prepare import Bench, Workbench, open_loader, prepare_model
+from fastbench.runner.prepare import Bench, Workbench, prepare_model
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -140,6 +142,7 @@ def measure_prepared(
         enter("scoring")
         scores, num_changed = _score(workbench, bench, loader, spec, passes, notes)
         enter("parity")
+        bench.program = check_program(workbench, bench)
         parity = None
         if passes.reads_images:
             parity = compare_with_reference(

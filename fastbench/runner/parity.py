@@ -28,7 +28,8 @@ from fastbench.records.record import NO_PARITY, FailedRow, ParityRecord
 from fastbench.records.store import write_record
 from fastbench.runner import kept
 from fastbench.runner.build_record import describe_run
-from fastbench.runner.prepare import Bench, Workbench, open_loader
+from fastbench.runner.open_loader import open_loader
+from fastbench.runner.prepare import Bench, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,10 +66,10 @@ def compare_with_reference(
     if name == "none":
         return None
     # A float32 eager row of the reference is its own reference.
-    is_reference = loader == name and workbench.is_as_reference
+    is_reference = loader == name and workbench.engines.is_as_reference(bench.model)
     if is_reference:
         expected: list[int] | None = predictions
-        kept.keep(workbench.folder, _depends_on(workbench, bench), predictions)
+        kept.keep(workbench.folder, depends_on(workbench, bench), predictions)
     else:
         expected = _find_reference(workbench, bench, notes)
     if expected is None:
@@ -121,7 +122,7 @@ def _parity_row(workbench: Workbench, name: str, loader: str) -> ParityRecord:
     for note in model.notes:
         workbench.progress.note(f"{name}: {note}.")
     with mapped_errors(f"the comparison of {loader}", workbench.batch_size):
-        classifier = workbench.classifier(model, "float32", None)
+        classifier = workbench.engines.reference(model)
         bench = Bench(model, labels, classifier, float32=classifier)
         spec = workbench.spec(model, loader)
         names = workbench.manifest.names
@@ -145,8 +146,8 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
 
     None if the reference fails, which the row's notes say, or if it does not read the images.
     """
-    depends_on = _depends_on(workbench, bench)
-    found = kept.find(workbench.folder, depends_on, list[int])
+    key = depends_on(workbench, bench)
+    found = kept.find(workbench.folder, key, list[int])
     if found is None or len(found) != len(workbench.manifest):
         name = workbench.config.reference
         workbench.progress.say(f"{bench.model.name} · {name}: the reference's float32 predictions")
@@ -156,15 +157,17 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
             notes.append(f"{NO_PARITY}: {error}")
             return None
         if found is not None:
-            kept.keep(workbench.folder, depends_on, found)
+            kept.keep(workbench.folder, key, found)
     return found
 
 
-def _depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
+def depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
+    """What the reference's predictions of a model depend on."""
     config, model = workbench.config, bench.model
     return {
         "model": [model.name, model.weights, model.classes.outputs, config.seed, model.token],
         "files": model.files,
+        "reference_model": [config.reference_model, config.weights],
         "data": [str(workbench.manifest.root), workbench.manifest.identity],
         "preprocess": dataclasses.asdict(model.preprocess),
         "loader": [config.reference, config.options_of(config.reference), config.resize],
@@ -200,10 +203,10 @@ def _compare_some(
     Rows of a run that differ in the batch size, the dtype or the threads share the result, which is
     of repeatable pixels in float32, and the picture.
     """
-    depends_on = {**_depends_on(workbench, bench), "pixels": [name, *spec.options.items()]}
-    depends_on["samples"] = list(chosen)
+    key = {**depends_on(workbench, bench), "pixels": [name, *spec.options.items()]}
+    key["samples"] = list(chosen)
     folder = shared_folder()
-    found = kept.find(folder, depends_on, _Compared)
+    found = kept.find(folder, key, _Compared)
     if found is None:
         manifest = workbench.manifest
         paths = manifest.paths
@@ -212,7 +215,7 @@ def _compare_some(
         its_notes: list[str] = []
         pixels = _compare(workbench, bench, name, spec, names, judge, its_notes)[1]
         found = _Compared(pixels, its_notes)
-        kept.keep(folder, depends_on, found)
+        kept.keep(folder, key, found)
     notes += [note for note in found.notes if note not in notes]
     return found.pixels
 

@@ -19,6 +19,7 @@ from fastbench.core.engine_facts import COMPILE
 from fastbench.core.errors import UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option
+from fastbench.data.set_aside import AUTO
 from fastbench.loaders import registry
 from fastbench.runner.weights_by_model import weights_of
 
@@ -81,6 +82,8 @@ def single(options: Mapping[str, Any]) -> RunConfig:
                 f"configurations. Give it once."
             )
     config = _first(options, options.get("loader", ()))
+    if any(text.startswith("quantize=") for text in config.ab):
+        config = _calibrated(config)
     several = {*weights_of(options, config.models).values()}
     if len(several) > 1:
         raise UsageError(
@@ -98,6 +101,8 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     named = tuple(name for name in asked if name != ALL)
     every = (*BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
+    if "int8" in options.get("quantize", ()):
+        whole = _calibrated(whole)
     values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
     if "compile" in options and "engine" in options:
         raise UsageError(
@@ -163,6 +168,11 @@ def digest_of(config: RunConfig, model: str, loader: str) -> str:
     }
     told["model"], told["loader"] = model, loader
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _calibrated(config: RunConfig) -> RunConfig:
+    """With images to calibrate with: all rows of a run score the same others."""
+    return dataclasses.replace(config, calibration=config.calibration or AUTO)
 
 
 def _is_compiled(kind: Mapping[str, Any]) -> bool:

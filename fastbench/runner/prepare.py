@@ -6,7 +6,6 @@ a model is loaded.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import math
@@ -15,19 +14,20 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastbench.core.config import DEFAULT_BATCH_SIZE
 from fastbench.core.cores import cpu_quota, num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
+from fastbench.core.engine_facts import COMPILE
 from fastbench.core.errors import DataError, DeviceError
 from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.core.nvidia import near_cores, uuid
+from fastbench.core.run_options import DEFAULT_BATCH_SIZE
 from fastbench.core.temporary import shared_folder
 from fastbench.core.value_types import share_of
 from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
+from fastbench.engines.classifier import forget_compiled
 from fastbench.loaders.base import Factory, LoaderSpec, Setting
-from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.durations import Durations
 from fastbench.measure.machine import describe_gpus
@@ -36,13 +36,14 @@ from fastbench.measure.ranks import ALONE, Ranks
 from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
-from fastbench.models.classifier import Classifier, forget_compiled
 from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
-from fastbench.runner import kept
+from fastbench.runner import calibrate, kept
+from fastbench.runner.open_loader import open_loader
+from fastbench.runner.row_engines import RowEngines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
     import torch
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Count, Progress
     from fastbench.data.dataset import Manifest, Skipped
+    from fastbench.engines.classifier import Classifier
+    from fastbench.records.accuracy import ProgramCheck
 
 MOSTLY_COLD = 0.05
 _LOG = logging.getLogger(__name__)
@@ -73,23 +76,7 @@ class Bench:
     float32: Classifier | None = None
     others: list[Classifier] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
-
-
-@contextlib.contextmanager
-def open_loader(name: str, factory: Factory, spec: LoaderSpec) -> Iterator[CheckedLoader]:
-    """A loader whose batches are checked against the contract; it is closed in any case.
-
-    Raises `LoaderError`, also while it is iterated, if it fails or breaks the contract.
-    """
-    start = time.perf_counter()
-    loader = CheckedLoader(name, factory, spec)
-    seconds = time.perf_counter() - start
-    _LOG.debug("%s started in %.3f s: %s", name, seconds, dict(loader.settings))
-    try:
-        yield loader
-    finally:
-        loader.close()
-        _LOG.debug("%s closed", name)
+    program: ProgramCheck | None = None
 
 
 class Workbench:
@@ -149,7 +136,9 @@ class Workbench:
         self.dtype = config.dtype
         if config.dtype == "auto":
             self.dtype = "float16" if on_gpu else "float32"
-        self.compile_mode: str | None = config.compile_mode if config.compile else None
+        self.compile_mode: str | None = None
+        if config.engine_name == COMPILE:
+            self.compile_mode = config.compile_mode
         self.batch_size: int = config.batch_size or DEFAULT_BATCH_SIZE[self.device.type]
         self.durations = Durations.make(
             min_seconds=config.min_seconds,
@@ -164,7 +153,17 @@ class Workbench:
         own = _keep_near(self.device, self.ranks) if self.ranks.size > 1 else num_cores()
         self.cores = sorted(os.sched_getaffinity(0))
         self._num_threads = config.num_threads or own
-        self._model_threads = config.model_threads or own
+        self.engines = RowEngines(
+            config=config,
+            device=self.device,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            num_threads=config.model_threads or own,
+            load=lambda name: self.load(name)[0],
+            calibration=lambda model: calibrate.read_batches(
+                config, self.manifest, self.spec(model), progress
+            ),
+        )
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' labels as its outputs."""
@@ -175,49 +174,12 @@ class Workbench:
             model = keep_outputs(model, classes)
         return model, labels
 
-    def classifier(
-        self,
-        model: LoadedModel,
-        dtype: str,
-        compile_mode: str | None,
-        batch_size: int | None = None,
-        *,
-        tf32: bool = False,
-    ) -> Classifier:
-        """A copy of the model made ready for batches of the run's size, or of another.
-
-        Raises `UsageError` if the model was exported for other batches.
-        """
-        batch_size = batch_size or self.batch_size
-        model.check_batch_size(batch_size)
-        return Classifier(
-            model.copy_module(),  # a cast to float16 and back changes the weights
-            device=str(self.device),
-            dtype=dtype,
-            batch_size=batch_size,
-            compile_mode=compile_mode,
-            tf32=tf32,
-            num_threads=self._model_threads,
-            name=model.name,
-        )
-
-    def rows_classifier(self, model: LoadedModel, batch_size: int | None = None) -> Classifier:
-        """The model in the dtype, compilation and precision of the rows."""
-        return self.classifier(
-            model, self.dtype, self.compile_mode, batch_size, tf32=self.config.tf32
-        )
-
-    @property
-    def is_as_reference(self) -> bool:
-        """Whether the rows' own model is the one of the reference's predictions."""
-        return self.dtype == "float32" and self.compile_mode is None and not self.config.tf32
-
     def float32(self, bench: Bench) -> Classifier:
         """The model of the reference's predictions: float32, eager, without TensorFloat-32."""
-        if self.is_as_reference:
+        if self.engines.is_as_reference(bench.model):
             return bench.classifier
         if bench.float32 is None:
-            bench.float32 = self.classifier(bench.model, "float32", None)
+            bench.float32 = self.engines.reference(bench.model)
         return bench.float32
 
     @property
@@ -252,7 +214,7 @@ class Workbench:
             batch_size=self.batch_size,
             preprocess=model.preprocess,
             device=str(self.device),
-            dtype=self.dtype,
+            dtype=self.engines.images_dtype(model),
             num_threads=self._num_threads,
             seed=self.config.seed,
             largest=self.manifest.largest,
@@ -274,7 +236,7 @@ class Workbench:
         with open_loader(name, self.factories[name], spec) as loader:
             scores, settings = score(loader, classifier, tally), dict(loader.settings)
         check_each_once(scores, 1, self.manifest.names, name)
-        check_finite(scores, 1, bench.model.name, str(classifier.dtype).removeprefix("torch."))
+        check_finite(scores, 1, bench.model.name, classifier.dtype)
         _LOG.debug("%s scored", name)
         return scores, settings
 
@@ -283,14 +245,14 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
     """Load a model, map its labels, and compile it."""
     config = workbench.config
     workbench.progress.say(
-        f"{name}: loading the model" + (", compiling it" if config.compile else "")
+        f"{name}: loading the model" + (", compiling it" if workbench.compile_mode else "")
     )
     start = time.perf_counter()
     with workbench.ranks.first_here():  # it may download weights
         model, labels = workbench.load(name)
     load_s = time.perf_counter() - start
     _LOG.debug("%s loaded in %.3f s with %s, %s", name, load_s, model.weights, labels.how)
-    if config.compile:
+    if workbench.compile_mode:
         forget_compiled()
     with mapped_errors(f"the warm-up of {name}", workbench.batch_size):
         others = [
@@ -318,8 +280,8 @@ def _warmed_up(
     workbench: Workbench, model: LoadedModel, batch_size: int | None = None
 ) -> tuple[Classifier, float]:
     """The model in the rows' dtype and compilation, run once; seconds of compiling."""
-    classifier = workbench.rows_classifier(model, batch_size)
-    return classifier, classifier.warm_up(model.preprocess.crop)
+    classifier = workbench.engines.of_rows(model, batch_size)
+    return classifier, classifier.warm_up()
 
 
 def _resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:

@@ -22,7 +22,8 @@ from fastbench.measure.search import Axis
 from fastbench.measure.telemetry import Watch
 from fastbench.measure.warm_up import warm_up
 from fastbench.records.record import FailedRow
-from fastbench.runner.prepare import Workbench, open_loader
+from fastbench.runner.open_loader import open_loader
+from fastbench.runner.prepare import Workbench
 from fastbench.runner.trials_file import Measured, Space
 
 if TYPE_CHECKING:
@@ -161,8 +162,8 @@ def _measure(workbench: Workbench, for_latency: bool, num_samples: int) -> Measu
     if for_latency:
         spec = dataclasses.replace(spec, prefetch=0)
     with mapped_errors(f"{model.name} behind {loader}", workbench.batch_size):
-        classifier = workbench.rows_classifier(model)
-        classifier.warm_up(model.preprocess.crop)
+        classifier = workbench.engines.of_rows(model)
+        classifier.warm_up()
         with (
             open_loader(loader, workbench.factories[loader], spec) as opened,
             Watch(workbench.device.index) as watch,

@@ -197,7 +197,8 @@ def _narrowed(spans: list[Span], num_read: int, window: int) -> list[Span]:
 def _try_spans(job: tuple[RunConfig, str, Path, list[Span] | None], channel: Channel) -> None:
     import torch
 
-    from fastbench.runner.prepare import Workbench, open_loader
+    from fastbench.runner.open_loader import open_loader
+    from fastbench.runner.prepare import Workbench
 
     config, loader, folder, spans = job
     workbench = Workbench(dataclasses.replace(config, page_cache="warm"), folder, channel)

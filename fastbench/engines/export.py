@@ -1,0 +1,166 @@
+"""A module as a program that other engines read: torch.export, and ONNX by torch.onnx.
+
+Files are kept in the cache under a digest of the program, its weights and the versions that made
+it, so a changed model is exported anew and an unchanged one is not. The oldest leave it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from fastbench.core.errors import ModelError, OutputError, errors_as
+from fastbench.engines.ready_module import ready_module
+from fastbench.models.logits import is_torchscript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from fastbench.engines.base import EngineSpec
+
+IMAGES: Final = "images"
+LOGITS: Final = "logits"
+OPSET: Final = 18
+"""Of ONNX: what torch.onnx makes without a conversion, since torch 2.6."""
+_MOST_BYTES: Final = 4 << 30
+"""How large the cache may grow."""
+
+
+def export(spec: EngineSpec, *, dtype: str | None = None) -> torch.export.ExportedProgram:
+    """The model as a program of torch.export, for the shapes of the spec, in its dtype.
+
+    Raises `ModelError` where it cannot be exported.
+    """
+    name = spec.model.name
+    if is_torchscript(spec.model.module):
+        raise ModelError(
+            f"The model {name} is TorchScript, which torch.export cannot take. Run it with "
+            f"--engine eager, or save it with torch.export.save."
+        )
+    module = ready_module(spec)
+    kind = getattr(torch, dtype or spec.dtype)
+    images_NCHW = torch.zeros(
+        (spec.batch_size, 3, spec.crop, spec.crop), device=spec.device, dtype=kind
+    ).contiguous(memory_format=torch.channels_last)
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    with (
+        errors_as(ModelError, f"The model {name} cannot be exported", "Try --engine eager."),
+        quiet(),
+        torch.no_grad(),
+    ):
+        return torch.export.export(module.to(kind), (images_NCHW,))
+
+
+def onnx_file(spec: EngineSpec, opset: int = OPSET) -> Path:
+    """The model as an ONNX file with one input and one output, from the cache if it is there.
+
+    Raises `ModelError` where it cannot be exported, `OutputError` where it cannot be written.
+    """
+    program = export(spec)
+
+    def write(path: Path) -> None:
+        what = f"The model {spec.model.name} cannot be exported to ONNX"
+        with errors_as(ModelError, what, "Try --engine compile."), quiet():
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[IMAGES],
+                output_names=[LOGITS],
+                verbose=False,
+            )
+            assert made is not None
+            made.save(str(path))
+
+    import onnxscript
+
+    made_by = ("onnx", opset, torch.__version__, onnxscript.__version__)
+    return cached(spec, program, made_by, ".onnx", write)
+
+
+def cached(
+    spec: EngineSpec,
+    program: torch.export.ExportedProgram,
+    made_by: Sequence[object],
+    suffix: str,
+    write: Callable[[Path], None],
+) -> Path:
+    """The file that `write` makes of a program, which `made_by` says how; made once.
+
+    Raises `OutputError` where it cannot be written.
+    """
+    path = spec.cache / f"{_digest(program, made_by)}{suffix}"
+    if path.is_file():
+        with contextlib.suppress(OSError):
+            os.utime(path)  # it is the last to leave
+        return path
+    remedy = "Set XDG_CACHE_HOME to a folder that can be written and has space."
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"The exported model cannot be written to {path.parent} "
+            f"({error.strerror or error}). {remedy}"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    _make_room(path.parent, path)
+    return path
+
+
+def _digest(program: torch.export.ExportedProgram, made_by: Sequence[object]) -> str:
+    """Of the operations with their shapes, the weights, and how the file is made."""
+    digest = hashlib.sha256(repr(made_by).encode())
+    digest.update(str(program.graph_module.code).encode())
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        digest.update(f"{node.name} {getattr(value, 'shape', '')}".encode())
+    for name, tensor in (*program.state_dict.items(), *program.constants.items()):
+        digest.update(name.encode())
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f"{tensor.dtype} {tensor.stride()}".encode())
+            digest.update(_bytes_of(tensor))
+    return digest.hexdigest()[:32]
+
+
+def _bytes_of(tensor: torch.Tensor) -> Any:
+    flat = tensor.detach().cpu().contiguous().view(-1)
+    return flat.view(torch.uint8).numpy().data if flat.numel() else b""
+
+
+def _make_room(folder: Path, newest: Path) -> None:
+    """Remove the oldest files, where they take more than the cache may."""
+    with contextlib.suppress(OSError):  # another run may tidy up at the same time
+        files = sorted(folder.iterdir(), key=lambda file: -file.stat().st_mtime)
+        total = 0
+        for file in files:
+            total += file.stat().st_size
+            if total > _MOST_BYTES and file != newest:
+                file.unlink()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep exporters from printing: what fails, they raise."""
+    names = ("torch.export", "torch.onnx", "torch.fx", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,180 @@
+"""What executes the model of a row, and the float32 eager model that it is held against."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from fastbench.core.engine_facts import BUILT_IN, COMPILE, EAGER, UNNAMED, engine_of_format
+from fastbench.core.errors import ModelError, UsageError
+from fastbench.engines import registry
+from fastbench.engines.base import EngineSpec
+from fastbench.engines.classifier import Classifier
+from fastbench.records.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from fastbench.core.config import RunConfig
+    from fastbench.models.base import LoadedModel
+
+
+@dataclasses.dataclass(kw_only=True)
+class RowEngines:
+    """Makes the classifiers of a run's models.
+
+    `dtype` and `batch_size` are those of its rows. `load` loads the model of `--reference-model`.
+    `calibration` gives the batches that a model is quantised with, (N, 3, H, W) float32 on the CPU.
+    """
+
+    config: RunConfig
+    device: torch.device
+    dtype: str
+    batch_size: int
+    num_threads: int
+    load: Callable[[str], LoadedModel]
+    calibration: Callable[[LoadedModel], Sequence[torch.Tensor]]
+
+    def __post_init__(self) -> None:
+        """Raise `UnknownNameError` and `UsageError` for an engine or an option that nobody has."""
+        registry.check_name(self.config.engine_name)
+        for text in self.config.engine_option:
+            engine = text.partition(".")[0]
+            registry.check_name(engine)
+            registry.check_options(engine, self.config.options_of_engine(engine))
+
+    def name_of(self, model: LoadedModel) -> str:
+        """The engine of a model. Raises `ModelError` for one that cannot run it."""
+        asked = self.config.engine_name
+        if model.format is not None:
+            runs = [name for name, it in BUILT_IN.items() if model.format in it.formats]
+            if asked not in (*runs, UNNAMED):
+                raise ModelError(
+                    f"The model {model.name} is a file of {model.format}, which the engine {asked} "
+                    f"does not run. Use --engine {' or '.join(runs)}."
+                )
+            return engine_of_format(model.format) if asked == UNNAMED else asked
+        if model.engine is not None and asked not in (EAGER, UNNAMED, COMPILE):
+            raise ModelError(
+                f"The model {model.name} hands its images to an engine of its own "
+                f"({model.engine.name or 'unknown'}), so --engine {asked} cannot take it. Leave "
+                f"--engine out."
+            )
+        return EAGER if asked == UNNAMED else asked
+
+    def of_rows(self, model: LoadedModel, batch_size: int | None = None) -> Classifier:
+        """The model as the rows have it: engine, dtype, quantisation, precision."""
+        name = self.name_of(model)
+        quantize = self.config.quantize
+        if name in BUILT_IN and quantize not in ("none", *BUILT_IN[name].quantizes):
+            raise UsageError(
+                f"The engine {name} does not quantise to {quantize}. Use another --engine, or "
+                f"--quantize none."
+            )
+        return self._make(
+            model, name, self.dtype, batch_size, quantize=quantize, tf32=self.config.tf32
+        )
+
+    def unquantized(self, model: LoadedModel) -> Classifier:
+        """The rows' engine in float32, before it is quantised."""
+        return self._make(model, self.name_of(model), "float32")
+
+    def reference(self, model: LoadedModel) -> Classifier:
+        """The float32 eager model of the reference's predictions, without TensorFloat-32.
+
+        That of `--reference-model`, for the row's pixels, or the row's own. A file without one is
+        held against itself, run by the first engine of its format that is here.
+        """
+        if self.config.reference_model is not None:
+            return self._make(self.reference_model(model), EAGER, "float32")
+        if model.format is None:
+            return self._make(model, EAGER, "float32")
+        return self._make(model, self._first_engine(model), "float32")
+
+    def reference_model(self, model: LoadedModel) -> LoadedModel:
+        """The model of `--reference-model`, as the row's: with its pixels and its classes.
+
+        Raises `UsageError` if it has another number of classes.
+        """
+        assert self.config.reference_model is not None
+        found = self.load(self.config.reference_model)
+        if found.format is not None or found.engine is not None:
+            raise UsageError(
+                f"--reference-model {found.name} is not run by torch. Give the model that the file "
+                f"was exported from."
+            )
+        if found.classes.num_classes != model.classes.num_classes:
+            raise UsageError(
+                f"--reference-model {found.name} has {found.classes.num_classes:,} classes, and "
+                f"{model.name} {model.classes.num_classes:,}. Give the model that it was exported "
+                f"from."
+            )
+        return dataclasses.replace(found, preprocess=model.preprocess, classes=model.classes)
+
+    def is_as_reference(self, model: LoadedModel) -> bool:
+        """Whether the rows' own classifier is the one of the reference's predictions."""
+        config = self.config
+        plain = self.dtype == "float32" and config.quantize == "none" and not config.tf32
+        if config.reference_model is not None or not plain:
+            return False
+        engine = EAGER if model.format is None else self._first_engine(model)
+        return self.name_of(model) == engine
+
+    def images_dtype(self, model: LoadedModel) -> str:
+        """The dtype in which the rows' engine wants its images."""
+        return registry.images_dtype(registry.resolve(self.name_of(model)), self.dtype)
+
+    def describe(self, model: LoadedModel, classifier: Classifier) -> Engine | None:
+        """What the record says of the engine; None for eager torch."""
+        if classifier.engine == EAGER:
+            return model.engine
+        if model.engine is not None:  # a compiled module that hands its images on
+            return model.engine
+        said = classifier.traits
+        return Engine(
+            name=classifier.engine,
+            number_format=classifier.dtype,
+            num_threads=self.num_threads if self.device.type == "cpu" else None,
+            settings=dict(said.settings),
+            setup_s=dict(said.setup_s),
+            weights_bytes=said.weights_bytes,
+        )
+
+    def _first_engine(self, model: LoadedModel) -> str:
+        assert model.format is not None
+        asked = self.name_of(model)
+        first = engine_of_format(model.format)
+        return asked if registry.why_not(first) is not None else first
+
+    def _make(
+        self,
+        model: LoadedModel,
+        engine: str,
+        dtype: str,
+        batch_size: int | None = None,
+        *,
+        quantize: str = "none",
+        tf32: bool = False,
+    ) -> Classifier:
+        """Raises `UsageError` if the model was exported for other batches."""
+        batch_size = batch_size or self.batch_size
+        model.check_batch_size(batch_size)
+        spec = EngineSpec(
+            model=model,
+            batch_size=batch_size,
+            crop=model.preprocess.crop,
+            device=self.device,
+            dtype=dtype,
+            num_threads=self.num_threads,
+            cache=platformdirs.user_cache_path("fastbench") / "engines",
+            tf32=tf32,
+            quantize=quantize,
+            calibration=self.calibration(model) if quantize == "int8" else (),
+            compile_mode=self.config.compile_mode,
+            options=self.config.options_of_engine(engine),
+        )
+        return Classifier(spec, engine)
