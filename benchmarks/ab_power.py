@@ -29,12 +29,13 @@ from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
+from fastbench.engines.base import EngineSpec
+from fastbench.engines.classifier import Classifier
 from fastbench.loaders.base import LoaderSpec, LoaderTraits
 from fastbench.loaders.registry import resolve
 from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
 from fastbench.measure.interleave import NUM_PAIRS, Side, interleave
-from fastbench.models.classifier import Classifier
 from fastbench.models.torchvision import load_model
 from fastbench.records.record import ratio_of_pairs
 
@@ -62,10 +63,16 @@ def main() -> None:
         largest=manifest.largest,
         sizes=manifest.sizes,
     )
-    classifier = Classifier(
-        model.module, device=str(device), dtype="float32", batch_size=arguments.batch_size
+    engine = EngineSpec(
+        model=model,
+        batch_size=arguments.batch_size,
+        crop=model.preprocess.crop,
+        device=device,
+        dtype="float32",
+        num_threads=num_cores(),
     )
-    classifier.warm_up(model.preprocess.crop)
+    classifier = Classifier(engine)
+    classifier.warm_up()
     loaders = [resolve("dali")(spec) for _ in range(2)]
     a, b = (
         Side(

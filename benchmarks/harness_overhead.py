@@ -44,6 +44,8 @@ from fastbench.core.cores import num_cores
 from fastbench.core.device import choose_device
 from fastbench.data.dataset import scan
 from fastbench.data.sample.draw_all import ensure_sample
+from fastbench.engines.base import EngineSpec
+from fastbench.engines.classifier import Classifier
 from fastbench.loaders.base import Loader, LoaderSpec
 from fastbench.loaders.guard import CheckedLoader
 from fastbench.loaders.registry import resolve
@@ -52,7 +54,6 @@ from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
 from fastbench.measure.tally import Tally
 from fastbench.measure.telemetry import Watch
-from fastbench.models.classifier import Classifier
 from fastbench.models.torchvision import load_model
 
 if TYPE_CHECKING:
@@ -88,10 +89,16 @@ def main() -> None:
         dtype="float32",
         num_threads=num_cores(),
     )
-    classifier = Classifier(
-        model.module, device=str(device), dtype="float32", batch_size=batch_size
+    engine = EngineSpec(
+        model=model,
+        batch_size=batch_size,
+        crop=model.preprocess.crop,
+        device=device,
+        dtype="float32",
+        num_threads=torch.get_num_threads(),
     )
-    classifier.warm_up(model.preprocess.crop)
+    classifier = Classifier(engine)
+    classifier.warm_up()
 
     results = {}
     for name in ("torchvision", "dali"):
@@ -216,7 +223,7 @@ def fastbench_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpe
 
 @torch.inference_mode()
 def bare_end_to_end(loader: Loader, classifier: Classifier, spec: LoaderSpec) -> float:
-    module = classifier._module
+    module = classifier._run._module  # type: ignore[attr-defined]
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     for batch in itertools.islice(stream, WARM_UP_BATCHES):
         module(batch.images_NCHW)

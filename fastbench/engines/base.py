@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
+
 from fastbench.core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 Run = Callable[["torch.Tensor"], "torch.Tensor"]
 """(N, 3, H, W) images -> (N, classes) logits, both on the device."""
+
+
+def _cache() -> Path:
+    return platformdirs.user_cache_path("fastbench") / "engines"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +57,7 @@ class EngineSpec:
     device: torch.device
     dtype: str
     num_threads: int
-    cache: Path
+    cache: Path = field(default_factory=_cache)
     tf32: bool = False
     quantize: str = "none"
     calibration: Sequence[torch.Tensor] = ()

@@ -5,7 +5,8 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 
@@ -56,31 +57,39 @@ class Compile:
                 f"Run with --no-compile, or save it with torch.export.save."
             )
         self.setup_s = Steps()
-        how: dict[str, Any] = {"mode": spec.compile_mode}
-        backend = {} if options["backend"] == _BACKEND else options
-        if spec.quantize == "none":
-            module: Any = ready_module(spec)
-        else:
+        module: Any = ready_module(spec)
+        if spec.quantize != "none":
             with self.setup_s("quantize"):
-                module = quantize(spec, ready_module(spec))
-            # Quantised weights are folded in; without it the numbers are computed in float32.
-            modes = torch._inductor.list_mode_options(spec.compile_mode)  # type: ignore[no-untyped-call]
-            how = {"options": {**modes, "freezing": True}}
+                module = quantize(spec, module)
+        # Quantised weights are folded in as it is compiled; else they are computed in float32. Only
+        # torch's own setting does that, not an option of this one call.
+        self._freezes = spec.quantize == "int8"
         self.weights_bytes = bytes_of(module)
         self.settings = {"mode": spec.compile_mode, **options}
         self._uses_cuda_graphs = (
             spec.device.type == "cuda" and spec.compile_mode in _WITH_CUDA_GRAPHS
         )
         self._before = _compile_counters()
-        self._run = torch.compile(module, dynamic=False, **backend, **how)
+        backend = {} if options["backend"] == _BACKEND else {"backend": options["backend"]}
+        self._run = torch.compile(module, mode=spec.compile_mode, dynamic=False, **backend)
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """(N, classes) logits."""
         if self._uses_cuda_graphs:
             # The last step's logits were read on this stream and may be overwritten.
             torch.compiler.cudagraph_mark_step_begin()
-        logits: torch.Tensor = self._run(images_NCHW)
+        with self._first_call():
+            logits: torch.Tensor = self._run(images_NCHW)
         return logits
+
+    def _first_call(self) -> contextlib.AbstractContextManager[object]:
+        freezes, self._freezes = self._freezes, False
+        if not freezes:
+            return contextlib.nullcontext()
+        from torch._inductor import config
+
+        patch: Any = config.patch
+        return cast("contextlib.AbstractContextManager[object]", patch(freezing=True))
 
     def num_graphs(self) -> tuple[int, int]:
         """Graphs that torch.compile made, and graph breaks, since this engine was made."""

@@ -159,6 +159,8 @@ def program_format(path: Path) -> str | None:
     """
     if path.suffix in (".onnx", ".xml"):
         return {".onnx": ONNX, ".xml": OPENVINO_IR}[path.suffix]
+    if not path.is_file():  # opening a pipe waits for ever
+        return None
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.config import OPTIONS, SWEPT, RunConfig
-from fastbench.core.engine_facts import COMPILE
+from fastbench.core.engine_facts import BUILT_IN as ENGINES
+from fastbench.core.engine_facts import COMPILE, QUANTIZED_BY, UNNAMED
 from fastbench.core.errors import UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option
@@ -118,14 +119,16 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every_kind = [
         dict(zip(SWEPT, each, strict=True)) for each in itertools.product(*values.values())
     ]
-    # Without compilation rows cannot differ in its mode, and beside float32 rows the others not in
-    # TensorFloat-32.
+    # Without compilation rows cannot differ in its mode, beside float32 rows the others not in
+    # TensorFloat-32, and an engine that does not quantise has its rows without that.
     beside_float32 = "float32" in values["dtype"]
+    beside_none = "none" in values["quantize"]
     kinds = [
         {
             **kind,
             **({} if _is_compiled(kind) else {"compile_mode": "default"}),
             **({"tf32": False} if beside_float32 and kind["dtype"] in _HALF else {}),
+            **({"quantize": "none"} if beside_none and not _can_quantize(kind) else {}),
         }
         for kind in every_kind
     ]
@@ -173,6 +176,12 @@ def digest_of(config: RunConfig, model: str, loader: str) -> str:
 def _calibrated(config: RunConfig) -> RunConfig:
     """With images to calibrate with: all rows of a run score the same others."""
     return dataclasses.replace(config, calibration=config.calibration or AUTO)
+
+
+def _can_quantize(kind: Mapping[str, Any]) -> bool:
+    engine = COMPILE if kind["compile"] else kind["engine"]
+    by = QUANTIZED_BY.get(kind["quantize"])
+    return by is None or engine in by or engine not in (UNNAMED, *ENGINES)
 
 
 def _is_compiled(kind: Mapping[str, Any]) -> bool:

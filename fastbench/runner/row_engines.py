@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from fastbench.core.engine_facts import BUILT_IN, COMPILE, EAGER, UNNAMED, engine_of_format
 from fastbench.core.errors import ModelError, UsageError
 from fastbench.engines import registry
@@ -170,7 +168,6 @@ class RowEngines:
             device=self.device,
             dtype=dtype,
             num_threads=self.num_threads,
-            cache=platformdirs.user_cache_path("fastbench") / "engines",
             tf32=tf32,
             quantize=quantize,
             calibration=self.calibration(model) if quantize == "int8" else (),

@@ -121,13 +121,14 @@ def test_no_synchronisation_in_the_loop(
     name: str, many: Path, open_loader: Callable[[str, LoaderSpec], Loader]
 ) -> None:
     """torch raises on a call of its own that waits for the device."""
+    from builders.classifiers import make_classifier
+
     from fastbench.measure.tally import Tally
-    from fastbench.models.classifier import Classifier
 
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, stride=4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
     )
-    classifier = Classifier(module, device="cuda:0", dtype="float16", batch_size=8)
+    classifier = make_classifier(module, device="cuda:0", dtype="float16", batch_size=8)
     manifest = scan(many)
     tally = Tally(len(manifest), tuple(i % 8 for i in range(len(manifest))), "cuda:0")
     loader = open_loader(name, spec_of(manifest, dtype="float16"))

@@ -77,13 +77,12 @@ def test_no_loader_makes_the_model_compile_again(loader: str, run: Run, images: 
 def test_compiled_logits_are_the_eager_ones(mode: str) -> None:
     """From inputs at changing addresses, as a decoder's rotating buffers are."""
     import torchvision
-
-    from fastbench.models.classifier import Classifier
+    from builders.classifiers import make_classifier
 
     torch.manual_seed(0)
     module = torchvision.models.resnet18(weights=None)
     both = [
-        Classifier(module, device="cuda:0", dtype="float32", batch_size=8, compile_mode=m)
+        make_classifier(module, device="cuda:0", dtype="float32", batch_size=8, compile_mode=m)
         for m in (None, mode)
     ]
     for _ in range(6):

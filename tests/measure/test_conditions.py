@@ -85,12 +85,9 @@ def test_no_variable_decides_on_the_models_threads(
         config = RunConfig(data=str(tmp_path), device="cpu", batch_size=1, model_threads=given)
         workbench = Workbench(config, tmp_path, quiet)
         model = load_model("sample")
-        for classifier in (
-            workbench.rows_classifier(model),
-            workbench.classifier(model, "float32", None),
-        ):
+        for classifier in (workbench.engines.of_rows(model), workbench.engines.reference(model)):
             torch.set_num_threads(1)
-            classifier.warm_up(model.preprocess.crop)
+            classifier.warm_up()
             assert describe()["torch_threads"] == expected
 
 

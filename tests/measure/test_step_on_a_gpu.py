@@ -6,24 +6,25 @@ from types import SimpleNamespace
 import pytest
 import torch
 from builders import fake_gpu
+from builders.classifiers import make_classifier
 from builders.fake_gpu import GPU, HostReadError, Net
 from builders.images import draw
 from builders.loaders import spec_of
 
 from fastbench.data.dataset import scan
+from fastbench.engines.classifier import Classifier
 from fastbench.loaders.base import IMAGENET, Batch
 from fastbench.loaders.builtin.dali import DaliLoader
 from fastbench.loaders.builtin.synthetic import SyntheticLoader
 from fastbench.loaders.shared.pixels import Normalizer
 from fastbench.measure.tally import Tally
-from fastbench.models.classifier import Classifier
 
 DTYPES = ["float32", "float16", "bfloat16"]
 
 
 def classifier(dtype: str, module: torch.nn.Module | None = None) -> Classifier:
     module = module or Net(getattr(torch, dtype))
-    return Classifier(module, device=GPU, dtype=dtype, batch_size=4)
+    return make_classifier(module, device=GPU, dtype=dtype, batch_size=4)
 
 
 @pytest.mark.parametrize(

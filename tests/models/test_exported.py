@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.classifiers import make_classifier
 from builders.models import EAGER, Net, noise, said, write_export, write_script
 from safetensors.torch import save_file
 
 from fastbench.core.errors import CompileError, UsageError
-from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost
 from fastbench.models.exported import ExportedModule
 from fastbench.models.registry import check_name, load_model
@@ -42,8 +42,8 @@ def test_an_exported_program_with_any_batch(export: Callable[..., Path]) -> None
     expected = Net().eval()(noise(5))
     for size in (1, 5, 8):
         model.check_batch_size(size)
-        classifier = Classifier(model.copy_module(), batch_size=size, **EAGER)
-        classifier.warm_up(48)
+        classifier = make_classifier(model.copy_module(), batch_size=size, crop=48, **EAGER)
+        classifier.warm_up()
         logits = torch.cat([classifier(part)[: len(part)] for part in noise(5).split(size)])
         torch.testing.assert_close(logits, expected)
 
@@ -58,7 +58,7 @@ def test_an_exported_program_with_one_batch_size(export: Callable[..., Path]) ->
         "The model net.pt2 was exported for batches of 4 images, and not for 32. "
         "Use --batch-size 4, or export it with a dynamic batch (torch.export.Dim)."
     )
-    classifier = Classifier(model.copy_module(), batch_size=4, **EAGER)
+    classifier = make_classifier(model.copy_module(), batch_size=4, crop=48, **EAGER)
     assert classifier(noise(3)).shape == (4, 3)
     assert count_cost(model).num_macs == 3 * 4 * 9 * 12 * 12 + 64 * 3
 
@@ -91,10 +91,10 @@ def test_a_program_that_insists_on_its_dtype(export: Callable[..., Path]) -> Non
             return super().forward(x) @ torch.eye(3)
 
     model = load_model(str(export(FloatOnly())))
-    classifier = Classifier(
-        model.copy_module(), batch_size=4, device="cpu", dtype="bfloat16", name=model.name
+    classifier = make_classifier(
+        model.copy_module(), batch_size=4, crop=48, device="cpu", dtype="bfloat16", name=model.name
     )
-    text = said(classifier.warm_up, 48)
+    text = said(classifier.warm_up)
     assert text.startswith(
         "The model net.pt2 failed on a batch of 4 channels_last images in bfloat16 on cpu (Runtime"
     )
@@ -108,15 +108,21 @@ def test_a_program_that_insists_on_its_memory_format(export: Callable[..., Path]
             return self.head(x.view(-1, 64))
 
     model = load_model(str(export(Viewed())))
-    text = said(Classifier(model.copy_module(), batch_size=4, name=model.name, **EAGER).warm_up, 48)
+    text = said(
+        make_classifier(
+            model.copy_module(), batch_size=4, name=model.name, crop=48, **EAGER
+        ).warm_up
+    )
     assert "failed on a batch of 4 channels_last images in float32 on cpu (RuntimeError: " in text
     assert text.endswith("device and memory format: reshape() in place of view().")
 
 
 def test_a_program_in_another_dtype(export: Callable[..., Path]) -> None:
     model = load_model(str(export(dynamic=torch.export.Dim("batch"))))
-    classifier = Classifier(model.copy_module(), batch_size=4, device="cpu", dtype="bfloat16")
-    classifier.warm_up(48)
+    classifier = make_classifier(
+        model.copy_module(), batch_size=4, crop=48, device="cpu", dtype="bfloat16"
+    )
+    classifier.warm_up()
     assert classifier(noise(4).bfloat16()).dtype == torch.bfloat16
 
 
@@ -135,10 +141,10 @@ def test_devices_written_into_a_program_move_with_it(export: Callable[..., Path]
 def test_an_exported_program_compiles(export: Callable[..., Path], no_inductor: None) -> None:
     model = load_model(str(export(dynamic=torch.export.Dim("batch"))))
     eager, compiled = (
-        Classifier(model.copy_module(), batch_size=4, compile_mode=mode, **EAGER)
+        make_classifier(model.copy_module(), batch_size=4, compile_mode=mode, crop=48, **EAGER)
         for mode in (None, "default")
     )
-    compiled.warm_up(48)
+    compiled.warm_up()
     torch.testing.assert_close(compiled(noise(4)), eager(noise(4)), rtol=1e-4, atol=1e-5)
     assert compiled.num_graphs()[0] == 1
 
@@ -154,8 +160,8 @@ def test_torchscript(script: Callable[..., Path], traced: bool) -> None:
         check_name(str(path))
         model = load_model(str(path))
         assert (model.name, model.weights, model.preprocess.crop) == ("net.pt", "TorchScript", 224)
-        classifier = Classifier(model.copy_module(), batch_size=2, **EAGER)
-        classifier.warm_up(224)
+        classifier = make_classifier(model.copy_module(), batch_size=2, **EAGER)
+        classifier.warm_up()
         logits = classifier(noise(2, 224))
     torch.manual_seed(7)
     torch.testing.assert_close(logits, Net().eval()(noise(2, 224)))
@@ -168,7 +174,9 @@ def test_torchscript(script: Callable[..., Path], traced: bool) -> None:
 def test_torchscript_cannot_be_compiled(script: Callable[..., Path]) -> None:
     model = load_model(str(script()))
     with pytest.raises(CompileError) as caught:
-        Classifier(model.module, batch_size=2, compile_mode="default", name="net.pt", **EAGER)
+        make_classifier(
+            model.module, batch_size=2, compile_mode="default", name="net.pt", crop=48, **EAGER
+        )
     assert str(caught.value) == (
         "The model net.pt is TorchScript, which torch.compile cannot compile. "
         "Run with --no-compile, or save it with torch.export.save."
@@ -181,8 +189,8 @@ def test_torchscript_of_one_batch_size(script: Callable[..., Path]) -> None:
             return super().forward(x).reshape(int(x.shape[0]), -1)[:1]
 
     model = load_model(str(script(Fixed(), traced=True)))
-    classifier = Classifier(model.copy_module(), batch_size=4, name="net.pt", **EAGER)
-    text = said(classifier.warm_up, 224)
+    classifier = make_classifier(model.copy_module(), batch_size=4, name="net.pt", **EAGER)
+    text = said(classifier.warm_up)
     assert "for 4 images" in text or "on a batch of 4" in text
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from builders.classifiers import make_classifier
 from builders.command_line import main_here
 from builders.models import EAGER, STATED, noise, said, write_export, write_script
 from safetensors.torch import save_file
@@ -20,7 +21,6 @@ from fastbench.core.errors import FastbenchError, ModelError, UnknownNameError
 from fastbench.loaders.base import Preprocess
 from fastbench.models import registry
 from fastbench.models.base import LoadedModel, Model, class_space, keep_outputs
-from fastbench.models.classifier import Classifier
 from fastbench.models.cost import Cost, count_cost
 from fastbench.models.registry import check_name, load_model
 from fastbench.records.engine import Engine
@@ -148,19 +148,19 @@ def test_a_run_of_another_engine(
     shown = capsys.readouterr().out
     assert code == 0
     of = {record.model: record for record in records}
-    facts = ("engine", "dtype", "compile", "engine-threads")
+    facts = ("engine", "dtype", "engine-threads")
     texts = {name: [FACTS[fact].text(of[name]) for fact in facts] for name in names}
     assert texts == {
-        "nets:int8": ["onnxruntime", "int8", "", "2 engine threads"],
-        "nets:opaque": ["", "", "", ""],
+        "nets:int8": ["onnxruntime", "int8", "2 engine threads"],
+        "nets:opaque": ["", "", ""],
     }
     assert [of[name].num_parameters for name in names] == [25_000_000, None]
-    assert (tmp_path / "records" / "nets_int8-torchvision-onnxruntime-int8.json").exists()
+    assert (tmp_path / "records" / "nets_int8-torchvision-int8-onnxruntime.json").exists()
     assert "25 M parameters" in shown
-    assert main(["report", str(tmp_path / "records"), "--columns", "model,engine,dtype,compile,"
+    assert main(["report", str(tmp_path / "records"), "--columns", "model,engine,dtype,"
                  "parameters,engine-threads", "--format", "csv"]) == 0  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    for cells in ("nets:int8,onnxruntime,int8,,25000000,2", "nets:opaque,,,,,"):
+    for cells in ("nets:int8,onnxruntime,int8,25000000,2", "nets:opaque,,,,"):
         assert any(line.startswith(f"{cells},ok,") for line in lines), lines
     # A record of an old version has them as torch's, with no parameters.
     old = msgspec.structs.replace(of["nets:opaque"], engine=None, num_parameters=0)
@@ -300,9 +300,10 @@ def test_some_outputs_are_kept(here: Path) -> None:
         kept = keep_outputs(model, model.classes.keep([2, 0]))
         batch = noise(4, model.preprocess.crop)
         whole, some = (
-            Classifier(each.copy_module(), batch_size=4, **EAGER) for each in (model, kept)
+            make_classifier(each, batch_size=4, crop=each.preprocess.crop, **EAGER)
+            for each in (model, kept)
         )
-        some.warm_up(model.preprocess.crop)
+        some.warm_up()
         torch.testing.assert_close(some(batch), whole(batch)[:, [2, 0]])
         assert count_cost(kept).num_macs == count_cost(model).num_macs
 
@@ -340,7 +341,7 @@ def test_a_run(
         assert record.preprocess["crop"] == 48
     by_model = {record.model: record for record in records}
     torchs = [FACTS[x].of(by_model["nets:stated"]) for x in ("engine", "dtype", "engine-threads")]
-    assert torchs == ["torch", "float32", 1]
+    assert torchs == ["eager", "float32", 1]
     assert by_model["net.pt2"].num_macs == 3 * 4 * 9 * 12 * 12 + 64 * 3
     assert by_model["nets:stated"].num_parameters == 4 * 27 + 4 + 4 * 3 + 3
     counted = "nets:stated · torchvision: 0.000127 M parameters, 0.000016 GMACs an image\n"
@@ -389,6 +390,6 @@ def test_the_list_of_models_can_be_piped(capsys: pytest.CaptureFixture[str]) -> 
         *registry.known_names(),
     ]
     assert shown.err == (
-        "Also: timm:NAME, package.module:callable, or a file of TorchScript or torch.export "
-        "(.pt2).\n"
+        "Also: timm:NAME, package.module:callable, or a file: TorchScript, torch.export or "
+        "AOTInductor (.pt2), ONNX (.onnx), OpenVINO IR (.xml).\n"
     )

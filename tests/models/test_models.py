@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from builders.classifiers import make_classifier
 from builders.models import noise
 from safetensors.torch import save_file
 from torchvision.transforms import InterpolationMode
@@ -25,8 +26,8 @@ from fastbench.core.errors import (
     UnknownNameError,
     WeightsError,
 )
+from fastbench.engines.classifier import forget_compiled
 from fastbench.models.base import in_float32
-from fastbench.models.classifier import Classifier, forget_compiled
 from fastbench.models.registry import files_of, known_names
 from fastbench.models.torchvision import load_model, preprocess_of
 
@@ -395,7 +396,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_models_with_auxiliary_heads_give_plain_logits(name: str) -> None:
     model = load_model(name, "none")
-    classifier = Classifier(model.module, device="cpu", dtype="float32", batch_size=1)
+    classifier = make_classifier(model.module, device="cpu", dtype="float32", batch_size=1)
     size = model.preprocess.crop
     assert classifier(torch.zeros(1, 3, size, size)).shape == (1, 1000)
 
@@ -426,7 +427,7 @@ def test_a_file_of_published_weights_is_given_the_same_input(
 
 def test_a_partial_batch_is_padded_and_not_changed() -> None:
     model = load_model(NAME, "none")
-    classifier = Classifier(model.module, device="cpu", dtype="float32", batch_size=4)
+    classifier = make_classifier(model.module, device="cpu", dtype="float32", batch_size=4)
     images_NCHW = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     whole, part = classifier(images_NCHW), classifier(images_NCHW[:3])
     assert part.shape == whole.shape == (4, 1000)
@@ -436,8 +437,10 @@ def test_a_partial_batch_is_padded_and_not_changed() -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_the_models_dtype_and_memory_format(dtype: str) -> None:
     model = load_model(NAME, "none")
-    classifier = Classifier(model.module, device="cpu", dtype=dtype, batch_size=2)
-    assert classifier(torch.zeros(2, 3, 64, 64, dtype=classifier.dtype)).dtype == classifier.dtype
+    classifier = make_classifier(model.module, device="cpu", dtype=dtype, batch_size=2)
+    kind = classifier.images_dtype
+    assert kind == getattr(torch, dtype)
+    assert classifier(torch.zeros(2, 3, 64, 64, dtype=kind)).dtype == kind
 
 
 def test_each_classifier_has_its_threads_and_its_precision() -> None:
@@ -455,8 +458,8 @@ def test_each_classifier_has_its_threads_and_its_precision() -> None:
     seen: list[tuple[int, str, bool]] = []
     before = torch.get_num_threads()
     how: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_size": 1}
-    plain = Classifier(Seen(), **how)
-    fast = Classifier(Seen(), tf32=True, num_threads=before + 2, **how)
+    plain = make_classifier(Seen(), **how)
+    fast = make_classifier(Seen(), tf32=True, num_threads=before + 2, **how)
     try:
         for classifier in (plain, fast, plain):
             torch.set_num_threads(before + 5)
@@ -494,13 +497,18 @@ def test_compile_gives_the_same_logits_and_compiles_once() -> None:
         torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(784, 7)
     )
     images_NCHW = noise(4, 16)
-    eager = Classifier(module, device="cpu", dtype="float32", batch_size=4)(images_NCHW)
+    eager = make_classifier(module, device="cpu", dtype="float32", batch_size=4)(images_NCHW)
     for _ in range(2):  # and the second model of a class is compiled as the first was
         forget_compiled()
-        model = Classifier(
-            module, device="cpu", dtype="float32", batch_size=4, compile_mode="default"
+        model = make_classifier(
+            module,
+            device="cpu",
+            dtype="float32",
+            batch_size=4,
+            crop=16,
+            compile_mode="default",
         )
-        assert model.warm_up(16) > 0
+        assert model.warm_up() > 0
         assert model.num_graphs() == (1, 0)
         torch.testing.assert_close(model(images_NCHW), eager)
         assert model(images_NCHW[:3]).shape == (4, 7)
@@ -513,7 +521,7 @@ def test_a_model_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
 
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **_: real(module, backend=backend))
-    classifier = Classifier(
+    classifier = make_classifier(
         torch.nn.Conv2d(3, 8, 3),
         device="cpu",
         dtype="float32",
@@ -521,4 +529,4 @@ def test_a_model_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
         compile_mode="default",
     )
     with pytest.raises(CompileError, match=r"no C\+\+ compiler.*Run with --no-compile"):
-        classifier.warm_up(16)
+        classifier.warm_up()

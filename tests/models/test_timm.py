@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from builders.classifiers import make_classifier
 from builders.models import STATED
 from safetensors.torch import save_file
 
 from fastbench.core.errors import ModelError, UnknownNameError, WeightsError
 from fastbench.models import timm as ours
-from fastbench.models.classifier import Classifier
 from fastbench.models.cost import count_cost
 from fastbench.models.registry import check_name, load_model
 
@@ -59,8 +59,8 @@ def test_random_weights_and_timms_preprocessing(timm: Any) -> None:
     assert model.classes.is_imagenet
     again = load_model(NAME, "none", seed=0).module.state_dict()
     assert all(torch.equal(tensor, again[key]) for key, tensor in model.module.state_dict().items())
-    classifier = Classifier(model.copy_module(), device="cpu", dtype="float32", batch_size=2)
-    classifier.warm_up(160)
+    classifier = make_classifier(model, device="cpu", dtype="float32", batch_size=2, crop=160)
+    classifier.warm_up()
     assert classifier(torch.zeros(2, 3, 160, 160)).shape == (2, 1000)
     cost = count_cost(model)
     assert cost.num_parameters == sum(p.numel() for p in model.module.parameters())

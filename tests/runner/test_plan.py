@@ -177,7 +177,9 @@ def test_what_cannot_be_is_refused_before_any_row(argv: list[str], said: str) ->
 
 
 def test_ab_has_one_value_of_each() -> None:
-    config = planned_rows.single(given("--dtype", "float16", "--model", "a", "--model", "b", "--compile"))
+    config = planned_rows.single(
+        given("--dtype", "float16", "--model", "a", "--model", "b", "--compile")
+    )
     assert config == RunConfig(dtype="float16", model=("a", "b"), compile=True)
     with pytest.raises(UsageError, match=r"--batch-size is given 2 times.* Give it once"):
         planned_rows.single(given("--batch-size", "8", "--batch-size", "4"))
