@@ -53,6 +53,8 @@ _SHOWN: Final = {
     "$/1,000,000 images": ("", 1),
 }
 """The unit that is shown of a raw unit where it is another, and the factor to it."""
+_FACTORS: Final = {"ms": 1e3, "MB": 1e-6}
+"""To units that a column may name as its `shown_unit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class Column:
     @property
     def factor(self) -> float:
         """From the raw unit to the one that is shown."""
-        return 1e3 if self.text_unit == "ms" else _SHOWN.get(self.unit, ("", 1))[1]
+        return _FACTORS.get(self.text_unit) or _SHOWN.get(self.unit, ("", 1))[1]
 
     @property
     def raw_title(self) -> str:
