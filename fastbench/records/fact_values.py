@@ -105,8 +105,11 @@ def weights_bytes(record: Record) -> int | None:
 
 
 def number_format(record: Record) -> str | None:
-    """The format that the model computes in, as its engine states it."""
-    engine = _engine_of(record)
+    """The format that the model computes in, as its engine states it.
+
+    Of a model that fastbench quantised the one that it had before: `quantize` is a fact by itself.
+    """
+    engine = None if is_quantized(record) else _engine_of(record)
     return engine.number_format if engine else record.dtype
 
 

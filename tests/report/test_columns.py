@@ -14,7 +14,7 @@ from fastbench.records.speed import Ceiling
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS, SETS, choose, find, list_all
 from fastbench.report.read import read_rows
-from fastbench.report.sheet.sheet import cell_of
+from fastbench.report.sheet.table import cell_of
 
 
 def value(name: str, record: Record, **row: object) -> object:

@@ -15,7 +15,7 @@ from fastbench.records.record import Record
 from fastbench.report.columns.registry import COLUMNS, find
 from fastbench.report.formats.export import to_csv, to_jsonl, to_latex, to_markdown
 from fastbench.report.formats.terminal import render, wrap
-from fastbench.report.sheet.sheet import Sheet
+from fastbench.report.sheet.table import Sheet
 
 
 def some() -> list[Record]:

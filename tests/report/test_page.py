@@ -18,7 +18,7 @@ from fastbench.core.errors import RecordError
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html import content, page
 from fastbench.report.read import read_rows
-from fastbench.report.sheet.sheet import Sheet
+from fastbench.report.sheet.table import Sheet
 
 VOID = {"meta", "input", "br", "link", "img"}
 NAMESPACE = "http://www.w3.org/2000/svg"

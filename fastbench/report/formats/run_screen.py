@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fastbench.report.columns.column import Row
-    from fastbench.report.sheet.sheet import Sheet
+    from fastbench.report.sheet.table import Sheet
 
 MOST_ADVICE: Final = 3
 

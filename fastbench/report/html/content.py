@@ -24,14 +24,14 @@ from fastbench.report.html.row_panel import panel_of
 from fastbench.report.read import refusing_damage
 from fastbench.report.sheet.footnotes import usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
-from fastbench.report.sheet.sheet import cell_of
+from fastbench.report.sheet.table import cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.records.advice import Advice
     from fastbench.report.columns.column import Column, Row
-    from fastbench.report.sheet.sheet import Cell, Line, Sheet
+    from fastbench.report.sheet.table import Cell, Line, Sheet
 
 PIPELINE: Final = "pipeline"
 """The column of pictures: loader alone, model alone, both together."""
