@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Row
 
 _SIZE: Final = "preprocess-crop"
-_LABELS: Final = ("dtype", "engine", "quantize", _SIZE)
-VARIED: Final = (*_LABELS, "preprocess-resize", "engine-option")
+_VARIED: Final = ("dtype", "engine", "quantize", _SIZE, "preprocess-resize", "engine-option")
 """The facts in which the rows may differ."""
+_FREE: Final = {*_VARIED, "image-size", "crop-pct"}
+"""With the names of the options that they follow from."""
 _ALIKE: Final = ("images", "cpu")
 MOST: Final = 60
 """Lines of the table; where there would be more, there is none."""
@@ -67,6 +68,10 @@ _FIGURES: Final = (
     dataclasses.replace(COLUMNS["mcnemar-p"], read=_of_trade_off("mcnemar_p")),
     COLUMNS["weights-size"],
 )
+_LABELS: Final = (
+    *(COLUMNS[name] for name in ("engine", "dtype", "quantize")),
+    dataclasses.replace(COLUMNS[_SIZE], name="image-size", heading="image size"),
+)
 _UNLABELLED: Final = (_FIGURES[0], COLUMNS["agreement"], COLUMNS["weights-size"])
 
 
@@ -80,7 +85,7 @@ def trade_off_of(lines: Sequence[Line]) -> Sheet | None:
     groups = [[_held_against(line, base.row) for line in its] for base, its in found]
     rows = [line.row for its in groups for line in its]
     columns = [*_labels([*rows, *(base.row for base in bases)]), *_figures(rows)]
-    names = naming.names([base.row.record for base in bases], without=VARIED)
+    names = naming.names([base.row.record for base in bases])
     headings = [
         f"{' · '.join(name)}: {_speed_of(base.row)}"
         for name, base in zip(names, bases, strict=True)
@@ -139,7 +144,7 @@ def _pairs(lines: Sequence[Line]) -> list[tuple[Line, list[Line]]]:
 
 def _key(record: Record) -> tuple[Any, ...]:
     """Equal for rows that differ in nothing but what is varied."""
-    without = {*VARIED, "page-cache"}  # which an old record may not know: see `_is_like`
+    without = {*_FREE, "page-cache"}  # which an old record may not know: see `_is_like`
     return (
         *naming.configuration_key(record, without),
         *(FACTS[name].of(record) for name in _ALIKE),
@@ -156,12 +161,12 @@ def _size(record: Record) -> int:
 
 
 def _varied(record: Record) -> tuple[Any, ...]:
-    return tuple(FACTS[name].of(record) for name in VARIED)
+    return tuple(FACTS[name].of(record) for name in _VARIED)
 
 
 def _is_like(a: Record, b: Record) -> bool:
     """Whether page cache and preprocessing are the same but for sizes, as far as both know them."""
-    names = [name for name in ("page-cache", *PREPROCESS) if name not in VARIED]
+    names = [name for name in ("page-cache", *PREPROCESS) if name not in _FREE]
     return not any(stands_apart(FACTS[name].of(a), FACTS[name].of(b)) for name in names)
 
 
@@ -193,8 +198,7 @@ def _trade_off(row: Row, base: Row) -> TradeOff:
 
 def _labels(rows: Sequence[Row]) -> list[Column]:
     """The columns in which the rows of one base differ."""
-    columns = [column for name, column in COLUMNS.items() if name in _LABELS]
-    return [column for column in columns if len({row.value(column) for row in rows}) > 1]
+    return [column for column in _LABELS if len({row.value(column) for row in rows}) > 1]
 
 
 def _figures(rows: Sequence[Row]) -> list[Column]:
