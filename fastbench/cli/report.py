@@ -18,7 +18,7 @@ from fastbench.core.units import and_more
 if TYPE_CHECKING:
     import argparse
 
-    from fastbench.report.sheet.sheet import Sheet
+    from fastbench.report.sheet.table import Sheet
     from fastbench.report.sheet.view import View
 
 FORMATS: Final = ("table", "markdown", "csv", "jsonl", "latex", "html")

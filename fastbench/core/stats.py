@@ -138,6 +138,25 @@ def paired_difference_interval(
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
+def independent_difference_interval(
+    first: tuple[int, int], second: tuple[int, int]
+) -> tuple[float, float]:
+    """The 95 % interval of the second proportion less the first, as shares of -1..1.
+
+    Each is (hits, samples); the samples are taken to be independent. R. G. Newcombe, "Interval
+    estimation for the difference between independent proportions", Statistics in Medicine 17
+    (1998), method 10: from the Wilson interval of each. Raises `ValueError` for a count that cannot
+    be.
+    """
+    (low_a, high_a), (low_b, high_b) = wilson_interval(*first), wilson_interval(*second)
+    a, b = first[0] / first[1], second[0] / second[1]
+    difference = b - a
+    return (
+        difference - math.hypot(b - low_b, high_a - a),
+        difference + math.hypot(high_b - b, a - low_a),
+    )
+
+
 def log_ratio_interval(
     a: Sequence[float], b: Sequence[float], *, equal_variances: bool = False
 ) -> tuple[float, tuple[float, float] | None]:

@@ -25,6 +25,8 @@ NOISY: Final = 0.1
 BOUND: Final = 1.25
 ABOVE_CEILING: Final = 1.1
 PADDED: Final = 0.05
+CROWDED: Final = 1.25
+"""Threads a core, beyond which loader and engine have more of them than can run at a time."""
 
 SPEED: Final = "speed"
 """All that is timed: the machine was not as it should be."""
@@ -264,11 +266,24 @@ def _contended(record: Record) -> Said:
     reached = f"{100 * share:.0f} % of {of}"
     return (
         f"loader and model take from each other: together they reach {reached}",
-        ("fewer --num-threads" if record.num_threads > 1 else "more cores")
+        _fewer_threads(record)
         if record.device == "cpu"
         else f"--loader-option {record.loader}.prefetch=4",
         -share,
     )
+
+
+def _fewer_threads(record: Record) -> str:
+    """On a CPU. Torch's threads sleep while they wait; those of another engine may spin."""
+    num_cores, of_engine = record.num_cores, record.engine and record.engine.num_threads
+    if of_engine and num_cores and not record.compile_mode:
+        num = record.num_threads + of_engine
+        if num > CROWDED * num_cores:
+            return (
+                f"fewer --model-threads ({of_engine}) and --num-threads ({record.num_threads}): "
+                f"{num} share {counted(num_cores, 'core')}"
+            )
+    return "fewer --num-threads" if record.num_threads > 1 else "more cores"
 
 
 def _loader_bound(record: Record) -> Said:
@@ -292,7 +307,7 @@ def _faster_loader(record: Record) -> str:
 def _model_bound(record: Record) -> Said:
     if record.bound != "model" or (record.headroom or 1) < BOUND:
         return None
-    if record.engine is not None:
+    if record.engine is not None and record.compile_mode is None:
         remedy = "other settings of its engine, or a larger --batch-size"
     elif record.compile_mode is None:
         remedy = "--compile"

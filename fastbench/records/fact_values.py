@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.engine_facts import COMPILE, EAGER, UNNAMED
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 PROCESSES: Final = {"own": "a process of its own", "caller": "the caller's process"}
 """What a row ran in, in words."""
+NOT_QUANTIZED: Final = "none"
 DIGITS: Final = 10
 """Of a digest or a commit: more of them tell nothing more to people."""
 
@@ -77,7 +79,20 @@ def planned_engine(config: RunConfig) -> str:
 
 def quantized(record: Record) -> str:
     """What the model was quantised to by fastbench; `none` for none."""
-    return str(record.config.get("quantize", "none"))
+    return str(record.config.get("quantize") or NOT_QUANTIZED)
+
+
+def is_quantized(record: Record) -> bool:
+    """Whether fastbench quantised the model."""
+    return quantized(record) != NOT_QUANTIZED
+
+
+def setup_s(record: Record) -> float | None:
+    """Seconds to make the model ready: an engine's steps, torch.compile's; None for eager."""
+    steps = dict(record.engine.setup_s) if record.engine else {}
+    if record.compile_mode:
+        steps.setdefault(COMPILE, record.warm_up.compile_s)
+    return math.fsum(steps.values()) if steps else None
 
 
 def weights_bytes(record: Record) -> int | None:
@@ -90,8 +105,11 @@ def weights_bytes(record: Record) -> int | None:
 
 
 def number_format(record: Record) -> str | None:
-    """The format that the model computes in, as its engine states it."""
-    engine = _engine_of(record)
+    """The format that the model computes in, as its engine states it.
+
+    Of a model that fastbench quantised the one that it had before: `quantize` is a fact by itself.
+    """
+    engine = None if is_quantized(record) else _engine_of(record)
     return engine.number_format if engine else record.dtype
 
 

@@ -12,6 +12,17 @@ one by one. A gate fails only on what is beyond chance.
     accuracy    within 0.1 point of the reference's, where there are 50,000 images or more
     published   within 0.3 point of what the weights' publisher states (or as --tolerance says;
                 `mlperf`: at least 99 % of it), on all 50,000 of ImageNet's validation images
+    program     what an engine makes of a model, before it is quantised, beside the eager model on
+                the same pixels: agreement as above, and in float32 no logit further off than 5 % of
+                the logits' standard deviation (engines differ by a thousandth of that)
+
+A quantised row differs from the reference by what it is, so agreement, McNemar, accuracy and
+published are no gates of it. It has two of its own, after that of the program: where that one
+fails, the row is a wrong export, and they are not judged. Its loader's pixels are judged as ever.
+
+    lost        the 95 % interval of the paired difference of top-1 reaches what may be lost
+                against the float32 reference: --tolerance, 0.3 point; `mlperf`: 1 % of its top-1
+    alike       without labels, the interval of top-1 agreement reaches 50 %: below, it is noise
 """
 
 from __future__ import annotations
@@ -19,13 +30,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import mcnemar_p, wilson_interval
+from fastbench.core.units import format_points
 from fastbench.core.value_types import MLPERF
 from fastbench.records.accuracy import EXACT_LEVELS
+from fastbench.records.fact_values import engine_name, is_quantized, quantized
 from fastbench.records.record import Record
 from fastbench.records.validity import contradictions_of_predictions
 
 if TYPE_CHECKING:
-    from fastbench.records.accuracy import Accuracy, Parity, Pixels, Published
+    from fastbench.records.accuracy import Accuracy, Parity, Pixels, ProgramCheck, Published
     from fastbench.records.record import ParityRecord
 
 MEAN_LEVELS: Final = 0.5
@@ -37,6 +50,10 @@ FULL_SET: Final = 50_000
 REFERENCE_TOLERANCE: Final = 0.001
 MLPERF_SHARE: Final = 0.99
 """MLPerf Inference's target for image classification: 99 % of the reference's accuracy."""
+PROGRAM_SHARE: Final = 0.05
+"""Of the logits' standard deviation: a float32 program's sums are in another order, no more."""
+ALIKE: Final = 0.5
+"""Quantised models agree on over 90 % of images; one that is broken on some thousandth of them."""
 
 
 def failures_of(record: Record | ParityRecord) -> list[str]:
@@ -45,7 +62,11 @@ def failures_of(record: Record | ParityRecord) -> list[str]:
         return judge_parity(record.parity)
     if contradictions_of_predictions(record):
         return []  # it is INVALID, and counts that cannot be cannot be judged
-    failures = judge_parity(record.parity, record.dtype) if record.parity else []
+    failures = judge_program(record.program, engine_name(record)) if record.program else []
+    if is_quantized(record):
+        failures += _judge_quantized(record, is_export_right=not failures)
+    elif record.parity:
+        failures += judge_parity(record.parity, record.dtype)
     if record.num_changed is not None:
         num = record.data["num_samples"]
         failures += _judge_agreement(
@@ -55,9 +76,76 @@ def failures_of(record: Record | ParityRecord) -> list[str]:
             "the timed pass agrees with the scored one",
             "the scored predictions",
         )
-    if record.accuracy and record.published:
+    if record.accuracy and record.published and not is_quantized(record):
         failures += judge_published(record.accuracy, record.published, record.tolerance)
     return failures
+
+
+def judge_program(program: ProgramCheck, engine: str | None = None) -> list[str]:
+    """What is wrong with what an engine makes of a model before it is quantised, in words."""
+    name = engine or "the engine"
+    failures = _judge_agreement(
+        program.num_agreeing,
+        program.num_samples,
+        program.dtype,
+        "top-1 agrees with eager's",
+        "the same pixels",
+    )
+    if program.dtype == "float32" and program.max_logits > PROGRAM_SHARE * program.spread:
+        failures.append(
+            f"logits of {name} differ from eager's by up to {program.max_logits:.2g} in float32, "
+            f"and they spread by {program.spread:.2g} (gate: {100 * PROGRAM_SHARE:g} % of that)"
+        )
+    if not failures:
+        return []
+    because = f": {program.cause}" if program.cause else ""
+    return [f"the export to {name} is wrong{because}; {'; '.join(failures)}"]
+
+
+def _judge_quantized(record: Record, *, is_export_right: bool) -> list[str]:
+    """A quantised row's own gates; only its loader's where it is a wrong export."""
+    parity = record.parity
+    if parity is None or parity.is_reference:
+        return []
+    failures = _judge_images(parity)
+    if is_export_right:
+        num_right = record.accuracy.top1_correct if record.accuracy else 0
+        failures += judge_lost(parity, record.tolerance, num_right, quantized(record))
+    return failures
+
+
+def judge_lost(parity: Parity, tolerance: str, num_right: int, what: str = "int8") -> list[str]:
+    """What is wrong with a quantised row's predictions against the float32 reference's.
+
+    `tolerance` is in points, or `mlperf`; `num_right` predictions of the row are right, which
+    counts with labels only.
+    """
+    num, interval = parity.num_samples, parity.difference_interval
+    if parity.discordant is None or interval is None:
+        _, upper = wilson_interval(parity.num_agreeing, num)
+        if upper >= ALIKE:
+            return []
+        return [
+            f"top-1 in {what} agrees with {parity.reference} in float32 on "
+            f"{parity.num_agreeing:,} of {num:,} images, as another model's would "
+            f"(gate: {100 * ALIKE:g} %, within the interval)"
+        ]
+    lost, won = parity.discordant
+    if tolerance == MLPERF:
+        allowed = (1 - MLPERF_SHARE) * (num_right - won + lost) / num
+        gate = f"{100 * allowed:.2f} points, 1 % of the reference's top-1"
+    else:
+        allowed, gate = float(tolerance) / 100, gate_in_words(tolerance)
+    low, high = interval
+    # Rounded: of two floats for 0.3 points, one is a little more.
+    if round(100 * high, 9) >= round(-100 * allowed, 9):
+        return []
+    return [
+        f"{what} loses {lost:,} images and wins {won:,} of {num:,}: top-1 "
+        f"{format_points((won - lost) / num)} points ({format_points(low)} to "
+        f"{format_points(high)}) against {parity.reference} in float32 (gate: {gate}, within the "
+        f"interval)"
+    ]
 
 
 def judge_pixels(pixels: Pixels) -> list[str]:
@@ -108,6 +196,12 @@ def compare_pixels(parity: Parity) -> str | None:
     return "exact" if is_exact else "equivalent"
 
 
+def _judge_images(parity: Parity) -> list[str]:
+    """What is wrong with the images that a row's loader made, in words."""
+    failures = judge_pixels(parity.pixels) if parity.pixels else []
+    return failures + (judge_worst(parity.stood_out) if parity.stood_out else [])
+
+
 def judge_parity(parity: Parity, dtype: str = "float32") -> list[str]:
     """What is wrong with a row's predictions against the reference's; nothing for its own row.
 
@@ -115,8 +209,7 @@ def judge_parity(parity: Parity, dtype: str = "float32") -> list[str]:
     """
     if parity.is_reference:
         return []
-    failures = judge_pixels(parity.pixels) if parity.pixels else []
-    failures += judge_worst(parity.stood_out) if parity.stood_out else []
+    failures = _judge_images(parity)
     failures += _judge_agreement(
         parity.num_agreeing,
         parity.num_samples,

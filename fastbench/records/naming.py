@@ -29,8 +29,8 @@ _OFTEN: Final = (
     "loader",
     "device",
     "dtype",
-    "quantize",
     "engine",
+    "quantize",
     "batch",
     "ranks",
 )

@@ -20,7 +20,7 @@ from fastbench.records.validity_of_windows import of_ranks, of_sum, of_times
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastbench.records.accuracy import Accuracy, Parity, Pixels, Running
+    from fastbench.records.accuracy import Accuracy, Parity, Pixels, ProgramCheck, Running
     from fastbench.records.record import Record
     from fastbench.records.speed import Telemetry, Window
 
@@ -61,6 +61,8 @@ def contradictions_of_predictions(record: Record) -> list[str]:
         found.append(
             f"a top-1 of {published.top1:g} and a top-5 of {published.top5:g} is published"
         )
+    if record.program:
+        found += _of_program(record.program)
     if record.num_changed is not None and record.num_changed > num:
         found.append(f"{record.num_changed:,} of {num:,} predictions changed")
     return found
@@ -280,6 +282,19 @@ def _of_parity(parity: Parity, num: int) -> Iterator[str]:
                 f"pixels are compared, of {num:,}"
             )
         yield from _of_pixels(pixels)
+
+
+def _of_program(program: ProgramCheck) -> Iterator[str]:
+    if program.num_agreeing > program.num_samples:
+        yield (
+            f"the engine's top-1 agrees with eager on {program.num_agreeing:,} of "
+            f"{program.num_samples:,} images"
+        )
+    if program.mean_logits > program.max_logits * 1.001:
+        yield (
+            f"the engine's logits differ from eager's by {program.mean_logits:.3g} in the mean and "
+            f"by {program.max_logits:.3g} at most"
+        )
 
 
 def _of_pixels(pixels: Pixels) -> Iterator[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from fastbench.report.columns.column import Column, Row
-    from fastbench.report.sheet.sheet import Sheet
+    from fastbench.report.sheet.table import Sheet
 
 _MOST_SHOWN = 20
 _NOTHING = "No records."

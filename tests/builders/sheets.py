@@ -7,7 +7,8 @@ from pathlib import Path
 from fastbench.records.record import Record
 from fastbench.report.columns.column import Row
 from fastbench.report.read import read_rows
-from fastbench.report.sheet.sheet import Sheet, make_sheet
+from fastbench.report.sheet.sheet import make_sheet
+from fastbench.report.sheet.table import Sheet
 from fastbench.report.sheet.view import View
 
 

@@ -6,6 +6,7 @@ from builders.ranks import of_ranks
 from builders.records import make
 
 from fastbench.records.advice import ACCURACY, NAMES, THROUGHPUT, advise, worst_of
+from fastbench.records.engine import Engine
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import (
     Ceiling,
@@ -438,6 +439,26 @@ def test_what_to_try_when_they_contend(device: str, remedy: str) -> None:
 def test_one_thread_is_not_to_be_fewer() -> None:
     (advice,) = advise(limited(0.08, 0.08, device="cpu", num_threads=1))
     assert (advice.name, advice.remedy) == ("contended", "more cores")
+
+
+def test_an_engine_and_a_loader_with_more_threads_than_cores_are_to_have_fewer() -> None:
+    def remedy(engine: Engine, **changes: object) -> str:
+        (advice,) = advise(limited(0.08, 0.08, device="cpu", engine=engine, **changes))
+        assert advice.name == "contended"
+        return advice.remedy
+
+    openvino = Engine(name="openvino", num_threads=2)
+    assert remedy(openvino, num_threads=2) == (
+        "fewer --model-threads (2) and --num-threads (2): 4 share 2 cores"
+    )
+    assert remedy(openvino, num_threads=1) == (
+        "fewer --model-threads (2) and --num-threads (1): 3 share 2 cores"
+    )
+    one = Engine(name="openvino", num_threads=1)
+    assert remedy(one, num_threads=1) == "more cores"
+    assert remedy(Engine(name="openvino"), num_threads=2) == "fewer --num-threads"
+    compiled = Engine(name="compile", num_threads=2)  # torch's threads sleep while they wait
+    assert remedy(compiled, num_threads=2, compile_mode="default") == "fewer --num-threads"
 
 
 def test_the_gravest_comes_first() -> None:

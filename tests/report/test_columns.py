@@ -8,12 +8,13 @@ from builders.records import parity, pixels
 from builders.runs import on_gpu, run
 
 from fastbench.core.errors import UnknownNameError
+from fastbench.records.engine import Engine
 from fastbench.records.record import UNREAD, Record
 from fastbench.records.speed import Ceiling
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS, SETS, choose, find, list_all
 from fastbench.report.read import read_rows
-from fastbench.report.sheet.sheet import cell_of
+from fastbench.report.sheet.table import cell_of
 
 
 def value(name: str, record: Record, **row: object) -> object:
@@ -56,10 +57,11 @@ def test_what_columns_read() -> None:
         "gpu-memory": 5e9,
         "rss": 2e9,
         "jpeg": 11e6,
-        "compile-s": 0.3,
+        "setup-s": 0.3,
         "cost": 10.0,  # 3.6 dollars an hour, 100 images/s
         "top-1": 0.923,
         "delta-top-1": 0.001,
+        "mcnemar-p": 1.0,
         "agreement": 0.997,
         "parity-max": 1.0,
         "parity-mean": 0.164,
@@ -93,6 +95,9 @@ def test_how_columns_are_written() -> None:
         "delta-top-1": (-0.002, "−0.20"),
         "parity-mean": (0.00171, "0.00171"),
         "cost": (0.0428, "0.0428"),
+        "mcnemar-p": (0.00312, "0.0031"),
+        "setup-s": (8.234, "8.23"),
+        "weights-size": (44_700_000, "44.7"),
         "ratio": (1.25, "1.25x"),
         "date": ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04:05"),
         "digest": ("a" * 64, "a" * 10),
@@ -103,6 +108,36 @@ def test_how_columns_are_written() -> None:
     assert COLUMNS["batch-latency"].title == "latency ms"
     assert COLUMNS["batch-latency"].raw_title == "batch-latency [s]"
     assert COLUMNS["images/s"].raw_title == "images/s"
+
+
+def test_setup_and_weights_of_each_engine() -> None:
+    steps = {"export": 4.5, "quantize": 3.0}
+    engine = Engine(name="openvino", setup_s=steps, weights_bytes=11_000_000)
+    found = {
+        "eager": run(100, num_parameters=11_000_000),
+        "compile": run(100, compile_mode="default"),
+        "openvino": run(100, engine=engine),
+        "both": run(
+            100, compile_mode="default", engine=Engine(name="compile", setup_s={"quantize": 1.0})
+        ),
+        "said": run(
+            100, compile_mode="default", engine=Engine(name="compile", setup_s={"compile": 9.0})
+        ),
+    }
+    assert {name: value("setup-s", record) for name, record in found.items()} == pytest.approx(
+        {"eager": None, "compile": 0.3, "openvino": 7.5, "both": 1.3, "said": 9.0}
+    )
+    assert value("weights-size", found["eager"]) == 44_000_000
+    assert value("weights-size", found["openvino"]) == 11_000_000
+    assert value("weights-size", found["compile"]) is None
+    assert find("compile-s") is COLUMNS["setup-s"]  # as it was called
+    assert COLUMNS["weights-size"].title == "weights size MB"
+    assert COLUMNS["weights-size"].factor == 1e-6
+
+
+def test_how_a_probability_is_written() -> None:
+    shown = [COLUMNS["mcnemar-p"].text(p) for p in (1.0, 0.343, 0.1, 0.00312, 1e-4, 9e-5, 0.0)]
+    assert shown == ["1.00", "0.34", "0.10", "0.0031", "0.0001", "<0.0001", "<0.0001"]
 
 
 def test_verdicts_on_parity() -> None:

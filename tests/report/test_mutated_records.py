@@ -28,7 +28,8 @@ from fastbench.report.compare.show import compare_files
 from fastbench.report.formats import accuracy_text, export, run_screen, terminal
 from fastbench.report.html import page
 from fastbench.report.plots.registry import draw
-from fastbench.report.sheet.sheet import Sheet, make_sheet
+from fastbench.report.sheet.sheet import make_sheet
+from fastbench.report.sheet.table import Sheet
 from fastbench.report.sheet.view import View
 
 FILE = GOLDEN / "record-v8.json"

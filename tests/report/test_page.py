@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
+from builders.engines import MODELS, grid
 from builders.many_records import made_up, write_made_up
 from builders.plot_rows import real
+from builders.runs import folder_of
 from builders.sheets import sheet_of_files
 
 from fastbench.cli.main import main
@@ -18,7 +20,7 @@ from fastbench.core.errors import RecordError
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html import content, page
 from fastbench.report.read import read_rows
-from fastbench.report.sheet.sheet import Sheet
+from fastbench.report.sheet.table import Sheet
 
 VOID = {"meta", "input", "br", "link", "img"}
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -258,6 +260,29 @@ def test_a_grouped_report_keeps_its_column(records: Path) -> None:
     sheet = sheet_of_files(records, by=COLUMNS["loader"])
     assert "loader" not in [column.name for column in sheet.columns]
     assert "loader" in content.describe(sheet)["shown"]
+
+
+def test_the_page_has_the_second_table_and_what_makes_a_point(tmp_path: Path) -> None:
+    sheet = sheet_of_files(folder_of(tmp_path, **{str(i): x for i, x in enumerate(grid())}))
+    data = content.describe(sheet)
+    table = data["tradeOff"]
+    assert [group["heading"].partition(":")[0] for group in table["groups"]] == list(MODELS)
+    assert {len(group["rows"]) for group in table["groups"]} == {6}
+    for group in table["groups"]:
+        for row in group["rows"]:
+            assert len(row["cells"]) == len(table["columns"])
+    assert set(data["makes"]) == {"model", "engine", "quantize"}
+    rows = [row["title"] for row in data["rows"]]
+    made = list(zip(*data["makes"].values(), strict=True))
+    assert ("resnet50", "openvino", "int8") in made
+    assert ("resnet50", "openvino", "") in made  # that it is not quantised goes without saying
+    for title, (model, engine, quantize) in zip(rows, made, strict=True):
+        assert title == " · ".join(filter(None, (model, "dali", engine, quantize)))
+    assert {"engine", "quantize"} <= set(data["facets"])
+
+
+def test_a_page_without_a_second_table(sheet: Sheet) -> None:
+    assert content.describe(sheet)["tradeOff"] is None
 
 
 def test_one_record_is_enough(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from builders.engines import MODELS, grid
 from builders.many_records import write_made_up
+from builders.runs import folder_of
 from builders.sheets import sheet_of_files
 
 from fastbench.report.html.page import render
@@ -55,6 +57,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         records = write_made_up(folder / str(num), num)
         found[num] = folder / f"{num}.html"
         found[num].write_text(render(sheet_of_files(records)), "utf-8")
+    records = grid()
+    by_name = folder_of(folder / "engines", **{str(i): each for i, each in enumerate(records)})
+    found[len(records)] = folder / "engines.html"
+    found[len(records)].write_text(render(sheet_of_files(by_name)), "utf-8")
     return found
 
 
@@ -513,3 +519,31 @@ def test_what_reads_alike_is_equally_good(opened: Page) -> None:
               markBest(); }})()"""
     )
     assert sorted(opened.evaluate(BEST)) == sorted((best, other))
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_accuracy_lost_per_speed_up_is_a_table_below_the_records(
+    open_page: Callable[..., Page], size: tuple[int, int]
+) -> None:
+    opened = open_page(len(grid()), size)
+    section = opened.locator("#trade-off")
+    assert section.is_visible()
+    assert section.locator("h2").inner_text().startswith("Accuracy lost per speed-up")
+    assert section.locator("tr.group").count() == len(MODELS)
+    assert section.locator("tbody tr:not(.group)").count() == 6 * len(MODELS)
+    box = section.locator(".scroll").bounding_box()
+    assert box is not None
+    assert 300 < box["width"] <= size[0]  # it is as wide as its columns, or the screen
+    assert opened.evaluate("document.documentElement.scrollWidth") <= size[0]
+    first = section.locator("tbody tr:not(.group)").first.inner_text().split()
+    assert first[:3] == ["compile", "none", "1.18x"]
+    assert not open_page(24, size).locator("#trade-off").is_visible()
+
+
+def test_the_front_is_called_by_what_makes_its_points(open_page: Callable[..., Page]) -> None:
+    opened = open_page(len(grid()))
+    assert "openvino int8" in texts(opened, "#chart .name")
+    opened.locator("#group").select_option("engine")
+    names = texts(opened, "#chart .name")
+    assert "resnet50 int8" in names
+    assert not any("openvino" in name for name in names)  # which the colour says

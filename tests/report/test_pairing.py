@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+from builders.engines import row
 from builders.runs import DATA, environment, folder_of, parity_record, run, written
 
 from fastbench.cli.main import main
@@ -111,6 +113,25 @@ def test_several_rows_on_another_machine(tmp_path: Path) -> None:
         }
         sides.append(folder_of(tmp_path / str(side), **rows))
     assert stems(pair_up(*sides)) == [(["t2"], ["t2"]), (["t4"], ["t4"])]
+
+
+def test_engine_quantisation_and_image_size_are_part_of_what_is_paired(tmp_path: Path) -> None:
+    """Though all rows ran on other images than those of the other side, and so are no repeats."""
+    kinds = {
+        "eager": row(),
+        "openvino": row(engine="openvino"),
+        "int8": row(engine="openvino", quantize="int8"),
+        "small": row(engine="openvino", quantize="int8", size=160),
+    }
+    others = {
+        name: msgspec.structs.replace(each, data={**each.data, "digest": "b" * 64})
+        for name, each in kinds.items()
+    }
+    found = pair_up(folder_of(tmp_path / "a", **kinds), folder_of(tmp_path / "b", **others))
+    assert sorted(stems(found)) == sorted(([name], [name]) for name in kinds)
+    del others["int8"], others["small"]
+    found = pair_up(tmp_path / "a", folder_of(tmp_path / "c", **others))
+    assert sorted(x.runs[0].path.stem for x in found.only_a) == ["int8", "small"]
 
 
 def test_a_choice_of_partners_is_not_guessed(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import matplotlib as mpl
 import msgspec
 import pytest
+from builders.engines import grid
+from builders.engines import row as engines_row
 from builders.paths import RECORDS
 from builders.plot_rows import failing, invalid, latency, real, row
 from builders.ranks import of_ranks, scaled
@@ -88,6 +90,8 @@ CASES: dict[str, list[Record]] = {
     "gpus": on_gpus(),
     "unlike": unlike(),
     "ranks": scaled(),
+    "engines": grid(),
+    "engines of a model": [*grid("resnet50"), engines_row(size=160)],
     "many ranks": scaled((1, 2, 3, 8, 16, 64, 100, 128, 512)),
 }
 SHOWN = {
@@ -176,6 +180,56 @@ def test_what_stands_on_the_front_is_bold_and_nothing_else() -> None:
     )
     bold = [name for name, text in labels_of(figure).items() if text.get_weight() == "bold"]
     assert sorted(bold) == ["fast", "slow"]
+
+
+def test_the_front_says_what_makes_its_points_and_not_what_all_share() -> None:
+    figure = registry.draw("accuracy-throughput", grid("resnet50"))
+    assert {name: text.get_weight() for name, text in labels_of(figure).items()} == {
+        "openvino": "bold",
+        "openvino, int8": "bold",
+    }  # colour and marker say it of the others
+    both = labels_of(registry.draw("accuracy-throughput", grid("resnet50", "resnet18")))
+    assert {"resnet50,openvino, int8", "resnet18,openvino, int8"} <= {
+        name.replace(", openvino", ",openvino") for name in both
+    }
+
+
+def test_colours_are_of_engines_and_markers_of_quantisation() -> None:
+    records = grid("resnet50", "resnet18")
+    figure = registry.draw("accuracy-throughput", records)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    looks = {
+        text.get_text(): (line.get_marker(), line.get_markerfacecolor())  # type: ignore[union-attr]
+        for text, line in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    engines = ("compile", "eager", "onnxruntime", "openvino")
+    circle, square, *_ = style.MARKERS
+    assert {name: looks[name] for name in engines} == {
+        name: (circle, style.colour(number)) for number, name in enumerate(engines)
+    }
+    assert looks["int8"] == (circle, style.MUTED)
+    assert looks["quantize none"] == (square, style.MUTED)
+    drawn_points = {
+        (x, y): (line.get_marker(), line.get_markerfacecolor())
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() in style.MARKERS
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]
+    }
+    assert len(drawn_points) == len(records)
+    for record in records:
+        x, y = record.throughput.images_per_s, 100 * (record.top1 or 0)
+        engine, quantize = record.config["engine"], record.config["quantize"]
+        marker = circle if quantize == "int8" else square
+        assert drawn_points[x, y] == (marker, style.colour(engines.index(engine)))
+
+
+def test_a_hollow_point_keeps_its_colour() -> None:
+    figure = registry.draw("accuracy-throughput", grid("mobilenet_v3_large"))
+    hollow = [x for x in figure.axes[0].get_lines() if x.get_markerfacecolor() == "white"]
+    assert {line.get_markeredgecolor() for line in hollow} == {
+        style.colour(number) for number in (0, 2, 3)
+    }
 
 
 def test_the_throughput_axis_is_logarithmic_beyond_a_decade() -> None:

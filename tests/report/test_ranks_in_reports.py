@@ -24,7 +24,7 @@ from fastbench.report.html.row_panel import panel_of
 from fastbench.report.plots import registry
 from fastbench.report.sheet.row_in_words import how_it_ran
 from fastbench.report.sheet.scaling import with_scaling
-from fastbench.report.sheet.sheet import Sheet
+from fastbench.report.sheet.table import Sheet
 
 ONE = of_ranks(100)
 FOUR = of_ranks(100, 100, 100, 80, hosts=("node0", "node1"))

@@ -74,6 +74,7 @@ def test_it_fits(width: int) -> None:
 def test_at_80_columns_names_break_where_their_parts_end_and_one_table_is_enough() -> None:
     records = [row.record for row in read_rows([RECORDS / "precision"]).rows]
     text = text_of(*(record for record in records if not record.compile_mode), width=80)
+    text = text.partition("Accuracy lost")[0]
     assert sum(line.startswith("────") for line in text.splitlines()) == 1
     assert "\ntorchvision-  " in text
     assert "\ntensor  " in text

@@ -19,7 +19,8 @@ from fastbench.report.formats.export import to_jsonl
 from fastbench.report.formats.terminal import render
 from fastbench.report.read import read_rows
 from fastbench.report.sheet.ratios import parse_price
-from fastbench.report.sheet.sheet import Sheet, make_sheet
+from fastbench.report.sheet.sheet import make_sheet
+from fastbench.report.sheet.table import Sheet
 from fastbench.report.sheet.view import View
 
 SYNTHETIC = RECORDS / "imagenet-250" / "squeezenet1_0-synthetic-float32.json"

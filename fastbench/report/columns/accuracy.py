@@ -27,6 +27,13 @@ def _of_parity(name: str) -> Callable[[Row], Any]:
     return read
 
 
+def format_p(p: float) -> str:
+    """A probability: `1.00`, `0.34`, `0.0031`, `<0.0001`."""
+    if p < 1e-4:
+        return "<0.0001"
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"
+
+
 def _verdict(row: Row) -> str:
     """The verdict on the pixels, or `reference`; then Δ top-1. Each as far as it is known."""
     difference = _of_parity("accuracy_difference")(row)
@@ -103,6 +110,15 @@ SCORES: Final = (
         show=format_points,
         bounds=_of_parity("difference_interval"),
         show_bounds=lambda low, high: f"{format_points(low)} to {format_points(high)}",
+    ),
+    Column(
+        name="mcnemar-p",
+        heading="McNemar p",
+        meaning="how likely chance loses and wins images so unevenly against the reference: "
+        "McNemar's exact p",
+        topic=PREDICTIONS,
+        read=_of_parity("mcnemar_p"),
+        show=format_p,
     ),
     _share(
         name="agreement",

@@ -53,6 +53,8 @@ _SHOWN: Final = {
     "$/1,000,000 images": ("", 1),
 }
 """The unit that is shown of a raw unit where it is another, and the factor to it."""
+_FACTORS: Final = {"ms": 1e3, "MB": 1e-6}
+"""To units that a column may name as its `shown_unit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class Column:
     @property
     def factor(self) -> float:
         """From the raw unit to the one that is shown."""
-        return 1e3 if self.text_unit == "ms" else _SHOWN.get(self.unit, ("", 1))[1]
+        return _FACTORS.get(self.text_unit) or _SHOWN.get(self.unit, ("", 1))[1]
 
     @property
     def raw_title(self) -> str:
@@ -154,6 +156,20 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TradeOff:
+    """A row against eager float32 (see `trade_off.py`): throughput as a ratio, top-1 as a share.
+
+    Intervals are of 95 %; None is what is not known.
+    """
+
+    ratio: float | None
+    ratio_interval: tuple[float, float] | None
+    difference: float | None = None
+    difference_interval: tuple[float, float] | None = None
+    mcnemar_p: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """A record, where it came from, and what the report adds to it.
 
@@ -162,8 +178,8 @@ class Row:
     that of the same configuration on the other side of a contrast, with its 95 % interval where
     there is one (see `ratios.py`); it is in doubt where that other throughput is. `scaling` is
     against one rank of the same configuration, and in doubt where that one's throughput is (see
-    `scaling.py`). `repeats` are the records that the row stands for, none where it is one record's
-    (see `repeats.py`).
+    `scaling.py`). `trade_off` is against eager float32, in the table of that alone. `repeats` are
+    the records that the row stands for, none where it is one record's (see `repeats.py`).
     """
 
     record: Record
@@ -175,6 +191,7 @@ class Row:
     is_ratio_doubted: bool = False
     scaling: Scaling | None = None
     is_scaling_doubted: bool = False
+    trade_off: TradeOff | None = None
     repeats: tuple[Record, ...] = ()
     _values: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -1,6 +1,6 @@
 """All columns by name, and named sets of them.
 
-To add a column, write an entry in `speed.py` (speed and what it took) or `accuracy.py`
+To add a column, write an entry in `speed.py`, `cost.py` (what it took) or `accuracy.py`
 (predictions), or a fact in `records/facts.py` (what was run, and where). The help, the legend,
 every format, `--sort` and `--by` have it then.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import UnknownNameError, did_you_mean
 from fastbench.report.columns.accuracy import SCORES
+from fastbench.report.columns.cost import TAKEN
 from fastbench.report.columns.identity import MACHINE_LABELS, RUN_LABELS
 from fastbench.report.columns.speed import FIGURES
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fastbench.report.columns.column import Column
 
 COLUMNS: Final[dict[str, Column]] = {
-    column.name: column for column in (*RUN_LABELS, *FIGURES, *SCORES, *MACHINE_LABELS)
+    column.name: column for column in (*RUN_LABELS, *FIGURES, *TAKEN, *SCORES, *MACHINE_LABELS)
 }
 """Every column by its name, in the order of the help and of `all`."""
 
@@ -40,7 +41,7 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
         *("top-1", "agreement", "parity-max", "parity-mean", "compared", "parity"),
     ),
     "accuracy": (
-        *("top-1", "top-5", "published", "delta-top-1"),
+        *("top-1", "top-5", "published", "delta-top-1", "mcnemar-p"),
         *("agreement", "parity-max", "parity-mean", "compared", "parity"),
     ),
     "gpus": (

@@ -6,8 +6,9 @@ what is left and is unique on both sides:
 
 1. the same settings on the same machine;
 2. the same settings: rows on two machines;
-3. the same model, weights, loader, dtype, batch size, ranks, compile and kind of device: rows that
-   differ in images or page cache, say, are paired too, and come out as unlike.
+3. the same model, weights, loader, dtype, engine, quantisation, image size, batch size, ranks and
+   kind of device: rows that differ in images or page cache, say, are paired too, and come out as
+   unlike.
 
 Records of a side that agree in all of step 1 are repeats. A copy of a record is no repeat and
 counts once. Names of files mean nothing: `fastbench run` numbers them as they come.
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
-_CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "ranks", "engine", _KIND)
+_SIZE: Final = "image size"
+_CALLED: Final = (
+    *("model", "weights", "loader", "dtype", "engine", "quantize"),
+    *(_SIZE, "batch size", "ranks", _KIND),
+)
 _SET_UP: Final = (*CONFIGURATION, "threads", "images", *PREPROCESS, "reference")
 _NAMED: Final = 3
 
@@ -139,7 +144,8 @@ def configuration(record: Record) -> dict[str, Any]:
     """What makes a record a repeat of another, by name."""
     facts = (FACTS[name] for name in _SET_UP)
     kind = record.device.partition(":")[0]
-    return {**{fact.heading: fact.of(record) for fact in facts}, _KIND: kind}
+    size = record.preprocess.get("crop")
+    return {**{fact.heading: fact.of(record) for fact in facts}, _SIZE: size, _KIND: kind}
 
 
 def read_runs(path: Path) -> list[Run]:

@@ -12,10 +12,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.terminal import write_csv
-from fastbench.report.sheet.sheet import BEST, Cell, Line, Sheet
+from fastbench.report.sheet.table import BEST, Cell, Line, Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fastbench.report.columns.column import Column, Value
 
@@ -24,24 +24,33 @@ def to_markdown(sheet: Sheet) -> str:
     """GitHub's Markdown: a table a group, then what is to be said of them."""
     lines = [f"{_markdown(text)}  " for text in sheet.common[:-1]]
     lines += [_markdown(text) for text in sheet.common[-1:]]
-    for group in sheet.groups:
-        lines.append("")
-        if group.heading:
-            lines += [f"### {_markdown(group.heading)}", ""]
-        lines.append(_markdown_line([_markdown(column.title) for column in sheet.columns]))
-        rules = {"left": ":---", "right": "---:"}
-        lines.append(_markdown_line([rules[column.align] for column in sheet.columns]))
-        for line in group.lines:
-            cells = [_inline(cell, _markdown, "**{}**".format) for cell in line.cells]
-            cells[0] += "".join(f" <sup>{note.mark}</sup>" for note in line.footnotes)
-            lines.append(_markdown_line(cells))
+    lines += _markdown_tables(sheet)
+    legend = sheet.legend
+    if (second := sheet.trade_off) is not None:
+        lines += ["", f"**{_markdown(second.common[0])}**", *_markdown_tables(second)]
+        legend = [*legend, *(each for each in second.legend if each not in legend)]
     if sheet.footnotes:
         lines.append("")
         lines += [f"<sup>{note.mark}</sup> {_markdown(note.text)}  " for note in sheet.footnotes]
     said = [*sheet.remarks, *([BEST] if sheet.has_best else [])]
     said = [f"- {_markdown(text)}" for text in said]
-    said += [f"- **{_markdown(title)}**: {_markdown(text)}" for title, text in sheet.legend]
+    said += [f"- **{_markdown(title)}**: {_markdown(text)}" for title, text in legend]
     return "\n".join([*lines, *([""] if said else []), *said]) + "\n"
+
+
+def _markdown_tables(sheet: Sheet) -> Iterator[str]:
+    """A table a group, each below its heading."""
+    for group in sheet.groups:
+        yield ""
+        if group.heading:
+            yield from (f"### {_markdown(group.heading)}", "")
+        yield _markdown_line([_markdown(column.title) for column in sheet.columns])
+        rules = {"left": ":---", "right": "---:"}
+        yield _markdown_line([rules[column.align] for column in sheet.columns])
+        for line in group.lines:
+            cells = [_inline(cell, _markdown, "**{}**".format) for cell in line.cells]
+            cells[0] += "".join(f" <sup>{note.mark}</sup>" for note in line.footnotes)
+            yield _markdown_line(cells)
 
 
 def _markdown_line(cells: list[str]) -> str:
@@ -88,7 +97,8 @@ def to_latex(sheet: Sheet) -> str:
         lines += ["", "\\medskip", "\\begin{minipage}{\\linewidth}\\footnotesize"]
         lines += [f"{text}\\par" for text in said]
         lines.append("\\end{minipage}")
-    return "\n".join([*lines, "\\end{table}"]) + "\n"
+    second = to_latex(sheet.trade_off) if sheet.trade_off else ""
+    return "\n".join([*lines, "\\end{table}"]) + "\n" + second
 
 
 def _latex_line(cells: list[str]) -> str:

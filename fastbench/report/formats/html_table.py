@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.terminal import printable
-from fastbench.report.sheet.sheet import BEST
+from fastbench.report.sheet.table import BEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fastbench.report.sheet.sheet import Line, Sheet
+    from fastbench.report.sheet.table import Line, Sheet
 
 _CELL: Final = "vertical-align:top;padding:2px 8px"
 _SMALL: Final = "font-size:85%;opacity:.75"
@@ -43,13 +43,19 @@ class Field:
 
 def of_sheet(sheet: Sheet) -> str:
     """A sheet as `fastbench report` has it; what a column means is shown as one points at it."""
+    notes = [f"{note.mark}: {note.text}." for note in sheet.footnotes]
+    below = [*notes, *sheet.remarks, *([BEST] if sheet.has_best else [])]
+    if sheet.trade_off is None:
+        return _table(sheet, below)
+    return _table(sheet, ()) + _table(sheet.trade_off, below)
+
+
+def _table(sheet: Sheet, below: Iterable[str]) -> str:
     meanings = dict(sheet.legend)
     heads = [
         Head(title=x.title, align=x.align, meaning=meanings.get(x.title, "")) for x in sheet.columns
     ]
     groups = [(group.heading, list(map(_fields, group.lines))) for group in sheet.groups]
-    notes = [f"{note.mark}: {note.text}." for note in sheet.footnotes]
-    below = [*notes, *sheet.remarks, *([BEST] if sheet.has_best else [])]
     return render(heads, groups, above=sheet.common, below=below)
 
 

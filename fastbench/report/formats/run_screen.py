@@ -12,6 +12,7 @@ from rich.text import Text
 from fastbench.records.advice import HINT, worst_of
 from fastbench.records.verdict import bound_in_words
 from fastbench.report.formats.terminal import hanging, paragraphs, print_lines, print_sheet, wrap
+from fastbench.report.sheet.engine_in_words import engine_in_words
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 from fastbench.report.sheet.sheet import make_sheet
 from fastbench.report.sheet.view import View
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fastbench.report.columns.column import Row
-    from fastbench.report.sheet.sheet import Sheet
+    from fastbench.report.sheet.table import Sheet
 
 MOST_ADVICE: Final = 3
 
@@ -58,7 +59,8 @@ def _details(sheet: Sheet, width: int) -> Iterator[Text]:
         title = f"{line.name}: {size}" if size and len(set(sizes)) > 1 else line.name
         yield from map(Text, wrap(title, width))
         if not line.row.invalid:
-            said = [f"{how_it_ran(line.row)}.", f"{predictions(line.row)}."]
+            engine = [f"{topic}: {words}." for topic, words in engine_in_words(line.row.record)]
+            said = [f"{how_it_ran(line.row)}.", *engine, f"{predictions(line.row)}."]
             yield from paragraphs("", said, "dim", width)
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS
-from fastbench.report.sheet.sheet import BEST
+from fastbench.report.sheet.table import BEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fastbench.report.columns.column import Column
-    from fastbench.report.sheet.sheet import Line, Sheet
+    from fastbench.report.sheet.table import Line, Sheet
 
 KEY_IS_ELSEWHERE: Final = (
     "What the columns mean: fastbench report --columns help, or a report with --details."
@@ -90,6 +90,12 @@ def render(
     ]
     for block in _blocks(sheet, width):
         lines += [Text(), *_table(sheet, block, width)]
+    legend = sheet.legend
+    if (second := sheet.trade_off) is not None:
+        lines += [Text(), *(Text(part, style="bold") for part in wrap(second.common[0], width))]
+        for block in _blocks(second, width):
+            lines += [Text(), *_table(second, block, width)]
+        legend = [*legend, *(each for each in second.legend if each not in legend)]
     below = [
         *(
             (note.mark.translate(SUPERSCRIPTS), note.text + ".", "yellow")
@@ -98,14 +104,14 @@ def render(
         *(("!", text, "red") for text in sheet.remarks if _is_grave(text)),
         *(("·", text, "dim") for text in sheet.remarks if not _is_grave(text)),
         *([("·", BEST, "dim")] if sheet.has_best and is_styled else []),
-        *([("·", KEY_IS_ELSEWHERE, "dim")] if sheet.legend and not with_key else []),
+        *([("·", KEY_IS_ELSEWHERE, "dim")] if legend and not with_key else []),
     ]
     if below:
         lines += [Text(), *(line for entry in below for line in hanging(*entry, width))]
-    if sheet.legend and with_key:
-        wide = max(cell_len(title) for title, _ in sheet.legend) + 2
+    if legend and with_key:
+        wide = max(cell_len(title) for title, _ in legend) + 2
         lines.append(Text())
-        for title, meaning in sheet.legend:
+        for title, meaning in legend:
             lines += hanging(title, meaning, "dim", width, indent=wide)
     return lines
 

@@ -165,13 +165,14 @@ function labelOf(row, front) {
 
 // Names of the front's points, where they hide neither a point nor another name.
 function drawNames(svg, front, area) {
-  const telling = ["model", "loader", "device", "dtype"].map((name) => facets.find((facet) => facet.name === name));
-  const facet = telling.find((each) => each && each !== axes.group) ?? telling.find(Boolean);
-  if (!facet) return;
+  const isTold = (name) => axes.group?.name === name;
+  const [who] = ["model", "loader", "device"].filter((name) => data.makes[name] && !isTold(name));
+  const how = ["dtype", "engine", "quantize", "image-size"].filter((name) => data.makes[name] && !isTold(name));
+  const nameOf = (row) => [who, ...how].map((name) => data.makes[name]?.[row]).filter(Boolean).join(" ");
   const taken = points.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
   for (const row of front) {
     const { x, y } = points.find((point) => point.row === row);
-    const text = facet.of(row)[0];
+    const text = nameOf(row) || (axes.group?.of(row)[0] ?? "");
     const width = 6.6 * text.length;
     const places = [[x + 10, y - 7], [x + 10, y + 15], [x - 10 - width, y - 7], [x - 10 - width, y + 15], [x - width / 2, y - 12]];
     const box = ([left, base]) => [left, base - 11, left + width, base + 3];

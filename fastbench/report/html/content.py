@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.records import naming
 from fastbench.records.advice import worst_of
-from fastbench.records.facts import OF_OPTIONS
+from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.verdict import bound_in_words
 from fastbench.report.columns.column import INVALID, OK
 from fastbench.report.columns.registry import COLUMNS
@@ -24,14 +24,14 @@ from fastbench.report.html.row_panel import panel_of
 from fastbench.report.read import refusing_damage
 from fastbench.report.sheet.footnotes import usual, why_not_comparable
 from fastbench.report.sheet.ratios import CONFIGURATION
-from fastbench.report.sheet.sheet import cell_of
+from fastbench.report.sheet.table import cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.records.advice import Advice
     from fastbench.report.columns.column import Column, Row
-    from fastbench.report.sheet.sheet import Cell, Line, Sheet
+    from fastbench.report.sheet.table import Cell, Line, Sheet
 
 PIPELINE: Final = "pipeline"
 """The column of pictures: loader alone, model alone, both together."""
@@ -43,6 +43,8 @@ _FACETS: Final = (
     *("threads", "engine-threads", "images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
     *("bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
+_MAKES: Final = ("model", "loader", "device", "dtype", "engine", "quantize", "image-size")
+"""What the points of the chart's front are called by, where rows differ in it."""
 _CHOICES: Final = range(2, 61)
 """How many values a facet may have to choose from."""
 
@@ -63,6 +65,11 @@ def describe(sheet: Sheet) -> dict[str, Any]:
         "facets": {
             name: _texts(name, rows) for name in _FACETS if _num_values(name, rows) in _CHOICES
         },
+        "makes": {
+            name: [FACTS[name].text(row.record) for row in rows]
+            for name in _MAKES
+            if name in FACTS and _num_values(name, rows) > 1
+        },
         "rows": [
             {
                 "title": " · ".join(name),
@@ -78,6 +85,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
             for number, advice in worst_of([row.advice for row in rows])
         ],
         "footnotes": [dataclasses.asdict(note) for note in sheet.footnotes],
+        "tradeOff": _trade_off(sheet.trade_off) if sheet.trade_off else None,
         "common": sheet.common,
         "remarks": sheet.remarks,
     }
@@ -93,6 +101,30 @@ def _read(row: Row) -> tuple[dict[str, Cell], dict[str, Any]]:
             "advice": [_advice(advice) for advice in row.advice],
             "facts": panel_of(row),
         }
+
+
+def _trade_off(sheet: Sheet) -> dict[str, Any]:
+    """The second table, as it is in every format: it is not sorted or filtered."""
+    return {
+        "title": sheet.common[0],
+        "columns": [
+            {name: getattr(column, name) for name in ("title", "meaning", "align")}
+            for column in sheet.columns
+        ],
+        "groups": [
+            {
+                "heading": group.heading,
+                "rows": [
+                    {
+                        "marks": [note.mark for note in line.footnotes],
+                        "cells": [[cell.text, cell.detail] for cell in line.cells],
+                    }
+                    for line in group.lines
+                ],
+            }
+            for group in sheet.groups
+        ],
+    }
 
 
 def _why_unranked(line: Line, common: dict[str, Any]) -> list[str]:

@@ -85,9 +85,39 @@ function addAdvice() {
   }
 }
 
+// Accuracy lost per speed-up. Every row of the data is in it, whatever the filters leave.
+function addTradeOff() {
+  const found = data.tradeOff;
+  if (!found) return;
+  const alignOf = (i) => (found.columns[i].align === "right" ? "number" : null);
+  const cellOf = (row, [text, detail], i) => {
+    const cell = make(i ? "td" : "th", { class: alignOf(i), scope: i ? null : "row" }, text);
+    if (!i) cell.append(...row.marks.flatMap((mark) => [" ", make("a", { class: "mark-note", href: `#note-${mark}` }, mark)]));
+    if (detail) cell.append(make("span", { class: "below" }, detail));
+    return cell;
+  };
+  const section = byId("trade-off");
+  section.hidden = false;
+  byId("trade-off-title").textContent = found.title;
+  section.querySelector("thead tr").append(
+    ...found.columns.map((column, i) =>
+      make("th", { scope: "col", class: `plain ${alignOf(i) ?? ""}`, title: column.meaning }, column.title),
+    ),
+  );
+  section.querySelector("tbody").append(
+    ...found.groups.flatMap(({ heading, rows }) => [
+      ...(heading ? [make("tr", { class: "group" }, make("th", { colspan: found.columns.length, scope: "colgroup" }, heading))] : []),
+      ...rows.map((row) => make("tr", {}, ...row.cells.map((cell, i) => cellOf(row, cell, i)))),
+    ]),
+  );
+}
+
 function addMeanings() {
+  const others = (data.tradeOff?.columns ?? []).filter(
+    ({ title, meaning }) => !data.columns.some((column) => column.title === title && column.meaning === meaning),
+  );
   document.querySelector("#meanings dl").append(
-    ...data.columns.flatMap((column) => [make("dt", {}, column.title), make("dd", {}, column.meaning)]),
+    ...[...data.columns, ...others].flatMap((column) => [make("dt", {}, column.title), make("dd", {}, column.meaning)]),
   );
 }
 
@@ -129,6 +159,7 @@ addTable();
 addChooser();
 addMenus();
 addControls();
+addTradeOff();
 addAdvice();
 addMeanings();
 addChart();

@@ -29,7 +29,7 @@ from fastbench.report.html.content import describe
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fastbench.report.sheet.sheet import Sheet
+    from fastbench.report.sheet.table import Sheet
 
 TITLE: Final = "fastbench report"
 _SCRIPT: Final = ("data.js", "table.js", "axes.js", "tip.js", "chart.js", "page.js")

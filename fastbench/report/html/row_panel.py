@@ -8,6 +8,7 @@ from fastbench.core.units import counted, format_seconds, format_value
 from fastbench.data.folder_tree import in_words
 from fastbench.records.fact_values import images_of
 from fastbench.records.facts import FACTS, MACHINE, OF_OPTIONS, PACKAGES, PREPROCESS
+from fastbench.report.sheet.engine_in_words import engine_in_words
 from fastbench.report.sheet.ranks_in_words import list_ranks
 from fastbench.report.sheet.row_in_words import how_it_ran, predictions, size_of_model
 
@@ -29,6 +30,7 @@ def panel_of(row: Row) -> list[tuple[str, str]]:
         ("predictions", "" if row.invalid else predictions(row)),
         ("notes", "; ".join(row.record.notes)),
         ("configuration", _configuration(row)),
+        *engine_in_words(row.record),
         ("loader", _settings(row.record)),
         ("images", _images(row.record)),
         ("machine", _machine(row.record)),

@@ -30,7 +30,7 @@ from fastbench.report.plots.caption import (
 from fastbench.report.sheet.footnotes import facts, usual, why_not_comparable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -51,21 +51,32 @@ _POINT: Final[dict[str, Any]] = {
 }
 _FRONT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (5, 2))}
 _FRONT_NAME: Final = "Pareto front"
+_MARKED: Final = ("quantize", "image-size")
+"""The facts that markers may stand for where colours stand for another."""
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A fact that a colour or a marker stands for: each point's value in words, and its number.
+
+    `name` is None where it stands for nothing.
+    """
+
+    name: str | None
+    words: list[str]
+    places: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Points:
-    """The rows to draw: values, labels, series (what the markers say), and which are the front.
-
-    `places` are the numbers of the series' colours and markers.
-    """
+    """The rows to draw: values, labels, which are the front, and what colour and marker say."""
 
     records: list[Record]
     x: list[float]
     y: list[float]
     labels: list[str]
-    series: list[str]
-    places: list[int]
+    colours: _Series
+    markers: _Series
     front: list[int]
 
 
@@ -148,35 +159,51 @@ def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]
     passing = [i for i, r in enumerate(records) if is_ranked[i] and not _is_hollow(r)]
     front = [passing[i] for i in pareto_front([x[i] for i in passing], [y[i] for i in passing])]
     telling = naming.varying(records)
-    # What the markers say need not be said at each of them, if it leaves something to be said.
-    by = next(
-        (
-            name
-            for name in COLOURED
-            if name in telling
-            and len(telling) > 1
-            and len(places_of(every, name)) <= len(style.MARKERS)
-        ),
-        None,
-    )
+    # What colour and marker say need not be said at each point, if it leaves something to be said.
+    by = _first(COLOURED, telling, every) if len(telling) > 1 else None
+    marked = _first(_MARKED, {*telling} - {by}, every) if by else None
+    said = [name for name in (by, marked) if name]
     always = () if telling else ("model", "loader")
-    names = naming.names(records, always=always, without=(by,) if by else ())
+    names = naming.names(records, always=always, without=said)
     # Who looks at the front wants to know all of what makes a point.
     for i, whole in enumerate(naming.names(records, always=always)):
         if i in front:
             names[i] = whole
+    colours = _series(records, every, by)
     return _Points(
         records=records,
         x=x,
         y=y,
         labels=[
-            (", ".join(name) or record.model) + mark
+            (", ".join(name) or ("" if said else record.model)) + mark
             for name, record, mark in zip(names, records, marks, strict=True)
         ],
-        series=[FACTS[by].text(record) if by else "" for record in records],
-        places=[places_of(every, by)[FACTS[by].of(record)] if by else 0 for record in records],
+        colours=colours,
+        markers=_series(records, every, marked) if marked else colours,
         front=front,
     )
+
+
+def _first(names: Sequence[str], telling: Collection[str], every: Sequence[Record]) -> str | None:
+    """The first of these facts that tells rows apart, by no more values than there are markers."""
+    return next(
+        (
+            name
+            for name in names
+            if name in telling and len(places_of(every, name)) <= len(style.MARKERS)
+        ),
+        None,
+    )
+
+
+def _series(records: Sequence[Record], every: Sequence[Record], name: str | None) -> _Series:
+    """A fact of these rows; a number stands for the same among `every` row."""
+    if name is None:
+        return _Series(None, [""] * len(records), [0] * len(records))
+    fact, places = FACTS[name], places_of(every, name)
+    values = [fact.of(record) for record in records]
+    words = [fact.words(value) or f"{fact.heading} {fact.show(value)}" for value in values]
+    return _Series(name, words, [places[value] for value in values])
 
 
 def _draw(points: _Points, caption: Sequence[str]) -> tuple[Figure, int]:
@@ -228,17 +255,27 @@ def _draw_front(axes: Axes, points: _Points) -> list[_Line]:
 
 
 def _draw_points(axes: Axes, points: _Points) -> None:
+    colours, markers = points.colours, points.markers
+    alike: dict[tuple[int, int, bool], list[int]] = {}
+    for i, place in enumerate(zip(colours.places, markers.places, strict=True)):
+        alike.setdefault((*place, _is_hollow(points.records[i])), []).append(i)
+    for (colour, marker, is_empty), its in alike.items():
+        look = _POINT | {"marker": style.MARKERS[marker], "markeredgewidth": 0.8}
+        if is_empty:
+            look |= {"markeredgecolor": style.colour(colour), "markeredgewidth": 1.4}
+        face = "white" if is_empty else style.colour(colour)
+        x, y = [points.x[i] for i in its], [points.y[i] for i in its]
+        axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
+    is_one = markers.name == colours.name
     entries: dict[str, Artist] = {}
-    for number, name in sorted(set(zip(points.places, points.series, strict=True))):
-        look = _POINT | {"marker": style.MARKERS[number], "markeredgewidth": 0.8}
-        colour = style.colour(number)
-        own = [i for i, series in enumerate(points.series) if series == name]
-        for face, counts in ((colour, True), ("white", False)):
-            its = [i for i in own if _is_hollow(points.records[i]) != counts]
-            x, y = [points.x[i] for i in its], [points.y[i] for i in its]
-            axes.plot(x, y, zorder=3, markerfacecolor=face, **look)
+    for number, name in sorted(set(zip(colours.places, colours.words, strict=True))):
+        look = _POINT | {"marker": style.MARKERS[number if is_one else 0]}
         if name:
-            entries[name] = style.line_handle(markerfacecolor=colour, **look)
+            entries[name] = style.line_handle(markerfacecolor=style.colour(number), **look)
+    for number, name in sorted(set(zip(markers.places, markers.words, strict=True))):
+        look = _POINT | {"marker": style.MARKERS[number]}
+        if not is_one:
+            entries[name] = style.line_handle(markerfacecolor=style.MUTED, **look)
     if len(points.front) > 1:
         entries[_FRONT_NAME] = style.line_handle(**_FRONT)
     if why := why_hollow(points.records, "images/s", "top-1"):
@@ -271,7 +308,8 @@ def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float
     order = sorted(range(len(points.x)), key=lambda i: (i not in points.front, -points.y[i]))
     # In a crowd only those of the front can be told apart.
     num = len(order) if len(order) <= _MOST_LABELS else min(len(points.front), _MOST_LABELS)
-    labelled, others = order[:num], order[num:]
+    labelled = [i for i in order[:num] if points.labels[i]]
+    others = [i for i in order if i not in labelled]
     texts = [_text(axes, points, i) for i in labelled]
     boxes = [text.get_window_extent() for text in texts]
     at = axes.transData.transform(list(zip(points.x, points.y, strict=True)))
@@ -315,7 +353,7 @@ def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float
                 },
                 zorder=2.5,
             )
-    return len(others) + places.count(None)
+    return len(order) - num + places.count(None)
 
 
 def _text(axes: Axes, points: _Points, i: int) -> Annotation:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import math
 import re
 import textwrap
@@ -226,9 +227,10 @@ def add_legend(axes: Axes, entries: Mapping[str, Artist], width: float, pad: flo
     sizes = [0.55 + text_width(label, 8.5) for label in labels]
     num = len(labels)
     for columns in range(num, 0, -1):
-        rows = math.ceil(num / columns)
-        wide = sum(max(sizes[i : i + rows]) for i in range(0, num, rows))
-        if wide <= width or columns == 1:
+        # As matplotlib fills them: the first ones have one entry more.
+        rows, more = divmod(num, columns)
+        starts = [i * rows + min(i, more) for i in range(columns + 1)]
+        if sum(max(sizes[a:b]) for a, b in itertools.pairwise(starts)) <= width or columns == 1:
             break
     axes.legend(
         list(entries.values()),

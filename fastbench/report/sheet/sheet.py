@@ -8,19 +8,17 @@ be ranked against each other, which value is the best, and which row needs a foo
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
 from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.fact_values import images_of
-from fastbench.report.columns.column import OK, Row
+from fastbench.report.columns.column import OK
 from fastbench.report.columns.registry import COLUMNS, Choice, choose
 from fastbench.report.read import refusing_damage
 from fastbench.report.sheet.footnotes import (
-    Footnote,
     facts,
     make_footnotes,
     usual,
@@ -32,75 +30,14 @@ from fastbench.report.sheet.ratios import means_over_models, sides, with_prices,
 from fastbench.report.sheet.remarks import remarks_on
 from fastbench.report.sheet.repeats import fold
 from fastbench.report.sheet.scaling import with_scaling
+from fastbench.report.sheet.table import Cell, Group, Line, Sheet, cell_of
+from fastbench.report.sheet.trade_off import trade_off_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fastbench.report.columns.column import Bounds, Column, Value
+    from fastbench.report.columns.column import Column, Row, Value
     from fastbench.report.sheet.view import View
-
-BEST: Final = (
-    "Bold: the best of the rows that can be ranked, whether or not the difference is beyond chance."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A value, raw and as people read it; `detail` is a smaller text below, often its range."""
-
-    value: Value
-    text: str
-    detail: str
-    bounds: Bounds
-    is_best: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A row's cells, one a column of the sheet; `footnotes` say how it stands apart.
-
-    `name` is what it is called among the others, `facts` are those of `footnotes.facts`.
-    """
-
-    row: Row
-    name: str
-    facts: dict[str, Any]
-    cells: list[Cell]
-    footnotes: list[Footnote]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Lines under a heading, which is empty where there is nothing to say."""
-
-    heading: str
-    lines: list[Line]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """All that a format prints: `common` above the table; footnotes and remarks below it."""
-
-    common: list[str]
-    columns: list[Column]
-    groups: list[Group]
-    footnotes: list[Footnote]
-    remarks: list[str]
-
-    @property
-    def lines(self) -> list[Line]:
-        """The lines of all groups."""
-        return [line for group in self.groups for line in group.lines]
-
-    @property
-    def legend(self) -> list[tuple[str, str]]:
-        """What the measured columns mean: (title, meaning)."""
-        return [(column.title, column.meaning) for column in self.columns if not column.is_label]
-
-    @property
-    def has_best(self) -> bool:
-        """Whether a value is marked as the best."""
-        return any(cell.is_best for line in self.lines for cell in line.cells)
 
 
 def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]]:
@@ -151,8 +88,15 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         groups=groups,
         footnotes=notes,
         remarks=[],
+        trade_off=_trade_off(lines, choices, view),
     )
     return dataclasses.replace(sheet, remarks=_remarks(sheet, choices, values, view)), complaints
+
+
+def _trade_off(lines: Sequence[Line], choices: list[Choice], view: View) -> Sheet | None:
+    """The second table, where people read the sheet and did not ask for something else."""
+    is_asked = all(choice.is_asked for choice in choices)
+    return None if view.is_data or view.contrast or is_asked else trade_off_of(lines)
 
 
 def _undamaged(
@@ -181,19 +125,6 @@ def _undamaged(
             undamaged.append(row)
             every.append(its_facts)
     return undamaged, every, complaints
-
-
-def cell_of(row: Row, column: Column) -> Cell:
-    """A row's value of a column; where it has none, the detail stands in its place."""
-    value, text, detail = row.value(column), "", column.detail_of(row)
-    if value is not None or not detail:
-        text = column.text(value)
-    return Cell(
-        value=value,
-        text=text or detail,
-        detail=detail if text else "",
-        bounds=row.bounds(column),
-    )
 
 
 def _groups(
