@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
 _CALLED: Final = ("model", "weights", "loader", "dtype", "batch size", "ranks", "engine", _KIND)
-_SET_UP: Final = (*CONFIGURATION, "threads", "images", *PREPROCESS, "reference")
+_SET_UP: Final = tuple(
+    dict.fromkeys((*CONFIGURATION, "threads", "images", *PREPROCESS, "reference"))
+)
 _NAMED: Final = 3
 
 
