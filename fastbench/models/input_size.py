@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import UsageError
@@ -63,7 +64,8 @@ class AskedInput:
         crop = self.crop or own.crop
         resize = own.resize
         if self.crop_pct is not None:
-            resize = math.floor(crop / self.crop_pct)
+            # As it is written: 7 / 0.07 is a little less than 100 in floating point.
+            resize = math.floor(crop / Fraction(str(self.crop_pct)))
         elif self.image_size is not None:
             resize = crop * own.resize // own.crop
         resize = self.fields.get("resize", resize)

@@ -239,7 +239,7 @@ _INPUT: Final = tuple(
         f"preprocess.{key}",
         heading=f"preprocess: {key}",
         template=f"{key} {{}}",
-        within=("model", "weights", *follows_from),
+        within=("model", "weights", "preprocess", *follows_from),
     )
     for key, meaning, *follows_from in (
         ("resize", "pixels that an image's short side is resized to", "image-size", "crop-pct"),

@@ -69,7 +69,8 @@ def _input(records: Sequence[Record]) -> list[str]:
     """How images were resized and cropped; weights bring their own."""
     if all(len({FACTS[name].of(r) for r in records} - {None}) < 2 for name in PREPROCESS):
         return naming.shared(records, _SHOWN_OF_INPUT)
-    if any(naming.differs(records, FACTS[name]) for name in (*PREPROCESS, "crop-pct")):
+    asked = ("crop-pct", "preprocess")
+    if any(naming.differs(records, FACTS[name]) for name in (*PREPROCESS, *asked)):
         return []
     return ["each model's own resize and crop"]
 

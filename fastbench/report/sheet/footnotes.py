@@ -44,7 +44,7 @@ _VERSION: Final = "schema version"
 _LINES: Final = (
     (
         *("model", "weights", "loader", "device", "dtype", "engine", "batch"),
-        *("engine", "ranks", "threads", "process"),
+        *("engine", "ranks", "image-size", "threads", "process"),
         *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
     ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
@@ -161,6 +161,8 @@ def _apart(
 def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str]:
     """Lines above a table: the facts in which its rows are alike, without those in `told`."""
     hidden = {*told, *_SENTENCES}
+    if not any(record.config.get("image_size") for record in records):
+        hidden.add("image-size")  # the model's own, which goes without saying
     run, machine = (shared(records, (x for x in line if x not in hidden)) for line in _LINES)
     if "cpu" not in told:  # a CPU that is the device was named as such
         machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
