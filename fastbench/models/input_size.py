@@ -84,7 +84,7 @@ class AskedInput:
             if value != getattr(own, name):
                 text = f"{name} {format_value(value)}"
                 by_option.setdefault(self._option_of(name), []).append(text)
-        return ", ".join(f"{' and '.join(what)} by {option}" for option, what in by_option.items())
+        return "; ".join(f"{' and '.join(what)} by {option}" for option, what in by_option.items())
 
     def _option_of(self, name: str) -> str:
         if name in self.fields:

@@ -26,7 +26,8 @@ def test_the_options() -> None:
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
         "data", "data_root", "model", "weights", "loader", "loader_option", "reference", "resize",
         "device",
-        "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode", "allocator",
+        "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode",
+        "image_size", "crop_pct", "preprocess", "allocator",
         "ranks", "batch_size", "num_threads", "model_threads", "limit", "classes", "among",
         "on_error", "min_seconds", "windows", "max_interval", "page_cache", "latency_batch_size",
         "latency_samples", "passes", "quick", "repeat", "seed", "tolerance", "running",
@@ -43,7 +44,7 @@ def test_the_options() -> None:
 def test_what_an_option_changes_is_declared_with_it() -> None:
     assert list(SWEPT) == [
         "resize", "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode",
-        "allocator", "ranks", "batch_size", "num_threads", "model_threads", "page_cache",
+        "image_size", "crop_pct", "allocator", "ranks", "batch_size", "num_threads", "model_threads", "page_cache",
     ]  # fmt: skip
     assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions", "repeat"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [

@@ -80,7 +80,7 @@ def test_the_record_says_what_was_changed_by_which_option() -> None:
     asked = AskedInput(image_size=160, crop_pct=0.8, fields={"std": (0.5,) * 3})
     changed = load_model("resnet18", "none", asked=asked)
     assert changed.preprocess_source == (
-        f"{model.preprocess_source}; crop 160 by --image-size 160, resize 200 by --crop-pct 0.8, "
+        f"{model.preprocess_source}; crop 160 by --image-size 160; resize 200 by --crop-pct 0.8; "
         f"std 0.5, 0.5, 0.5 by --preprocess"
     )
     assert load_model("resnet18", "none", asked=at(160)).preprocess_source == (
@@ -159,7 +159,7 @@ def test_an_export_of_one_size(tmp_path: Path) -> None:
         IMAGENET, resize=48, crop=48, mean=(0.5,) * 3, interpolation="bicubic"
     )
     assert model.preprocess_source == (
-        "none stated: the usual for ImageNet (resize 54, crop 48); resize 48 by --crop-pct 1, "
+        "none stated: the usual for ImageNet (resize 54, crop 48); resize 48 by --crop-pct 1; "
         "interpolation bicubic and mean 0.5, 0.5, 0.5 by --preprocess"
     )
 
