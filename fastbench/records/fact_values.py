@@ -80,6 +80,11 @@ def quantized(record: Record) -> str:
     return str(record.config.get("quantize", "none"))
 
 
+def has_asked_size(record: Record) -> bool:
+    """Whether the image size was asked for; the model's own goes without saying."""
+    return record.config.get("image_size") is not None
+
+
 def weights_bytes(record: Record) -> int | None:
     """The size of the weights that are run."""
     engine = _engine_of(record)

@@ -10,6 +10,7 @@ from fastbench.records.differences import split_unlike
 from fastbench.records.naming import names, varying
 from fastbench.records.record import Record
 from fastbench.report.columns.registry import find
+from fastbench.report.formats.accuracy_text import summary
 from fastbench.report.formats.terminal import render
 from fastbench.report.html.content import describe
 from fastbench.report.plots.caption import caption_of
@@ -94,6 +95,16 @@ def test_the_page() -> None:
     assert "image-size" in describe(sheet_of(*SWEEP))["shown"]
     assert "image-size" not in describe(sheet_of(*MODELS))["facets"]
     assert "image-size" not in describe(sheet_of(*MODELS))["shown"]
+
+
+def test_the_accuracy_study() -> None:
+    (line,) = (x for x in summary([at(160)]).splitlines() if x.startswith("conditions"))
+    assert line.endswith(", 160 px")
+    (line,) = (x for x in summary([own(224)]).splitlines() if x.startswith("conditions"))
+    assert "px" not in line
+    config = {"crop_pct": 1.0, "preprocess": ["mean=0.5"]}
+    text = " ".join(summary([own(224, config=config)]).split())
+    assert ", crop-pct 1, preprocess mean=0.5 loader" in text
 
 
 def test_below_a_plot() -> None:
