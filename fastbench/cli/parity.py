@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     *("data", "data_root", "model", "weights", "loader", "loader_option", "reference", "resize"),
+    *("image_size", "crop_pct", "preprocess"),
     *("device", "batch_size", "num_threads", "limit", "classes", "among", "on_error", "seed"),
     "output",
 )

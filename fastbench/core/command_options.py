@@ -15,7 +15,15 @@ from fastbench.core.value_types import (  # noqa: TC001 - `declared` reads the a
 CALL_VARIABLE: Final = "FASTBENCH_CALL"
 """The environment variable with what a Python program called, which records have as `command`."""
 
-Preset = Literal["study", "imagenet-classics", "loaders", "precision", "batch-scaling", "scaling"]
+Preset = Literal[
+    "study",
+    "imagenet-classics",
+    "loaders",
+    "precision",
+    "resolution",
+    "batch-scaling",
+    "scaling",
+]
 """The files in `runner/presets/`."""
 
 

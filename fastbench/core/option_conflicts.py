@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from fastbench.core.engine_facts import COMPILE, QUANTIZED_BY, UNNAMED
 from fastbench.core.errors import UsageError
-from fastbench.core.options import parse_own_option
+from fastbench.core.options import flag, parse_own_option
+from fastbench.core.preprocess_option import parse_preprocess
 
 if TYPE_CHECKING:
     from fastbench.core.run_options import RunOptions
@@ -26,8 +27,26 @@ def check(config: RunOptions) -> None:
             if "," in value and not {*"./:"} & {*value}:  # which a file may have
                 again = " ".join(f"--{name} {part.strip()}" for part in value.split(","))
                 raise UsageError(f"--{name} is {value!r}. Give one at a time: {again}")
+    _check_preprocess(config)
     _check_engine(config)
     _check_loader_options(config)
+
+
+def _check_preprocess(config: RunOptions) -> None:
+    given = parse_preprocess(config.preprocess)
+    for field, key in (("image_size", "crop"), ("crop_pct", "resize")):
+        value = getattr(config, field)
+        if value is not None and key in given:
+            raise UsageError(
+                f"{flag(field)} {value} and --preprocess {key}={given[key]} both set the {key}. "
+                f"Leave out one of them."
+            )
+    size, resize = config.image_size, given.get("resize")
+    if size is not None and resize is not None and size > resize:
+        raise UsageError(
+            f"--image-size {size} cannot be cut out of images resized to {resize}. Give "
+            f"--preprocess resize={size} or more, or leave it out."
+        )
 
 
 def _check_engine(config: RunOptions) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from fastbench.core.config import NOT_COMPARED, OPTIONS, RunConfig
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.core.options import field_of, flag, parse_loader_option
+from fastbench.core.preprocess_option import merged
 
 
 def other_side(config: RunConfig) -> RunConfig:
@@ -43,6 +44,8 @@ def other_side(config: RunConfig) -> RunConfig:
             if len(values) > 1 and not OPTIONS[field].is_tuple:
                 raise UsageError(f"{flag(field)} has {len(values)} values. Give it one.")
             changes[field] = values if OPTIONS[field].is_tuple else values[0]
+        if "preprocess" in changes:  # the fields that it does not set hold for B too
+            changes["preprocess"] = merged(config.preprocess, changes["preprocess"])
         other = dataclasses.replace(config, **{**changes, "loader_option": ()}, ab=())
         # Options of a loader hold for B too, unless --ab sets them.
         settings: dict[tuple[str, str], str] = {}

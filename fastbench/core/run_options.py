@@ -21,6 +21,7 @@ from fastbench.core.value_types import (
     Percent,
     Seconds,
     Seed,
+    Share,
     Tolerance,
     is_share,
     is_tolerance,
@@ -145,6 +146,27 @@ class RunOptions:
         "none",
         "the number format that the engine quantises the model to, after its training",
         swept=True,
+        group="model",
+    )
+    image_size: Count | None = option(
+        None,
+        "pixels a side of the square that the model sees (default: the model's own)",
+        "N",
+        swept=True,
+        group="model",
+    )
+    crop_pct: Share | None = option(
+        None,
+        "share of the resized short side that is cut out (default: the model's own)",
+        "SHARE",
+        swept=True,
+        group="model",
+    )
+    preprocess: tuple[str, ...] = option(
+        (),
+        "mean, std, interpolation, resize, crop or antialias in place of the model's own; "
+        "repeatable",
+        "KEY=VALUE",
         group="model",
     )
     calibration: Name | None = option(

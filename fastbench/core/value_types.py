@@ -23,6 +23,9 @@ Seconds = Annotated[
 Minutes = Annotated[
     float, msgspec.Meta(gt=0, le=sys.float_info.max, description="a number of minutes above 0")
 ]
+Share = Annotated[
+    float, msgspec.Meta(gt=0, le=1, description="a number above 0 and at most 1, such as 0.875")
+]
 Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)\Z", description=DEVICES)]
 Percent = Annotated[str, msgspec.Meta(description="a share of up to 100 percent, such as 2%")]
 Tolerance = Annotated[

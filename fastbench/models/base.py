@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from fastbench.core.errors import ModelError, UsageError, errors_as
+from fastbench.core.preprocess_option import INTERPOLATIONS
 from fastbench.core.units import counted
 from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import IMAGENET, Preprocess
+from fastbench.models.input_size import AS_STATED, AskedInput
 from fastbench.models.logits import check_logits, is_torchscript
 from fastbench.records.engine import Engine
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-INTERPOLATIONS: Final = ("bilinear", "bicubic")
-"""The interpolations that every loader has."""
 FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of weights that float32 can stand for."""
 
@@ -107,7 +107,8 @@ class LoadedModel:
 
     `weights` names its weights and `preprocess_source` where its preprocessing was read, both for
     the record. `published` is the top-1 and top-5 share that the weights' publisher states for
-    ImageNet. `batch_sizes` is the least and the most images that a batch may have, None for any.
+    ImageNet. `batch_sizes` is the least and the most images that a batch may have, `fixed_size` the
+    pixels a side that each must have; None for any.
     `files` has the SHA-256 of the files that it was made of, by option. `notes` say in sentences
     what was chosen for the user. `engine` is what runs it in place of torch, None for torch;
     `num_parameters` is stated, None if they are to be counted. `token` is another one each time an
@@ -124,6 +125,7 @@ class LoadedModel:
     classes: ClassSpace
     published: tuple[float, float] | None = None
     batch_sizes: tuple[int, int] | None = None
+    fixed_size: int | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     engine: Engine | None = None
@@ -162,6 +164,36 @@ def keep_outputs(model: LoadedModel, classes: ClassSpace) -> LoadedModel:
     """The same model with only the outputs of `classes`, for which nothing is published."""
     assert classes.outputs is not None
     return dataclasses.replace(model, classes=classes, published=None)
+
+
+def with_input(model: LoadedModel, asked: AskedInput) -> LoadedModel:
+    """The same model with the preprocessing that was asked for.
+
+    Nothing is published for it then: a publisher's accuracy is that of his own. Raises `ModelError`
+    where the model fails on images of that size, `UsageError` where it cannot be cropped so, or the
+    model was exported for another size.
+    """
+    own = model.preprocess
+    new = asked.change(own)
+    if new == own:
+        return model
+    if new.crop != own.crop and model.fixed_size not in (None, new.crop):
+        size = model.fixed_size
+        raise UsageError(
+            f"The model {model.name} was exported for images of {size} x {size} pixels, and "
+            f"not for {new.crop} x {new.crop}. Leave out {asked.size_option}, or export it "
+            f"with a dynamic height and width (torch.export.Dim)."
+        )
+    if new.crop != own.crop and model.format is None:  # a file is tried by its engine
+        num_images = model.batch_sizes[0] if model.batch_sizes else 1
+        module = model.module.eval()  # in training mode the trial would change its batch norms
+        num_outputs(module, model.name, own.crop, num_images, asked=asked)
+    return dataclasses.replace(
+        model,
+        preprocess=new,
+        preprocess_source=f"{model.preprocess_source}; {asked.said(own, new)}",
+        published=None,
+    )
 
 
 def class_space(num_classes: int, names: tuple[str, ...] | None) -> ClassSpace:
@@ -203,15 +235,31 @@ def dtype_notes(name: str, tensors: Iterable[torch.Tensor]) -> tuple[str, ...]:
     return (f"{name} has {' and '.join(others)} weights, loaded as float32",) if others else ()
 
 
-def num_outputs(module: torch.nn.Module, name: str, crop: int, num_images: int = 1) -> int:
+def num_outputs(
+    module: torch.nn.Module,
+    name: str,
+    crop: int,
+    num_images: int = 1,
+    *,
+    asked: AskedInput = AS_STATED,
+) -> int:
     """Count a model's classes, by running it on blank images in float32 on the CPU.
 
-    Raises `ModelError` where it fails, or gives something else than logits.
+    `crop` is its own size in pixels; the images have it unless another was asked for. Raises
+    `ModelError` where it fails, or gives something else than logits.
     """
-    images_NCHW = torch.zeros((num_images, 3, crop, crop))
+    size = asked.crop or crop
+    images_NCHW = torch.zeros((num_images, 3, size, size))
     images = f"{counted(num_images, 'blank image')} of {crop} x {crop} pixels in float32"
+    what = f"The model {name} failed on {images}"
     remedy = "Mend it, or give it a preprocess with another crop."
-    with errors_as(ModelError, f"The model {name} failed on {images}", remedy), torch.no_grad():
+    if size != crop:
+        what = (
+            f"The model {name} is made for images of {crop} x {crop} pixels, and fails on "
+            f"{size} x {size}"
+        )
+        remedy = f"Leave out {asked.size_option}."
+    with errors_as(ModelError, what, remedy), torch.no_grad():
         logits = module(images_NCHW)
     return check_logits(logits, name, num_images).shape[1]
 

@@ -34,6 +34,7 @@ from fastbench.models.base import (
     usual_preprocess,
 )
 from fastbench.models.checkpoint import load_into, read_checkpoint
+from fastbench.models.input_size import AS_STATED, AskedInput
 from fastbench.models.registry import GROUP, installed, weights_file
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def check_name(name: str) -> None:
     _callable(name)
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+def load_model(
+    name: str, weights: str = "DEFAULT", *, seed: int = 0, asked: AskedInput = AS_STATED
+) -> LoadedModel:
     """Call the callable, and load a checkpoint into what it returned if `weights` is a file.
 
     Raises as `fastbench.models.registry.load_model` does.
@@ -71,12 +74,18 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"The callable {name} returned a value of type {type(made).__name__}. Let it return a "
             f"torch.nn.Module, or a fastbench.models.base.Model."
         )
-    return finish(made, name, weights)
+    return finish(made, name, weights, asked)
 
 
-def finish(made: torch.nn.Module | Model, name: str, weights: str = "DEFAULT") -> LoadedModel:
+def finish(
+    made: torch.nn.Module | Model,
+    name: str,
+    weights: str = "DEFAULT",
+    asked: AskedInput = AS_STATED,
+) -> LoadedModel:
     """What somebody made, ready to be loaded; it is changed: to float32, in inference mode.
 
+    It is tried on a blank image of the size that is asked for.
     Raises as `load_model` does.
     """
     model = made if isinstance(made, Model) else Model(module=made)
@@ -92,7 +101,7 @@ def finish(made: torch.nn.Module | Model, name: str, weights: str = "DEFAULT") -
     elif model.preprocess is not None:
         preprocess, source = model.preprocess, name
     names = None if model.classes is None else tuple(model.classes)
-    num_classes = num_outputs(module, name, preprocess.crop)
+    num_classes = num_outputs(module, name, preprocess.crop, asked=asked)
     if names is not None and len(names) != num_classes:
         raise ModelError(
             f"The model {name} names {len(names):,} classes and has {num_classes:,} outputs. "

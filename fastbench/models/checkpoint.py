@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from fastbench.core.errors import WeightsError, did_you_mean
+from fastbench.core.preprocess_option import INTERPOLATIONS
 from fastbench.core.units import and_more, counted
 from fastbench.loaders.base import Preprocess
-from fastbench.models.base import FLOATS, INTERPOLATIONS, dtype_notes, triple
+from fastbench.models.base import FLOATS, dtype_notes, triple
 from fastbench.models.weights_file import read_file
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """Models in a file with their program: TorchScript, or an archive of `torch.export`.
 
 The file's contents tell which. Its weights are in it, and no preprocessing: the usual one for
-ImageNet is taken, at the size that an exported program is fixed to. For another preprocessing use a
-callable that returns a `Model` (callable.py).
+ImageNet is taken, at the size that an exported program is fixed to. For another preprocessing use
+`--preprocess`, or a callable that returns a `Model` (callable.py).
 
 A program of `torch.export` has its mode, its devices and often its shapes written into it. The
 mode must be that of inference. Devices are rewritten when the module is moved. Sizes are read off
@@ -43,6 +43,7 @@ from fastbench.models.base import (
     usual_preprocess,
 )
 from fastbench.models.checkpoint import read_checkpoint
+from fastbench.models.input_size import AS_STATED, AskedInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,8 +90,14 @@ def check_name(name: str) -> None:
     _format_of(user_path(name), name)
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
-    """Load a file's program and its weights.
+def load_model(
+    name: str,
+    weights: str = "DEFAULT",
+    *,
+    seed: int = 0,  # noqa: ARG001
+    asked: AskedInput = AS_STATED,
+) -> LoadedModel:
+    """Load a file's program and its weights; it is tried on images of the size that is asked for.
 
     Raises as `fastbench.models.registry.load_model` does.
     """
@@ -101,24 +108,32 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
             f"The model {path.name} has its weights in its file, so there is no --weights "
             f"{weights}. Leave it out."
         )
-    crop, batch_sizes = None, None
+    fixed_size, batch_sizes = None, None
     if kind == TORCHSCRIPT:
         module = _load_torchscript(path)
     else:
         program = _load_exported(path)
-        crop, batch_sizes = _input_sizes(program, path)
+        fixed_size, batch_sizes = _input_sizes(program, path)
         module = ExportedModule(program.module())
     module, notes = in_float32(module, path.name)
-    preprocess, source = usual_preprocess(*([crop] if crop else []))
+    preprocess, source = usual_preprocess(*([fixed_size] if fixed_size else []))
     num_images = batch_sizes[0] if batch_sizes else 1
+    num_classes = num_outputs(
+        module,
+        path.name,
+        preprocess.crop,
+        num_images,
+        asked=AS_STATED if fixed_size else asked,
+    )
     return LoadedModel(
         name=path.name,
         weights=kind,
         module=module,
         preprocess=preprocess,
         preprocess_source=source,
-        classes=class_space(num_outputs(module, path.name, preprocess.crop, num_images), None),
+        classes=class_space(num_classes, None),
         batch_sizes=batch_sizes,
+        fixed_size=fixed_size,
         notes=notes,
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fastbench.core.errors import ModelError, UnknownNameError, errors_as
 from fastbench.models import held
 from fastbench.models.callable import finish
+from fastbench.models.input_size import AS_STATED, AskedInput
 
 if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
@@ -22,7 +23,13 @@ def check_name(name: str) -> None:
     """Nothing is left to check: who named the object did."""
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
+def load_model(
+    name: str,
+    weights: str = "DEFAULT",
+    *,
+    seed: int = 0,  # noqa: ARG001
+    asked: AskedInput = AS_STATED,
+) -> LoadedModel:
     """Copy the object, and load a checkpoint into the copy if `weights` is a file.
 
     Raises as `fastbench.models.registry.load_model` does.
@@ -39,5 +46,5 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         made = copy.deepcopy(found.made)
     remedy = "Let it be put into inference mode, and moved to the CPU and to float32."
     with errors_as(ModelError, f"The model {name} cannot be made ready", remedy):
-        loaded = finish(made, name, weights)
+        loaded = finish(made, name, weights, asked)
     return dataclasses.replace(loaded, token=found.token)

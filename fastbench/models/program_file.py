@@ -24,6 +24,7 @@ from fastbench.core.reading import user_path
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import LoadedModel, class_space, usual_preprocess
 from fastbench.models.exported import missing
+from fastbench.models.input_size import AS_STATED, AskedInput
 from fastbench.models.registry import program_format
 
 if TYPE_CHECKING:
@@ -52,7 +53,13 @@ def check_name(name: str) -> None:
         raise UnknownNameError(missing(path, name))
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:  # noqa: ARG001
+def load_model(
+    name: str,
+    weights: str = "DEFAULT",
+    *,
+    seed: int = 0,  # noqa: ARG001
+    asked: AskedInput = AS_STATED,  # noqa: ARG001 - `registry.py` applies it
+) -> LoadedModel:
     """Read what a file says of its model; the engine loads the rest.
 
     Raises as `fastbench.models.registry.load_model` does, and `EngineMissingError` where nothing
@@ -90,6 +97,7 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         preprocess_source=source,
         classes=class_space(facts.num_outputs, names),
         batch_sizes=None if facts.batch is None else (facts.batch, facts.batch),
+        fixed_size=crop,
         file=path,
         format=kind,
     )

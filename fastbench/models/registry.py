@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.engine_facts import AOTINDUCTOR, ONNX, OPENVINO_IR
 from fastbench.core.reading import open_regular, user_path
 from fastbench.models import held
+from fastbench.models.input_size import AS_STATED, AskedInput
 
 if TYPE_CHECKING:
     from fastbench.models.base import LoadedModel
@@ -76,17 +77,23 @@ def check_name(name: str) -> None:
     _kind(name).check_name(name)
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+def load_model(
+    name: str, weights: str = "DEFAULT", *, seed: int = 0, asked: AskedInput = AS_STATED
+) -> LoadedModel:
     """Make a model of any kind, with its weights, preprocessing and classes.
 
     `weights` is `DEFAULT`, a `.pth`, `.pt` or `.safetensors` file (`FILE:KEY` is one of several
     sets in it), `none` for random weights drawn from `seed`, or a name that the model's kind knows.
+    `asked` is what options want of its preprocessing.
 
     Raises `UnknownNameError` for an unknown model or weights, `WeightsError` where the weights
-    cannot be had or do not fit, `ModelError` where the model cannot be made, or gives no logits.
+    cannot be had or do not fit, `ModelError` where the model cannot be made, gives no logits, or
+    fails on images of the size that is asked for, `UsageError` for a crop that cannot be.
     """
-    loaded: LoadedModel = _kind(name).load_model(name, weights, seed=seed)
-    return dataclasses.replace(loaded, files=files_of(name, weights))
+    from fastbench.models.base import with_input
+
+    loaded: LoadedModel = _kind(name).load_model(name, weights, seed=seed, asked=asked)
+    return with_input(dataclasses.replace(loaded, files=files_of(name, weights)), asked)
 
 
 def installed() -> dict[str, Any]:

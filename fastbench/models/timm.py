@@ -4,7 +4,8 @@ A name is an architecture with or without a tag that says which weights: `resnet
 `resnet50.a1_in1k`. The preprocessing is that of timm's evaluation transform at the size of timm's
 model cards, `input_size` (not `test_input_size`, which some weights have as well): the short side
 is resized to floor(size / crop_pct), the middle cut out. What `Preprocess` cannot express is
-refused, never approximated. A file of weights may state its own.
+refused, never approximated. A file of weights may state its own. A model of one size becomes one
+for another, where that is asked for, as timm itself does it.
 
 timm's weights state no accuracy, so none is published for them.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -24,10 +26,12 @@ from fastbench.core.errors import (
     did_you_mean,
     errors_as,
 )
+from fastbench.core.preprocess_option import INTERPOLATIONS
 from fastbench.core.units import and_more, counted
 from fastbench.loaders.base import Preprocess
-from fastbench.models.base import INTERPOLATIONS, LoadedModel, class_space, triple
+from fastbench.models.base import LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from fastbench.models.input_size import AS_STATED, AskedInput
 from fastbench.models.registry import TIMM, weights_file
 
 
@@ -64,7 +68,9 @@ def check_name(name: str) -> None:
     )
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+def load_model(
+    name: str, weights: str = "DEFAULT", *, seed: int = 0, asked: AskedInput = AS_STATED
+) -> LoadedModel:
     """Build a model of timm's, with the weights of its name, a local file's, or random ones.
 
     Raises as `fastbench.models.registry.load_model` does.
@@ -95,17 +101,37 @@ def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedM
         )
     stated = checkpoint.preprocess if checkpoint else None
     timms = f"timm {package(name).__version__}, {_configured(module)}"
+    preprocess = stated or preprocess_of(module, name)
+    notes = checkpoint.notes if checkpoint else ()
+    if asked.crop not in (None, preprocess.crop):
+        notes += _resized(module, name, preprocess.crop, asked)
     return LoadedModel(
         name=name,
         weights=loaded,
         module=module,
-        preprocess=stated or preprocess_of(module, name),
+        preprocess=preprocess,
         preprocess_source=loaded if stated else timms,
         classes=class_space(
             module.num_classes, checkpoint.classes(module.num_classes) if checkpoint else None
         ),
-        notes=checkpoint.notes if checkpoint else (),
+        notes=notes,
     )
+
+
+def _resized(module: Any, name: str, own: int, asked: AskedInput) -> tuple[str, ...]:
+    """Make a model of one size one for images of another, where timm can; a sentence on it."""
+    if not module.pretrained_cfg.get("fixed_input_size") or not hasattr(module, "set_input_size"):
+        return ()
+    size = asked.crop
+    made_for = f"is made for images of {own} x {own} pixels"
+    what = f"The model {name} {made_for}, and timm cannot make it one for {size} x {size}"
+    with (
+        errors_as(ModelError, what, f"Leave out {asked.size_option}."),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # torch's, of how timm looks up positions
+        module.set_input_size(img_size=(size, size))
+    return (f"it {made_for}, and timm's set_input_size has made it one for {size} x {size}",)
 
 
 def preprocess_of(module: Any, name: str) -> Preprocess:

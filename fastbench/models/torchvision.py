@@ -26,6 +26,7 @@ from fastbench.data.labels import ClassSpace
 from fastbench.loaders.base import Preprocess
 from fastbench.models.base import LoadedModel, class_space, triple
 from fastbench.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from fastbench.models.input_size import AS_STATED, AskedInput
 from fastbench.models.registry import SAMPLE, known_names, torchvision_names, weights_file
 
 SAMPLE_FILE: Final = Path(__file__).with_name("sample.safetensors")
@@ -40,7 +41,13 @@ def check_name(name: str) -> None:
         )
 
 
-def load_model(name: str, weights: str = "DEFAULT", *, seed: int = 0) -> LoadedModel:
+def load_model(
+    name: str,
+    weights: str = "DEFAULT",
+    *,
+    seed: int = 0,
+    asked: AskedInput = AS_STATED,  # noqa: ARG001
+) -> LoadedModel:
     """Build a model and load its weights, which may also be the name of torchvision weights.
 
     Raises as `fastbench.models.registry.load_model` does.

@@ -18,7 +18,7 @@ from fastbench.records.facts import FACTS, MACHINE, PACKAGES, PREPROCESS, RUN
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastbench.records.facts import Fact
+    from fastbench.records.fact import Fact
     from fastbench.records.record import Record
 
 MUST_BE_ALIKE: Final = (
@@ -29,9 +29,12 @@ MUST_BE_ALIKE: Final = (
 _SETTINGS: Final = tuple(
     fact
     for name, fact in FACTS.items()
-    if fact.topic == RUN and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images"}
+    if fact.topic == RUN
+    and name not in {*MUST_BE_ALIKE, "device", "decoder", "reads-images", "preprocess-crop"}
 )
-"""The device is shown with the machine, the decoder with the loader's settings."""
+"""The device is shown with the machine, the decoder with the loader's settings, the crop as image
+size.
+"""
 
 
 @dataclass(frozen=True)

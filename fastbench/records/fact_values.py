@@ -95,6 +95,11 @@ def setup_s(record: Record) -> float | None:
     return math.fsum(steps.values()) if steps else None
 
 
+def has_asked_size(record: Record) -> bool:
+    """Whether the image size was asked for; the model's own goes without saying."""
+    return record.config.get("image_size") is not None
+
+
 def weights_bytes(record: Record) -> int | None:
     """The size of the weights that are run."""
     engine = _engine_of(record)

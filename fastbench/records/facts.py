@@ -8,89 +8,27 @@ entry here (see `_of_option`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.config import OPTIONS, RunConfig
+from fastbench.core.config import OPTIONS
 from fastbench.core.options import field_of, spelt
-from fastbench.core.units import counted, format_bytes, format_value
+from fastbench.core.units import format_bytes
 from fastbench.records import fact_values
+from fastbench.records.fact import RUN as RUN
+from fastbench.records.fact import Fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastbench.core.options import Option
-    from fastbench.records.record import AbRecord, Record
+    from fastbench.records.record import Record
 
-RUN: Final = "what was run"
 MACHINE: Final = "machine and software"
 FILE: Final = "record"
 
 _DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 PACKAGES: Final = ("fastbench", "torch", "torchvision", *_DALI)
 """Packages whose version is a fact; a record knows more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One fact, and how it is read and worded.
-
-    `read` takes it from a record, None if the record does not know it. `show` makes the text of a
-    cell, `template` or `unit` (which is counted) that of a sentence, and `unsaid` is the value that
-    a sentence leaves out. `options` are the options that it comes from; `plan` takes it from a
-    configuration, by default as the value of the first. `default` stands for an option that a
-    record lacks. `within` names facts in which rows must be alike to be told apart by this one:
-    other weights of another model are not worth saying.
-    """
-
-    name: str
-    heading: str
-    meaning: str
-    read: Callable[[Any], Any]
-    topic: str = RUN
-    show: Callable[[Any], str] = format_value
-    template: str = "{}"
-    unit: str = ""
-    unsaid: Any = None
-    options: tuple[str, ...] = ()
-    plan: Callable[[RunConfig], Any] | None = None
-    default: Any = None
-    within: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-
-    def of(self, row: Record | AbRecord | RunConfig) -> Any:
-        """The row's value; None where it is not known."""
-        if isinstance(row, RunConfig):
-            return self._planned(row)
-        value = self.read(row)
-        return self.default if value is None else value
-
-    def _planned(self, config: RunConfig) -> Any:
-        if self.plan is not None:
-            return self.plan(config)
-        value = getattr(config, self.options[0]) if self.options else None
-        if value is None:
-            return "auto" if self.options and self.default is None else self.default
-        return value
-
-    @property
-    def is_number(self) -> bool:
-        """Whether its values are numbers."""
-        kinds = [OPTIONS[name].kind for name in self.options]
-        return bool(self.unit) or any(kind in (int, float) for kind in kinds)
-
-    def words(self, value: Any) -> str:
-        """A value in a sentence; empty for the one that is left out."""
-        if value == self.unsaid:
-            return ""
-        if self.unit:
-            return counted(value, self.unit) if isinstance(value, int) else f"{value} {self.unit}s"
-        return self.template.format(self.show(value))
-
-    def text(self, row: Record | AbRecord | RunConfig) -> str:
-        """The row's value in a sentence; empty if it is not known."""
-        value = self.of(row)
-        return "" if value is None else self.words(value)
 
 
 def _reader(where: str) -> Callable[[Record], Any]:
@@ -200,6 +138,15 @@ _ABOUT_THE_ROW: Final = (
     ),
     _fact("batch", "images a batch", "batch_size", heading="batch size", template="batch {}"),
     _fact(
+        "image-size",
+        "pixels a side of the square that the model sees",
+        "preprocess.crop",
+        template="{} px",
+        unsaid="auto",  # of a row that is not measured yet
+        options=("image_size",),
+        within=("model", "weights"),
+    ),
+    _fact(
         "ranks",
         "processes that shared the images out, each on a GPU of its own",
         lambda record: record.config.get("ranks") or 1,
@@ -292,11 +239,11 @@ _INPUT: Final = tuple(
         f"preprocess.{key}",
         heading=f"preprocess: {key}",
         template=f"{key} {{}}",
-        within=("model", "weights"),
+        within=("model", "weights", "preprocess", *follows_from),
     )
-    for key, meaning in (
-        ("resize", "pixels that an image's short side is resized to"),
-        ("crop", "pixels of the square that is cut out of its middle"),
+    for key, meaning, *follows_from in (
+        ("resize", "pixels that an image's short side is resized to", "image-size", "crop-pct"),
+        ("crop", "pixels of the square that is cut out of its middle", "image-size"),
         ("interpolation", "the filter that it is resized with"),
         ("antialias", "whether that filter is made wider to shrink an image"),
         ("mean", "what is subtracted from a pixel, by channel"),
@@ -388,8 +335,9 @@ OF_OPTIONS: Final = tuple(
 )
 """The options that are facts by themselves."""
 
-PREPROCESS: Final = tuple(fact.name for fact in _INPUT)
-"""The names of the facts of the preprocessing."""
+_CROP: Final = "preprocess-crop"
+PREPROCESS: Final = ("image-size", *(fact.name for fact in _INPUT if fact.name != _CROP))
+"""The names of the facts of the preprocessing, each said once: the crop is the image size."""
 FACTS: Final[dict[str, Fact]] = {
     fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_OPTIONS, *_INPUT, *_ELSE)
 }

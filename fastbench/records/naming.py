@@ -18,7 +18,7 @@ from fastbench.records.facts import FACTS, OF_OPTIONS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from fastbench.records.facts import Fact
+    from fastbench.records.fact import Fact
     from fastbench.records.record import Record
 
     Rows = Sequence[Record] | Sequence[RunConfig]
@@ -38,7 +38,7 @@ _SELDOM: Final = ("digest", "page-cache", "process", *(fact.name for fact in OF_
 """If nearly all rows are alike in one of these, it is no part of their names: the few others have a
 footnote.
 """
-CALLED: Final = (*_OFTEN, *_SELDOM, "loader-option")
+CALLED: Final = (*_OFTEN, "image-size", *_SELDOM, "loader-option")
 """The facts of a row's name, in this order, if rows differ in them."""
 _IN_TURN: Final = (*_SELDOM, *(name for name in FACTS if name not in {*CALLED, "date"}))
 """Further facts for rows that still have the same name, one after the other."""

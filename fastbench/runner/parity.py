@@ -261,7 +261,9 @@ def _compare(
     if judge(pixels):
         worst = [(spec.paths[i], mine, theirs) for i, mine, theirs in found.worst]
         pixels = msgspec.structs.replace(pixels, cause=name_cause(worst, spec.preprocess))
-        path = workbench.folder / f"{file_stem('parity', bench.model.name, name)}.png"
+        size = workbench.config.image_size
+        which = (bench.model.name, name, *([] if size is None else [f"{size}-px"]))
+        path = workbench.folder / f"{file_stem('parity', *which)}.png"
         _, mine, theirs = found.worst[0]
         note = f"the image that differs most: {path}"
         try:

@@ -37,6 +37,7 @@ from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.cost import Cost, count_cost
+from fastbench.models.input_size import AskedInput
 from fastbench.models.registry import check_name, load_model
 from fastbench.runner import calibrate, kept
 from fastbench.runner.open_loader import open_loader
@@ -167,7 +168,8 @@ class Workbench:
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' labels as its outputs."""
-        model = load_model(name, self.config.weights, seed=self.config.seed)
+        asked = AskedInput.of(self.config)
+        model = load_model(name, self.config.weights, seed=self.config.seed, asked=asked)
         labels = map_labels(self.manifest.words, model.classes, self.manifest.word_sets)
         if self.config.among == "present":
             labels, classes = among_present(labels, model.classes)
@@ -231,10 +233,9 @@ class Workbench:
         self, bench: Bench, name: str, spec: LoaderSpec, classifier: Classifier
     ) -> tuple[Scores, dict[str, Setting]]:
         """Score one untimed pass with repeatable pixels; also the loader's settings in it."""
-        tally = self.tally(bench)
         spec = dataclasses.replace(spec, repeatable=True)
         with open_loader(name, self.factories[name], spec) as loader:
-            scores, settings = score(loader, classifier, tally), dict(loader.settings)
+            scores, settings = score(loader, classifier, self.tally(bench)), dict(loader.settings)
         check_each_once(scores, 1, self.manifest.names, name)
         check_finite(scores, 1, bench.model.name, classifier.dtype)
         _LOG.debug("%s scored", name)

@@ -24,9 +24,10 @@ def parse(*argv: str) -> RunConfig:
 def test_the_options() -> None:
     """Few flags: a new one is put here on purpose."""
     assert [field.name for field in dataclasses.fields(RunConfig)] == [
-        "data", "data_root", "model", "weights", "loader", "loader_option", "reference", "resize",
-        "device",
-        "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode", "allocator",
+        "data", "data_root", "model", "weights", "loader", "loader_option", "reference",
+        "reference_model", "resize", "device", "dtype", "tf32", "cuda_stream", "cuda_wait",
+        "engine", "engine_option", "compile", "compile_mode", "quantize", "image_size", "crop_pct",
+        "preprocess", "calibration", "allocator",
         "ranks", "batch_size", "num_threads", "model_threads", "limit", "classes", "among",
         "on_error", "min_seconds", "windows", "max_interval", "page_cache", "latency_batch_size",
         "latency_samples", "passes", "quick", "repeat", "seed", "tolerance", "running",
@@ -42,13 +43,15 @@ def test_the_options() -> None:
 
 def test_what_an_option_changes_is_declared_with_it() -> None:
     assert list(SWEPT) == [
-        "resize", "dtype", "tf32", "cuda_stream", "cuda_wait", "compile", "compile_mode",
-        "allocator", "ranks", "batch_size", "num_threads", "model_threads", "page_cache",
+        "resize", "dtype", "tf32", "cuda_stream", "cuda_wait", "engine", "compile", "compile_mode",
+        "quantize", "image_size", "crop_pct", "allocator", "ranks", "batch_size", "num_threads",
+        "model_threads", "page_cache",
     ]  # fmt: skip
     assert sorted(NOT_OF_THE_ROW) == ["ab", "output", "predictions", "repeat"]
     assert sorted(NOT_COMPARED - NOT_OF_THE_ROW) == [
-        "latency_batch_size", "latency_samples", "max_interval", "min_seconds", "on_error",
-        "page_cache", "passes", "quick", "ranks", "reference", "running", "tolerance", "windows",
+        "calibration", "latency_batch_size", "latency_samples", "max_interval", "min_seconds",
+        "on_error", "page_cache", "passes", "quick", "ranks", "reference", "reference_model",
+        "running", "tolerance", "windows",
     ]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from fastbench.records.differences import (
     setting_differences,
     split_unlike,
 )
-from fastbench.records.facts import FACTS, OF_OPTIONS, Fact
+from fastbench.records.fact import Fact
+from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.naming import in_order, names, varying
 from fastbench.records.record import Record
 from fastbench.report.columns.registry import COLUMNS, SETS
@@ -44,6 +45,7 @@ RESOLVED: dict[str, dict[str, Any]] = {
     "compile": {"compile_mode": "default"},
     "compile_mode": {"compile_mode": "max-autotune"},
     "batch_size": {"batch_size": 8},
+    "image_size": {"preprocess": {"crop": 160}},
     "num_threads": {"num_threads": 8},
 }
 """What another value of an option changes in a record that has its outcome in a field of its own;
@@ -58,6 +60,8 @@ def other(option: Option) -> Any:
         "device": "cuda",
         "loader_option": ("dali.prefetch=3",),
         "compile_mode": "max-autotune",
+        "crop_pct": 0.5,
+        "preprocess": ("mean=0.5",),
     }
     if option.name in values:
         return values[option.name]
@@ -79,9 +83,8 @@ def pair(option: Option) -> tuple[Record, Record]:
     changes = RESOLVED.get(option.name)
     # As JSON has it.
     value = list(other(option)) if option.is_tuple else other(option)
-    return run(100, parity=parity()), run(
-        100, **{"parity": parity(), **(changes or {"config": {option.name: value}})}
-    )
+    both: dict[str, Any] = {"parity": parity(), "preprocess": {"crop": 224}}
+    return run(100, **both), run(100, **{**both, **(changes or {"config": {option.name: value}})})
 
 
 @pytest.mark.parametrize("option", OF_A_ROW.values(), ids=OF_A_ROW)

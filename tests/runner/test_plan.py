@@ -253,6 +253,7 @@ def test_the_presets() -> None:
         "imagenet-classics": 30,
         "loaders": len({*BUILT_IN, *registry.installed()}),
         "precision": 12,
+        "resolution": 10,
         "batch-scaling": 9,
         "scaling": 4,
     }

@@ -9,7 +9,7 @@ from fastbench.records.facts import FACTS, FILE, RUN
 from fastbench.report.columns.column import Column, Row, Value
 
 if TYPE_CHECKING:
-    from fastbench.records.facts import Fact
+    from fastbench.records.fact import Fact
 
 
 def _column(fact: Fact) -> Column:

@@ -40,7 +40,9 @@ _CALLED: Final = (
     *("model", "weights", "loader", "dtype", "engine", "quantize"),
     *(_SIZE, "batch size", "ranks", _KIND),
 )
-_SET_UP: Final = (*CONFIGURATION, "threads", "images", *PREPROCESS, "reference")
+_SET_UP: Final = tuple(
+    dict.fromkeys((*CONFIGURATION, "threads", "images", *PREPROCESS, "reference"))
+)
 _NAMED: Final = 3
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.atomic_files import write_new, writing
 from fastbench.core.units import format_percent, format_points, format_rate, span
 from fastbench.records import naming
-from fastbench.records.fact_values import images_of
+from fastbench.records.fact_values import has_asked_size, images_of
 from fastbench.records.facts import FACTS
 from fastbench.records.gates import failures_of
 from fastbench.records.validity import contradictions_of_predictions, find_contradictions
@@ -71,7 +71,8 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 def _facts(record: Record) -> dict[str, str]:
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
-    conditions = [FACTS[name].text(record) for name in ("dtype", "engine", "batch", "quantize")]
+    names = ("dtype", "engine", "batch", "quantize", *(["image-size"] * has_asked_size(record)))
+    conditions = [FACTS[name].text(record) for name in (*names, "crop-pct", "preprocess")]
     return {
         "data": ", ".join([str(record.data.get("root", "unknown folder")), *images_of(record)]),
         "machine": ", ".join(dict.fromkeys(filter(None, machine))),

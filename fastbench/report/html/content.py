@@ -23,7 +23,7 @@ from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.html.row_panel import panel_of
 from fastbench.report.read import refusing_damage
 from fastbench.report.sheet.footnotes import usual, why_not_comparable
-from fastbench.report.sheet.ratios import CONFIGURATION
+from fastbench.report.sheet.ratios import CONFIGURATION, tells
 from fastbench.report.sheet.table import cell_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ PIPELINE: Final = "pipeline"
 _SPEED: Final = "images/s"
 _FACETS: Final = (
     *("device", "model", "weights", "loader", "decoder", "dtype", "engine", "batch", "quantize"),
-    *("ranks", "process"),
+    *("ranks", "image-size", "process"),
     *("threads", "engine-threads", "images", "page-cache", *(fact.name for fact in OF_OPTIONS)),
     *("bound", "parity", "status", "cpu", "torch", "dali", "driver"),
 )
@@ -63,7 +63,9 @@ def describe(sheet: Sheet) -> dict[str, Any]:
         "columns": _columns(rows, cells),
         "shown": _shown(sheet, rows),
         "facets": {
-            name: _texts(name, rows) for name in _FACETS if _num_values(name, rows) in _CHOICES
+            name: _texts(name, rows)
+            for name in _FACETS
+            if _num_values(name, rows) in _CHOICES and tells(name, rows)
         },
         "makes": {
             name: [FACTS[name].text(row.record) for row in rows]
@@ -154,7 +156,11 @@ def _shown(sheet: Sheet, rows: Sequence[Row]) -> list[str]:
     The page tags a row that is not ok, so the status takes no column.
     """
     names = [column.name for column in sheet.columns if column.name != "status"]
-    hidden = [name for name in CONFIGURATION if name not in names and _num_values(name, rows) > 1]
+    hidden = [
+        name
+        for name in CONFIGURATION
+        if name not in names and _num_values(name, rows) > 1 and tells(name, rows)
+    ]
     names = [
         name
         for name in (*hidden, *names)

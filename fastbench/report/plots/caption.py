@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COLOURED: Final = (
     *("loader", "device", "engine", "quantize", "dtype"),
-    *("batch", "ranks", "weights", "page-cache"),
+    *("batch", "ranks", "image-size", "weights", "page-cache"),
 )
 """The facts that colours may stand for, the first of them that tells the rows apart."""
 _MOST_NAMED: Final = 3
@@ -69,7 +69,8 @@ def _input(records: Sequence[Record]) -> list[str]:
     """How images were resized and cropped; weights bring their own."""
     if all(len({FACTS[name].of(r) for r in records} - {None}) < 2 for name in PREPROCESS):
         return naming.shared(records, _SHOWN_OF_INPUT)
-    if any(naming.differs(records, FACTS[name]) for name in PREPROCESS):
+    asked = ("crop-pct", "preprocess")
+    if any(naming.differs(records, FACTS[name]) for name in (*PREPROCESS, *asked)):
         return []
     return ["each model's own resize and crop"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.units import and_more, span
 from fastbench.records.advice import worst_of
-from fastbench.records.fact_values import images_of
+from fastbench.records.fact_values import has_asked_size, images_of
 from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.naming import FIRST_LOOK, shared
 from fastbench.records.store import SCHEMA_VERSION
@@ -44,7 +44,7 @@ _VERSION: Final = "schema version"
 _LINES: Final = (
     (
         *("model", "weights", "loader", "device", "dtype", "engine", "batch"),
-        *("engine", "ranks", "threads", "process"),
+        *("engine", "ranks", "image-size", "threads", "process"),
         *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
     ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
@@ -161,6 +161,8 @@ def _apart(
 def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str]:
     """Lines above a table: the facts in which its rows are alike, without those in `told`."""
     hidden = {*told, *_SENTENCES}
+    if not any(map(has_asked_size, records)):
+        hidden.add("image-size")
     run, machine = (shared(records, (x for x in line if x not in hidden)) for line in _LINES)
     if "cpu" not in told:  # a CPU that is the device was named as such
         machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine

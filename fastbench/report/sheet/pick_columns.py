@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.report.columns.column import OK, Row
 from fastbench.report.columns.registry import COLUMNS, Choice
-from fastbench.report.sheet.ratios import CONFIGURATION
+from fastbench.report.sheet.ratios import CONFIGURATION, tells
 
 _MANY: Final = 3
 """From so many rows on, what is the same in all is said once."""
@@ -95,7 +95,9 @@ def _labels(
     grouped = {column.name for column in grouping}
     names = {column.name for column in labels}
     names |= {
-        name for name in CONFIGURATION if name not in grouped and _is_worth_it(rows, COLUMNS[name])
+        name
+        for name in CONFIGURATION
+        if name not in grouped and _is_worth_it(rows, COLUMNS[name]) and tells(name, rows)
     }
     if view.across:
         names.add(view.across.name)

@@ -3,11 +3,10 @@
 A contrast is the column in which the sides differ, the baseline is one side. A row's ratio is that
 of the geometric means of the windows' throughputs (of the repeats', where there are repeats), over
 all of the same configuration in the baseline, with Welch's 95 % interval, as `fastbench compare`
-has it. The same configuration:
-model, weights, loader, dtype, batch size, compilation, ranks, images, `--quick` and every option of
-the pipeline are equal but for the contrast itself. There is no ratio where the page cache or the
-preprocessing is unlike, or a record is INVALID. A machine's drift between two runs is in no
-interval.
+has it. The same configuration: model, weights, loader, dtype, batch size, compilation, ranks, image
+size, images, `--quick` and every option of the pipeline are equal but for the contrast itself.
+There is no ratio where the page cache or the preprocessing is unlike, or a record is INVALID. A
+machine's drift between two runs is in no interval.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION: Final = (
     *("device", "model", "weights", "loader"),
-    *("dtype", "engine", "batch", "quantize", "ranks"),
+    *("dtype", "engine", "batch", "quantize", "ranks", "image-size"),
 )
 """The columns that make up what was run, apart from the images."""
 MOST_MODELS: Final = 6
@@ -49,6 +48,13 @@ def configuration(row: Row, contrast: Column) -> tuple[Any, ...]:
         without.add("device")  # which is the CPU
     values = (FACTS[name].of(row.record) for name in sorted(names))
     return (*naming.configuration_key(row.record, without), *values)
+
+
+def tells(name: str, rows: Iterable[Row]) -> bool:
+    """Whether a column says what was run of these rows: image sizes do not that are each model's
+    own.
+    """
+    return name != "image-size" or naming.differs([row.record for row in rows], FACTS[name])
 
 
 def sides(rows: Iterable[Row], contrast: Column, baseline: str | None) -> list[Value]:
@@ -149,7 +155,10 @@ def means_over_models(
 
 def is_like(a: Row, b: Row, contrast: Column) -> bool:
     """Whether page cache and preprocessing are the same, as far as both records know them."""
-    facts = [FACTS[name] for name in ("page-cache", *PREPROCESS) if name != contrast.name]
+    apart = {contrast.name}
+    if contrast.name in ("image-size", "crop-pct"):
+        apart.add("preprocess-resize")  # which follows from it
+    facts = [FACTS[name] for name in ("page-cache", *PREPROCESS) if name not in apart]
     return not any(stands_apart(fact.of(a.record), fact.of(b.record)) for fact in facts)
 
 

@@ -26,7 +26,7 @@ from fastbench.report.sheet.footnotes import (
     why_not_comparable,
 )
 from fastbench.report.sheet.pick_columns import grouping_of, pick, told_once
-from fastbench.report.sheet.ratios import means_over_models, sides, with_prices, with_ratios
+from fastbench.report.sheet.ratios import means_over_models, sides, tells, with_prices, with_ratios
 from fastbench.report.sheet.remarks import remarks_on
 from fastbench.report.sheet.repeats import fold
 from fastbench.report.sheet.scaling import with_scaling
@@ -62,7 +62,9 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
     grouping = grouping_of(view)
     alike, columns = told_once(rows, pick(rows, choices, grouping, view), choices, view)
     headings = [
-        column for column in grouping if view.by or len({row.value(column) for row in rows}) > 1
+        column
+        for column in grouping
+        if view.by or (len({row.value(column) for row in rows}) > 1 and tells(column.name, rows))
     ]
     shown = {column.name for column in (*columns, *headings)}
     notes, of_rows = make_footnotes(every, shown, [row.doubts for row in rows])
