@@ -17,7 +17,7 @@ from fastbench.data.dataset import spread
 from fastbench.loaders.registry import resolve
 from fastbench.measure.wrong_export import find_cause
 from fastbench.records.accuracy import ProgramCheck
-from fastbench.records.program_gate import judge_program
+from fastbench.records.gates import judge_program
 from fastbench.runner import kept
 from fastbench.runner.calibrate import loader_of
 from fastbench.runner.open_loader import open_loader
