@@ -17,7 +17,7 @@ from fastbench.engines.ready_module import ready_module
 from fastbench.models.logits import is_torchscript
 
 if TYPE_CHECKING:
-    from fastbench.engines.base import EngineSpec
+    from fastbench.engines.base import EngineSpec, Run
 
 _BACKEND: Final = "inductor"
 _WITH_CUDA_GRAPHS: Final = ("reduce-overhead", "max-autotune")
@@ -71,7 +71,7 @@ class Compile:
         )
         self._before = _compile_counters()
         backend = {} if options["backend"] == _BACKEND else {"backend": options["backend"]}
-        self._run = torch.compile(module, mode=spec.compile_mode, dynamic=False, **backend)
+        self._run: Run = torch.compile(module, mode=spec.compile_mode, dynamic=False, **backend)
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """(N, classes) logits."""
