@@ -86,8 +86,8 @@ class RunOptions:
     )
     reference_model: Name | None = option(
         None,
-        "model whose float32 eager predictions every row is held against (default: the row's own); "
-        "for an exported file, the model that it was exported from",
+        "model whose float32 predictions the rows are held against (default: their own): what an "
+        "exported file was made from",
         "NAME",
         changes="measurement",
         group="comparing",

@@ -14,7 +14,7 @@ from fastbench.core.options import flag
 
 COMMON = [
     *("--preset", "--data", "--model", "--weights", "--loader", "--device", "--dtype"),
-    *("--compile", "--batch-size", "--output"),
+    *("--engine", "--compile", "--batch-size", "--output"),
 ]
 
 

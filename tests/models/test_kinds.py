@@ -164,7 +164,7 @@ def test_a_run_of_another_engine(
         assert any(line.startswith(f"{cells},ok,") for line in lines), lines
     # A record of an old version has them as torch's, with no parameters.
     old = msgspec.structs.replace(of["nets:opaque"], engine=None, num_parameters=0)
-    assert [FACTS[fact].of(old) for fact in facts] == [None] * 4
+    assert [FACTS[fact].of(old) for fact in facts] == [None] * 3
 
 
 def test_a_callable_with_a_checkpoint(here: Path) -> None:

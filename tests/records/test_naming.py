@@ -15,6 +15,7 @@ from fastbench.records.differences import (
     split_unlike,
 )
 from fastbench.records.fact import Fact
+from fastbench.records.engine import Engine
 from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.naming import in_order, names, varying
 from fastbench.records.record import Record
@@ -42,6 +43,7 @@ RESOLVED: dict[str, dict[str, Any]] = {
     "reference": {"parity": parity(reference="other")},
     "device": on_gpu("NVIDIA H200"),
     "dtype": {"dtype": "float16"},
+    "engine": {"engine": Engine(name="openvino")},
     "compile": {"compile_mode": "default"},
     "compile_mode": {"compile_mode": "max-autotune"},
     "batch_size": {"batch_size": 8},
@@ -59,6 +61,8 @@ def other(option: Option) -> Any:
         "tolerance": "1.5",
         "device": "cuda",
         "loader_option": ("dali.prefetch=3",),
+        "engine": "openvino",
+        "engine_option": ("openvino.hint=throughput",),
         "compile_mode": "max-autotune",
         "crop_pct": 0.5,
         "preprocess": ("mean=0.5",),
@@ -121,6 +125,8 @@ def test_a_plan_calls_its_rows_by_it(option: Option) -> None:
     base: dict[str, Any] = {"model": ("m",), "loader": ("dali",)}
     if option.name == "compile_mode":
         base["compile"] = True
+    if option.name == "quantize":
+        base["engine"] = "openvino"
     changed = {**base, option.name: other(option)}
     rows = tuple(PlannedRow(RunConfig(**config)) for config in (base, changed))
     plan = Plan(options={}, rows=rows, output=None, finished={}, resumed=False)
@@ -128,16 +134,16 @@ def test_a_plan_calls_its_rows_by_it(option: Option) -> None:
     assert plan.title(rows[0]) != plan.title(rows[1])
 
 
-def test_compile_is_spelt_in_one_way() -> None:
+def test_the_engine_is_spelt_in_one_way() -> None:
     modes = (None, "default", "max-autotune")
-    texts = [FACTS["compile"].text(run(100, compile_mode=mode)) for mode in modes]
+    texts = [FACTS["engine"].text(run(100, compile_mode=mode)) for mode in modes]
     assert texts == ["eager", "compile", "compile max-autotune"]
     planned = [
         RunConfig(),
         RunConfig(compile=True),
         RunConfig(compile=True, compile_mode="max-autotune"),
     ]
-    assert [FACTS["compile"].text(config) for config in planned] == texts
+    assert [FACTS["engine"].text(config) for config in planned] == texts
 
 
 def test_a_default_goes_without_saying() -> None:

@@ -23,7 +23,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
     stored = json.loads(write_record(make(), tmp_path).read_text())
-    assert stored["schema_version"] == 10
+    assert stored["schema_version"] == 11
     assert stored["accuracy"] == {
         "num_samples": 1000,
         "top1_correct": 923,

@@ -63,7 +63,7 @@ def test_records_are_a_sequence_of_records() -> None:
         ({"batch": 64}, [1]),
         ({"quick": True}, [2]),
         ({"quick": False}, [0, 1]),
-        ({"compile": "eager"}, [0, 1, 2]),
+        ({"engine": "eager"}, [0, 1, 2]),
         ({"ranks": 1}, [0, 1, 2]),
         ({"ranks": 2}, []),
         ({"device": "A CPU"}, [0, 1, 2]),

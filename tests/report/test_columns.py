@@ -38,7 +38,7 @@ def test_what_columns_read() -> None:
         "model": "sample",
         "decoder": "mixed",
         "batch": 32,
-        "compile": "compile",
+        "engine": "compile",
         "images/s": 100,
         "spread": 0.04,
         "padding": 0.0234375,  # 24 of 1,024 places

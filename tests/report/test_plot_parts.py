@@ -42,7 +42,7 @@ def test_the_pareto_front(x: list[float], y: list[float], front: list[int]) -> N
         # Weights differ between models anyhow.
         ([row(model="a", weights="1"), row(model="b", weights="2")], ["model"], [["a"], ["b"]]),
         ([row(weights="1"), row(weights="2")], ["weights"], [["weights 1"], ["weights 2"]]),
-        ([row(compile_mode="default"), row()], ["compile"], [["compile"], ["eager"]]),
+        ([row(compile_mode="default"), row()], ["engine"], [["compile"], ["eager"]]),
         ([row(gpu="G"), row()], ["device"], [["G"], ["AMD EPYC"]]),
         # The same images lie elsewhere on another machine.
         ([row(), row(data={**real().data, "root": "/else"})], [], [["run 1"], ["run 2"]]),

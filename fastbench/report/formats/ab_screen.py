@@ -43,7 +43,7 @@ def render(record: AbRecord) -> RenderableType:
     if unlike:
         said = f"Unlike: {', '.join(unlike)} changes what is computed, not only how fast."
         flags.append(Padding(Text(said, style="red"), (0, 0, 0, 2)))
-    how = (FACTS[name].text(record) for name in ("dtype", "engine", "batch", "quantize"))
+    how = (FACTS[name].text(record) for name in ("dtype", "batch", "engine", "quantize"))
     verdict = record.verdict[:1].upper() + record.verdict[1:]
     return Group(
         Text(

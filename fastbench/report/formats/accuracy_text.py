@@ -71,7 +71,7 @@ def write_study(records: Sequence[Record], folder: Path) -> list[Path]:
 
 def _facts(record: Record) -> dict[str, str]:
     machine = [FACTS[name].text(record) for name in ("device", "cpu", "cores")]
-    names = ("dtype", "engine", "batch", "quantize", *(["image-size"] * has_asked_size(record)))
+    names = ("dtype", "batch", "engine", "quantize", *(["image-size"] * has_asked_size(record)))
     conditions = [FACTS[name].text(record) for name in (*names, "crop-pct", "preprocess")]
     return {
         "data": ", ".join([str(record.data.get("root", "unknown folder")), *images_of(record)]),

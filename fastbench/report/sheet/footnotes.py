@@ -43,8 +43,8 @@ _VERSION: Final = "schema version"
 
 _LINES: Final = (
     (
-        *("model", "weights", "loader", "device", "dtype", "engine", "batch"),
-        *("engine", "ranks", "image-size", "threads", "process"),
+        *("model", "weights", "loader", "device", "dtype", "batch"),
+        *("engine", "quantize", "ranks", "image-size", "threads", "process"),
         *("page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
     ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
