@@ -14,7 +14,7 @@ one by one. A gate fails only on what is beyond chance.
                 `mlperf`: at least 99 % of it), on all 50,000 of ImageNet's validation images
     program     what an engine makes of a model, before it is quantised, beside the eager model on
                 the same pixels: agreement as above, and in float32 no logit further off than 5 % of
-                the logits' standard deviation (engines differ by a thousandth of that)
+                the logits' standard deviation (what is right differs by some millionths)
 
 A quantised row differs from the reference by what it is, so agreement, McNemar, accuracy and
 published are no gates of it. It has two of its own, after that of the program: where that one
