@@ -105,6 +105,8 @@ def weights_bytes(record: Record) -> int | None:
     engine = _engine_of(record)
     if engine is not None:
         return engine.weights_bytes
+    if is_quantized(record):
+        return None  # its weights are narrower than its dtype
     width = {"float32": 4, "float16": 2, "bfloat16": 2}.get(record.dtype)
     return record.num_parameters * width if record.num_parameters and width else None
 

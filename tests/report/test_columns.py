@@ -130,6 +130,8 @@ def test_setup_and_weights_of_each_engine() -> None:
     assert value("weights-size", found["eager"]) == 44_000_000
     assert value("weights-size", found["openvino"]) == 11_000_000
     assert value("weights-size", found["compile"]) is None
+    int8 = run(100, num_parameters=11_000_000, config={"quantize": "int8"})
+    assert value("weights-size", int8) is None
     assert find("compile-s") is COLUMNS["setup-s"]  # as it was called
     assert COLUMNS["weights-size"].title == "weights size MB"
     assert COLUMNS["weights-size"].factor == 1e-6

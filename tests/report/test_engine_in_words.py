@@ -7,9 +7,11 @@ from builders.engines import program, row
 from builders.sheets import rows_of, sheet_of
 from rich.console import Console
 
+from fastbench.records.accuracy import Published
 from fastbench.report.formats.run_screen import print_details
 from fastbench.report.html.row_panel import panel_of
 from fastbench.report.sheet.engine_in_words import engine_in_words
+from fastbench.report.sheet.row_in_words import predictions
 
 INT8 = row(engine="onnxruntime", quantize="int8")
 
@@ -35,6 +37,17 @@ def test_eager_has_nothing_to_say_and_a_wrong_export_its_cause() -> None:
     wrong = program(max_logits=3.2, num_agreeing=2, cause="its channels are swapped")
     said = dict(engine_in_words(msgspec.structs.replace(INT8, program=wrong)))["program"]
     assert said.endswith("differ by 3.2 at most and spread by 2.3; its channels are swapped")
+
+
+def test_a_quantised_row_says_its_own_gate() -> None:
+    published = Published(top1=0.93, top5=0.99)
+    said = predictions(rows_of(msgspec.structs.replace(INT8, published=published))[0])
+    assert "published top-1 93.00 %: −1.10 points (no gate of a quantised row)" in said
+    assert said.endswith("Δ top-1 −0.20 points (gate: 0.3 points)")
+    config = {**INT8.config, "tolerance": "mlperf"}
+    said = predictions(rows_of(msgspec.structs.replace(INT8, config=config))[0])
+    assert said.endswith("Δ top-1 −0.20 points (gate: 99 % of it)")
+    assert predictions(rows_of(row(engine="openvino"))[0]).endswith("Δ top-1 0.00 points")
 
 
 def test_the_panel_and_the_details_have_it() -> None:

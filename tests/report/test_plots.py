@@ -22,6 +22,7 @@ from PIL import Image
 
 from fastbench.cli.main import main
 from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
+from fastbench.records.facts import FACTS
 from fastbench.records.record import Record
 from fastbench.report.html import page
 from fastbench.report.plots import pareto, registry, style
@@ -192,6 +193,18 @@ def test_the_front_says_what_makes_its_points_and_not_what_all_share() -> None:
     assert {"resnet50,openvino, int8", "resnet18,openvino, int8"} <= {
         name.replace(", openvino", ",openvino") for name in both
     }
+
+
+@pytest.mark.skipif("image-size" not in FACTS, reason="the fact comes with --image-size")
+def test_the_usual_image_size_is_said_once() -> None:
+    small = [engines_row(size=160), engines_row(engine="openvino", quantize="int8", size=160)]
+    figure = registry.draw("accuracy-throughput", [*grid("resnet50"), *small])
+    assert sorted(labels_of(figure)) == [
+        "160 px", "openvino", "openvino, int8", "openvino, int8, 160 px",
+    ]  # fmt: skip
+    assert "224 px where no size is said." in caption_of(figure)
+    half = registry.draw("accuracy-throughput", [engines_row(), engines_row(size=160)])
+    assert sorted(labels_of(half)) == ["160 px", "224 px"]
 
 
 def test_colours_are_of_engines_and_markers_of_quantisation() -> None:

@@ -100,6 +100,14 @@ def test_other_sizes_are_held_against_the_largest_and_are_no_pairs() -> None:
     assert found.difference_interval == independent_difference_interval((921, 1000), (905, 1000))
 
 
+def test_a_size_that_is_a_models_own_is_no_column() -> None:
+    """Inception takes 299 pixels, others 224."""
+    others = [row("resnet18", size=299), row("resnet18", "openvino", size=299)]
+    names = [column.name for column in table_of(*grid("resnet50"), *others).columns]
+    assert "image-size" not in names
+    assert "quantize" in names
+
+
 def test_it_is_of_what_differs_in_that_alone() -> None:
     base = row()
     others = [

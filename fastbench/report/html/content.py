@@ -70,7 +70,7 @@ def describe(sheet: Sheet) -> dict[str, Any]:
         "makes": {
             name: [FACTS[name].text(row.record) for row in rows]
             for name in _MAKES
-            if name in FACTS and _num_values(name, rows) > 1
+            if name in FACTS and naming.differs([row.record for row in rows], FACTS[name])
         },
         "rows": [
             {

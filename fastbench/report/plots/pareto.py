@@ -51,7 +51,8 @@ _POINT: Final[dict[str, Any]] = {
 }
 _FRONT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (5, 2))}
 _FRONT_NAME: Final = "Pareto front"
-_MARKED: Final = ("quantize", "image-size")
+_SIZE_FACT: Final = "image-size"
+_MARKED: Final = ("quantize", _SIZE_FACT)
 """The facts that markers may stand for where colours stand for another."""
 
 
@@ -101,6 +102,8 @@ def figure(records: Sequence[Record]) -> Figure:
         meaning += " Bold: on the Pareto front."
     if not points.front:
         meaning += " There is no Pareto front: no point is free of doubt in both figures."
+    if size := _usual_size(comparable):
+        meaning += f" {size} where no size is said."
     if num_apart := _is_ranked(comparable).count(False):
         left_out.append(
             f"Not held against the others, for their page cache or --quick: {num_apart} of "
@@ -169,6 +172,8 @@ def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]
     for i, whole in enumerate(naming.names(records, always=always)):
         if i in front:
             names[i] = whole
+    size = _usual_size(records)
+    names = [[text for text in name if text != size] for name in names]
     colours = _series(records, every, by)
     return _Points(
         records=records,
@@ -182,6 +187,15 @@ def _points(records: list[Record], marks: Sequence[str], every: Sequence[Record]
         markers=_series(records, every, marked) if marked else colours,
         front=front,
     )
+
+
+def _usual_size(records: Sequence[Record]) -> str:
+    """The image size of most rows, in words, where others have another; labels leave it out."""
+    if _SIZE_FACT not in naming.varying(records):
+        return ""
+    words = Counter(FACTS[_SIZE_FACT].text(record) for record in records)
+    usual, num = words.most_common(1)[0]
+    return usual if 2 * num > len(records) else ""
 
 
 def _first(names: Sequence[str], telling: Collection[str], every: Sequence[Record]) -> str | None:

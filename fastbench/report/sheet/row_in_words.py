@@ -12,6 +12,7 @@ from fastbench.core.units import (
     format_rate,
     format_seconds,
 )
+from fastbench.records.fact_values import is_quantized
 from fastbench.records.gates import FULL_SET, compare_pixels, gate_in_words
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.sheet.ranks_in_words import ranks_in_words
@@ -101,7 +102,8 @@ def predictions(row: Row) -> str:
             f"{parity.num_agreeing:,} of {parity.num_samples:,} agree with {parity.reference}"
         )
         if parity.accuracy_difference is not None:
-            parts.append(f"Δ top-1 {format_points(parity.accuracy_difference)} points")
+            gate = f" (gate: {gate_in_words(record.tolerance)})" if is_quantized(record) else ""
+            parts.append(f"Δ top-1 {format_points(parity.accuracy_difference)} points{gate}")
         if pixels := parity.pixels:
             parts.append(
                 f"pixels {compare_pixels(parity)} in {parity.num_compared:,} images that were "
@@ -118,7 +120,9 @@ def _against_published(record: Record) -> list[str]:
         return []
     published = record.published.top1
     gate = f"gate: {gate_in_words(record.tolerance)}"
-    if record.accuracy.num_samples != FULL_SET:
+    if is_quantized(record) and record.parity:
+        gate = "no gate of a quantised row"
+    elif record.accuracy.num_samples != FULL_SET:
         gate = f"judged on all {FULL_SET:,} images only"
     difference = format_points(record.accuracy.top1 - published)
     return [f"published top-1 {format_percent(published)} %: {difference} points ({gate})"]

@@ -84,7 +84,10 @@ def trade_off_of(lines: Sequence[Line]) -> Sheet | None:
     bases = [base for base, _ in found]
     groups = [[_held_against(line, base.row) for line in its] for base, its in found]
     rows = [line.row for its in groups for line in its]
-    columns = [*_labels([*rows, *(base.row for base in bases)]), *_figures(rows)]
+    alike = [
+        [base.row, *(line.row for line in its)] for base, its in zip(bases, groups, strict=True)
+    ]
+    columns = [*_labels(alike), *_figures(rows)]
     names = naming.names([base.row.record for base in bases])
     headings = [
         f"{' · '.join(name)}: {_speed_of(base.row)}"
@@ -196,9 +199,13 @@ def _trade_off(row: Row, base: Row) -> TradeOff:
     )
 
 
-def _labels(rows: Sequence[Row]) -> list[Column]:
-    """The columns in which the rows of one base differ."""
-    return [column for column in _LABELS if len({row.value(column) for row in rows}) > 1]
+def _labels(groups: Sequence[Sequence[Row]]) -> list[Column]:
+    """The columns in which the rows of one base differ: each model may have a size of its own."""
+    return [
+        column
+        for column in _LABELS
+        if any(len({row.value(column) for row in its}) > 1 for its in groups)
+    ]
 
 
 def _figures(rows: Sequence[Row]) -> list[Column]:
