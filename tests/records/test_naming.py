@@ -14,8 +14,8 @@ from fastbench.records.differences import (
     setting_differences,
     split_unlike,
 )
-from fastbench.records.fact import Fact
 from fastbench.records.engine import Engine
+from fastbench.records.fact import Fact
 from fastbench.records.facts import FACTS, OF_OPTIONS
 from fastbench.records.naming import in_order, names, varying
 from fastbench.records.record import Record

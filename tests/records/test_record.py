@@ -165,10 +165,10 @@ def test_a_whole_number_may_stand_where_a_number_is_meant(tmp_path: Path) -> Non
 
 
 def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
-    path = GOLDEN / "record-v10.json"
+    path = GOLDEN / "record-v11.json"
     text = write_record(read_record(path), tmp_path).read_text()
     assert json.loads(text) == json.loads(path.read_text())
-    assert text.startswith('{\n "schema_version": 10,\n "created": ')
+    assert text.startswith('{\n "schema_version": 11,\n "created": ')
     assert text.endswith("\n}\n")
 
 

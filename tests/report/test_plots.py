@@ -22,7 +22,6 @@ from PIL import Image
 
 from fastbench.cli.main import main
 from fastbench.core.errors import OutputError, RecordError, UnknownNameError, UsageError
-from fastbench.records.facts import FACTS
 from fastbench.records.record import Record
 from fastbench.report.html import page
 from fastbench.report.plots import pareto, registry, style
@@ -195,7 +194,6 @@ def test_the_front_says_what_makes_its_points_and_not_what_all_share() -> None:
     }
 
 
-@pytest.mark.skipif("image-size" not in FACTS, reason="the fact comes with --image-size")
 def test_the_usual_image_size_is_said_once() -> None:
     small = [engines_row(size=160), engines_row(engine="openvino", quantize="int8", size=160)]
     figure = registry.draw("accuracy-throughput", [*grid("resnet50"), *small])
