@@ -9,6 +9,8 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,7 +57,9 @@ class OpenVino:
         }
         with (
             self.setup_s("load"),
-            errors_as(ModelError, f"OpenVINO cannot load {spec.model.name}", "Try another engine."),
+            errors_as(
+                ModelError, f"OpenVINO cannot load {spec.model.name}", "Try another --engine."
+            ),
         ):
             compiled = core.compile_model(_with_channels_last(model), "CPU", how)
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -147,8 +151,13 @@ def _quantized(spec: EngineSpec, model: Any) -> Any:
     logger.setLevel(logging.CRITICAL)
     batches = [images_NCHW.contiguous().numpy() for images_NCHW in spec.calibration]
     try:
-        with errors_as(
-            ModelError, f"NNCF cannot quantise the model {spec.model.name}", "Try another engine."
+        with (
+            errors_as(
+                ModelError,
+                f"NNCF cannot quantise the model {spec.model.name}",
+                "Try another --engine.",
+            ),
+            contextlib.redirect_stdout(io.StringIO()),  # its progress bars
         ):
             return nncf.quantize(
                 model,

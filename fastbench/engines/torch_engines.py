@@ -24,8 +24,12 @@ _WITH_CUDA_GRAPHS: Final = ("reduce-overhead", "max-autotune")
 
 
 def bytes_of(module: torch.nn.Module) -> int:
-    """The size of a module's parameters and buffers."""
-    tensors = (*module.parameters(), *module.buffers())
+    """The size of the parameters and buffers that a module computes with."""
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    if isinstance(module, torch.fx.GraphModule):  # it keeps those that were replaced
+        used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+        named = {name: tensor for name, tensor in named.items() if name in used}
+    tensors = named.values()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
