@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import types
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, get_args
 
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.core.options import Group, declared, flag
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Formatter(argparse.HelpFormatter):
+    """argparse's, with room for most options beside their help: fewer lines."""
+
+    def __init__(self, prog: str, **how: Any) -> None:
+        super().__init__(prog, **{"max_help_position": 28, **how})
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with our kind of error, and options that take one value once, by their whole name.
 
@@ -32,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     siblings: Mapping[str, argparse.ArgumentParser] = types.MappingProxyType({})
 
     def __init__(self, *args: Any, **how: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **how})
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _Formatter, **how})
         for name in (None, "store"):
             self.register("action", name, _Once)
 
@@ -117,6 +124,9 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_AGAIN: Final = "Options with * may be given again: every combination is a row."
+
+
 def add_options(
     parser: Parser,
     *config_types: type[Any],
@@ -129,6 +139,8 @@ def add_options(
     Those in `several` may be given again, whatever their type. `help_` replaces an option's own
     help if that does not fit the command.
     """
+    if several:
+        parser.description = f"{parser.description} {_AGAIN}"
     options = [x for config_type in config_types for x in declared(config_type).values()]
     groups = get_args(Group)
     for option in sorted(options, key=lambda option: groups.index(option.group)):
@@ -208,9 +220,10 @@ def _add(parser: argparse._ArgumentGroup, option: Option, several: bool) -> None
     shared: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
     text = option.help.replace("%", "%%")  # argparse fills in %(default)s and the like
     again = f"; for one of several models MODEL={option.name.upper()}" if option.by_model else ""
-    shared["help"] = text + (again + "; repeatable" if several else "")
+    shared["help"] = text + (again if several else "")
+    mark = " *" if several else ""
     if option.kind is bool:
-        shared["help"] += f" (default: {'on' if option.default else 'off'})"
+        shared["help"] += f" (default: on){mark}" if option.default else mark
         action = _BothWays if several else _Switch
         parser.add_argument(flag(option.name), action=action, **shared)
         return
@@ -218,6 +231,7 @@ def _add(parser: argparse._ArgumentGroup, option: Option, several: bool) -> None
         shared |= {"nargs": "?", "const": option.bare}
     if "default:" not in option.help and option.default not in (None, ()):
         shared["help"] += f" (default: {option.default})"
+    shared["help"] += mark
     parser.add_argument(
         flag(option.name),
         type=option.kind,

@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     text = "measure throughput, latency and accuracy; one record a row"
     parser = add_command(commands, "run", run, text, "[OPTIONS]")
     by_model = tuple(name for name, each in OPTIONS.items() if each.by_model)
-    add_options(parser, PlanOptions, RunConfig, several=(*SWEPT, *by_model))
+    add_options(parser, PlanOptions, RunConfig, several=(*SWEPT, *by_model, "model", "loader"))
 
 
 def run(arguments: argparse.Namespace) -> int:

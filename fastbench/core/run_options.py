@@ -50,9 +50,9 @@ class RunOptions:
     )
     model: tuple[Name, ...] = option(
         (),
-        "model by name or pattern ('resnet*'), timm:NAME, package.module:callable, or a file of "
-        "TorchScript or torch.export; its code is run: give only what you trust; repeatable "
-        "(default: sample for the sample data, else resnet50)",
+        "model by name or pattern ('resnet*'), timm:NAME, package.module:callable, or a file (see "
+        "`fastbench models`); its code is run: give only what you trust (default: sample for the "
+        "sample data, else resnet50)",
         group="common",
     )
     weights: Name = option(
@@ -65,7 +65,7 @@ class RunOptions:
     )
     loader: tuple[Name, ...] = option(
         (),
-        "loader by name, or module:Factory, or all that run here; repeatable (default: dali, or "
+        "loader by name, or module:Factory, or all that run here (default: dali, or "
         "torchvision-tensor without DALI)",
         group="common",
     )
