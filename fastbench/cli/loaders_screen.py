@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastbench.cli.listed import described, table_of
 from fastbench.core.units import format_seconds
 from fastbench.loaders.base import GENERAL_OPTIONS
 
@@ -28,20 +28,7 @@ def render_list(loaders: Sequence[Listed], *, is_asked: bool) -> RenderableType:
 
     Where it was not asked, a plug-in's answer is not known.
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("loader", no_wrap=True)
-    table.add_column("here", no_wrap=True)
-    table.add_column("what it does", overflow="fold")
-    for loader in loaders:
-        runs = loader.why_not is None
-        is_known = is_asked or not loader.origin or not runs
-        table.add_row(
-            Text(loader.name, style="bold" if runs else "dim"),
-            Text("yes" if runs else "no", style="green" if runs else "red")
-            if is_known
-            else Text("?"),
-            _describe(loader),
-        )
+    table = table_of("loader", [(loader, _describe(loader)) for loader in loaders], is_asked)
     general = " and ".join(GENERAL_OPTIONS)
     told = (
         [] if is_asked else ["By what is installed. Import and ask each: fastbench loaders --check"]
@@ -88,19 +75,11 @@ def render_verdict(name: str, findings: Sequence[RuleFinding], seconds: float) -
 
 
 def _describe(loader: Listed) -> Text:
-    lines = [Text(loader.summary)] if loader.summary else []
-    facts = {
-        "device": loader.device,
-        "decoder": loader.decoder,
-        "threads scale to about": loader.num_cores and f"{loader.num_cores} cores",
-    }
-    if any(facts.values()):
-        told = " · ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
-        lines.append(Text(told, style="dim"))
-    if loader.options:
-        lines.append(Text(f"options: {', '.join(loader.options)}", style="dim"))
-    if loader.origin:
-        lines.append(Text(f"plug-in: {loader.origin}", style="dim"))
-    if loader.why_not:
-        lines.append(Text(f"not here: {loader.why_not}", style="red"))
-    return Text("\n").join(lines)
+    return described(
+        loader,
+        {
+            "device": loader.device,
+            "decoder": loader.decoder,
+            "threads scale to about": loader.num_cores and f"{loader.num_cores} cores",
+        },
+    )

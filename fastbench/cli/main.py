@@ -10,7 +10,18 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from fastbench.cli import compare, data, environment, loaders, models, parity, report, run, tune
+from fastbench.cli import (
+    compare,
+    data,
+    engines,
+    environment,
+    loaders,
+    models,
+    parity,
+    report,
+    run,
+    tune,
+)
 from fastbench.cli.completion import SHELLS
 from fastbench.cli.output import complain, say
 from fastbench.cli.parser import Parser, add_debug
@@ -97,7 +108,8 @@ def make_parser() -> Parser:
     add_debug(parser)
     parser.set_defaults(command=lambda arguments: _without_a_command(parser, arguments))
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    for command in (run, tune, parity, compare, report, models, loaders, environment, data):
+    lists = (models, loaders, engines)
+    for command in (run, tune, parity, compare, report, *lists, environment, data):
         command.add(commands)
     return parser
 

@@ -17,6 +17,7 @@ from fastbench.core.units import counted, format_about
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
 from fastbench.runner import check_plan, cluster
+from fastbench.runner.auto_values import resolved
 from fastbench.runner.execute import ab_rows, follow, plan_rows
 from fastbench.runner.plan import make_plan, merge
 from fastbench.runner.planned_rows import single
@@ -84,7 +85,7 @@ def render(plan: Plan) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right")
-    configs, default = [check_plan.resolved(row.config) for row in plan.rows], RunConfig()
+    configs, default = [resolved(row.config) for row in plan.rows], RunConfig()
     given = [
         name
         for name, fact in FACTS.items()
@@ -101,7 +102,7 @@ def render(plan: Plan) -> RenderableType:
         states = [f"repeat {row.number}"] * several
         if row.key in plan.finished:
             states.append("finished")
-        elif row.only_if_here or row.only_if_room:
+        elif row.only_if_here or row.only_if_room or row.only_if_engine:
             states.append("if it runs here")
         table.add_row(
             str(number),

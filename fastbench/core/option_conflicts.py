@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastbench.core.engine_facts import COMPILE, QUANTIZED_BY, UNNAMED
+from fastbench.core.engine_facts import COMPILE, UNNAMED
 from fastbench.core.errors import UsageError
 from fastbench.core.options import flag, parse_own_option
 from fastbench.core.preprocess_option import parse_preprocess
@@ -54,12 +54,6 @@ def _check_engine(config: RunOptions) -> None:
         raise UsageError(
             f"--compile is the engine compile, and --engine is {config.engine}. Give --engine "
             f"{COMPILE} beside it in place of --compile."
-        )
-    by = QUANTIZED_BY.get(config.quantize)
-    if by is not None and config.engine_name not in by and config.engine_name in ("eager", UNNAMED):
-        raise UsageError(
-            f"--quantize {config.quantize} needs an engine that has it. "
-            f"Give --engine {', '.join(by[:-1])} or {by[-1]}."
         )
     given = set()
     for text in config.engine_option:

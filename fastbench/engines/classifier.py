@@ -12,13 +12,20 @@ import torch
 
 from fastbench.core.device import is_of_device
 from fastbench.core.engine_facts import COMPILE, EAGER
-from fastbench.core.errors import CompileError, FastbenchError, ModelError, kind_and_line
+from fastbench.core.errors import (
+    CompileError,
+    EngineMissingError,
+    FastbenchError,
+    ModelError,
+    kind_and_line,
+)
+from fastbench.engines import mixes
 from fastbench.engines.base import EngineTraits
-from fastbench.engines.registry import images_dtype, resolve
+from fastbench.engines.registry import images_dtype, resolve, title
 from fastbench.models.logits import check_logits
 
 if TYPE_CHECKING:
-    from fastbench.engines.base import EngineSpec
+    from fastbench.engines.base import EngineSpec, Factory, Run
 
 
 class Classifier:
@@ -26,7 +33,8 @@ class Classifier:
 
     `engine` executes it; `spec` is what that is told. Images come in `images_dtype`. float32 means
     float32: TensorFloat-32 is off without `tf32`. Of the model's outputs those are kept that its
-    classes name. Raises what the engine raises as it is made: `ModelError`, `CompileError`,
+    classes name; `num_outputs` is how many it gives, once it has run. Raises what `mixes.check`
+    raises, and what the engine raises as it is made: `ModelError`, `CompileError`,
     `EngineMissingError`, `UsageError`.
     """
 
@@ -37,6 +45,16 @@ class Classifier:
         self.device = spec.device
         self.dtype = spec.dtype
         self.batch_size = spec.batch_size
+        mixes.check(
+            mixes.Mix(
+                engine=engine,
+                device=str(spec.device),
+                dtype=spec.dtype,
+                quantize=spec.quantize,
+                format=spec.model.format,
+                options=spec.options,
+            )
+        )
         factory = resolve(engine)
         self.images_dtype: torch.dtype = getattr(torch, images_dtype(factory, spec.dtype))
         self._tf32 = spec.tf32
@@ -44,10 +62,11 @@ class Classifier:
         self.set_up_torch()
         # Shapes are static, so the search for the fastest convolutions is made once.
         torch.backends.cudnn.benchmark = True
-        self._run = factory(spec)
+        self._run: Run = self._made(factory)
         self.traits = EngineTraits.of(self._run)
         kept = spec.model.classes.outputs
         self._kept_K = None if kept is None else torch.tensor(kept, device=spec.device)
+        self.num_outputs: int | None = None
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Logits of a batch; a partial one is padded with zeros first, so shapes never change."""
@@ -59,7 +78,11 @@ class Classifier:
             padded_NCHW[: images_NCHW.shape[0]] = images_NCHW
             images_NCHW = padded_NCHW
         with torch.inference_mode():
-            logits_NK: torch.Tensor = self._run(images_NCHW)
+            logits_NK = self._run(images_NCHW)
+            if self.num_outputs is None:
+                by = None if self.engine in (EAGER, COMPILE) else self.engine
+                logits_NK = check_logits(logits_NK, self._name, self.batch_size, by=by)
+                self.num_outputs = logits_NK.shape[1]
             return logits_NK if self._kept_K is None else logits_NK.index_select(1, self._kept_K)
 
     def set_up_torch(self) -> None:
@@ -95,14 +118,28 @@ class Classifier:
         for _ in range(2):
             start = time.perf_counter()
             try:
-                logits = check_logits(self(images_NCHW), self._name, self.batch_size)
-                logits.sum().item()  # waits for the device
+                self(images_NCHW).sum().item()  # waits for the device
             except FastbenchError:
                 raise
             except Exception as error:
                 raise self._mapped(error) from error
             seconds.append(time.perf_counter() - start)
         return max(0.0, seconds[0] - seconds[1])
+
+    def _made(self, factory: Factory) -> Run:
+        """What the engine makes of the model."""
+        try:
+            return factory(self.spec)
+        except FastbenchError:
+            raise
+        except Exception as error:
+            if is_of_device(error):
+                raise
+            kind = EngineMissingError if isinstance(error, ImportError) else ModelError
+            raise kind(
+                f"{title(self.engine)} could not make the model {self._name} ready "
+                f"({kind_and_line(error)}). Try --engine {EAGER}, or mend what the error names."
+            ) from error
 
     def _mapped(self, error: Exception) -> Exception:
         """The error to raise for one of the model, the engine or the device; itself for the last.

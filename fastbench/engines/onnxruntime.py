@@ -37,7 +37,7 @@ class OnnxRuntime:
     """A session of ONNX Runtime over an exported module, or over an ONNX file.
 
     Raises `EngineMissingError` for a provider that this build lacks, or that does not take the
-    model, `UsageError` for a dtype that ONNX Runtime does not run here.
+    model, `UsageError` for one of another device.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -115,12 +115,6 @@ def _check(spec: EngineSpec, provider: str, available: list[str]) -> None:
         raise UsageError(
             f"--engine-option onnxruntime.provider={provider} does not run on {spec.device}. "
             f"Leave it out, or choose another --device."
-        )
-    runs = ("float32", "float16") if on_gpu else ("float32",)
-    if spec.dtype not in runs:
-        raise UsageError(
-            f"The engine onnxruntime does not compute in {spec.dtype} on {spec.device}. "
-            f"Use --dtype {' or '.join(runs)}, or another --engine."
         )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import EngineMissingError, ModelError, UsageError, errors_as
+from fastbench.core.errors import ModelError, UsageError, errors_as
 from fastbench.engines.base import Steps, take_options
 from fastbench.engines.export import export, quiet
 
@@ -29,18 +29,12 @@ _PRECISIONS: Final = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 class OpenVino:
     """A model compiled by OpenVINO: an exported module, an ONNX file or an IR.
 
-    Raises `EngineMissingError` on a GPU of NVIDIA's, `UsageError` for a number format that this CPU
-    does not compute in.
+    Raises `UsageError` for a number format that this CPU does not compute in.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
         import openvino
 
-        if spec.device.type != "cpu":
-            raise EngineMissingError(
-                f"OpenVINO does not run on {spec.device}, which is NVIDIA's. Use --device cpu, or "
-                f"another --engine."
-            )
         options = take_options(spec, "openvino", hint=("latency", "throughput"))
         self.setup_s = Steps()
         core = openvino.Core()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fastbench.core.errors import EngineMissingError, ModelError, UsageError, errors_as
+from fastbench.core.errors import ModelError, UsageError, errors_as
 from fastbench.engines.export import export, quiet
 
 if TYPE_CHECKING:
@@ -15,33 +15,17 @@ if TYPE_CHECKING:
 
 
 def quantize(spec: EngineSpec, module: torch.nn.Module) -> Any:
-    """The quantised module. Raises `UsageError` where the device does not have the format,
-    `EngineMissingError` without torchao, `ModelError` where it fails.
+    """The quantised module.
+
+    Raises `UsageError` where the GPU does not have the format, `ModelError` where it fails.
     """
     what = f"torchao cannot quantise the model {spec.model.name}"
-    try:
-        import torchao  # noqa: F401 - whether it is there
-    except ImportError as error:
-        raise EngineMissingError(
-            "The engine 'compile' cannot quantise here: torchao is not installed; "
-            'pip install "fastbench[torchao]".'
-        ) from error
     with errors_as(ModelError, what, "Try another --engine."), quiet():
         return _int8(spec) if spec.quantize == "int8" else _fp8(spec, module)
 
 
 def _int8(spec: EngineSpec) -> Any:
     """PT2E quantisation: all convolutions and matrix products, by torch.export's program."""
-    if spec.device.type != "cpu":
-        raise UsageError(
-            f"The engine compile quantises to int8 on a CPU alone, and the model runs on "
-            f"{spec.device}. Use --engine onnxruntime, or --quantize fp8."
-        )
-    if spec.dtype != "float32":
-        raise UsageError(
-            f"The engine compile quantises float32 models to int8, and this one is {spec.dtype}. "
-            f"Use --dtype float32."
-        )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
@@ -58,16 +42,15 @@ def _int8(spec: EngineSpec) -> Any:
 
 def _fp8(spec: EngineSpec, module: torch.nn.Module) -> Any:
     """FP8 of linear layers, the only ones that torchao has it for."""
-    if spec.device.type != "cuda" or torch.cuda.get_device_capability(spec.device) < (8, 9):
-        where = "the CPU" if spec.device.type == "cpu" else torch.cuda.get_device_name(spec.device)
+    if torch.cuda.get_device_capability(spec.device) < (8, 9):
         raise UsageError(
             f"--quantize fp8 is for NVIDIA GPUs since Ada and Hopper, and the model runs on "
-            f"{where}. Use --quantize int8."
+            f"{torch.cuda.get_device_name(spec.device)}. Use --quantize none."
         )
     if not any(isinstance(part, torch.nn.Linear) for part in module.modules()):
         raise UsageError(
             f"torchao has fp8 for linear layers alone, and the model {spec.model.name} has none. "
-            f"Use --quantize int8."
+            f"Use --quantize none."
         )
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, quantize_
 

@@ -1,13 +1,13 @@
 """Engines by name: the built-in ones, and plug-ins of the entry points `fastbench.engines`.
 
-Whether one runs here is found by importing what it needs. Importing this module imports no torch.
+Importing this module imports no torch.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.engine_facts import BUILT_IN, UNNAMED
@@ -16,17 +16,18 @@ from fastbench.core.errors import (
     UnknownNameError,
     UsageError,
     did_you_mean,
-    first_line,
     kind_and_line,
 )
 from fastbench.core.nvidia import gpu_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastbench.engines.base import Factory
 
 GROUP: Final = "fastbench.engines"
+LIMIT_S: Final = 120.0
+"""How long an engine may take to be imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Listed:
 
     `formats` are the files of models that it runs, `quantizes` the values of `--quantize` that it
     has, `origin` is where a plug-in comes from. `why_not` is None where the engine runs here, else
-    what is missing and what installs it.
+    what is missing and what installs it; `lacks` says so of what it can do besides.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Listed:
     options: tuple[str, ...] = ()
     origin: str | None = None
     why_not: str | None = None
+    lacks: tuple[str, ...] = ()
 
 
 def installed() -> dict[str, Any]:
@@ -61,15 +63,20 @@ def known_names() -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise `UnknownNameError` for an engine that nobody registered, with the nearest name."""
+    if name in BUILT_IN or name == UNNAMED:
+        return
     known = known_names()
-    if name not in (*known, UNNAMED):
+    if name not in known:
         raise UnknownNameError(
             f"There is no engine {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
         )
 
 
 def check_options(engine: str, options: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for an option that a built-in engine does not have."""
+    """Raise `UsageError` for an option that a built-in engine does not have.
+
+    A plug-in checks its own options when it is made.
+    """
     known = BUILT_IN[engine].options if engine in BUILT_IN else ()
     for name in options:
         if engine in BUILT_IN and name not in known:
@@ -79,47 +86,44 @@ def check_options(engine: str, options: Mapping[str, Any]) -> None:
             )
 
 
-def why_not(name: str) -> str | None:
-    """Why an engine cannot run here, or None: what is missing, and what installs it.
+def missing(name: str, modules: Sequence[str]) -> str | None:
+    """Which of a built-in engine's modules is not installed, and what installs it; None for none.
 
-    A built-in engine's packages are looked for and not imported; a plug-in is imported.
+    They are looked for and not imported.
     """
-    if (entry := BUILT_IN.get(name)) is None:
-        try:
-            installed()[name].load()
-        except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
-            return kind_and_line(error)
-        return None
-    lacks = [module for module in entry.modules if importlib.util.find_spec(module) is None]
-    if lacks:
-        command = f'pip install "fastbench[{entry.extra}]"' if entry.extra else entry.install
-        return f"{lacks[0]} is not installed; {command}"
-    if entry.needs_gpu and not gpu_names():
-        return "it needs an NVIDIA GPU, and NVIDIA's driver shows none"
+    entry = BUILT_IN[name]
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            command = f'pip install "fastbench[{entry.extra}]"' if entry.extra else entry.install
+            return f"{module} is not installed; {command}"
     return None
 
 
 def resolve(name: str) -> Factory:
     """The factory of an engine.
 
-    Raises `UnknownNameError` for a name that nobody registered, `EngineMissingError` where what it
-    needs is not here.
+    Raises `UnknownNameError` for a name that nobody registered, `EngineMissingError` where it
+    cannot be imported here, or what it needs is not installed.
     """
     check_name(name)
-    if (why := why_not(name)) is not None:
+    entry = BUILT_IN.get(name)
+    if entry is not None and (why := missing(name, entry.modules)) is not None:
         raise EngineMissingError(f"The engine {name!r} cannot run here: {why}.")
     try:
-        factory: Factory
-        if name in BUILT_IN:
-            module, _, attribute = BUILT_IN[name].target.partition(":")
-            factory = getattr(importlib.import_module(module), attribute)
-        else:
-            factory = installed()[name].load()
+        factory: Factory = _load(name)
     except Exception as error:
+        mend = "Install its package again" if entry else "Mend or uninstall its package"
         raise EngineMissingError(
-            f"The engine {name!r} failed to import: {first_line(error)}. Install its package again."
+            f"{title(name)} failed to import: {kind_and_line(error)}. {mend}."
         ) from error
     return factory
+
+
+def title(name: str) -> str:
+    """An engine at the head of a sentence; a plug-in with where it comes from."""
+    if name in BUILT_IN:
+        return f"The engine {name!r}"
+    return f"The plug-in engine {name!r} ({_origin(installed()[name])})"
 
 
 def images_dtype(factory: Factory, dtype: str) -> str:
@@ -128,24 +132,86 @@ def images_dtype(factory: Factory, dtype: str) -> str:
     return dtype if ask is None else str(ask(dtype))
 
 
-def describe(name: str) -> Listed:
-    """What is known of an engine, and whether it runs here."""
-    if (entry := BUILT_IN.get(name)) is not None:
-        return Listed(
-            name=name,
-            summary=entry.summary,
-            formats=entry.formats,
-            quantizes=entry.quantizes,
-            options=entry.options,
-            why_not=why_not(name),
-        )
-    plug_in = installed()[name]
-    why = why_not(name)
-    docstring = "" if why else (plug_in.load().__doc__ or "").strip()
-    of = f", of {plug_in.dist.name} {plug_in.dist.version}" if plug_in.dist else ""
+def listing(*, check: bool = False) -> list[Listed]:
+    """Every engine, the built-in ones first; with `check` each is imported, in a child."""
+    names = known_names()
+    if check:
+        from fastbench.core.ask import ask
+
+        return [*ask(names, describe, unheard, LIMIT_S), *hidden()]
+    return [*map(glance, names), *hidden()]
+
+
+def glance(name: str) -> Listed:
+    """What is known of an engine without importing it: by its packages, and the GPUs of the driver.
+
+    A plug-in says what it does, and whether it runs here, only when it is imported.
+    """
+    if (entry := BUILT_IN.get(name)) is None:
+        return Listed(name=name, summary="", origin=_origin(installed()[name]))
+    why = missing(name, entry.modules)
+    if why is None and entry.needs_gpu and not gpu_names():
+        why = "it needs an NVIDIA GPU, and NVIDIA's driver shows none"
+    besides = {"takes files alone": entry.to_export, "does not quantise": entry.to_quantize}
+    lacks = {doing: missing(name, modules) for doing, modules in besides.items()}
     return Listed(
         name=name,
-        summary=docstring.splitlines()[0].rstrip(".") if docstring else "",
-        origin=f"{plug_in.value}{of}",
+        summary=entry.summary,
+        formats=entry.formats,
+        quantizes=entry.quantizes,
+        options=entry.options,
         why_not=why,
+        lacks=() if why else tuple(f"{doing}: {it}" for doing, it in lacks.items() if it),
     )
+
+
+def describe(name: str) -> Listed:
+    """What is known of an engine, and whether it runs here; what it needs is imported."""
+    listed = glance(name)
+    if listed.why_not is not None:
+        return listed
+    try:
+        factory: Any = _load(name)
+        for module in BUILT_IN[name].modules if name in BUILT_IN else ():
+            importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - a package may fail to import in any way
+        return replace(listed, why_not=kind_and_line(error))
+    if name in BUILT_IN:
+        return listed
+    docstring = (getattr(factory, "__doc__", None) or "").strip()
+    options = getattr(factory, "options", ())
+    return replace(
+        listed,
+        summary=docstring.splitlines()[0].rstrip(".") if docstring else "",
+        options=tuple(map(str, options)) if isinstance(options, tuple | list) else (),
+    )
+
+
+def hidden() -> list[Listed]:
+    """The plug-ins that cannot be named, for a built-in engine has their name."""
+    reason = "a built-in engine has this name, and is run in its place: rename it"
+    return [
+        Listed(name=name, summary="", origin=_origin(plug_in), why_not=reason)
+        for name, plug_in in installed().items()
+        if name in (*BUILT_IN, UNNAMED)
+    ]
+
+
+def unheard(name: str, why: str) -> Listed:
+    """An engine that ended its process, or did not answer, when it was asked."""
+    return replace(glance(name), why_not=why)
+
+
+def _load(name: str) -> Any:
+    """Import an engine's factory. Raises whatever its module raises."""
+    if name not in BUILT_IN:
+        return installed()[name].load()
+    module, _, attribute = BUILT_IN[name].target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _origin(plug_in: Any) -> str:
+    """`package.module:Factory, of distribution 1.0`."""
+    distribution = getattr(plug_in, "dist", None)
+    of = f", of {distribution.name} {distribution.version}" if distribution else ""
+    return f"{plug_in.value}{of}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fastbench.core.errors import CompileError, EngineMissingError, errors_as
+from fastbench.core.errors import CompileError, errors_as
 from fastbench.engines.base import Steps, take_options
 from fastbench.engines.export import export
 
@@ -23,17 +23,13 @@ if TYPE_CHECKING:
 class TensorRt:
     """A module compiled by Torch-TensorRT, in the dtype of its weights.
 
-    Raises `EngineMissingError` on a CPU, `CompileError` where TensorRT cannot take it.
+    Raises `CompileError` where TensorRT cannot take it.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
         import torch_tensorrt
 
         take_options(spec, "tensorrt")
-        if spec.device.type != "cuda":
-            raise EngineMissingError(
-                "TensorRT is for NVIDIA GPUs, and the model runs on the CPU. Use another --engine."
-            )
         self.setup_s = Steps()
         with self.setup_s("export"):
             program = export(spec)

@@ -10,14 +10,18 @@ from fastbench.core.errors import ModelError
 from fastbench.core.units import counted
 
 
-def check_logits(output: Any, name: str, num_images: int) -> torch.Tensor:
-    """Return a model's output for so many images; raise `ModelError` unless it is (N, classes)."""
+def check_logits(output: Any, name: str, num_images: int, *, by: str | None = None) -> torch.Tensor:
+    """Return a model's output for so many images; raise `ModelError` unless it is (N, classes).
+
+    `by` is the engine that gave it, None for torch.
+    """
     if isinstance(output, torch.Tensor) and output.ndim == 2 and len(output) == num_images:
         return output
+    remedy = "Let its forward() return the logits alone." if by is None else "Mend the engine."
     raise ModelError(
-        f"The model {name} gave {_described(output)} for {counted(num_images, 'image')}, "
-        f"where one tensor of shape ({num_images}, classes) is wanted. Let its forward() return "
-        f"the logits alone."
+        f"The model {name}{f', run by the engine {by},' if by else ''} gave {_described(output)} "
+        f"for {counted(num_images, 'image')}, where one tensor of shape ({num_images}, classes) is "
+        f"wanted. {remedy}"
     )
 
 

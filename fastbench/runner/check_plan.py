@@ -6,7 +6,6 @@ may still find that one does not work.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -20,15 +19,16 @@ from fastbench.core.errors import (
 )
 from fastbench.core.nvidia import num_usable
 from fastbench.core.reading import user_path
-from fastbench.core.run_options import DEFAULT_BATCH_SIZE
+from fastbench.data.calibration import check_there
+from fastbench.data.set_aside import is_folder
 from fastbench.loaders import registry
 from fastbench.models import catalogue
 from fastbench.models.registry import weights_file
+from fastbench.runner.possible_rows import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastbench.core.config import RunConfig
     from fastbench.core.errors import FastbenchError
     from fastbench.runner.plan import Plan
     from fastbench.runner.planned_rows import PlannedRow
@@ -56,7 +56,8 @@ def exit_code(found: list[FastbenchError]) -> int:
 
 def _problems_of(row: PlannedRow) -> Iterator[FastbenchError]:
     config = row.config
-    yield from map(UnknownNameError, catalogue.unknown_of(config.models))
+    models = (*config.models, *filter(None, [config.reference_model]))
+    yield from map(UnknownNameError, catalogue.unknown_of(models))
     if os.sep in row.model and not user_path(row.model).is_file():
         yield UsageError(f"There is no model file {row.model}. Name another with --model.")
     file = weights_file(config.weights)
@@ -69,6 +70,13 @@ def _problems_of(row: PlannedRow) -> Iterator[FastbenchError]:
         yield DataNotFoundError(f"There is nothing at {config.data}. Name another with --data.")
     if config.classes is not None and not user_path(config.classes).is_file():
         yield UsageError(f"There is no list of classes {config.classes}. Name another.")
+    if config.quantize == "int8" and is_folder(config.calibration):
+        try:
+            check_there(str(config.calibration))
+        except UsageError as error:
+            yield error
+    if (problem := problem_of(row)) is not None:
+        yield problem
     num_gpus, index = num_usable(), int(config.device.partition(":")[2] or 0)
     if config.device.startswith("cuda") and index >= num_gpus:
         yield DeviceError(
@@ -82,16 +90,6 @@ def _problems_of(row: PlannedRow) -> Iterator[FastbenchError]:
                 yield LoaderMissingError(
                     f"The loader {name!r} cannot run here: {why}. Choose another with --loader."
                 )
-
-
-def resolved(config: RunConfig) -> RunConfig:
-    """The configuration with what `auto` stands for here."""
-    on_gpu = config.device != "cpu" and num_usable() > 0
-    dtype = config.dtype
-    if dtype == "auto":
-        dtype = "float16" if on_gpu else "float32"
-    batch_size = config.batch_size or DEFAULT_BATCH_SIZE["cuda" if on_gpu else "cpu"]
-    return dataclasses.replace(config, dtype=dtype, batch_size=batch_size)
 
 
 def estimate_s(plan: Plan) -> float:

@@ -9,7 +9,12 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
+from fastbench.core.errors import (
+    EngineMissingError,
+    FastbenchError,
+    LoaderMissingError,
+    UsageError,
+)
 from fastbench.core.options import field_of
 from fastbench.core.other_side import other_side
 from fastbench.core.progress import Silent
@@ -22,6 +27,7 @@ from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
 from fastbench.runner.planned_rows import row_of
+from fastbench.runner.possible_rows import problem_of
 from fastbench.runner.room_for_ranks import room_for_ranks
 from fastbench.runner.row_in_child import ab, measure, parity, run_rows
 from fastbench.runner.unread_files import Unread
@@ -47,18 +53,22 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         )
     if todo:
         _check_predictions(plan)
+        _check_engines(todo)
     missing = _leave_out(todo, progress)
     too_many = _without_room(todo, progress)
     todo = [row for row in todo if row.loader not in missing and row.config.ranks not in too_many]
     models = tuple(dict.fromkeys(row.model for row in todo if held.find(row.model) is None))
     failed: set[tuple[object, ...]] = set()
     unread = Unread(folder, progress)
+    no_engines: set[str] = set()
     seconds: list[float] = []
     for row in plan.rows:
         if row.key in plan.finished:
             yield plan.finished[row.key]
             continue
         if row.loader in missing or row.config.ranks in too_many or row.group in failed:
+            continue
+        if row.config.engine_name in no_engines:
             continue
         number = todo.index(row)
         left_s = seconds_left(seconds, len(todo) - number)
@@ -81,6 +91,9 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
             elif row.only_if_here and isinstance(measured.error, LoaderMissingError):
                 missing[row.loader] = str(measured.error)
                 progress.note(f"{row.loader} is left out: {measured.error}")
+            elif row.only_if_engine and isinstance(measured.error, EngineMissingError):
+                no_engines.add(row.config.engine_name)
+                progress.note(f"{row.config.engine_name} is left out: {measured.error}")
             else:
                 if measured.loader == EVERY_LOADER:
                     failed.add(row.group)
@@ -118,6 +131,17 @@ def _check_predictions(plan: Plan) -> None:
     name = plan.options.get("predictions")
     if name is not None and (plan.num_changed or not plan.resumed):
         predictions_csv.check(user_path(name))
+
+
+def _check_engines(todo: Sequence[PlannedRow]) -> None:
+    """Refuse the whole run for a row that no machine could measure, before another is.
+
+    An engine that is missing here loses its own rows alone.
+    """
+    for row in todo:
+        problem = problem_of(row)
+        if problem is not None and not isinstance(problem, EngineMissingError):
+            raise problem
 
 
 def follow(cluster: Cluster) -> int:

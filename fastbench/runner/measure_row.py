@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from fastbench.core.device import mapped_errors
-from fastbench.core.errors import FastbenchError, LoaderMissingError, OutputError, RecordError
+from fastbench.core.errors import (
+    EngineMissingError,
+    FastbenchError,
+    LoaderMissingError,
+    OutputError,
+    RecordError,
+)
 from fastbench.core.reading import user_path
 from fastbench.core.units import and_more, format_about
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
@@ -86,6 +92,9 @@ def measure_row(
         if config.reference != "none":
             resolve(config.reference)  # if that is missing, no row can be measured
         yield FailedRow(name, loader, error)
+        return
+    except EngineMissingError as error:
+        yield FailedRow(name, EVERY_LOADER, error)
         return
     if workbench.is_idle:
         return

@@ -27,6 +27,7 @@ from fastbench.runner.default_loader import with_loader
 from fastbench.runner.options_file import read_options, read_preset
 from fastbench.runner.output_folder import RESULTS, newest
 from fastbench.runner.planned_rows import NOT_OF_THE_ROW, PlannedRow, digest_of, expand
+from fastbench.runner.possible_rows import SWEPT_HERE, leave_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,7 +125,10 @@ def make_plan(
     by_name = {*given, *(read_options(user_path(how.config)) if how.config else ())}
     if "ranks" not in by_name:
         rows = tuple(dataclasses.replace(row, only_if_room=row.config.ranks > 1) for row in rows)
+    optional = {name for name in SWEPT_HERE if name in options and name not in by_name}
     if how.resume is None:
+        rows, left_out = leave_out(rows, optional=optional, finished=())
+        notes = (*notes, *left_out)
         return Plan(
             options=options, rows=rows, output=output, finished={}, resumed=False, notes=notes
         )
@@ -135,6 +139,7 @@ def make_plan(
     for digest, records in same.items():
         repeats = [row.key for row in rows if row.digest == digest]
         finished |= dict(zip(repeats, records[-len(repeats) :], strict=False))
+    rows, left_out = leave_out(rows, optional=optional, finished=finished)
     return Plan(
         options=options,
         rows=rows,
@@ -143,7 +148,7 @@ def make_plan(
         resumed=True,
         num_changed=len(found) - len(same),
         damaged=tuple(damaged),
-        notes=notes,
+        notes=(*notes, *left_out),
     )
 
 

@@ -7,6 +7,7 @@ others.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.config import OPTIONS, SWEPT, RunConfig
 from fastbench.core.engine_facts import BUILT_IN as ENGINES
 from fastbench.core.engine_facts import COMPILE, QUANTIZED_BY, UNNAMED
-from fastbench.core.errors import UsageError
+from fastbench.core.errors import ModelError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
-from fastbench.core.options import flag, parse_loader_option
+from fastbench.core.options import flag, parse_loader_option, parse_own_option
 from fastbench.data.set_aside import AUTO
+from fastbench.engines import registry as engines
+from fastbench.engines.mixes import engine_of_model
 from fastbench.loaders import registry
 from fastbench.runner.weights_by_model import weights_of
 
@@ -39,12 +42,13 @@ NOT_OF_THE_ROW: Final = frozenset(
 class PlannedRow:
     """One configuration: one model, one loader.
 
-    `only_if_here`: its loader was not asked for by name. `only_if_room`: nor was its number of
-    ranks. `number` is which of its repeats it is.
+    `only_if_here`: its loader was not asked for by name. `only_if_engine`: nor was its engine;
+    `only_if_room`: nor its number of ranks. `number` is which of its repeats it is.
     """
 
     config: RunConfig
     only_if_here: bool = False
+    only_if_engine: bool = False
     only_if_room: bool = False
     number: int = 1
 
@@ -96,7 +100,7 @@ def single(options: Mapping[str, Any]) -> RunConfig:
 def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     """The rows that options ask for.
 
-    Raises `UsageError` for a wrong value, `UnknownNameError` for an unknown loader.
+    Raises `UsageError` for a wrong value, `UnknownNameError` for an unknown loader or engine.
     """
     asked = tuple(options.get("loader", ()))
     named = tuple(name for name in asked if name != ALL)
@@ -147,6 +151,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     for name in whole.loaders:
         registry.check_name(name)
         registry.check_options(name, whole.options_of(name))
+    _check_engines(whole, rows)
     # Not next to each other: what changes with time changes all rows alike.
     return tuple(
         dataclasses.replace(row, number=number)
@@ -171,6 +176,23 @@ def digest_of(config: RunConfig, model: str, loader: str) -> str:
     }
     told["model"], told["loader"] = model, loader
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_engines(whole: RunConfig, rows: tuple[PlannedRow, ...]) -> None:
+    """Raise for an engine that nobody registered, and an option that no row's engine has."""
+    run: dict[str, None] = {}
+    for row in rows:
+        with contextlib.suppress(ModelError):  # an engine that does not run this file
+            run[engine_of_model(row.config.engine_name, row.model)] = None
+    for text in whole.engine_option:
+        engine, (name, value) = parse_own_option("engine_option", text)
+        engines.check_name(engine)
+        engines.check_options(engine, {name: value})
+        if engine not in run:
+            raise UsageError(
+                f"--engine-option {text} is for the engine {engine!r}, which is not run. "
+                f"Run: {', '.join(run)}."
+            )
 
 
 def _calibrated(config: RunConfig) -> RunConfig:
@@ -201,6 +223,10 @@ def row_of(whole: RunConfig, model: str, loader: str, **kind: Any) -> RunConfig:
     options = tuple(
         text for text in whole.loader_option if parse_loader_option(text)[0] in concerned
     )
-    return dataclasses.replace(
+    row = dataclasses.replace(
         whole, model=(model,), loader=(loader,), loader_option=options, **kind
     )
+    if row.engine_name == UNNAMED:
+        return row
+    own = tuple(x for x in row.engine_option if x.partition(".")[0] == row.engine_name)
+    return dataclasses.replace(row, engine_option=own)

@@ -17,16 +17,21 @@ from typing import TYPE_CHECKING
 from fastbench.core.cores import cpu_quota, num_cores
 from fastbench.core.device import check_tf32, choose_device, mapped_errors
 from fastbench.core.engine_facts import COMPILE
-from fastbench.core.errors import DataError, DeviceError
+from fastbench.core.errors import DataError, DeviceError, ModelError
 from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.core.nvidia import near_cores, uuid
 from fastbench.core.run_options import DEFAULT_BATCH_SIZE
 from fastbench.core.temporary import shared_folder
 from fastbench.core.value_types import share_of
+from fastbench.data.calibration import check_there
 from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
+from fastbench.data.set_aside import is_folder
 from fastbench.engines.classifier import forget_compiled
+from fastbench.engines.mixes import check as check_mix
+from fastbench.engines.mixes import mix_of
+from fastbench.engines.registry import resolve as resolve_engine
 from fastbench.loaders.base import Factory, LoaderSpec, Setting
 from fastbench.loaders.registry import check_options, resolve
 from fastbench.measure.durations import Durations
@@ -113,8 +118,19 @@ class Workbench:
         self.factories: dict[str, Factory] = {name: resolve(name) for name in config.loaders}
         for name in config.loaders:
             check_options(name, config.options_of(name))
+        on_gpu = self.device.type == "cuda"
+        self.dtype = config.dtype
+        if config.dtype == "auto":
+            self.dtype = "float16" if on_gpu else "float32"
         for name in config.models:
             check_name(name)
+            mix = mix_of(config, name, device=str(self.device), dtype=self.dtype)
+            check_mix(mix)
+            resolve_engine(mix.engine)
+        if config.reference_model is not None:
+            check_name(config.reference_model)
+        if config.quantize == "int8" and is_folder(config.calibration):
+            check_there(str(config.calibration))
         self.stopwatch.enter("images")
 
         def find() -> Manifest:
@@ -133,10 +149,6 @@ class Workbench:
         self.is_idle = working is None
         self.ranks = working or ALONE
         self.stopwatch.enter("model")
-        on_gpu = self.device.type == "cuda"
-        self.dtype = config.dtype
-        if config.dtype == "auto":
-            self.dtype = "float16" if on_gpu else "float32"
         self.compile_mode: str | None = None
         if config.engine_name == COMPILE:
             self.compile_mode = config.compile_mode
@@ -282,7 +294,19 @@ def _warmed_up(
 ) -> tuple[Classifier, float]:
     """The model in the rows' dtype and compilation, run once; seconds of compiling."""
     classifier = workbench.engines.of_rows(model, batch_size)
-    return classifier, classifier.warm_up()
+    seconds = classifier.warm_up()
+    check_outputs(classifier, model)
+    return classifier, seconds
+
+
+def check_outputs(classifier: Classifier, model: LoadedModel) -> None:
+    """Raise `ModelError` if an engine that has run gives another number of classes."""
+    num, kept = model.classes.num_classes, model.classes.outputs
+    if kept is None and classifier.num_outputs != num:
+        raise ModelError(
+            f"The engine {classifier.engine} gives {classifier.num_outputs} outputs for the model "
+            f"{model.name}, which has {num} classes. Mend the engine, or use --engine eager."
+        )
 
 
 def _resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:

@@ -10,6 +10,7 @@ from fastbench.core.errors import ModelError, UsageError
 from fastbench.engines import registry
 from fastbench.engines.base import EngineSpec
 from fastbench.engines.classifier import Classifier
+from fastbench.engines.mixes import engine_of
 from fastbench.records.engine import Engine
 
 if TYPE_CHECKING:
@@ -37,44 +38,27 @@ class RowEngines:
     load: Callable[[str], LoadedModel]
     calibration: Callable[[LoadedModel], Sequence[torch.Tensor]]
 
-    def __post_init__(self) -> None:
-        """Raise `UnknownNameError` and `UsageError` for an engine or an option that nobody has."""
-        registry.check_name(self.config.engine_name)
-        for text in self.config.engine_option:
-            engine = text.partition(".")[0]
-            registry.check_name(engine)
-            registry.check_options(engine, self.config.options_of_engine(engine))
-
     def name_of(self, model: LoadedModel) -> str:
         """The engine of a model. Raises `ModelError` for one that cannot run it."""
         asked = self.config.engine_name
-        if model.format is not None:
-            runs = [name for name, it in BUILT_IN.items() if model.format in it.formats]
-            if asked not in (*runs, UNNAMED):
-                raise ModelError(
-                    f"The model {model.name} is a file of {model.format}, which the engine {asked} "
-                    f"does not run. Use --engine {' or '.join(runs)}."
-                )
-            return engine_of_format(model.format) if asked == UNNAMED else asked
         if model.engine is not None and asked not in (EAGER, UNNAMED, COMPILE):
             raise ModelError(
                 f"The model {model.name} hands its images to an engine of its own "
                 f"({model.engine.name or 'unknown'}), so --engine {asked} cannot take it. Leave "
                 f"--engine out."
             )
-        return EAGER if asked == UNNAMED else asked
+        return engine_of(asked, model.name, model.format)
 
     def of_rows(self, model: LoadedModel, batch_size: int | None = None) -> Classifier:
         """The model as the rows have it: engine, dtype, quantisation, precision."""
-        name = self.name_of(model)
-        quantize = self.config.quantize
-        if name in BUILT_IN and quantize not in ("none", *BUILT_IN[name].quantizes):
-            raise UsageError(
-                f"The engine {name} does not quantise to {quantize}. Use another --engine, or "
-                f"--quantize none."
-            )
+        config = self.config
         return self._make(
-            model, name, self.dtype, batch_size, quantize=quantize, tf32=self.config.tf32
+            model,
+            self.name_of(model),
+            self.dtype,
+            batch_size,
+            quantize=config.quantize,
+            tf32=config.tf32,
         )
 
     def unquantized(self, model: LoadedModel) -> Classifier:
@@ -146,7 +130,8 @@ class RowEngines:
         assert model.format is not None
         asked = self.name_of(model)
         first = engine_of_format(model.format)
-        return asked if registry.why_not(first) is not None else first
+        is_here = registry.missing(first, BUILT_IN[first].modules) is None
+        return first if is_here else asked
 
     def _make(
         self,
