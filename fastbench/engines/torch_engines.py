@@ -71,7 +71,7 @@ class Compile:
         )
         self._before = _compile_counters()
         backend = {} if options["backend"] == _BACKEND else {"backend": options["backend"]}
-        self._run = torch.compile(module, mode=spec.compile_mode, dynamic=False, **backend)
+        self._run: Any = torch.compile(module, mode=spec.compile_mode, dynamic=False, **backend)
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """(N, classes) logits."""
