@@ -24,6 +24,7 @@ EXIT_WRONG = 3
 EXIT_INTERRUPTED = 130
 
 LEAVE_OUT = "leave it out with --on-error skip."
+_PLACES = ("Exception from src/", "Check '")
 REPLACE = f"Replace or remove the file, or {LEAVE_OUT}"
 
 
@@ -161,9 +162,13 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 
 def first_line(error: object) -> str:
-    """The first line of an error's text, without its full stop; its type where it has no text."""
+    """The first line of an error's text, without its full stop; its type where it has no text.
+
+    Lines that only name a place in OpenVINO's code, as its errors begin, are left out.
+    """
     lines = (line.strip().rstrip(".") for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)
+    told = (line for line in lines if line and not line.startswith(_PLACES))
+    return next(told, type(error).__name__)
 
 
 def kind_and_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 INTERPOLATIONS: Final = ("bilinear", "bicubic")
 """The interpolations that every loader has."""
@@ -45,6 +45,30 @@ def parse_preprocess(texts: Sequence[str]) -> dict[str, Any]:
             f"least {crop}."
         )
     return found
+
+
+def read_fields(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a file's JSON states, as a `Preprocess` has them.
+
+    Raises `ValueError`, in words, for an unknown field, and for a value that it cannot have.
+    """
+    found = {}
+    for key, value in stated.items():
+        if key not in _FIELDS:
+            raise ValueError(f"it has {key!r}, and a preprocessing has {', '.join(_FIELDS)}")
+        read, wanted = _FIELDS[key]
+        try:
+            found[key] = read(_written(value))
+        except ValueError:
+            raise ValueError(f"{key} is {value!r}; give {wanted}") from None
+    return found
+
+
+def _written(value: Any) -> str:
+    """A value of JSON as `--preprocess` has it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def merged(texts: Sequence[str], changes: Sequence[str]) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ def find_calibration(config: RunConfig, scored: Manifest, count: Count) -> Manif
     known: dict[str, Known] = {}
     if is_folder(config.calibration):
         check_there(config.calibration)
-        apart = scan(Path(config.calibration), limit=MOST, known=known)
+        skip = config.on_error == "skip"
+        apart = scan(Path(config.calibration), limit=MOST, skip=skip, known=known)
     else:
         apart = find_images(config, count, (), known, aside=True)
     check_apart(scored, apart, known)

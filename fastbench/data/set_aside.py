@@ -18,6 +18,11 @@ def num_set_aside(calibration: str | None, num_images: int) -> int:
     if calibration is None or not (calibration == AUTO or calibration.isdecimal()):
         return 0
     if calibration == AUTO:
+        if num_images < 2:
+            raise UsageError(
+                "A model is calibrated with other images than those that it is scored on, and "
+                "there is one. Give more, or a folder to --calibration."
+            )
         return min(MOST, max(1, num_images // _SHARE))
     num = int(calibration)
     if not 0 < num < num_images:

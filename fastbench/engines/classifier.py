@@ -161,7 +161,8 @@ class Classifier:
             f"in {self.dtype} on {self.device} ({kind_and_line(error)})"
         )
         if self.engine != EAGER:
-            return ModelError(f"{what}, in the engine {self.engine}. Try --engine {EAGER}.")
+            advice = "Export it again." if self.spec.model.format else f"Try --engine {EAGER}."
+            return ModelError(f"{what}, in the engine {self.engine}. {advice}")
         if self.dtype != "float32":
             advice = "Try --dtype float32, or let it follow its input's dtype and device"
         else:

@@ -7,15 +7,19 @@ it, so a changed model is exported anew and an unchanged one is not. The oldest 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import logging
 import os
+import secrets
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, OutputError, errors_as
+from fastbench.core.errors import CompileError, ModelError, OutputError, UsageError, errors_as
 from fastbench.engines.ready_module import ready_module
 from fastbench.models.logits import is_torchscript
 
@@ -31,6 +35,9 @@ OPSET: Final = 18
 """Of ONNX: what torch.onnx makes without a conversion, since torch 2.6."""
 _MOST_BYTES: Final = 4 << 30
 """How large the cache may grow."""
+_STILL_WRITTEN_S: Final = 3600
+"""A file that is being written is not older; an older one is of a run that was killed."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def export(spec: EngineSpec, *, dtype: str | None = None) -> torch.export.ExportedProgram:
@@ -62,8 +69,13 @@ def export(spec: EngineSpec, *, dtype: str | None = None) -> torch.export.Export
 def onnx_file(spec: EngineSpec, opset: int = OPSET) -> Path:
     """The model as an ONNX file with one input and one output, from the cache if it is there.
 
-    Raises `ModelError` where it cannot be exported, `OutputError` where it cannot be written.
+    Raises `ModelError` where it cannot be exported, `UsageError` for an opset that torch.onnx does
+    not make, `OutputError` where it cannot be written.
     """
+    if type(opset) is not int:  # `true` is none
+        raise UsageError(
+            f"--engine-option onnxruntime.opset is {opset!r}. Give a whole number, such as {OPSET}."
+        )
     program = export(spec)
 
     def write(path: Path) -> None:
@@ -78,6 +90,11 @@ def onnx_file(spec: EngineSpec, opset: int = OPSET) -> Path:
                 verbose=False,
             )
             assert made is not None
+            if made.model.opset_imports[""] != opset:  # it goes on without a word
+                raise UsageError(
+                    f"torch.onnx has no opset {opset} for the model {spec.model.name}. Leave out "
+                    f"--engine-option onnxruntime.opset: it makes {OPSET}."
+                )
             made.save(str(path))
 
     import onnxscript
@@ -98,23 +115,28 @@ def cached(
     Raises `OutputError` where it cannot be written.
     """
     path = spec.cache / f"{_digest(program, made_by)}{suffix}"
-    if path.is_file():
-        with contextlib.suppress(OSError):
-            os.utime(path)  # it is the last to leave
-        return path
-    remedy = "Set XDG_CACHE_HOME to a folder that can be written and has space."
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    # Another machine may have the folder too, and a process of the same number.
+    partial = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
+        if path.is_file():
+            with contextlib.suppress(OSError):
+                os.utime(path)  # it is the last to leave
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
         partial.replace(path)
-    except OSError as error:
+    except (OSError, ModelError, CompileError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError) or (reason != error and reason.errno not in _NO_ROOM):
+            raise
         raise OutputError(
             f"The exported model cannot be written to {path.parent} "
-            f"({error.strerror or error}). {remedy}"
+            f"({reason.strerror or reason}). Set XDG_CACHE_HOME to a folder that can be written "
+            f"and has space."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its folder may be none
+            partial.unlink()
     _make_room(path.parent, path)
     return path
 
@@ -125,7 +147,8 @@ def _digest(program: torch.export.ExportedProgram, made_by: Sequence[object]) ->
     digest.update(str(program.graph_module.code).encode())
     for node in program.graph.nodes:
         value = node.meta.get("val")
-        digest.update(f"{node.name} {getattr(value, 'shape', '')}".encode())
+        its = [str(getattr(value, fact, "")) for fact in ("shape", "dtype")]
+        digest.update(f"{node.name} {its}".encode())
     for name, tensor in (*program.state_dict.items(), *program.constants.items()):
         digest.update(name.encode())
         if isinstance(tensor, torch.Tensor):
@@ -140,25 +163,36 @@ def _bytes_of(tensor: torch.Tensor) -> Any:
 
 
 def _make_room(folder: Path, newest: Path) -> None:
-    """Remove the oldest files, where they take more than the cache may."""
+    """Remove the oldest files, where they take more than the cache may.
+
+    Also what killed runs have left, but not what another run is writing.
+    """
     with contextlib.suppress(OSError):  # another run may tidy up at the same time
-        files = sorted(folder.iterdir(), key=lambda file: -file.stat().st_mtime)
+        files = [(file, file.stat()) for file in folder.iterdir()]
         total = 0
-        for file in files:
-            total += file.stat().st_size
+        for file, status in sorted(files, key=lambda each: -each[1].st_mtime):
+            if file.name.startswith("."):
+                if time.time() - status.st_mtime > _STILL_WRITTEN_S:
+                    file.unlink()
+                continue
+            total += status.st_size
             if total > _MOST_BYTES and file != newest:
                 file.unlink()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep exporters from printing: what fails, they raise."""
+    """Keep exporters from printing and logging: what fails, they raise."""
     names = ("torch.export", "torch.onnx", "torch.fx", "onnxscript", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -30,6 +30,7 @@ _PROVIDERS: Final = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_FATAL: Final = 4
 _NUMPY: Final = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
@@ -77,6 +78,7 @@ class OnnxRuntime:
         self._dtypes = [_NUMPY.get(node.type, "float32") for node in (self._input, self._output)]
         self._num_classes = int(self._output.shape[1])
         self._how = onnxruntime.RunOptions()
+        self._how.log_severity_level = _FATAL
         if on_gpu:  # what follows is on the same stream
             self._how.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
@@ -123,7 +125,7 @@ def _session(spec: EngineSpec, path: Path, provider: str) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = spec.num_threads
-    options.log_severity_level = 3  # errors are raised
+    options.log_severity_level = _FATAL  # errors are raised
     # Threads that spin take the cores from the loader, as OpenMP's would.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[Any] = ["CPUExecutionProvider"]

@@ -116,18 +116,25 @@ class OpenVino:
                 quiet(),
             ):
                 model = openvino.convert_model(program)
-        model.reshape([spec.batch_size, 3, spec.crop, spec.crop])
+        shape = [spec.batch_size, 3, spec.crop, spec.crop]
+        with errors_as(
+            ModelError,
+            f"OpenVINO cannot run the model {spec.model.name} on images of shape {shape}",
+            "Use the --batch-size and --image-size that it was exported for.",
+        ):
+            model.reshape(shape)
         return model
 
 
 def _with_channels_last(model: Any) -> Any:
-    """The model for images that come as (N, H, W, C), as they lie in memory."""
-    from openvino import Layout
+    """The model for float32 images that come as (N, H, W, C), as they lie in memory."""
+    from openvino import Layout, Type
     from openvino.preprocess import PrePostProcessor
 
     steps = PrePostProcessor(model)
-    steps.input().tensor().set_layout(Layout("NHWC"))
+    steps.input().tensor().set_layout(Layout("NHWC")).set_element_type(Type.f32)
     steps.input().model().set_layout(Layout("NCHW"))
+    steps.output().tensor().set_element_type(Type.f32)
     return steps.build()
 
 

@@ -2,8 +2,9 @@
 
 For each fault the float32 eager model gets the images as the wrong export would see them, or its
 logits are changed as the wrong export would change them. The fault whose logits come nearest to the
-engine's is named, if it explains nearly all of the difference. Two faults at once are not found,
-but for softmax, which is tried once and twice.
+engine's is named, if it explains nearly all of the difference, and nearly all of how the engine's
+logits vary from image to image: logits that say nothing of the images are near many things. Two
+faults at once are not found, but for softmax, which is tried once and twice.
 
 Shape suffixes: N batch, C channels or classes, H height, W width.
 """
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _EXPLAINED: Final = 0.1
 """Share of the difference that a fault may leave unexplained and still be named."""
+_FEWEST: Final = 8
+"""Images by which classes can be told from each other: one image's logits are in some order."""
 
 
 def find_cause(
@@ -35,24 +38,36 @@ def find_cause(
     """
     expected_NC = run(images_NCHW)
     best, left = None, _EXPLAINED * _distance(found_NC, expected_NC)
-    for name, its_images_NCHW in _of_images(images_NCHW, preprocess):
-        distance = _distance(found_NC, run(its_images_NCHW))
-        if distance < left:
-            best, left = name, distance
-    for name, logits_NC in _of_logits(expected_NC):
+    of_images = ((name, run(its_NCHW)) for name, its_NCHW in _of_images(images_NCHW, preprocess))
+    for name, logits_NC in (*of_images, *_of_logits(expected_NC)):
         distance = _distance(found_NC, logits_NC)
-        if distance < left:
+        if distance < min(left, _EXPLAINED * _variation(logits_NC)):
             best, left = name, distance
-    if best is not None:
-        return best
-    in_order = _distance(found_NC.sort(1).values, expected_NC.sort(1).values)
-    if in_order < _EXPLAINED * _distance(found_NC, expected_NC):
+    if best is None and _is_reordered(found_NC, expected_NC):
         return "its classes are in another order"
-    return None
+    return best
 
 
 def _distance(a_NC: torch.Tensor, b_NC: torch.Tensor) -> float:
     return float((a_NC - b_NC).double().abs().mean())
+
+
+def _variation(logits_NC: torch.Tensor) -> float:
+    """How far logits are from the mean of their class over the images."""
+    return _distance(logits_NC, logits_NC.mean(0))
+
+
+def _is_reordered(found_NC: torch.Tensor, expected_NC: torch.Tensor) -> bool:
+    """Whether each class's logits are those of another one, the same for all images."""
+    num_images, num_classes = expected_NC.shape
+    if num_images < _FEWEST:
+        return False
+    apart_CC = torch.cdist(found_NC.T, expected_NC.T, p=1) / num_images
+    nearest = apart_CC.min(1)
+    if len(nearest.indices.unique()) < num_classes:
+        return False
+    left = min(_distance(found_NC, expected_NC), _variation(expected_NC))
+    return float(nearest.values.mean()) < _EXPLAINED * left
 
 
 def _of_images(

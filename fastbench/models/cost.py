@@ -46,6 +46,10 @@ class Cost:
 def count_cost(model: LoadedModel) -> Cost:
     """Count a model that is on the CPU in float32; it is run once, unless another engine has it."""
     notes = []
+    if model.format is not None:
+        return Cost(
+            notes=("parameters and multiply-accumulates not counted: the file does not say them",)
+        )
     num_parameters = model.num_parameters or sum(p.numel() for p in model.module.parameters())
     if not num_parameters and is_torchscript(model.module):
         notes.append("parameters not counted: this TorchScript was frozen, they are constants")

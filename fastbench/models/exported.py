@@ -236,6 +236,9 @@ def _format_of(path: Path, name: str) -> str:
 
 def missing(path: Path, name: str) -> str:
     """The text of the error for a file that is not there, with the nearest name."""
+    if path.exists():
+        kind = "a folder" if path.is_dir() else "no regular file, but a pipe or a device"
+        return f"The model {name!r} is {kind}. Check --model."
     if ".py:" in name:
         module = Path(name).name.replace(".py:", ":")
         return (

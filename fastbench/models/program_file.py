@@ -19,9 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from fastbench.core.engine_facts import AOTINDUCTOR, BUILT_IN, ONNX, OPENVINO_IR, engine_of_format
-from fastbench.core.errors import EngineMissingError, ModelError, UnknownNameError, errors_as
-from fastbench.core.reading import user_path
-from fastbench.loaders.base import Preprocess
+from fastbench.core.errors import (
+    EngineMissingError,
+    ModelError,
+    UnknownNameError,
+    errors_as,
+    first_line,
+)
+from fastbench.core.preprocess_option import read_fields
+from fastbench.core.reading import open_regular, user_path
 from fastbench.models.base import LoadedModel, class_space, usual_preprocess
 from fastbench.models.exported import missing
 from fastbench.models.input_size import AS_STATED, AskedInput
@@ -30,6 +36,8 @@ from fastbench.models.registry import program_format
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from fastbench.loaders.base import Preprocess
 
 PREPROCESS: Final = "fastbench.preprocess"
 CLASSES: Final = "fastbench.classes"
@@ -121,18 +129,29 @@ def _crop_of(facts: _Facts, name: str) -> int | None:
 def _preprocess(facts: _Facts, crop: int | None, name: str) -> tuple[Preprocess, str]:
     if PREPROCESS not in facts.metadata:
         return usual_preprocess(*([crop] if crop else []))
-    usual = dataclasses.asdict(usual_preprocess(*([crop] if crop else []))[0])
     remedy = f"Mend its metadata {PREPROCESS}."
-    with errors_as(ModelError, f"The preprocessing in {name} cannot be read", remedy):
+    try:
         stated = json.loads(facts.metadata[PREPROCESS])
-        stated = {key: tuple(x) if isinstance(x, list) else x for key, x in stated.items()}
-        preprocess = Preprocess(**{**usual, **stated})
-    if crop is not None and preprocess.crop != crop:
+        if not isinstance(stated, dict):
+            raise ValueError("it is no JSON object")
+        fields = read_fields(stated)
+    except ValueError as error:
+        raise ModelError(
+            f"The preprocessing in {name} cannot be read ({first_line(error)}). {remedy}"
+        ) from error
+    asked = fields.get("crop", crop)
+    if crop is not None and asked != crop:
         raise ModelError(
             f"The model {name} takes images of {crop} pixels, and its metadata say a crop of "
-            f"{preprocess.crop}. {remedy}"
+            f"{asked}. {remedy}"
         )
-    return preprocess, "the file's metadata"
+    usual, _ = usual_preprocess(*([asked] if asked else []))
+    if fields.get("resize", usual.resize) < usual.crop:
+        raise ModelError(
+            f"The model {name} takes images of {usual.crop} pixels, and its metadata say that they "
+            f"are cut out of {fields['resize']}. {remedy}"
+        )
+    return dataclasses.replace(usual, **fields), "the file's metadata"
 
 
 def _classes(facts: _Facts, name: str) -> tuple[str, ...] | None:
@@ -140,7 +159,10 @@ def _classes(facts: _Facts, name: str) -> tuple[str, ...] | None:
         return None
     remedy = f"Mend its metadata {CLASSES}."
     with errors_as(ModelError, f"The classes in {name} cannot be read", remedy):
-        return tuple(str(each) for each in json.loads(facts.metadata[CLASSES]))
+        stated = json.loads(facts.metadata[CLASSES])
+    if not isinstance(stated, list) or not all(isinstance(each, str) for each in stated):
+        raise ModelError(f"The classes in {name} are no JSON list of names. {remedy}")
+    return tuple(stated)
 
 
 def _read_onnx(path: Path) -> _Facts:
@@ -167,13 +189,19 @@ def _read_openvino(path: Path) -> _Facts:
             f"Nothing here reads {kind} files such as {path.name}. "
             f'Install what does: pip install "fastbench[{extra}]".'
         ) from error
+    if path.suffix == ".xml":  # OpenVINO tries other formats too, and prints what it finds
+        with open_regular(path) as file:
+            if b"<net" not in file.read(_HEAD):
+                raise ModelError(f"{path} is no OpenVINO IR. Export it again.")
     model = openvino.Core().read_model(str(path))
     shapes, outputs = (
         [[x.get_length() if x.is_static else None for x in port.partial_shape] for port in ports]
         for ports in (model.inputs, model.outputs)
     )
     metadata = {
-        key: str(model.get_rt_info(key)) for key in (PREPROCESS, CLASSES) if model.has_rt_info(key)
+        key: str(model.get_rt_info(key).value)
+        for key in (PREPROCESS, CLASSES)
+        if model.has_rt_info(key)
     }
     return _facts(path, shapes, outputs, metadata)
 
@@ -184,7 +212,10 @@ def _read_package(path: Path) -> _Facts:
     Its metadata are those given to `aot_inductor.metadata` as it was compiled.
     """
     with zipfile.ZipFile(path) as archive:
-        name = next(x for x in archive.namelist() if x.endswith("_metadata.json"))
+        names = [x for x in archive.namelist() if x.endswith("_metadata.json")]
+        if not names:
+            raise ModelError(f"The AOTInductor package {path} has no metadata. Compile it again.")
+        name = names[0]
         stored = {key: str(value) for key, value in json.loads(archive.read(name)).items()}
     if stored.get("AOTI_DEVICE_KEY", "cpu") != "cpu" and not torch.cuda.is_available():
         raise ModelError(
@@ -215,6 +246,8 @@ def _read_package(path: Path) -> _Facts:
     return _facts(path, [[*shape]], [list(logits.shape)], stored)
 
 
+_HEAD: Final = 4096
+"""Bytes of an IR in which its first element is."""
 _CHECKS: Final = "AOTI_RUNTIME_CHECK_INPUTS"
 _READERS: Final = {
     ONNX: _read_onnx,

@@ -67,7 +67,7 @@ HERE = {
     # the two ways of writing
     "core/atomic_files.py",
     # to the temporary name that these give
-    *("data/unpack/folders.py", "runner/predictions_csv.py"),
+    *("data/unpack/folders.py", "runner/predictions_csv.py", "engines/export.py"),
     # to memory, or to nothing
     *("report/plots/style.py", "data/sample/drawing.py", "measure/difference_image.py"),
     *("core/server_preload.py", "cli/main.py"),

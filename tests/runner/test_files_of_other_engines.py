@@ -1,0 +1,163 @@
+"""`fastbench run` of ONNX files: a right one passes, a wrong export fails with its cause named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders.command_line import main_here, sentence
+from builders.images import draw
+
+from fastbench.engines.base import EngineSpec
+from fastbench.engines.export import onnx_file
+from fastbench.loaders.base import IMAGENET
+from fastbench.models.input_size import AskedInput
+from fastbench.models.registry import load_model
+from fastbench.records.gates import failures_of
+from fastbench.records.record import Record
+from fastbench.records.store import read_record
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SIZE = 96
+BATCH = 8
+NUM_CLASSES = 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    for i in range(16):
+        draw(root / "a" / f"{i:02d}.jpg", [(120, 90), (90, 130), (150, 160)][i % 3])
+    return root
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample model, exported for small images."""
+    spec = EngineSpec(
+        model=load_model("sample", asked=AskedInput(image_size=SIZE)),
+        batch_size=BATCH,
+        crop=SIZE,
+        device=torch.device("cpu"),
+        dtype="float32",
+        num_threads=1,
+        cache=tmp_path_factory.mktemp("cache"),
+    )
+    return onnx_file(spec)
+
+
+def constant(values: Any, name: str) -> Any:
+    return onnx.numpy_helper.from_array(np.asarray(values), name)
+
+
+node = onnx.helper.make_node
+MEAN, STD = (np.float32(x).reshape(1, 3, 1, 1) for x in (IMAGENET.mean, IMAGENET.std))
+ORDER = [*range(5, NUM_CLASSES), *range(5)]
+BEFORE: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {
+    "swapped": ([node("Gather", ["given", "bgr"], ["images"], axis=1)],
+                [constant([2, 1, 0], "bgr")]),
+    "normalised": ([node("Sub", ["given", "its-mean"], ["above"]),
+                    node("Div", ["above", "its-std"], ["images"])],
+                   [constant(MEAN, "its-mean"), constant(STD, "its-std")]),
+    "nhwc": ([node("Transpose", ["given"], ["last"], perm=[0, 2, 3, 1]),
+              node("Reshape", ["last", "shape"], ["images"])],
+             [constant([BATCH, 3, SIZE, SIZE], "shape")]),
+}  # fmt: skip
+"""Operations that make the model's `images` of those that it is `given`."""
+AFTER: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {
+    "softmax": ([node("Softmax", ["logits"], ["result"], axis=1)], []),
+    "permuted": ([node("Gather", ["logits", "order"], ["result"], axis=1)],
+                 [constant(ORDER, "order")]),
+}  # fmt: skip
+CAUSES = {
+    "swapped": "its channels are swapped: it takes BGR",
+    "normalised": "it normalises the images a second time: the export has the normalisation in it",
+    "nhwc": "it takes the channels of each pixel for its rows: the layout is NHWC",
+    "softmax": "it gives probabilities: a softmax is in it",
+    "permuted": "its classes are in another order",
+}
+
+
+def write_wrong(right: Path, fault: str, folder: Path) -> Path:
+    """The right export with a fault planted in it."""
+    model = onnx.load(right)
+    nodes, constants = {**BEFORE, **AFTER}[fault]
+    graph = model.graph
+    graph.initializer.extend(constants)
+    if fault in BEFORE:
+        its = list(graph.node)
+        del graph.node[:]
+        graph.node.extend([*nodes, *its])
+        graph.input[0].name = "given"
+    else:
+        graph.node.extend(nodes)
+        graph.output[0].name = "result"
+    path = folder / f"{fault}.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def run(data: Path, folder: Path, *argv: str, batch: int = BATCH) -> tuple[int, list[Record]]:
+    code = main_here(
+        ["run", "--data", str(data), "--quick", "--device", "cpu", "--model-threads", "1",
+         "--passes", "end-to-end", "--loader", "torchvision", "--batch-size", str(batch),
+         "--output", str(folder / "out"), *argv]
+    )  # fmt: skip
+    return code, [read_record(path) for path in sorted((folder / "out").glob("*.json"))]
+
+
+def test_each_planted_fault_is_named(
+    data: Path, right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [right.rename(right.with_name("right.onnx"))]
+    paths += [write_wrong(paths[0], fault, tmp_path) for fault in CAUSES]
+    models = [word for path in paths for word in ("--model", str(path))]
+    code, records = run(data, tmp_path, *models, "--reference-model", "sample")
+    shown = capsys.readouterr()
+    paths[0].rename(right)
+    assert code == 3, shown.err
+    assert len(records) == 1 + len(CAUSES)
+    for record in records:
+        fault = record.model.removesuffix(".onnx")
+        program = record.program
+        assert program is not None
+        assert program.cause == CAUSES.get(fault)
+        assert program.num_samples == 16
+        said = failures_of(record)
+        if fault == "right":
+            assert said == []
+            assert program.max_logits < 1e-4 * program.spread
+            assert program.num_agreeing == record.parity.num_agreeing == 16
+        else:
+            expected = f"the export to onnxruntime is wrong: {CAUSES[fault]}; "
+            assert said[0].startswith(expected)
+            assert expected[:60] in " ".join(shown.out.split())
+        assert record.engine is not None
+        assert (record.engine.name, record.engine.num_threads) == ("onnxruntime", 1)
+        assert record.weights == "ONNX"
+        assert any("not counted: the file does not say them" in note for note in record.notes)
+    assert "NotImplementedError" not in shown.out
+
+
+def test_what_a_file_cannot_be_run_with(
+    data: Path, right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", str(right))
+    code, _ = run(data, tmp_path, *model, "--engine", "eager")
+    assert code == 1
+    assert (
+        "is a file of ONNX, which the engine eager does not run. Use --engine onnxruntime or "
+        "openvino." in sentence(capsys.readouterr().err)
+    )
+    code, _ = run(data, tmp_path, *model, batch=4)
+    assert code == 2
+    assert "was exported for batches of 8 images, and not for 4. Use --batch-size 8" in (
+        sentence(capsys.readouterr().err)
+    )
