@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.option_conflicts import check
 from fastbench.core.options import declared
 from fastbench.core.run_options import RunOptions
+from fastbench.core.value_types import CALIBRATION_AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,8 @@ class RunConfig(RunOptions):
         """Read each value, and check what does not depend on the machine."""
         for name, each in OPTIONS.items():
             object.__setattr__(self, name, each.read(getattr(self, name)))
+        if self.quantize == "int8" and self.calibration is None:
+            object.__setattr__(self, "calibration", CALIBRATION_AUTO)
         check(self)
 
     @classmethod

@@ -11,6 +11,9 @@ PUBLISHED_TOLERANCE: Final = "0.3"
 MLPERF: Final = "mlperf"
 DEVICES: Final = "auto, cpu, cuda or cuda:N"
 
+CALIBRATION_AUTO: Final = "auto"
+"""`--calibration` of a run that quantises and does not name any images."""
+
 Name = Annotated[str, msgspec.Meta(min_length=1, description="text in quotes")]
 Count = Annotated[int, msgspec.Meta(ge=1, description="a whole number of at least 1")]
 Seed = Annotated[

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from fastbench.core.errors import UsageError
+from fastbench.core.value_types import CALIBRATION_AUTO
 
-AUTO: Final = "auto"
-"""`--calibration` of a run that quantises and does not name any images."""
 _SHARE: Final = 5
 MOST: Final = 128
 """Images, where nobody says how many."""
@@ -15,9 +14,9 @@ MOST: Final = 128
 
 def num_set_aside(calibration: str | None, num_images: int) -> int:
     """How many of the images are not scored. Raises `UsageError` where none would be left."""
-    if calibration is None or not (calibration == AUTO or calibration.isdecimal()):
+    if calibration is None or not (calibration == CALIBRATION_AUTO or calibration.isdecimal()):
         return 0
-    if calibration == AUTO:
+    if calibration == CALIBRATION_AUTO:
         if num_images < 2:
             raise UsageError(
                 "A model is calibrated with other images than those that it is scored on, and "
@@ -35,4 +34,4 @@ def num_set_aside(calibration: str | None, num_images: int) -> int:
 
 def is_folder(calibration: str | None) -> bool:
     """Whether the images are of their own."""
-    return calibration is not None and not (calibration == AUTO or calibration.isdecimal())
+    return calibration is not None and not (calibration == CALIBRATION_AUTO or calibration.isdecimal())

@@ -11,7 +11,6 @@ import torch
 from fastbench.core.errors import LoaderError
 from fastbench.core.loader_facts import REFERENCE_LOADER
 from fastbench.data.calibration import find_calibration
-from fastbench.data.set_aside import AUTO
 from fastbench.loaders.registry import resolve
 from fastbench.records.engine import Calibration
 from fastbench.runner.open_loader import open_loader
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 def find(config: RunConfig, scored: Manifest, progress: Progress) -> Manifest:
     """The images. Raises `UsageError` for one that is scored too."""
-    if config.calibration is None:
-        config = dataclasses.replace(config, calibration=AUTO)
     return find_calibration(config, scored, progress.count)
 
 

@@ -22,6 +22,7 @@ from fastbench.data.dataset import varied
 from fastbench.measure import agreement
 from fastbench.measure.diagnose import name_cause
 from fastbench.measure.difference_image import draw_difference
+from fastbench.models.registry import files_of
 from fastbench.records.accuracy import Pixels  # noqa: TC001 - msgspec reads it
 from fastbench.records.gates import judge_pixels, judge_worst
 from fastbench.records.record import NO_PARITY, FailedRow, ParityRecord
@@ -164,10 +165,12 @@ def _find_reference(workbench: Workbench, bench: Bench, notes: list[str]) -> lis
 def depends_on(workbench: Workbench, bench: Bench) -> dict[str, Any]:
     """What the reference's predictions of a model depend on."""
     config, model = workbench.config, bench.model
+    its_name = config.reference_model
+    its_files = None if its_name is None else files_of(its_name, config.weights)
     return {
         "model": [model.name, model.weights, model.classes.outputs, config.seed, model.token],
         "files": model.files,
-        "reference_model": [config.reference_model, config.weights],
+        "reference_model": [config.reference_model, config.weights, its_files],
         "data": [str(workbench.manifest.root), workbench.manifest.identity],
         "preprocess": dataclasses.asdict(model.preprocess),
         "loader": [config.reference, config.options_of(config.reference), config.resize],

@@ -21,7 +21,7 @@ from fastbench.core.engine_facts import COMPILE, QUANTIZED_BY, UNNAMED
 from fastbench.core.errors import ModelError, UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag, parse_loader_option, parse_own_option
-from fastbench.data.set_aside import AUTO
+from fastbench.core.value_types import CALIBRATION_AUTO
 from fastbench.engines import registry as engines
 from fastbench.engines.mixes import engine_of_model
 from fastbench.loaders import registry
@@ -197,7 +197,7 @@ def _check_engines(whole: RunConfig, rows: tuple[PlannedRow, ...]) -> None:
 
 def _calibrated(config: RunConfig) -> RunConfig:
     """With images to calibrate with: all rows of a run score the same others."""
-    return dataclasses.replace(config, calibration=config.calibration or AUTO)
+    return dataclasses.replace(config, calibration=config.calibration or CALIBRATION_AUTO)
 
 
 def _can_quantize(kind: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from fastbench.core.engine_facts import COMPILE
 from fastbench.core.errors import DataError, DeviceError, ModelError
 from fastbench.core.loader_facts import CEILING_LOADER
 from fastbench.core.nvidia import near_cores, uuid
+from fastbench.core.reading import user_path
 from fastbench.core.run_options import DEFAULT_BATCH_SIZE
 from fastbench.core.temporary import shared_folder
 from fastbench.core.value_types import share_of
@@ -43,7 +44,7 @@ from fastbench.measure.tally import Scores, Tally, check_each_once, check_finite
 from fastbench.models.base import LoadedModel, keep_outputs
 from fastbench.models.cost import Cost, count_cost
 from fastbench.models.input_size import AskedInput
-from fastbench.models.registry import check_name, load_model
+from fastbench.models.registry import check_name, load_model, program_format
 from fastbench.runner import calibrate, kept
 from fastbench.runner.open_loader import open_loader
 from fastbench.runner.row_engines import RowEngines
@@ -172,7 +173,7 @@ class Workbench:
             dtype=self.dtype,
             batch_size=self.batch_size,
             num_threads=config.model_threads or own,
-            load=lambda name: self.load(name)[0],
+            load_reference=lambda name: self._load(name, config.weights),
             calibration=lambda model: calibrate.read_batches(
                 config, self.manifest, self.spec(model), progress
             ),
@@ -180,13 +181,19 @@ class Workbench:
 
     def load(self, name: str) -> tuple[LoadedModel, Labels]:
         """A model with its weights, and the samples' labels as its outputs."""
-        asked = AskedInput.of(self.config)
-        model = load_model(name, self.config.weights, seed=self.config.seed, asked=asked)
+        is_file = program_format(user_path(name)) is not None
+        # A file has its own: those that are given are its reference model's.
+        its_own = is_file and self.config.reference_model is not None
+        model = self._load(name, "DEFAULT" if its_own else self.config.weights)
         labels = map_labels(self.manifest.words, model.classes, self.manifest.word_sets)
         if self.config.among == "present":
             labels, classes = among_present(labels, model.classes)
             model = keep_outputs(model, classes)
         return model, labels
+
+    def _load(self, name: str, weights: str) -> LoadedModel:
+        asked = AskedInput.of(self.config)
+        return load_model(name, weights, seed=self.config.seed, asked=asked)
 
     def float32(self, bench: Bench) -> Classifier:
         """The model of the reference's predictions: float32, eager, without TensorFloat-32."""

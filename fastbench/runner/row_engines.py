@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class RowEngines:
     """Makes the classifiers of a run's models.
 
-    `dtype` and `batch_size` are those of its rows. `load` loads the model of `--reference-model`.
+    `dtype` and `batch_size` are those of its rows. `load_reference` loads that of `--reference-model`.
     `calibration` gives the batches that a model is quantised with, (N, 3, H, W) float32 on the CPU.
     """
 
@@ -35,7 +35,7 @@ class RowEngines:
     dtype: str
     batch_size: int
     num_threads: int
-    load: Callable[[str], LoadedModel]
+    load_reference: Callable[[str], LoadedModel]
     calibration: Callable[[LoadedModel], Sequence[torch.Tensor]]
 
     def name_of(self, model: LoadedModel) -> str:
@@ -83,7 +83,7 @@ class RowEngines:
         Raises `UsageError` if it has another number of classes.
         """
         assert self.config.reference_model is not None
-        found = self.load(self.config.reference_model)
+        found = self.load_reference(self.config.reference_model)
         if found.format is not None or found.engine is not None:
             raise UsageError(
                 f"--reference-model {found.name} is not run by torch. Give the model that the file "
