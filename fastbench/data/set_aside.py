@@ -34,4 +34,6 @@ def num_set_aside(calibration: str | None, num_images: int) -> int:
 
 def is_folder(calibration: str | None) -> bool:
     """Whether the images are of their own."""
-    return calibration is not None and not (calibration == CALIBRATION_AUTO or calibration.isdecimal())
+    if calibration is None or calibration == CALIBRATION_AUTO:
+        return False
+    return not calibration.isdecimal()

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class RowEngines:
     """Makes the classifiers of a run's models.
 
-    `dtype` and `batch_size` are those of its rows. `load_reference` loads that of `--reference-model`.
-    `calibration` gives the batches that a model is quantised with, (N, 3, H, W) float32 on the CPU.
+    `dtype` and `batch_size` are those of its rows. `load_reference` loads the model of
+    `--reference-model`. `calibration` gives the batches that a model is quantised with,
+    (N, 3, H, W) float32 on the CPU.
     """
 
     config: RunConfig

@@ -281,7 +281,7 @@ def engines(**options: Any) -> RowEngines:
         dtype="float32",
         batch_size=4,
         num_threads=1,
-        load=lambda name: load_model(name),
+        load_reference=lambda name: load_model(name),
         calibration=lambda _: (),
     )
 

@@ -317,7 +317,7 @@ def test_loaders_that_are_not_here_are_left_out_of_all(
 ) -> None:
     few = dict.fromkeys(("absent", "dali", "opencv"), BUILT_IN["dali"])
     monkeypatch.setattr("fastbench.loaders.registry.BUILT_IN", few)
-    monkeypatch.setattr("fastbench.runner.plan.BUILT_IN", few)
+    monkeypatch.setattr("fastbench.runner.planned_rows.BUILT_IN", few)
     monkeypatch.setattr("fastbench.loaders.registry.installed", dict)
     argv = ["--dtype", "float32", "--dtype", "float16"]
     assert run(*argv, loaders=("all",)) == 0
