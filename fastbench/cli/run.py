@@ -102,7 +102,7 @@ def render(plan: Plan) -> RenderableType:
         states = [f"repeat {row.number}"] * several
         if row.key in plan.finished:
             states.append("finished")
-        elif row.only_if_here or row.only_if_room or row.only_if_engine:
+        elif row.only_if_here or row.only_if_room:
             states.append("if it runs here")
         table.add_row(
             str(number),
