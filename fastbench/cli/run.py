@@ -21,6 +21,7 @@ from fastbench.runner.auto_values import resolved
 from fastbench.runner.execute import ab_rows, follow, plan_rows
 from fastbench.runner.plan import make_plan, merge
 from fastbench.runner.planned_rows import single
+from fastbench.runner.possible_rows import refuse_impossible
 
 if TYPE_CHECKING:
     import argparse
@@ -73,6 +74,7 @@ def _run(given: Mapping[str, Any], how: PlanOptions) -> int:
         for error in found:
             complain(error)
         return check_plan.exit_code(found)
+    refuse_impossible(plan.todo)
     return measure(plan.output, functools.partial(plan_rows, plan), plan)
 
 

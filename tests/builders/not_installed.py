@@ -1,6 +1,7 @@
 """Python modules that are not installed, as far as anybody who looks for them can tell."""
 
 import importlib.util
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -15,12 +16,13 @@ EVERY = {
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """Of what the engines need only these modules are not installed."""
+    """Of what the engines need these modules are not installed, and all others are."""
     real = importlib.util.find_spec
 
     def find_spec(name: str, package: str | None = None) -> object:
         if name in modules:
             return None
-        return object() if name in EVERY else real(name, package)
+        found = real(name, package)
+        return found or (ModuleSpec(name, None) if name in EVERY else None)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
