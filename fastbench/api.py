@@ -205,6 +205,7 @@ def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
     from fastbench.runner.execute import plan_rows
     from fastbench.runner.output_folder import discard_if_empty, open_output
     from fastbench.runner.plan import make_plan, merge
+    from fastbench.runner.possible_rows import refuse_impossible
 
     options = merge(given, how)
     if options.get("ab"):
@@ -220,6 +221,7 @@ def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
     failed: list[FailedRow] = []
     with tell:
         plan = make_plan(given, how, tell.count)
+        refuse_impossible(plan.todo)
         for row in plan.todo:
             if held.find(row.model) is not None:
                 row_here.check(row.config)

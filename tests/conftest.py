@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from builders.command_line import MODEL
 from builders.images import SIZES, draw
-from builders.plug_ins import FakeEntryPoint, PlugIn
+from builders.plug_ins import LOADERS, FakeEntryPoint, PlugIn
 
 # As `fastbench run` does, before torch is loaded: worker processes need the cores too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -140,7 +140,11 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> PlugIn:
         return here or real(**asked)  # others ask too: triton, as it is imported
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-    return lambda name, factory: entries.append(FakeEntryPoint(name, factory))
+
+    def register(name: str, factory: object, group: str = LOADERS) -> None:
+        entries.append(FakeEntryPoint(name, factory, group))
+
+    return register
 
 
 @pytest.fixture(scope="module")

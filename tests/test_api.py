@@ -106,6 +106,13 @@ def test_importing_it_imports_nothing_heavy_and_its_names_are_listed() -> None:
         ({"model": Net(), "ranks": 2}, "Net is an object .* ranks=2 needs a process for each"),
         ({"model": Net(), "cuda_wait": "block"}, "cuda_wait='block' cannot be undone"),
         ({"loader": "lodaer"}, "There is no loader 'lodaer'"),
+        ({"engine": ["eager", "opnvino"]}, "There is no engine 'opnvino'. Did you mean 'openvino'"),
+        ({"quantize": "int8"}, "The engine eager does not quantise to int8. Use --engine compile"),
+        (
+            {"engine": "aot", "dtype": ["float32", "bfloat16"], "quantize": "int8"},
+            "engine aot does",
+        ),
+        ({"engine_option": "openvino.hint=latency"}, "engine 'openvino', which is not run"),
         ({"resume": True}, "There is no run in fastbench-results to go on with"),
     ],
 )

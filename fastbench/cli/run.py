@@ -21,6 +21,7 @@ from fastbench.runner.auto_values import resolved
 from fastbench.runner.execute import ab_rows, follow, plan_rows
 from fastbench.runner.plan import make_plan, merge
 from fastbench.runner.planned_rows import single
+from fastbench.runner.possible_rows import refuse_impossible
 
 if TYPE_CHECKING:
     import argparse
@@ -73,6 +74,7 @@ def _run(given: Mapping[str, Any], how: PlanOptions) -> int:
         for error in found:
             complain(error)
         return check_plan.exit_code(found)
+    refuse_impossible(plan.todo)
     return measure(plan.output, functools.partial(plan_rows, plan), plan)
 
 
@@ -102,7 +104,7 @@ def render(plan: Plan) -> RenderableType:
         states = [f"repeat {row.number}"] * several
         if row.key in plan.finished:
             states.append("finished")
-        elif row.only_if_here or row.only_if_room or row.only_if_engine:
+        elif row.only_if_here or row.only_if_room:
             states.append("if it runs here")
         table.add_row(
             str(number),

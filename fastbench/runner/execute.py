@@ -27,7 +27,6 @@ from fastbench.runner import predictions_csv
 from fastbench.runner.options_file import write_options
 from fastbench.runner.plan import PLAN_FILE, seconds_left
 from fastbench.runner.planned_rows import row_of
-from fastbench.runner.possible_rows import problem_of
 from fastbench.runner.room_for_ranks import room_for_ranks
 from fastbench.runner.row_in_child import ab, measure, parity, run_rows
 from fastbench.runner.unread_files import Unread
@@ -53,7 +52,6 @@ def plan_rows(plan: Plan, folder: Path, progress: RowProgress) -> Iterator[Recor
         )
     if todo:
         _check_predictions(plan)
-        _check_engines(todo)
     missing = _leave_out(todo, progress)
     too_many = _without_room(todo, progress)
     todo = [row for row in todo if row.loader not in missing and row.config.ranks not in too_many]
@@ -131,17 +129,6 @@ def _check_predictions(plan: Plan) -> None:
     name = plan.options.get("predictions")
     if name is not None and (plan.num_changed or not plan.resumed):
         predictions_csv.check(user_path(name))
-
-
-def _check_engines(todo: Sequence[PlannedRow]) -> None:
-    """Refuse the whole run for a row that no machine could measure, before another is.
-
-    An engine that is missing here loses its own rows alone.
-    """
-    for row in todo:
-        problem = problem_of(row)
-        if problem is not None and not isinstance(problem, EngineMissingError):
-            raise problem
 
 
 def follow(cluster: Cluster) -> int:

@@ -17,7 +17,7 @@ from fastbench.engines.mixes import check
 from fastbench.runner.auto_values import mix_here
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from fastbench.runner.planned_rows import PlannedRow
 
@@ -56,6 +56,17 @@ def leave_out(
             notes[str(problem)] += 1
     said = [f"{counted(num, 'row is', 'rows are')} left out. {text}" for text, num in notes.items()]
     return tuple(left), said
+
+
+def refuse_impossible(rows: Iterable[PlannedRow]) -> None:
+    """Raise for a row that could be measured nowhere, before another is.
+
+    An engine that is missing here loses its own rows alone.
+    """
+    for row in rows:
+        problem = problem_of(row)
+        if problem is not None and not isinstance(problem, EngineMissingError):
+            raise problem
 
 
 def _asked_by_name(row: PlannedRow, optional: Collection[str]) -> set[tuple[str, str]]:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-PlugIn = Callable[[str, object], None]
+LOADERS = "fastbench.loaders"
+ENGINES = "fastbench.engines"
+PlugIn = Callable[..., None]
+"""(name, factory): a loader of that name, or with `group` what its entry points are for."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class FakeEntryPoint:
 
     name: str
     factory: object
-    group: str = "fastbench.loaders"
+    group: str = LOADERS
     dist: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(name="tests", version="1.0")
     )

@@ -8,6 +8,7 @@ from builders.command_line import sentence
 from fastbench.cli.completion import script
 from fastbench.cli.main import main, make_parser
 from fastbench.core.config import OPTIONS
+from fastbench.core.engine_facts import BUILT_IN as ENGINES
 from fastbench.core.errors import UsageError
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.core.options import flag
@@ -115,6 +116,9 @@ def test_the_script_of_a_shell_completes_options_loaders_and_files() -> None:
     loaders = re.search(r"run___loader_choices=\(([^)]*)\)", text)
     assert loaders is not None
     assert {*BUILT_IN, "all"} <= {*loaders[1].split()}
+    engines = re.search(r"run___engine_choices=\(([^)]*)\)", text)
+    assert engines is not None
+    assert {*ENGINES, "auto"} <= {*engines[1].split()}
     assert re.search(r"run___preset_choices=\([^)]*imagenet-classics", text)
     assert "run___config_COMPGEN=_shtab_compgen_files" in text
     assert "report___plots_COMPGEN=_shtab_compgen_dirs" in text

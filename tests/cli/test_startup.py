@@ -50,6 +50,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["compare", *PAIR], "torch torchvision nvidia"),
         (["compare", *OLD], "torch torchvision nvidia numpy scipy PIL"),
         (["run", "--preset", "study", "--dry-run"], "torch torchvision nvidia"),
+        (["run", "--preset", "engines", "--dry-run"], "torch onnxruntime openvino"),
+        (["engines"], "torch onnxruntime openvino torchao torch_tensorrt"),
     ],
 )
 def test_what_only_reads_records_or_plans_imports_no_torch(

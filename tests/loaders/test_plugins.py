@@ -455,6 +455,10 @@ def test_the_example_is_listed(example: None, capsys: pytest.CaptureFixture[str]
     text = " ".join(capsys.readouterr().out.split())
     assert "pil-threads yes PIL in a pool of threads, an example of a plug-in device: CPU" in text
     assert "plug-in: fastbench_example.loader:PilThreads, of fastbench-example 1.0" in text
+    assert main(["engines", "--check"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "exported yes The program of torch.export, an example of a plug-in options: dec" in text
+    assert "plug-in: fastbench_example.engine:Exported, of fastbench-example 1.0" in text
 
 
 def test_the_example_keeps_the_contract(
@@ -475,7 +479,7 @@ def test_the_example_runs_by_name(
     code = main(
         ["run", "--data", str(images / "n02123045"), "--model", "example-convnet", "--loader",
          "pil-threads", "--limit", "11", "--quick", "--batch-size", "8", "--device", "cpu",
-         "--reference", "none", "--output", str(tmp_path / "records")]
+         "--reference", "none", "--engine", "exported", "--output", str(tmp_path / "records")]
     )  # fmt: skip
     shown = capsys.readouterr()
     assert code == 0, shown.err
@@ -483,6 +487,7 @@ def test_the_example_runs_by_name(
     (path,) = (tmp_path / "records").glob("*.json")
     record = json.loads(path.read_text())
     assert (record["loader"], record["model"]) == ("pil-threads", "example-convnet")
+    assert record["engine"]["name"] == "exported"
     assert record["loader_settings"]["draft"] is False
 
 

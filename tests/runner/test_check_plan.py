@@ -12,7 +12,7 @@ from fastbench.loaders import registry
 from fastbench.loaders.registry import Listed
 from fastbench.models import catalogue
 from fastbench.models.catalogue import Named
-from fastbench.runner import check_plan
+from fastbench.runner import auto_values, check_plan
 from fastbench.runner.plan import Plan
 from fastbench.runner.planned_rows import expand
 
@@ -21,6 +21,7 @@ from fastbench.runner.planned_rows import expand
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "named", lambda: [Named(name="resnet18"), Named(name="vgg16")])
     monkeypatch.setattr(check_plan, "num_usable", lambda: 1)
+    monkeypatch.setattr(auto_values, "num_usable", lambda: 1)
     monkeypatch.setattr(
         registry,
         "glance",
@@ -69,13 +70,13 @@ def test_nothing_is_wrong_with_what_can_be_run() -> None:
 
 
 def test_auto_is_what_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_gpu = check_plan.resolved(RunConfig())
+    on_gpu = auto_values.resolved(RunConfig())
     assert (on_gpu.dtype, on_gpu.batch_size) == ("float16", 256)
-    on_cpu = check_plan.resolved(RunConfig(device="cpu", batch_size=7))
+    on_cpu = auto_values.resolved(RunConfig(device="cpu", batch_size=7))
     assert (on_cpu.dtype, on_cpu.batch_size) == ("float32", 7)
-    monkeypatch.setattr(check_plan, "num_usable", lambda: 0)
-    assert check_plan.resolved(RunConfig()).dtype == "float32"
-    assert check_plan.resolved(RunConfig(dtype="bfloat16")).dtype == "bfloat16"
+    monkeypatch.setattr(auto_values, "num_usable", lambda: 0)
+    assert auto_values.resolved(RunConfig()).dtype == "float32"
+    assert auto_values.resolved(RunConfig(dtype="bfloat16")).dtype == "bfloat16"
 
 
 def test_more_windows_rows_and_repeats_take_longer() -> None:
