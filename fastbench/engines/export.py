@@ -183,7 +183,7 @@ def _make_room(folder: Path, newest: Path) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep exporters from printing and logging: what fails, they raise."""
-    names = ("torch.export", "torch.onnx", "torch.fx", "onnxscript", "onnx_ir")
+    names = ("torch.export", "torch.onnx", "torch.fx", "onnxscript", "onnx_ir", "nncf")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -9,7 +9,6 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -149,19 +148,16 @@ def _quantized(spec: EngineSpec, model: Any) -> Any:
     """INT8 by NNCF's post-training quantisation."""
     import nncf
 
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     batches = [images_NCHW.contiguous().numpy() for images_NCHW in spec.calibration]
-    try:
-        with errors_as(
+    with (
+        errors_as(
             ModelError, f"NNCF cannot quantise the model {spec.model.name}", "Try another engine."
-        ):
-            return nncf.quantize(
-                model,
-                nncf.Dataset(batches),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(batches),
-            )
-    finally:
-        logger.setLevel(level)
+        ),
+        quiet(),
+    ):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+        )
