@@ -23,6 +23,7 @@ from fastbench.core.nvidia import near_cores, uuid
 from fastbench.core.run_options import DEFAULT_BATCH_SIZE
 from fastbench.core.temporary import shared_folder
 from fastbench.core.value_types import share_of
+from fastbench.data.calibration import check_there
 from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
@@ -115,6 +116,7 @@ class Workbench:
             check_options(name, config.options_of(name))
         for name in config.models:
             check_name(name)
+        check_there(config)  # also where this row does not quantise: another one will
         self.stopwatch.enter("images")
 
         def find() -> Manifest:

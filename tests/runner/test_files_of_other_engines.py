@@ -146,6 +146,19 @@ def test_each_planted_fault_is_named(
     assert "NotImplementedError" not in shown.out
 
 
+def test_a_missing_folder_is_named_before_the_first_row(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(
+        data, tmp_path, "--model", "sample", "--engine", "onnxruntime", "--quantize", "none",
+        "--quantize", "int8", "--calibration", "nowhere/at-all",
+    )  # fmt: skip
+    assert (code, records) == (2, [])
+    assert "There is nothing at --calibration nowhere/at-all. Give a folder" in sentence(
+        capsys.readouterr().err
+    )
+
+
 def test_what_a_file_cannot_be_run_with(
     data: Path, right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
