@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from fastbench.core.errors import EngineMissingError, ModelError, UsageError, errors_as
+from fastbench.core.no_telemetry import send_nothing
 from fastbench.engines.base import Steps, take_options
 from fastbench.engines.export import export, quiet
 
@@ -31,6 +32,7 @@ class OpenVino:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
+        send_nothing()
         import openvino
 
         if spec.device.type != "cpu":

@@ -23,6 +23,7 @@ from fastbench.core.errors import (
     errors_as,
     first_line,
 )
+from fastbench.core.no_telemetry import send_nothing
 from fastbench.core.preprocess_option import read_fields
 from fastbench.core.reading import open_regular, user_path
 from fastbench.models.aot_package import read_package
@@ -83,6 +84,7 @@ def load_model(
             f"The model {path.name} has its weights in its file, so there is no --weights "
             f"{weights}. Leave it out."
         )
+    send_nothing()
     with errors_as(ModelError, f"The {kind} file {path} cannot be read", "Export it again."):
         facts = _READERS[kind](path)
     crop = _crop_of(facts, path.name)
