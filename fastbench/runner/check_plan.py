@@ -10,9 +10,11 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Final
 
+from fastbench.core.engine_facts import BUILT_IN
 from fastbench.core.errors import (
     DataNotFoundError,
     DeviceError,
+    EngineMissingError,
     LoaderMissingError,
     UnknownNameError,
     UsageError,
@@ -21,6 +23,8 @@ from fastbench.core.errors import (
 from fastbench.core.nvidia import num_usable
 from fastbench.core.reading import user_path
 from fastbench.core.run_options import DEFAULT_BATCH_SIZE
+from fastbench.data.set_aside import is_folder
+from fastbench.engines import registry as engines
 from fastbench.loaders import registry
 from fastbench.models import catalogue
 from fastbench.models.registry import weights_file
@@ -69,6 +73,16 @@ def _problems_of(row: PlannedRow) -> Iterator[FastbenchError]:
         yield DataNotFoundError(f"There is nothing at {config.data}. Name another with --data.")
     if config.classes is not None and not user_path(config.classes).is_file():
         yield UsageError(f"There is no list of classes {config.classes}. Name another.")
+    if is_folder(config.calibration) and not user_path(str(config.calibration)).exists():
+        yield UsageError(
+            f"There is nothing at --calibration {config.calibration}. Give a folder of images, or "
+            f"how many of the data to set aside."
+        )
+    engine = config.engine_name
+    if engine in BUILT_IN and (why := engines.why_not(engine)) is not None:
+        yield EngineMissingError(
+            f"The engine {engine!r} cannot run here: {why}. Choose another with --engine."
+        )
     num_gpus, index = num_usable(), int(config.device.partition(":")[2] or 0)
     if config.device.startswith("cuda") and index >= num_gpus:
         yield DeviceError(
