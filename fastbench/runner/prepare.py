@@ -116,6 +116,8 @@ class Workbench:
             check_options(name, config.options_of(name))
         for name in config.models:
             check_name(name)
+        if config.reference_model is not None:
+            check_name(config.reference_model)
         check_there(config)  # also where this row does not quantise: another one will
         self.stopwatch.enter("images")
 
@@ -253,6 +255,8 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
     start = time.perf_counter()
     with workbench.ranks.first_here():  # it may download weights
         model, labels = workbench.load(name)
+        if config.reference_model is not None and config.reference != "none":
+            workbench.engines.reference_model(model)  # what is wrong with it shows before the row
     load_s = time.perf_counter() - start
     _LOG.debug("%s loaded in %.3f s with %s, %s", name, load_s, model.weights, labels.how)
     if workbench.compile_mode:

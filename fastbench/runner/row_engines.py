@@ -36,6 +36,7 @@ class RowEngines:
     num_threads: int
     load: Callable[[str], LoadedModel]
     calibration: Callable[[LoadedModel], Sequence[torch.Tensor]]
+    _loaded: LoadedModel | None = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Raise `UnknownNameError` and `UsageError` for an engine or an option that nobody has."""
@@ -99,7 +100,7 @@ class RowEngines:
         Raises `UsageError` if it has another number of classes.
         """
         assert self.config.reference_model is not None
-        found = self.load(self.config.reference_model)
+        found = self._loaded = self._loaded or self.load(self.config.reference_model)
         if found.format is not None or found.engine is not None:
             raise UsageError(
                 f"--reference-model {found.name} is not run by torch. Give the model that the file "

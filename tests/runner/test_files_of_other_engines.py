@@ -11,6 +11,7 @@ import pytest
 import torch
 from builders.command_line import main_here, sentence
 from builders.images import draw
+from builders.models import write_export
 
 from fastbench.engines.base import EngineSpec
 from fastbench.engines.export import onnx_file
@@ -20,6 +21,7 @@ from fastbench.models.registry import load_model
 from fastbench.records.gates import failures_of
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
+from fastbench.runner import measure_row
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -157,6 +159,24 @@ def test_a_missing_folder_is_named_before_the_first_row(
     assert "There is nothing at --calibration nowhere/at-all. Give a folder" in sentence(
         capsys.readouterr().err
     )
+
+
+def test_a_wrong_reference_is_named_before_the_row(
+    data: Path,
+    right: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(measure_row, "run_passes", pytest.fail)
+    for other, why in (
+        ("sampel", "There is no model 'sampel'. Did you mean 'sample'?"),
+        (str(right), "is not run by torch. Give the model that the file was exported from."),
+        (str(write_export(tmp_path / "net.pt2")), "net.pt2 has 3 classes, and "),
+    ):
+        code, _ = run(data, tmp_path, "--model", str(right), "--reference-model", other)
+        assert code == 2
+        assert why in sentence(capsys.readouterr().err)
 
 
 def test_what_a_file_cannot_be_run_with(
