@@ -11,7 +11,7 @@ import torch
 
 from fastbench.core.errors import CompileError, errors_as
 from fastbench.engines.base import Steps, take_options
-from fastbench.engines.export import cached, export, quiet
+from fastbench.engines.export import cached, export, quiet, weights_bytes
 from fastbench.models.aot_package import read_package
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ class Aot:
     def _compile(self, spec: EngineSpec) -> Path:
         with self.setup_s("export"):
             program = export(spec)
-        tensors = (*program.state_dict.values(), *program.constants.values())
-        self.weights_bytes = sum(
-            x.numel() * x.element_size() for x in tensors if isinstance(x, torch.Tensor)
-        )
+        self.weights_bytes = weights_bytes(program)
 
         def write(path: Path) -> None:
             with (
