@@ -29,7 +29,7 @@ def find_calibration(config: RunConfig, scored: Manifest, count: Count) -> Manif
     assert config.calibration is not None
     known: dict[str, Known] = {}
     if is_folder(config.calibration):
-        check_there(config.calibration)
+        check_there(config)
         skip = config.on_error == "skip"
         apart = scan(Path(config.calibration), limit=MOST, skip=skip, known=known)
     else:
@@ -58,13 +58,15 @@ def check_apart(scored: Manifest, apart: Manifest, known: MutableMapping[str, Kn
         )
 
 
-def check_there(calibration: str) -> None:
-    """Raise `UsageError` for a folder that is not there."""
-    if not user_path(calibration).exists():
-        raise UsageError(
-            f"There is nothing at --calibration {calibration}. Give a folder of images, or "
-            f"how many of the data to set aside."
-        )
+def check_there(config: RunConfig) -> None:
+    """Raise `UsageError` for a folder of `--calibration` that is not there."""
+    calibration = config.calibration
+    if calibration is None or not is_folder(calibration) or user_path(calibration).exists():
+        return
+    raise UsageError(
+        f"There is nothing at --calibration {calibration}. Give a folder of images, or how many of "
+        f"the data to set aside."
+    )
 
 
 def _contents(path: str, known: MutableMapping[str, Known]) -> tuple[str, int]:

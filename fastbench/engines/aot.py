@@ -11,7 +11,8 @@ import torch
 
 from fastbench.core.errors import CompileError, errors_as
 from fastbench.engines.base import Steps, take_options
-from fastbench.engines.export import cached, export, quiet
+from fastbench.engines.export import cached, export, quiet, weights_bytes
+from fastbench.models.aot_package import read_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,9 @@ class Aot:
         take_options(spec, "aot")
         self.setup_s = Steps()
         path = spec.model.file or self._compile(spec)
+        # What it is given in another order, it reads in its own.
+        file = spec.model.file
+        self._is_channels_last = file is None or read_package(file).is_channels_last
         self.settings = {"torch": torch.__version__}
         with (
             self.setup_s("load"),
@@ -43,7 +47,8 @@ class Aot:
 
     def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """(N, classes) logits."""
-        logits: torch.Tensor = self._run(images_NCHW)
+        order = torch.channels_last if self._is_channels_last else torch.contiguous_format
+        logits: torch.Tensor = self._run(images_NCHW.contiguous(memory_format=order))
         return logits
 
     def close(self) -> None:
@@ -53,10 +58,7 @@ class Aot:
     def _compile(self, spec: EngineSpec) -> Path:
         with self.setup_s("export"):
             program = export(spec)
-        tensors = (*program.state_dict.values(), *program.constants.values())
-        self.weights_bytes = sum(
-            x.numel() * x.element_size() for x in tensors if isinstance(x, torch.Tensor)
-        )
+        self.weights_bytes = weights_bytes(program)
 
         def write(path: Path) -> None:
             with (

@@ -33,6 +33,8 @@ IMAGES: Final = "images"
 LOGITS: Final = "logits"
 OPSET: Final = 18
 """Of ONNX: what torch.onnx makes without a conversion, since torch 2.6."""
+_MOST_ONNX_BYTES: Final = 2_000_000_000
+"""Of weights in one ONNX file, which is a message of protobuf and has less than 2 GiB."""
 _MOST_BYTES: Final = 4 << 30
 """How large the cache may grow."""
 _STILL_WRITTEN_S: Final = 3600
@@ -77,6 +79,11 @@ def onnx_file(spec: EngineSpec, opset: int = OPSET) -> Path:
             f"--engine-option onnxruntime.opset is {opset!r}. Give a whole number, such as {OPSET}."
         )
     program = export(spec)
+    if (size := weights_bytes(program)) > _MOST_ONNX_BYTES:
+        raise ModelError(
+            f"The model {spec.model.name} has {size / 1e9:.1f} GB of weights, and an ONNX file "
+            f"holds {_MOST_ONNX_BYTES / 1e9:g} GB. Use --engine openvino or compile."
+        )
 
     def write(path: Path) -> None:
         what = f"The model {spec.model.name} cannot be exported to ONNX"
@@ -101,6 +108,12 @@ def onnx_file(spec: EngineSpec, opset: int = OPSET) -> Path:
 
     made_by = ("onnx", opset, torch.__version__, onnxscript.__version__)
     return cached(spec, program, made_by, ".onnx", write)
+
+
+def weights_bytes(program: torch.export.ExportedProgram) -> int:
+    """The size of a program's parameters, buffers and constants."""
+    tensors = (*program.state_dict.values(), *program.constants.values())
+    return sum(x.numel() * x.element_size() for x in tensors if isinstance(x, torch.Tensor))
 
 
 def cached(
@@ -183,7 +196,7 @@ def _make_room(folder: Path, newest: Path) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep exporters from printing and logging: what fails, they raise."""
-    names = ("torch.export", "torch.onnx", "torch.fx", "onnxscript", "onnx_ir")
+    names = ("torch.export", "torch.onnx", "torch.fx", "onnxscript", "onnx_ir", "nncf")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)

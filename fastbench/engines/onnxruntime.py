@@ -17,6 +17,7 @@ import torch
 
 from fastbench.core.engine_facts import ONNX
 from fastbench.core.errors import EngineMissingError, ModelError, UsageError, errors_as
+from fastbench.core.no_telemetry import send_nothing
 from fastbench.engines.base import Steps, take_options
 from fastbench.engines.export import OPSET, onnx_file
 
@@ -42,6 +43,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
+        send_nothing()
         import onnxruntime
 
         on_gpu = spec.device.type == "cuda"

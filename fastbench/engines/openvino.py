@@ -9,14 +9,12 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from fastbench.core.errors import ModelError, UsageError, errors_as
+from fastbench.core.no_telemetry import send_nothing
 from fastbench.engines.base import Steps, take_options
 from fastbench.engines.export import export, quiet
 
@@ -33,6 +31,7 @@ class OpenVino:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
+        send_nothing()
         import openvino
 
         options = take_options(spec, "openvino", hint=("latency", "throughput"))
@@ -147,24 +146,16 @@ def _quantized(spec: EngineSpec, model: Any) -> Any:
     """INT8 by NNCF's post-training quantisation."""
     import nncf
 
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     batches = [images_NCHW.contiguous().numpy() for images_NCHW in spec.calibration]
-    try:
-        with (
-            errors_as(
-                ModelError,
-                f"NNCF cannot quantise the model {spec.model.name}",
-                "Try another --engine.",
-            ),
-            contextlib.redirect_stdout(io.StringIO()),  # its progress bars
-        ):
-            return nncf.quantize(
-                model,
-                nncf.Dataset(batches),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(batches),
-            )
-    finally:
-        logger.setLevel(level)
+    with (
+        errors_as(
+            ModelError, f"NNCF cannot quantise the model {spec.model.name}", "Try another --engine."
+        ),
+        quiet(),
+    ):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+        )

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import re
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +23,10 @@ from fastbench.core.errors import (
     errors_as,
     first_line,
 )
+from fastbench.core.no_telemetry import send_nothing
 from fastbench.core.preprocess_option import read_fields
 from fastbench.core.reading import open_regular, user_path
+from fastbench.models.aot_package import read_package
 from fastbench.models.base import LoadedModel, class_space, usual_preprocess
 from fastbench.models.exported import missing
 from fastbench.models.input_size import AS_STATED, AskedInput
@@ -45,9 +44,12 @@ CLASSES: Final = "fastbench.classes"
 
 @dataclass(frozen=True, kw_only=True)
 class _Facts:
-    """What a file says: the sizes of its input, None for any, its outputs, and its metadata."""
+    """What a file says: the sizes of its input, None for any, its outputs, and its metadata.
 
-    batch: int | None
+    `batches` is the least and the most images of a batch.
+    """
+
+    batches: tuple[int, int] | None
     channels: int | None
     sizes: tuple[int | None, int | None]
     num_outputs: int | None
@@ -82,6 +84,7 @@ def load_model(
             f"The model {path.name} has its weights in its file, so there is no --weights "
             f"{weights}. Leave it out."
         )
+    send_nothing()
     with errors_as(ModelError, f"The {kind} file {path} cannot be read", "Export it again."):
         facts = _READERS[kind](path)
     crop = _crop_of(facts, path.name)
@@ -104,7 +107,7 @@ def load_model(
         preprocess=preprocess,
         preprocess_source=source,
         classes=class_space(facts.num_outputs, names),
-        batch_sizes=None if facts.batch is None else (facts.batch, facts.batch),
+        batch_sizes=facts.batches,
         fixed_size=crop,
         file=path,
         format=kind,
@@ -207,48 +210,13 @@ def _read_openvino(path: Path) -> _Facts:
 
 
 def _read_package(path: Path) -> _Facts:
-    """A package says nothing of its shapes, so it is tried, as its runtime checks them itself.
-
-    Its metadata are those given to `aot_inductor.metadata` as it was compiled.
-    """
-    with zipfile.ZipFile(path) as archive:
-        names = [x for x in archive.namelist() if x.endswith("_metadata.json")]
-        if not names:
-            raise ModelError(f"The AOTInductor package {path} has no metadata. Compile it again.")
-        name = names[0]
-        stored = {key: str(value) for key, value in json.loads(archive.read(name)).items()}
-    if stored.get("AOTI_DEVICE_KEY", "cpu") != "cpu" and not torch.cuda.is_available():
-        raise ModelError(
-            f"The AOTInductor package {path.name} is made for {stored['AOTI_DEVICE_KEY']}, and "
-            f"there is none. Make one for the CPU."
-        )
-    device = stored.get("AOTI_DEVICE_KEY", "cpu")
-    run = torch._inductor.aoti_load_package(str(path))
-    shape = [1, 3, 224, 224]
-    before = os.environ.get(_CHECKS)
-    os.environ[_CHECKS] = "1"
-    try:
-        for _ in range(2 * len(shape)):
-            try:
-                images_NCHW = torch.zeros(shape, device=device)
-                logits = run(images_NCHW.contiguous(memory_format=torch.channels_last))
-                break
-            except RuntimeError as error:
-                found = re.search(r"dim value at (\d+), expected: (\d+)", str(error))
-                if found is None or shape[int(found[1])] == int(found[2]):
-                    raise
-                shape[int(found[1])] = int(found[2])
-    finally:
-        if before is None:
-            del os.environ[_CHECKS]
-        else:
-            os.environ[_CHECKS] = before
-    return _facts(path, [[*shape]], [list(logits.shape)], stored)
+    package = read_package(path)
+    facts = _facts(path, [[*package.shape]], [[*package.logits]], package.metadata)
+    return dataclasses.replace(facts, batches=package.batches)
 
 
 _HEAD: Final = 4096
 """Bytes of an IR in which its first element is."""
-_CHECKS: Final = "AOTI_RUNTIME_CHECK_INPUTS"
 _READERS: Final = {
     ONNX: _read_onnx,
     OPENVINO_IR: _read_openvino,
@@ -275,7 +243,7 @@ def _facts(
         )
     batch, channels, *sizes = inputs[0]
     return _Facts(
-        batch=batch,
+        batches=None if batch is None else (batch, batch),
         channels=channels,
         sizes=(sizes[0], sizes[1]),
         num_outputs=outputs[0][1],

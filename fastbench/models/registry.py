@@ -130,18 +130,27 @@ def files_of(model: str, weights: str) -> dict[str, str]:
     """The SHA-256, in hex, of the files that `--model` and `--weights` name, by option.
 
     Of a callable that is the file of its module, if it is below the current folder; of an object in
-    memory, its tensors. A file that cannot be read is left out: loading it says why.
+    memory, its tensors; of an OpenVINO IR, both its files, one after the other. A file that cannot
+    be read is left out: loading it says why.
     """
     module, colon, _ = model.partition(":")
     named = {"model": user_path(module.replace(".", os.sep) + ".py" if colon else model)}
     named["weights"], _ = weights_file(weights) or (user_path(weights), "")
     found = {}
     for option, path in named.items():
-        with contextlib.suppress(OSError), open_regular(path) as file:
-            found[option] = hashlib.file_digest(file, "sha256").hexdigest()
+        with contextlib.suppress(OSError):
+            found[option] = _digest_of(path)
     if (thing := held.find(model)) is not None:
         found["model"] = thing.digest
     return found
+
+
+def _digest_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    for each in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
+        with open_regular(each) as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def _kind(name: str) -> Any:

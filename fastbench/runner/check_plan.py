@@ -20,7 +20,6 @@ from fastbench.core.errors import (
 from fastbench.core.nvidia import num_usable
 from fastbench.core.reading import user_path
 from fastbench.data.calibration import check_there
-from fastbench.data.set_aside import is_folder
 from fastbench.loaders import registry
 from fastbench.models import catalogue
 from fastbench.models.registry import weights_file
@@ -70,11 +69,10 @@ def _problems_of(row: PlannedRow) -> Iterator[FastbenchError]:
         yield DataNotFoundError(f"There is nothing at {config.data}. Name another with --data.")
     if config.classes is not None and not user_path(config.classes).is_file():
         yield UsageError(f"There is no list of classes {config.classes}. Name another.")
-    if config.quantize == "int8" and is_folder(config.calibration):
-        try:
-            check_there(str(config.calibration))
-        except UsageError as error:
-            yield error
+    try:
+        check_there(config)
+    except UsageError as error:
+        yield error
     if (problem := problem_of(row)) is not None:
         yield problem
     num_gpus, index = num_usable(), int(config.device.partition(":")[2] or 0)

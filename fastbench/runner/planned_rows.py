@@ -88,7 +88,7 @@ def single(options: Mapping[str, Any]) -> RunConfig:
             )
     config = _first(options, options.get("loader", ()))
     if any(text.startswith("quantize=") for text in config.ab):
-        config = _calibrated(config)
+        config = calibrated(config)
     several = {*weights_of(options, config.models).values()}
     if len(several) > 1:
         raise UsageError(
@@ -107,7 +107,7 @@ def expand(options: Mapping[str, Any]) -> tuple[PlannedRow, ...]:
     every = (*BUILT_IN, *sorted(registry.installed())) if ALL in asked else ()
     whole = _first(options, (*named, *every))
     if "int8" in options.get("quantize", ()):
-        whole = _calibrated(whole)
+        whole = calibrated(whole)
     values = {name: dict.fromkeys(options.get(name, (getattr(whole, name),))) for name in SWEPT}
     if "compile" in options and "engine" in options:
         raise UsageError(
@@ -195,7 +195,7 @@ def _check_engines(whole: RunConfig, rows: tuple[PlannedRow, ...]) -> None:
             )
 
 
-def _calibrated(config: RunConfig) -> RunConfig:
+def calibrated(config: RunConfig) -> RunConfig:
     """With images to calibrate with: all rows of a run score the same others."""
     return dataclasses.replace(config, calibration=config.calibration or CALIBRATION_AUTO)
 

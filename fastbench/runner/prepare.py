@@ -28,7 +28,6 @@ from fastbench.data.calibration import check_there
 from fastbench.data.dataset import Known, find_images
 from fastbench.data.labels import Labels, among_present, map_labels
 from fastbench.data.page_cache import forget, read_all, share_in_memory
-from fastbench.data.set_aside import is_folder
 from fastbench.engines.classifier import forget_compiled
 from fastbench.engines.mixes import check as check_mix
 from fastbench.engines.mixes import mix_of
@@ -130,8 +129,7 @@ class Workbench:
             resolve_engine(mix.engine)
         if config.reference_model is not None:
             check_name(config.reference_model)
-        if config.quantize == "int8" and is_folder(config.calibration):
-            check_there(str(config.calibration))
+        check_there(config)  # also where this row does not quantise: another one will
         self.stopwatch.enter("images")
 
         def find() -> Manifest:
@@ -270,6 +268,8 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
     start = time.perf_counter()
     with workbench.ranks.first_here():  # it may download weights
         model, labels = workbench.load(name)
+        if config.reference_model is not None and config.reference != "none":
+            workbench.engines.reference_model(model)  # what is wrong with it shows before the row
     load_s = time.perf_counter() - start
     _LOG.debug("%s loaded in %.3f s with %s, %s", name, load_s, model.weights, labels.how)
     if workbench.compile_mode:

@@ -38,6 +38,7 @@ class RowEngines:
     num_threads: int
     load_reference: Callable[[str], LoadedModel]
     calibration: Callable[[LoadedModel], Sequence[torch.Tensor]]
+    _loaded: LoadedModel | None = dataclasses.field(default=None, init=False)
 
     def name_of(self, model: LoadedModel) -> str:
         """The engine of a model. Raises `ModelError` for one that cannot run it."""
@@ -84,7 +85,8 @@ class RowEngines:
         Raises `UsageError` if it has another number of classes.
         """
         assert self.config.reference_model is not None
-        found = self.load_reference(self.config.reference_model)
+        found = self._loaded or self.load_reference(self.config.reference_model)
+        self._loaded = found
         if found.format is not None or found.engine is not None:
             raise UsageError(
                 f"--reference-model {found.name} is not run by torch. Give the model that the file "

@@ -34,7 +34,7 @@ from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
 from fastbench.runner.objective import LATENCY, Objective, highest_percentile
 from fastbench.runner.options_file import write_options
-from fastbench.runner.planned_rows import row_of
+from fastbench.runner.planned_rows import calibrated, row_of
 from fastbench.runner.trial_in_child import describe, trial
 from fastbench.runner.trials_file import (
     TRIALS_FILE,
@@ -90,6 +90,8 @@ class Tuning:
         self._config = row_of(
             dataclasses.replace(config, reference="none"), config.models[0], config.timed_loader
         )
+        if config.quantize == "int8":
+            self._config = calibrated(self._config)
         self._unread = Unread(folder, progress)
         progress.say("loading torch")
         is_latency = how.objective == LATENCY

@@ -16,6 +16,7 @@ from fastbench.data.labels import ClassSpace
 from fastbench.engines.base import EngineSpec, EngineTraits, Steps, take_options
 from fastbench.engines.classifier import Classifier
 from fastbench.models.base import LoadedModel
+from fastbench.models.registry import load_model
 
 EXPORTING = ("onnxruntime", "openvino")
 """The engines that take no torch module, and whose packages run on any CPU."""
@@ -235,7 +236,9 @@ def test_the_module_stays_as_it_was(cache: Path) -> None:
     assert net.conv.weight.is_contiguous()
 
 
-def test_aot_gives_eagers_logits(net: Net, cache: Path) -> None:
+def test_aot_gives_eagers_logits_and_its_package_is_a_model(
+    net: Net, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The one compilation of C++ here; takes 10 s and more."""
     classifier = made(net, "aot", cache)
     images_NCHW = noise(7)
@@ -252,6 +255,15 @@ def test_aot_gives_eagers_logits(net: Net, cache: Path) -> None:
     again = made(net, "aot", cache)  # of the file
     assert again.traits.setup_s["compile"] < 1
     assert torch.equal(again(images_NCHW[:4]), before_NC)
+    (path,) = cache.glob("*.pt2")
+    capfd.readouterr()
+    model = load_model(str(path))
+    assert capfd.readouterr() == ("", "")
+    assert (model.format, model.batch_sizes, model.fixed_size) == ("AOTInductor", (4, 4), 48)
+    assert (model.classes.num_classes, model.preprocess.crop) == (3, 48)
+    of_file = make_classifier(model, engine="aot", batch_size=4, crop=48)
+    assert torch.equal(of_file(images_NCHW[:4]), before_NC)
+    assert list(of_file.traits.setup_s) == ["load"]
 
 
 # What every engine has

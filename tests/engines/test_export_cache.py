@@ -83,6 +83,17 @@ def test_another_opset_makes_another_file(exports: Count, tmp_path: Path) -> Non
     assert len(made) == exports.num == 2
 
 
+def test_a_model_that_no_onnx_file_holds(
+    exports: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_MOST_ONNX_BYTES", 1000)
+    assert said(export.onnx_file, spec_of(net(), tmp_path)) == (
+        "The model model has 0.0 GB of weights, and an ONNX file holds 1e-06 GB. "
+        "Use --engine openvino or compile."
+    )
+    assert (exports.num, [*tmp_path.iterdir()]) == (0, [])
+
+
 Write = Callable[[Path], None]
 
 

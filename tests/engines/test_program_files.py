@@ -203,6 +203,16 @@ def test_an_ir(tmp_path: Path) -> None:
     torch.testing.assert_close(classifier(noise(4)), expected_logits(noise(4)), atol=1e-6, rtol=0)
 
 
+def test_the_digest_of_an_ir_is_also_of_its_weights(tmp_path: Path) -> None:
+    """What was found of a model is kept under it."""
+    path = write_ir(tmp_path / "net.xml")
+    before = load_model(str(path)).files["model"]
+    weights = path.with_suffix(".bin")
+    content = weights.read_bytes()
+    weights.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert load_model(str(path)).files["model"] != before
+
+
 def test_an_ir_without_its_weights(tmp_path: Path) -> None:
     path = write_ir(tmp_path / "net.xml")
     weights = path.with_suffix(".bin")

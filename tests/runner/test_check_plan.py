@@ -8,6 +8,7 @@ import pytest
 
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import DeviceError, WeightsError
+from fastbench.engines import registry as engines
 from fastbench.loaders import registry
 from fastbench.loaders.registry import Listed
 from fastbench.models import catalogue
@@ -84,3 +85,17 @@ def test_more_windows_rows_and_repeats_take_longer() -> None:
     assert check_plan.estimate_s(plan_of(windows=30)) > few + 2 * 27 * 5
     assert check_plan.estimate_s(plan_of(windows=3, repeat=2)) > 1.5 * few
     assert check_plan.estimate_s(plan_of(quick=True)) < few
+
+
+def test_an_engine_and_images_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "why_not", {"openvino": "it is not installed", "eager": None}.get)
+    plan = plan_of(
+        engine=("eager", "openvino", "onnxruntime"), quantize=("none", "int8"), calibration="gone"
+    )
+    assert sorted(map(str, check_plan.problems(plan))) == [
+        "The engine 'openvino' cannot run here: it is not installed. Choose another with --engine.",
+        "There is nothing at --calibration gone. Give a folder of images, or how many of the data "
+        "to set aside.",
+    ]
+    for calibration in ("20", "auto", None):
+        assert check_plan.problems(plan_of(engine=("eager",), calibration=calibration)) == []

@@ -11,6 +11,7 @@ import pytest
 import torch
 from builders.command_line import main_here, sentence
 from builders.images import draw
+from builders.models import write_export
 
 from fastbench.engines.base import EngineSpec
 from fastbench.engines.export import onnx_file
@@ -20,6 +21,7 @@ from fastbench.models.registry import load_model
 from fastbench.records.gates import failures_of
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
+from fastbench.runner import measure_row
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -146,6 +148,37 @@ def test_each_planted_fault_is_named(
     assert "NotImplementedError" not in shown.out
 
 
+def test_a_missing_folder_is_named_before_the_first_row(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, records = run(
+        data, tmp_path, "--model", "sample", "--engine", "onnxruntime", "--quantize", "none",
+        "--quantize", "int8", "--calibration", "nowhere/at-all",
+    )  # fmt: skip
+    assert (code, records) == (2, [])
+    assert "There is nothing at --calibration nowhere/at-all. Give a folder" in sentence(
+        capsys.readouterr().err
+    )
+
+
+def test_a_wrong_reference_is_named_before_the_row(
+    data: Path,
+    right: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(measure_row, "run_passes", pytest.fail)
+    for other, why in (
+        ("sampel", "There is no model 'sampel'. Did you mean 'sample'?"),
+        (str(right), "is not run by torch. Give the model that the file was exported from."),
+        (str(write_export(tmp_path / "net.pt2")), "net.pt2 has 3 classes, and "),
+    ):
+        code, _ = run(data, tmp_path, "--model", str(right), "--reference-model", other)
+        assert code == 2
+        assert why in sentence(capsys.readouterr().err)
+
+
 def test_what_a_file_cannot_be_run_with(
     data: Path, right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,3 +194,57 @@ def test_what_a_file_cannot_be_run_with(
     assert "was exported for batches of 8 images, and not for 4. Use --batch-size 8" in (
         sentence(capsys.readouterr().err)
     )
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_wrong_export_is_not_taken_for_the_loss_of_int8(
+    engine: str, data: Path, right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(engine)
+    wrong = write_wrong(right, "swapped", tmp_path)
+    code, records = run(
+        data, tmp_path, "--model", str(right), "--model", str(wrong), "--reference-model",
+        "sample", "--engine", engine, "--quantize", "int8", "--calibration", "8",
+    )  # fmt: skip
+    assert code == 3, capsys.readouterr().err
+    its = {record.model: record for record in records}
+    for record in records:
+        assert record.program is not None
+        assert record.program.dtype == "float32"
+        assert record.data["num_samples"] == 8
+        assert record.engine is not None
+        assert "quantize" in record.engine.setup_s
+        assert record.engine.weights_bytes < 0.6 * right.stat().st_size
+    good = its[right.name]
+    assert good.program.cause is None
+    assert good.program.max_logits < 1e-4 * good.program.spread  # before it is quantised
+    assert not any("export" in said for said in failures_of(good))
+    said = failures_of(its[wrong.name])
+    assert said[0].startswith(f"the export to {engine} is wrong: its channels are swapped")
+    assert not any("int8" in text for text in said)
+
+
+def test_rows_with_and_without_int8_score_the_same_images(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code, records = run(
+        data, tmp_path, "--model", "sample", "--image-size", str(SIZE), "--engine", "eager",
+        "--engine", "onnxruntime", "--quantize", "none", "--quantize", "int8",
+    )  # fmt: skip
+    assert code in (0, 3), capsys.readouterr().err
+    kinds = [(r.config["engine"], r.config["quantize"]) for r in records]
+    assert sorted(kinds) == [("eager", "none"), ("onnxruntime", "int8"), ("onnxruntime", "none")]
+    assert len({r.data["digest"] for r in records}) == 1
+    assert {r.data["num_samples"] for r in records} == {13}  # a fifth of 16 is set aside
+    by_kind = dict(zip(kinds, records, strict=True))
+    assert by_kind["eager", "none"].calibration is None
+    assert by_kind["onnxruntime", "none"].calibration is None
+    calibration = by_kind["onnxruntime", "int8"].calibration
+    assert calibration is not None
+    assert calibration.names == ["a/00.jpg", "a/05.jpg", "a/10.jpg"]
+    assert (calibration.root, calibration.loader) == (str(data), "torchvision")
+    assert len(calibration.digest) == 64
+    (exported,) = (tmp_path / "cache").rglob("*.onnx")  # one for both rows
+    floats, ints = (by_kind["onnxruntime", kind].engine for kind in ("none", "int8"))
+    assert floats.weights_bytes == exported.stat().st_size > 2 * ints.weights_bytes

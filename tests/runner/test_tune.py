@@ -309,6 +309,12 @@ def test_options_that_were_given_are_not_searched(run: Tune, tmp_path: Path) -> 
     assert read_options(tmp_path / "out/winner.toml")["batch_size"] == (8,)
 
 
+def test_images_are_set_aside_for_int8(run: Tune, ab: list[RunConfig]) -> None:
+    """They were among the timed ones before, and refused."""
+    assert run("--engine", "onnxruntime", "--quantize", "int8") == 0
+    assert [config.calibration for config in ab] == ["auto"]
+
+
 @pytest.mark.usefixtures("server")
 def test_a_crash_is_a_failed_trial(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
