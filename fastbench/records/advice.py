@@ -310,7 +310,7 @@ def _model_bound(record: Record) -> Said:
     if record.engine is not None and record.compile_mode is None:
         remedy = "other settings of its engine, or a larger --batch-size"
     elif record.compile_mode is None:
-        remedy = "--compile"
+        remedy = "--compile, or another engine (--preset engines)"
     elif record.device != "cpu" and record.dtype == "float32":
         remedy = "--dtype float16"
     else:

@@ -413,7 +413,7 @@ def test_what_to_try_when_the_loader_is_slow(changes: dict[str, object], remedy:
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"compile_mode": None}, "--compile"),
+        ({"compile_mode": None}, "--compile, or another engine (--preset engines)"),
         ({"compile_mode": "default", "device": "cuda:0"}, "--dtype float16"),
         (
             {"compile_mode": "default", "device": "cuda:0", "dtype": "float16"},
