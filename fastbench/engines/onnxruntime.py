@@ -67,7 +67,7 @@ class OnnxRuntime:
 
             with self.setup_s("quantize"):
                 path = quantize(spec, path, symmetric=provider != "cpu")
-        self.weights_bytes = path.stat().st_size
+        self.weights_bytes = _num_bytes(path)
         with self.setup_s("load"):
             self._session = _session(spec, path, provider)
         self.settings = {
@@ -120,6 +120,17 @@ def _check(spec: EngineSpec, provider: str, available: list[str]) -> None:
             f"--engine-option onnxruntime.provider={provider} does not run on {spec.device}. "
             f"Leave it out, or choose another --device."
         )
+
+
+def _num_bytes(path: Path) -> int:
+    """The size of a file, and of those beside it that hold its weights."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    weights = onnx.load(path, load_external_data=False).graph.initializer
+    beside = {ExternalDataInfo(each).location for each in weights if uses_external_data(each)}
+    files = [path, *(path.parent / name for name in beside)]
+    return sum(file.stat().st_size for file in files)
 
 
 def _session(spec: EngineSpec, path: Path, provider: str) -> Any:

@@ -126,6 +126,21 @@ def test_a_model_that_fails_on_images_of_this_size(
     assert capfd.readouterr() == ("", "")
 
 
+def test_weights_beside_the_file_are_counted(tmp_path: Path) -> None:
+    import onnx
+
+    path = write_onnx(tmp_path / "net.onnx")
+    onnx.save(
+        onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0
+    )
+    assert (tmp_path / "net.data").stat().st_size >= 36
+    classifier = make_classifier(load_model(str(path)), engine="onnxruntime", batch_size=4, crop=48)
+    torch.testing.assert_close(classifier(noise(4)), expected_logits(noise(4)), atol=1e-6, rtol=0)
+    sizes = [file.stat().st_size for file in tmp_path.iterdir()]
+    assert len(sizes) == 2
+    assert classifier.traits.weights_bytes == sum(sizes)
+
+
 # What a file says of its preprocessing and its classes
 
 
