@@ -13,6 +13,7 @@ Shape suffixes: N batch, C channels, H height, W width.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,20 +76,22 @@ class EngineTraits:
 
     `settings` is what was really used, for the record, and `setup_s` the seconds of each step to
     make it ready, by name. `weights_bytes` is the size of the weights that it runs, None where that
-    is not known. `num_graphs()` are the graphs and graph breaks of torch.compile, `close()` frees
+    is not known, `number_format` what it computes in, by default the dtype of its spec.
+    `num_graphs()` are the graphs and graph breaks of torch.compile, `close()` frees
     what it holds.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     setup_s: Mapping[str, float] = field(default_factory=dict)
     weights_bytes: int | None = None
+    number_format: str | None = None
     num_graphs: Callable[[], tuple[int, int]] = lambda: (0, 0)
     close: Callable[[], None] = lambda: None
 
     @classmethod
     def of(cls, engine: object) -> EngineTraits:
         """What an engine says."""
-        names = ("settings", "setup_s", "weights_bytes", "num_graphs", "close")
+        names = [trait.name for trait in dataclasses.fields(cls)]
         return cls(**{name: getattr(engine, name) for name in names if hasattr(engine, name)})
 
 

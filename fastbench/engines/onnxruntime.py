@@ -78,6 +78,7 @@ class OnnxRuntime:
         self._input, self._output = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self._device = spec.device
         self._dtypes = [_NUMPY.get(node.type, "float32") for node in (self._input, self._output)]
+        self.number_format = self._dtypes[0]  # a file has its own
         self._num_classes = int(self._output.shape[1])
         self._how = onnxruntime.RunOptions()
         self._how.log_severity_level = _FATAL

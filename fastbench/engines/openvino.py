@@ -1,4 +1,4 @@
-"""Intel's OpenVINO, on the CPU.
+"""Intel's OpenVINO, on the CPU or on a GPU of Intel's (which has not been run yet).
 
 By itself it computes in bfloat16 on a CPU that has it, half a logit off; so its precision follows
 `--dtype`, and is read back. Images come in float32, whatever it computes in, and with their
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from fastbench.core.errors import ModelError, UsageError, errors_as
+from fastbench.core.errors import EngineMissingError, ModelError, UsageError, errors_as
 from fastbench.core.no_telemetry import send_nothing
 from fastbench.engines.base import Steps, take_options
 from fastbench.engines.export import export, quiet
@@ -27,43 +27,54 @@ _PRECISIONS: Final = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 class OpenVino:
     """A model compiled by OpenVINO: an exported module, an ONNX file or an IR.
 
-    Raises `UsageError` for a number format that this CPU does not compute in.
+    Raises `UsageError` for a number format that the device does not compute in,
+    `EngineMissingError` for a device that OpenVINO does not see.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
         send_nothing()
         import openvino
 
-        options = take_options(spec, "openvino", hint=("latency", "throughput"))
+        options = take_options(
+            spec, "openvino", hint=("latency", "throughput"), device=("CPU", "GPU")
+        )
         self.setup_s = Steps()
         core = openvino.Core()
+        device = options["device"]
+        if device not in {name.partition(".")[0] for name in core.available_devices}:
+            raise EngineMissingError(
+                f"OpenVINO sees no {device} here (it sees {', '.join(core.available_devices)}). "
+                f"Leave out --engine-option openvino.device, or install Intel's driver."
+            )
         model = self._read(spec, core)
         if spec.quantize != "none":
             with self.setup_s("quantize"):
                 model = _quantized(spec, model)
         self.weights_bytes = _weights_bytes(model)
-        how = {
+        how: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[spec.dtype],
             "PERFORMANCE_HINT": options["hint"].upper(),
-            "INFERENCE_NUM_THREADS": spec.num_threads,
-            "ENABLE_CPU_PINNING": False,  # the loader has the same cores
         }
+        if device == "CPU":
+            how["INFERENCE_NUM_THREADS"] = spec.num_threads
+            how["ENABLE_CPU_PINNING"] = False  # the loader has the same cores
         with (
             self.setup_s("load"),
             errors_as(
                 ModelError, f"OpenVINO cannot load {spec.model.name}", "Try another --engine."
             ),
         ):
-            compiled = core.compile_model(_with_channels_last(model), "CPU", how)
+            compiled = core.compile_model(_with_channels_last(model), device, how)
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if precision != _PRECISIONS[spec.dtype]:
             raise UsageError(
-                f"OpenVINO computes in {precision} on this CPU where {spec.dtype} is asked for. "
+                f"OpenVINO computes in {precision} on this {device}, where {spec.dtype} is asked "
+                f"for. "
                 f"Use --dtype float32, or another --engine."
             )
         self.settings = {
             "version": openvino.__version__.partition("-")[0],
-            "device": "CPU",
+            "device": device,
             "precision": precision,
             "hint": options["hint"],
             "streams": int(compiled.get_property("NUM_STREAMS")),

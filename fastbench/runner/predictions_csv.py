@@ -1,8 +1,8 @@
 """What was predicted of each image, as CSV.
 
-A line has the row (a digest of its options; model, loader, dtype, torch.compile's mode), the file,
-the label and the five likeliest classes, all as the numbers of the model's outputs, and the softmax
-values of those five. A row is added when it is measured, so an interrupted run keeps the rows
+A line has the row (a digest of its options; model, loader, dtype, engine, quantisation, image
+size), the file, the label and the five likeliest classes, all as the numbers of the model's
+outputs, and the softmax values of those five. A row is added when it is measured, so an interrupted run keeps the rows
 before. It is added before its record is written: if the run is killed in between, `--resume`
 measures the row again, and its lines are replaced.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NUM_BEST: Final = 5
 COLUMNS: Final = (
-    *("row", "model", "loader", "dtype", "compile_mode", "file", "label"),
+    *("row", "model", "loader", "dtype", "engine", "quantize", "image_size", "file", "label"),
     *(f"top{k}" for k in range(1, NUM_BEST + 1)),
     *(f"probability{k}" for k in range(1, NUM_BEST + 1)),
 )
@@ -62,9 +62,9 @@ def add(
     Raises `OutputError` if they cannot be written, or the file has other columns.
     """
     output = model.classes.output
-    dtype = FACTS["dtype"].text(record)
     digest = digest_of(RunConfig.from_json(record.config), record.model, record.loader)
-    row = [digest, record.model, record.loader, dtype, record.compile_mode or ""]
+    how = [FACTS[name].of(record) for name in ("dtype", "engine", "quantize", "image-size")]
+    row = [digest, record.model, record.loader, *("" if x is None else x for x in how)]
     probabilities = scores.probabilities or [[] for _ in scores.best]
     missing = [""] * (NUM_BEST - len(scores.best[0]))  # a model with fewer classes
     lines = (

@@ -122,7 +122,7 @@ class RowEngines:
         said = classifier.traits
         return Engine(
             name=classifier.engine,
-            number_format=classifier.dtype,
+            number_format=said.number_format or classifier.dtype,
             num_threads=self.num_threads if self.device.type == "cpu" else None,
             settings=dict(said.settings),
             setup_s=dict(said.setup_s),

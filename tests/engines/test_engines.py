@@ -152,6 +152,15 @@ def test_openvino_has_its_hint(net: Net, cache: Path) -> None:
     assert "THROUGHPUT" in str(compiled.get_property("PERFORMANCE_HINT"))
 
 
+def test_openvino_names_a_device_that_it_does_not_see(
+    net: Net, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "available_devices", ["CPU"])
+    with pytest.raises(EngineMissingError, match=r"OpenVINO sees no GPU here \(it sees CPU\)\."):
+        made(net, "openvino", cache, options={"device": "GPU"})
+
+
 def test_onnxruntime_has_another_opset(net: Net, cache: Path) -> None:
     classifier = made(net, "onnxruntime", cache, options={"opset": 20})
     assert classifier.traits.settings["opset"] == 20

@@ -149,6 +149,6 @@ def test_compile_refuses_other_formats(cache: Path) -> None:
         "Use --dtype float32."
     )
     assert said(quantized, "compile", cache, quantize="fp8") == (
-        "--quantize fp8 is for NVIDIA GPUs since Ada and Hopper, and the model runs on the CPU. "
-        "Use --quantize int8."
+        "The engine compile does not quantise to fp8 on cpu. "
+        "Use --quantize int8, or another --device."
     )

@@ -35,7 +35,7 @@ def test_every_engine_is_listed_and_none_imported(plug_in: PlugIn) -> None:
     assert listed["mine"].origin == "tests:mine, of tests 1.0"
     assert listed["onnxruntime"].formats == ("ONNX",)
     assert listed["compile"].quantizes == ("int8", "fp8")
-    assert listed["openvino"].options == ("hint",)
+    assert listed["openvino"].options == ("hint", "device")
 
 
 @pytest.mark.parametrize(

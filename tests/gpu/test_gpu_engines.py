@@ -14,8 +14,9 @@ GPU = "cuda:0"
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("engine", ["compile", "aot", "onnxruntime", "tensorrt"])
 def test_logits_are_eagers(engine: str, dtype: str) -> None:
-    if (why := registry.why_not(engine)) is not None:
-        pytest.skip(why)
+    listed = registry.describe(engine)
+    if listed.why_not is not None or listed.lacks:
+        pytest.skip(listed.why_not or listed.lacks[0])
     model = load_model("sample")
     how = {"device": GPU, "dtype": dtype, "batch_size": 4, "crop": model.preprocess.crop}
     images_NCHW = torch.randn(4, 3, model.preprocess.crop, model.preprocess.crop, device=GPU)

@@ -1,6 +1,7 @@
 """What a dry run finds, all at once and without torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,18 @@ def test_more_windows_rows_and_repeats_take_longer() -> None:
 
 
 def test_an_engine_and_images_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "why_not", {"openvino": "it is not installed", "eager": None}.get)
+    def missing(name: str, modules: Sequence[str]) -> str | None:
+        return "it is not installed" if name == "openvino" and modules else None
+
+    monkeypatch.setattr(engines, "missing", missing)
     plan = plan_of(
-        engine=("eager", "openvino", "onnxruntime"), quantize=("none", "int8"), calibration="gone"
+        engine=("eager", "openvino", "onnxruntime"),
+        quantize=("none", "int8"),
+        calibration="gone",
+        device="cpu",
     )
     assert sorted(map(str, check_plan.problems(plan))) == [
-        "The engine 'openvino' cannot run here: it is not installed. Choose another with --engine.",
+        "The engine 'openvino' cannot run here: it is not installed.",
         "There is nothing at --calibration gone. Give a folder of images, or how many of the data "
         "to set aside.",
     ]
