@@ -2,9 +2,9 @@
 
 A line has the row (a digest of its options; model, loader, dtype, engine, quantisation, image
 size), the file, the label and the five likeliest classes, all as the numbers of the model's
-outputs, and the softmax values of those five. A row is added when it is measured, so an interrupted run keeps the rows
-before. It is added before its record is written: if the run is killed in between, `--resume`
-measures the row again, and its lines are replaced.
+outputs, and the softmax values of those five. A row is added when it is measured, so an interrupted
+run keeps the rows before. It is added before its record is written: if the run is killed in
+between, `--resume` measures the row again, and its lines are replaced.
 """
 
 from __future__ import annotations
