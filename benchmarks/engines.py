@@ -40,7 +40,7 @@ from fastbench.runner.open_loader import open_loader
 from fastbench.runner.prepare import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import torch
 
@@ -79,6 +79,9 @@ def main() -> None:
     )
     found = {name: ready(name, base) for name in arguments.variants}
     rates = measure(found, arguments)
+    for classifier, stream, *_ in found.values():
+        stream.close()
+        classifier.close()
     first = arguments.variants[0]
     ratios = {
         where: {name: [a / b for a, b in zip(of[name], of[first], strict=True)] for name in of}
@@ -121,7 +124,7 @@ def main() -> None:
         write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
 
 
-def ready(name: str, base: RunConfig) -> tuple[Classifier, Iterator[Batch], torch.Tensor, int]:
+def ready(name: str, base: RunConfig) -> tuple[Classifier, Generator[Batch, None, None], torch.Tensor, int]:
     """A variant's classifier, its endless batches, one of them, and how many wait in its queue."""
     engine, dtype, quantize = (*name.split(":"), *DEFAULTS[name.count(":") :])
     asked: dict[str, Any] = {"engine": engine, "dtype": dtype, "quantize": quantize}
@@ -133,7 +136,7 @@ def ready(name: str, base: RunConfig) -> tuple[Classifier, Iterator[Batch], torc
     spec = workbench.spec(model, config.timed_loader)
     factory = workbench.factories[config.timed_loader]
 
-    def batches() -> Iterator[Batch]:
+    def batches() -> Generator[Batch, None, None]:
         with open_loader(config.timed_loader, factory, spec) as loader:
             queued.append(LoaderTraits.of(loader).num_queued(spec.prefetch))
             while True:
@@ -146,7 +149,7 @@ def ready(name: str, base: RunConfig) -> tuple[Classifier, Iterator[Batch], torc
 
 
 def measure(
-    found: dict[str, tuple[Classifier, Iterator[Batch], torch.Tensor, int]],
+    found: dict[str, tuple[Classifier, Generator[Batch, None, None], torch.Tensor, int]],
     arguments: argparse.Namespace,
 ) -> dict[str, dict[str, list[float]]]:
     """Images/s of each variant and round, end to end and of the model alone."""
