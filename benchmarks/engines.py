@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from fastbench.engines.classifier import Classifier
     from fastbench.loaders.base import Batch
 
+    Ready = tuple[Classifier, Generator[Batch, None, None], torch.Tensor, int]
+    """A classifier, its endless batches, one of them, and how many wait in the loader's queue."""
+
 DEFAULTS = ("float32", "none")
 """The dtype and the quantisation of a variant that does not say them."""
 IDLE_S = 0.4
@@ -124,8 +127,8 @@ def main() -> None:
         write_text("The figures", arguments.output, json.dumps(record, indent=1) + "\n")
 
 
-def ready(name: str, base: RunConfig) -> tuple[Classifier, Generator[Batch, None, None], torch.Tensor, int]:
-    """A variant's classifier, its endless batches, one of them, and how many wait in its queue."""
+def ready(name: str, base: RunConfig) -> Ready:
+    """A variant, warmed up."""
     engine, dtype, quantize = (*name.split(":"), *DEFAULTS[name.count(":") :])
     asked: dict[str, Any] = {"engine": engine, "dtype": dtype, "quantize": quantize}
     config = dataclasses.replace(base, **asked)
@@ -149,7 +152,7 @@ def ready(name: str, base: RunConfig) -> tuple[Classifier, Generator[Batch, None
 
 
 def measure(
-    found: dict[str, tuple[Classifier, Generator[Batch, None, None], torch.Tensor, int]],
+    found: dict[str, Ready],
     arguments: argparse.Namespace,
 ) -> dict[str, dict[str, list[float]]]:
     """Images/s of each variant and round, end to end and of the model alone."""

@@ -123,6 +123,10 @@ def test_labels_of_one_spot_are_led_away_and_the_first_come_first() -> None:
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     assert any(place and place.leader for place in places)
     assert places[0] is not None
+    few = place_labels([(50, 50)] * 9, [(40, 10)] * 9, (0, 0, 100, 100), num_far=1, **options)
+    for place in few[1:]:  # only the first may be far from its point
+        assert place is None or abs(place.y + 5 - 50) <= 3 + 2.5 * 10 + 5
+    assert few.count(None) > places.count(None)
 
 
 @pytest.mark.parametrize(

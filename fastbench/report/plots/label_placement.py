@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _NUM_ANGLES: Final = 16
 _RINGS: Final = (0.0, 0.5, 1.2, 2.0, 3.0, 4.2, 5.6, 7.2, 9.0, 12.0, 15.0, 19.0, 24.0)
 """Distances from the marker's edge, in heights of a line."""
+_NEAR: Final = 2.5
+"""In heights of a line: how far a label may be whose leader is not to cross the picture."""
 _HIDES: Final = 1000.0
 _CROSSES: Final = 80.0
 _MOST_FOR_LINES: Final = 12.0
@@ -53,18 +55,21 @@ def place_labels(
     radius: float,
     others: Sequence[tuple[float, float]] = (),
     lines: Sequence[tuple[Box, float]] = (),
+    num_far: int | None = None,
 ) -> list[Place | None]:
     """A place within `bounds` for the label of each point, the most important first.
 
     `sizes` are the labels' widths and heights, `radius` that of all markers, `others` are points
     without a label, `lines` thin boxes that are better not covered, and what each costs: 3 is as
-    much as being a line's height further away. None where there is no room.
+    much as being a line's height further away. The first `num_far` labels may be far from their
+    points, the others only a few lines; by default all may. None where there is no room.
     """
     centres = np.array([*points, *others], dtype=np.float64).reshape(-1, 2)
     markers = np.hstack([centres - radius, centres + radius])
     soft = np.array([(*box, cost) for box, cost in lines], dtype=np.float64).reshape(-1, 5)
     search = _Search(markers, soft, np.array(bounds, dtype=np.float64), line_height, radius)
-    options = [search.options(i, size) for i, size in enumerate(sizes)]
+    far = len(sizes) if num_far is None else num_far
+    options = [search.options(i, size, is_far=i < far) for i, size in enumerate(sizes)]
     num = len(sizes)
     orders = [
         list(range(num)),
@@ -106,11 +111,13 @@ class _Search:
     line_height: float
     radius: float
 
-    def options(self, i: int, size: tuple[float, float]) -> _Options:
+    def options(self, i: int, size: tuple[float, float], *, is_far: bool = True) -> _Options:
         """All places for the label of the `i`-th point that lie within the bounds."""
         centre = (self.markers[i, :2] + self.markers[i, 2:]) / 2
         boxes, distances, liking = self._boxes_around(centre, size)
         inside = (boxes[:, :2] >= self.bounds[:2]).all(1) & (boxes[:, 2:] <= self.bounds[2:]).all(1)
+        if not is_far:
+            inside &= distances <= self.radius + _NEAR * self.line_height
         boxes, distances, liking = boxes[inside], distances[inside], liking[inside]
         starts = np.clip(centre, boxes[:, :2], boxes[:, 2:])
         ends = np.broadcast_to(centre, starts.shape)

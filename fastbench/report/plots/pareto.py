@@ -43,6 +43,7 @@ _SIZE: Final = (8.5, 5.2)  # inches
 _MARKER: Final = 7.0  # points
 _LABEL_SIZE: Final = 7.5
 _LABEL_CHARS: Final = 26
+_FEW_LABELS: Final = 16  # of more, only those on the front may be far from their points
 _MOST_LABELS: Final = 60  # of more points, only those on the front have a label
 _POINT: Final[dict[str, Any]] = {
     "linestyle": "none",
@@ -342,6 +343,8 @@ def _draw_labels(axes: Axes, points: _Points, lines: Sequence[tuple[_Line, float
         radius=(_MARKER / 2 + 0.8) * pixel,
         others=[tuple(at[i]) for i in others],
         lines=thin,
+        # Long leaders from everywhere make a web.
+        num_far=len(points.front) if len(labelled) > _FEW_LABELS else None,
     )
     for text, i, place in zip(texts, labelled, places, strict=True):
         if place is None:
