@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,15 +151,6 @@ def test_openvino_has_its_hint(net: Net, cache: Path) -> None:
     assert "THROUGHPUT" in str(compiled.get_property("PERFORMANCE_HINT"))
 
 
-def test_openvino_names_a_device_that_it_does_not_see(
-    net: Net, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    openvino = pytest.importorskip("openvino")
-    monkeypatch.setattr(openvino.Core, "available_devices", ["CPU"])
-    with pytest.raises(EngineMissingError, match=r"OpenVINO sees no GPU here \(it sees CPU\)\."):
-        made(net, "openvino", cache, options={"device": "GPU"})
-
-
 def test_onnxruntime_has_another_opset(net: Net, cache: Path) -> None:
     classifier = made(net, "onnxruntime", cache, options={"opset": 20})
     assert classifier.traits.settings["opset"] == 20
@@ -244,20 +233,6 @@ def test_the_module_stays_as_it_was(cache: Path) -> None:
     assert all(parameter.requires_grad for parameter in net.parameters())
     assert net.training
     assert net.conv.weight.is_contiguous()
-
-
-def test_aot_gives_eagers_logits_and_its_package_is_a_model(tmp_path: Path) -> None:
-    """The one compilation of C++ here; takes 10 s and more. As a row it has its own process."""
-    done = subprocess.run(
-        [sys.executable, "-m", "builders.aot_net", str(tmp_path)],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert "made\nloaded\n" in done.stderr  # and nothing of the runtime's between them
 
 
 # What every engine has
