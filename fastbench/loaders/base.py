@@ -25,6 +25,7 @@ from fastbench.core.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import numpy as np
     import torch
 
 GENERAL_OPTIONS: Final = {"prefetch": 0, "num_threads": 1}
@@ -166,6 +167,51 @@ class Loader(Protocol):
 
 Factory = Callable[[LoaderSpec], Loader]
 """What makes a loader; a class will do."""
+
+
+class OnDemand(Protocol):
+    """The other side that a loader may have: images by request, in any order, for runs under load.
+
+    A factory that has it has an attribute `on_demand`, an `OnDemandFactory`.
+
+    `num_callers` threads may call `decode` at once, each with 1 to `most_at_once` samples: 1 where
+    images are decoded one by one as they arrive, the largest batch where batches are. Only one
+    thread calls `collate`. `reads_images` and `settings` are as those of a `Loader`.
+    """
+
+    num_callers: int
+    most_at_once: int
+    reads_images: bool
+    settings: Mapping[str, Setting]
+
+    def decode(self, samples: Sequence[int]) -> Any:
+        """Images of these samples, in this order: what `collate` takes, however it is made.
+
+        A file that cannot be read raises an error that names it. Of several samples that fail
+        together each is then asked for by itself. What was returned stays valid until it was
+        collated, also while other images are decoded.
+        """
+        ...
+
+    def collate(self, decoded: Sequence[Any], size: int) -> torch.Tensor:
+        """(size, 3, H, W): what several calls of `decode` returned, one after the other.
+
+        As `Batch.images_NCHW`: normalised, on the device, channels_last. Where there are fewer
+        images than `size` the rows behind them may hold anything finite. It is valid until the next
+        but one call.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free threads and memory. May be called twice; no other call is going on."""
+        ...
+
+
+OnDemandFactory = Callable[[LoaderSpec, "Sequence[np.ndarray] | None"], OnDemand]
+"""`(spec, in_memory) -> OnDemand`. The spec's `batch_size` is the largest batch, its `prefetch` means
+nothing. `in_memory` has the (B,) uint8 bytes of each sample's JPEG; with None they are in
+`spec.paths`.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

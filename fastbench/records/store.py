@@ -19,6 +19,7 @@ History of `schema_version`; what a version lacks has its field's default when i
     10  process; config: data_root; labels say which file they were read from
     11  calibration, program; engine: settings, setup_s, weights_bytes; config: engine,
         engine_option, quantize, calibration, image_size, crop_pct, preprocess, reference_model
+    12  records of `fastbench loadtest`
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ from fastbench.core.errors import RecordError, UsageError
 from fastbench.core.reading import read_regular
 from fastbench.records.facts import FACTS
 from fastbench.records.fields import FreeFields
+from fastbench.records.load import LoadRecord
 from fastbench.records.record import AbRecord, Described, ParityRecord, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 11
+SCHEMA_VERSION: Final = 12
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,6 +53,7 @@ T = TypeVar("T")
 _SOUND: Final[set[tuple[str, str]]] = set()
 """Options and their values, as Python writes them, that were read before."""
 AB: Final = "fastbench run --ab"
+LOAD: Final = "fastbench loadtest"
 _WORDS: Final = {
     "Object missing required field": "lacks the field",
     "Object contains unknown field": "has the unknown field",
@@ -85,7 +88,8 @@ def write_record(record: Described, folder: Path, called: Sequence[str] = ()) ->
         parts += [FACTS[name].text(record) for name in ("dtype", "quantize")]
         parts += [] if engine == EAGER else [engine.replace(" ", "-")]
     else:
-        parts.insert(0, "parity" if isinstance(record, ParityRecord) else "ab")
+        kinds = {ParityRecord: "parity", LoadRecord: f"load-{record.config.get('scenario')}"}
+        parts.insert(0, kinds.get(type(record), "ab"))
     parts += [word for text in called if (word := "-".join(text.split())) not in parts]
     text = _text_of(record)
     with writing("The record", folder):
@@ -162,6 +166,19 @@ def build_ab_record(stored: Any, path: Path) -> AbRecord | None:
     return record
 
 
+def build_load_record(stored: Any, path: Path) -> LoadRecord | None:
+    """The record of `fastbench loadtest` in it; None if it is something else.
+
+    Raises `RecordError` if it is damaged, or of an unknown version.
+    """
+    if not isinstance(stored, dict) or other_kind(stored) != LOAD:
+        return None
+    record = _build(stored, path, LoadRecord)
+    if not record.runs:
+        raise RecordError(f"{path} is a damaged record (runs is empty). Measure again.")
+    return record
+
+
 def _build(stored: Any, path: Path, kind: type[T]) -> T:
     version = stored.get("schema_version") if isinstance(stored, dict) else None
     if version is None:
@@ -196,6 +213,8 @@ def other_kind(stored: Mapping[str, Any]) -> str | None:
     """The command whose record this is, if it is not a row of `fastbench run`."""
     if "a_images_per_s" in stored:
         return AB
+    if "scenario" in stored:
+        return LOAD
     return "fastbench parity" if "parity" in stored and "throughput" not in stored else None
 
 
