@@ -208,9 +208,8 @@ class OnDemand(Protocol):
 
 
 OnDemandFactory = Callable[[LoaderSpec, "Sequence[np.ndarray] | None"], OnDemand]
-"""`(spec, in_memory) -> OnDemand`. The spec's `batch_size` is the largest batch, its `prefetch` means
-nothing. `in_memory` has the (B,) uint8 bytes of each sample's JPEG; with None they are in
-`spec.paths`.
+"""`(spec, in_memory) -> OnDemand`. The spec's `batch_size` is the largest batch, `prefetch` means
+nothing. `in_memory` has the (B,) uint8 bytes of each sample's JPEG; None: they are in `spec.paths`.
 """
 
 
