@@ -16,6 +16,7 @@ from fastbench.cli import (
     engines,
     environment,
     loaders,
+    loadtest,
     models,
     parity,
     report,
@@ -109,7 +110,7 @@ def make_parser() -> Parser:
     parser.set_defaults(command=lambda arguments: _without_a_command(parser, arguments))
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     lists = (models, loaders, engines)
-    for command in (run, tune, parity, compare, report, *lists, environment, data):
+    for command in (run, loadtest, tune, parity, compare, report, *lists, environment, data):
         command.add(commands)
     return parser
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from fastbench.core.stats import wilson_interval
-from fastbench.records.accuracy import Accuracy, Parity, Published
+from fastbench.records.accuracy import Accuracy, Parity, ProgramCheck, Published
 from fastbench.records.fields import Amount, Count, Duration, Positive, Share, Stored
 from fastbench.records.record import UNREAD, Described
 from fastbench.records.speed import Compilation, Telemetry
@@ -81,7 +81,9 @@ class LoadRun(Stored, frozen=True, kw_only=True):
     p, counted from 0. `is_valid` is its judgement, and `why_not` its reasons in words. `num_over`
     queries took longer than the limit, `num_turned_away` were not begun because too many waited,
     `num_failed` could not be answered; both count as answered when that was clear, and a run with
-    one is not valid. `logs` is the folder of its logs, beside the record.
+    one is not valid. `early_stopping_s` is its estimate of the percentile that it judges
+    `single-stream` and `multi-stream` by, which is MLPerf's figure; None where it has none. `logs`
+    is the folder of its logs, below the record's.
     """
 
     purpose: Literal["search", "confirm", "only"]
@@ -97,6 +99,7 @@ class LoadRun(Stored, frozen=True, kw_only=True):
     num_over: Count | None
     num_turned_away: Count
     num_failed: Count
+    early_stopping_s: Amount | None = None
     logs: str | None = None
 
     def percentile_s(self, pct: float) -> float | None:
@@ -165,7 +168,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     if every one held. `rules` are the load generator's settings, and `is_mlperf_length` says
     whether they are at least as long as MLPerf's.
 
-    `accuracy` and `parity` are of a pass in the generator's accuracy mode, each image once;
+    Of more than 100,000 queries `latencies_s` has every `nth`. `program` is as that of a row of
+    `fastbench run`. `accuracy` and `parity` are of a pass in the generator's accuracy mode, each image once;
     `served` is of the last run. Without images that are read all three are None.
     """
 
@@ -193,6 +197,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     search_ended: str | None = None
     missed_per_s: Amount | None = None
     is_finished: bool = True
+    nth: Positive = 1
+    program: ProgramCheck | None = None
     rate_tolerance: Share | None = None
     slowest: list[SlowQuery] = msgspec.field(default_factory=list)
     failed: list[FailedQueries] = msgspec.field(default_factory=list)

@@ -83,7 +83,12 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
         return
     for folder, folders, names in os.walk(path, onerror=on_error):
         folders.sort()
-        yield from (Path(folder) / name for name in sorted(names) if name.endswith(".json"))
+        yield from (Path(folder) / name for name in sorted(names) if _may_be_a_record(name))
+
+
+def _may_be_a_record(name: str) -> bool:
+    """Logs of LoadGen lie beside records, and some of them are JSON."""
+    return name.endswith(".json") and not name.startswith("mlperf_log_")
 
 
 def _read(path: Path, *, is_named: bool) -> Row | AbRecord | None:

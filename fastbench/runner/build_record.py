@@ -82,8 +82,8 @@ def make_record(
         tuning=tuned.trials if tuned else [],
         tuning_s=tuned.seconds if tuned else None,
         compilation=compilation,
-        accuracy=_accuracy(workbench, bench, scores) if passes.reads_images else None,
-        published=_published(bench) if passes.reads_images else None,
+        accuracy=accuracy_of(workbench, bench, scores) if passes.reads_images else None,
+        published=published_of(bench) if passes.reads_images else None,
         parity=parity,
         program=bench.program,
         calibration=calibrate.describe(config, workbench.manifest, workbench.progress),
@@ -146,7 +146,8 @@ def _describe_data(workbench: Workbench) -> dict[str, Any]:
     }
 
 
-def _accuracy(workbench: Workbench, bench: Bench, scores: Scores) -> Accuracy | None:
+def accuracy_of(workbench: Workbench, bench: Bench, scores: Scores) -> Accuracy | None:
+    """The hits of each image once; None without labels."""
     labels, classes = bench.labels.indices, bench.model.classes
     if scores.hits is None or labels is None:
         return None
@@ -164,7 +165,7 @@ def _accuracy(workbench: Workbench, bench: Bench, scores: Scores) -> Accuracy | 
     )
 
 
-def _published(bench: Bench) -> Published | None:
+def published_of(bench: Bench) -> Published | None:
     """The published accuracy of these weights, if the labels are those that it is for."""
     if bench.model.published is None or bench.labels.how != BY_WNID:
         return None
@@ -181,7 +182,7 @@ def _doubts(bench: Bench, passes: Passes, scores: Scores) -> list[str]:
         return found
     top1, _ = scores.hits[-1]
     found += doubts_of(bench.labels, bench.model.classes, top1)
-    if published := _published(bench):
+    if published := published_of(bench):
         low, high = wilson_interval(top1, len(scores.best))
         if low <= _CHANCE and high < published.top1:
             found.append(

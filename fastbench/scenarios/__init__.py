@@ -1,0 +1,1 @@
+"""Under load: queries that arrive by themselves, batched, answered, timed and scored."""

@@ -1,0 +1,263 @@
+"""A dynamic batcher between queries and predictions: read, decode, batch, model, top-1.
+
+Queries wait in a queue. The loader's threads decode them, one by one or several together, as the
+loader says. One thread forms a batch of what is decoded whenever the model is free, and waits no
+longer than `max_wait_s` for others to fill it. What is decoded and not yet computed is bounded, and
+so are the queries that wait: one more is turned away, so that an overload ends in a verdict and not
+in a full memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import torch
+
+from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fastbench.loaders.base import OnDemand
+
+TURNED_AWAY: Final = "too many queries waited"
+NO_CLASS: Final = -1
+"""What stands in place of the class predicted for an image that could not be answered."""
+_END_S: Final = 20.0
+
+
+class Query:
+    """One image that is asked for; `_s` are seconds of `time.monotonic()`.
+
+    `number` is the generator's for its answer, `sample` the image's id. It was handed over at
+    `arrived_s`, its decoding began at `begun_s` and ended at `decoded_s`, the model began with its
+    batch at `batched_s` and its prediction was on the host at `modelled_s`. `error` says why it
+    could not be answered.
+    """
+
+    __slots__ = (
+        *("arrived_s", "batched_s", "begun_s", "decoded_s", "error", "modelled_s"),
+        *("number", "prediction", "sample"),
+    )
+
+    def __init__(self, number: int, sample: int, arrived_s: float) -> None:
+        self.number = number
+        self.sample = sample
+        self.arrived_s = arrived_s
+        self.begun_s = self.decoded_s = self.batched_s = self.modelled_s = arrived_s
+        self.prediction = NO_CLASS
+        self.error: str | None = None
+
+
+class Models(Protocol):
+    """A model ready for batches of a few sizes."""
+
+    largest: int
+
+    def size_for(self, num: int) -> int:
+        """The size of the batch that so many images are padded to."""
+        ...
+
+    def __call__(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """(N, classes) logits of (N, 3, H, W) images, where N is such a size."""
+        ...
+
+
+@dataclass
+class _Part:
+    """What one call of the loader has decoded."""
+
+    decoded: Any
+    queries: list[Query]
+    decoded_s: float
+
+
+class Batcher:
+    """Takes queries by `take` from any thread, and hands them to `answer` when they have one.
+
+    `scored` is called with the logits of each batch and its queries, while it is set. What ends the
+    batcher, such as a full memory, is in `failure`; then every query is answered at once, without
+    a prediction. `errors` has those of images that could not be answered, by the image; `batches` the
+    sizes of the batches that were formed. `max_queued` None sets no limit.
+    """
+
+    def __init__(
+        self,
+        loader: OnDemand,
+        models: Models,
+        *,
+        max_wait_s: float,
+        max_queued: int | None,
+        answer: Callable[[Sequence[Query]], None],
+    ) -> None:
+        self.answer = answer
+        self.max_queued = max_queued
+        self.scored: Callable[[torch.Tensor, Sequence[Query]], None] | None = None
+        self.failure: BaseException | None = None
+        self.errors: dict[int, FastbenchError] = {}
+        self.batches: list[int] = []
+        self._loader, self._models, self._max_wait_s = loader, models, max_wait_s
+        self._arrivals: SimpleQueue[Query | None] = SimpleQueue()
+        self._ready: SimpleQueue[_Part | None] = SimpleQueue()
+        # Enough for the batch that is computed, and the next one.
+        self._room = threading.Semaphore(2 * models.largest + loader.num_callers)
+        self._threads = [
+            threading.Thread(target=self._decode_all, name=f"fastbench-request-{i}", daemon=True)
+            for i in range(loader.num_callers)
+        ]
+        self._computing = threading.Thread(
+            target=self._compute_all, name="fastbench-batch", daemon=True
+        )
+        for thread in (*self._threads, self._computing):
+            thread.start()
+
+    def take(self, asked: Iterable[tuple[int, int]]) -> list[Query]:
+        """Queries that arrive now, as (number, sample); those that are turned away are answered."""
+        now = time.monotonic()
+        queries = [Query(number, sample, now) for number, sample in asked]
+        refused = []
+        for query in queries:
+            if self.failure is not None:
+                query.error = "the run had failed"
+                refused.append(query)
+            elif self.max_queued is not None and self._arrivals.qsize() >= self.max_queued:
+                query.error = TURNED_AWAY
+                refused.append(query)
+            else:
+                self._arrivals.put(query)
+        if refused:
+            self.answer(refused)
+        return queries
+
+    def close(self) -> None:
+        """End the threads, when nothing waits any more; what does is not answered."""
+        while not self._arrivals.empty():
+            self._arrivals.get()
+        for _ in self._threads:
+            self._arrivals.put(None)
+        deadline = time.monotonic() + _END_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._ready.put(None)
+        self._computing.join(max(0.0, deadline - time.monotonic()))
+
+    # ----------------------------------------------------------------------------- decoding
+
+    def _decode_all(self) -> None:
+        try:
+            while (first := self._arrivals.get()) is not None:
+                self._room.acquire()
+                self._decode(self._with_others(first))
+        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
+            self._fail(error)
+
+    def _with_others(self, first: Query) -> list[Query]:
+        """The query, and others that wait, as many as the loader decodes together."""
+        found = [first]
+        while len(found) < self._loader.most_at_once and self._room.acquire(blocking=False):
+            try:
+                other = self._arrivals.get_nowait()
+            except Empty:
+                self._room.release()
+                break
+            if other is None:  # the end, which another call has to hear of
+                self._room.release()
+                self._arrivals.put(None)
+                break
+            found.append(other)
+        return found
+
+    def _decode(self, queries: list[Query]) -> None:
+        begun_s = time.monotonic()
+        for query in queries:
+            query.begun_s = begun_s
+        try:
+            decoded = self._loader.decode([query.sample for query in queries])
+        except (CorruptImageError, LoaderFailedError) as error:
+            if len(queries) > 1:  # the others are decoded without it
+                for query in queries:
+                    self._decode([query])
+                return
+            self._room.release()
+            self.errors[queries[0].sample] = error
+            queries[0].error = str(error)
+            queries[0].decoded_s = time.monotonic()
+            self.answer(queries)
+            return
+        decoded_s = time.monotonic()
+        for query in queries:
+            query.decoded_s = decoded_s
+        self._ready.put(_Part(decoded, queries, decoded_s))
+
+    # ----------------------------------------------------------------------------- computing
+
+    def _compute_all(self) -> None:
+        try:
+            part = self._ready.get()
+            while part is not None:
+                parts, part = self._with_more(part)
+                self._compute(parts)
+                del parts
+                if part is None:
+                    part = self._ready.get()
+        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
+            self._fail(error)
+
+    def _with_more(self, first: _Part) -> tuple[list[_Part], _Part | None]:
+        """The parts of a batch, and the one after them if it is there already."""
+        parts, num = [first], len(first.queries)
+        deadline = first.decoded_s + self._max_wait_s
+        while num < self._models.largest:
+            left_s = deadline - time.monotonic()
+            try:
+                part = self._ready.get(left_s > 0, left_s if left_s > 0 else None)
+            except Empty:
+                break
+            if part is None:  # the end, once this batch is computed
+                self._ready.put(None)
+                break
+            if num + len(part.queries) > self._models.largest:
+                return parts, part
+            parts.append(part)
+            num += len(part.queries)
+        return parts, None
+
+    def _compute(self, parts: list[_Part]) -> None:
+        queries = [query for part in parts for query in part.queries]
+        batched_s = time.monotonic()
+        size = self._models.size_for(len(queries))
+        images_NCHW = self._loader.collate([part.decoded for part in parts], size)
+        logits_NK = self._models(images_NCHW)[: len(queries)]
+        predictions: list[int] = logits_NK.argmax(1).tolist()  # waits for the device
+        modelled_s = time.monotonic()
+        if self.scored is not None:
+            self.scored(logits_NK, queries)
+        self._room.release(len(queries))
+        self.batches.append(len(queries))
+        for query, prediction in zip(queries, predictions, strict=True):
+            query.batched_s, query.modelled_s = batched_s, modelled_s
+            query.prediction = prediction
+        self.answer(queries)
+
+    def _fail(self, error: BaseException) -> None:
+        """Note what has ended a thread, and answer what waits, for the generator waits for it."""
+        self.failure = self.failure or error
+        stuck = []
+        for waiting in (self._arrivals, self._ready):
+            while not waiting.empty():
+                found: Any = waiting.get()
+                stuck += getattr(found, "queries", None) or ([found] if found else [])
+        for query in stuck:
+            query.error = "the run had failed"
+        if stuck:
+            self.answer(stuck)
+
+
+def answers_of(queries: Sequence[Query]) -> np.ndarray:
+    """The classes predicted, (N,) int64; `NO_CLASS` where there is none."""
+    return np.array([query.prediction for query in queries], np.int64)
