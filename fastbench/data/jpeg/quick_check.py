@@ -12,6 +12,7 @@ give other pixels. Every decoder then sees the same garbage.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
+
+    import numpy as np
 
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG"),
@@ -147,12 +150,17 @@ def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
-def not_read(path: str, loader: str, reason: object) -> CorruptImageError:
-    """The error for a file that a loader did not read.
+def not_read(
+    path: str, loader: str, reason: object, data: np.ndarray | None = None
+) -> CorruptImageError:
+    """The error for a file that a loader did not read; `data` are its bytes if it had those.
 
     Where Pillow does not read it either, the reason is Pillow's.
     """
-    return find_corrupt([path]) or CorruptImageError(
+    error = decoding_error(path if data is None else io.BytesIO(data.data))
+    if error is not None:
+        return corrupt(path, error)
+    return CorruptImageError(
         path,
         f"is read by Pillow, and not by the loader {loader!r} ({first_line(reason)})",
         f"Use another --loader, remove the file, or {LEAVE_OUT}",
