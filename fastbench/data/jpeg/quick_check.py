@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -40,6 +41,8 @@ _SIGNATURES: Final = (
 )
 END: Final = 4096
 """Bytes at either end of a file by which one photograph is told from another of equal size."""
+_BYTES: Final = re.compile(r"<_io\.BytesIO[^>]*>")
+"""What Pillow calls a file that is in memory."""
 _MOST_PIXELS: Final = 178_956_970
 """Pillow, the reference's decoder, refuses larger images: twice its `MAX_IMAGE_PIXELS`."""
 
@@ -146,7 +149,7 @@ def decoding_error(source: str | BinaryIO) -> Exception | None:
 
 def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     """The error for one file that cannot be decoded, with the decoder's own reason."""
-    text = first_line(reason).replace(str(path), "the file")
+    text = _BYTES.sub("the file", first_line(reason).replace(str(path), "the file"))
     return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
