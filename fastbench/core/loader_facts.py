@@ -31,6 +31,7 @@ class BuiltInLoader:
     `needs_gpu` it runs on an NVIDIA GPU alone. `num_cores` is up to
     how many its threads scale, None where Python's lock is no limit to them: the CPU time of an
     image over that in which a thread holds it, as `benchmarks/lock_held.py` found on two cores.
+    `on_demand`: it takes requests too (`OnDemand` in `loaders/base.py`).
     """
 
     target: str
@@ -42,6 +43,7 @@ class BuiltInLoader:
     packages: tuple[str, ...] = ()
     needs_gpu: bool = False
     num_cores: int | None = None
+    on_demand: bool = False
 
 
 _DALI: Final = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
@@ -62,6 +64,7 @@ BUILT_IN: Final = {
             "height_hint",
             "resize_minibatch_size",
         ),
+        on_demand=True,
     ),
     "dali-cpu": BuiltInLoader(
         target="fastbench.loaders.builtin.dali:DaliCpuLoader",
@@ -71,11 +74,13 @@ BUILT_IN: Final = {
         options=("resize_minibatch_size",),
         packages=_DALI,
         needs_gpu=True,
+        on_demand=True,
     ),
     "memory": BuiltInLoader(
         target="fastbench.loaders.builtin.memory:MemoryLoader",
         summary="decoded once into memory and replayed: what a perfect decoder would give",
         decoder=f"{NO_DECODER} while it is timed",
+        on_demand=True,
     ),
     "opencv": BuiltInLoader(
         target="fastbench.loaders.builtin.opencv:OpencvLoader",
@@ -88,6 +93,7 @@ BUILT_IN: Final = {
             "opencv-contrib-python-headless",
         ),
         num_cores=10,
+        on_demand=True,
     ),
     "spdl": BuiltInLoader(
         target="fastbench.loaders.builtin.spdl:SpdlLoader",
@@ -102,6 +108,7 @@ BUILT_IN: Final = {
         summary="random images, made once and resident on the device: the model's ceiling",
         decoder=NO_DECODER,
         device="GPU or CPU",
+        on_demand=True,
     ),
     "timm": BuiltInLoader(
         target="fastbench.loaders.builtin.timm:TimmLoader",
@@ -127,6 +134,7 @@ BUILT_IN: Final = {
         summary="the reference's pixels by uint8 tensors, in threads: the fastest on few cores",
         decoder="libjpeg-turbo in simplejpeg, or in torchvision",
         num_cores=10,
+        on_demand=True,
     ),
     "webdataset": BuiltInLoader(
         target="fastbench.loaders.builtin.webdataset:WebdatasetLoader",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core import watchdog
 from fastbench.core.errors import (
+    LoaderError,
     LoaderMissingError,
     UnknownNameError,
     UsageError,
@@ -30,6 +31,7 @@ from fastbench.loaders.base import (
     GENERAL_OPTIONS,
     Factory,
     FactoryTraits,
+    OnDemandFactory,
     Setting,
     check_option_names,
 )
@@ -86,6 +88,21 @@ def resolve(name: str) -> Factory:
             ) from error
         mend = "Mend its module" if ":" in name else "Mend or uninstall its package"
         raise LoaderMissingError(f"{title(name)} failed to import: {why}. {mend}.") from error
+
+
+def on_demand_of(name: str, factory: object) -> OnDemandFactory:
+    """What makes a loader's other side, which takes requests.
+
+    Raises `LoaderError` where it has none.
+    """
+    made: OnDemandFactory | None = getattr(factory, "on_demand", None)
+    if callable(made):
+        return made
+    able = ", ".join(known for known, entry in BUILT_IN.items() if entry.on_demand)
+    raise LoaderError(
+        f"{title(name)} reads its files in order, and cannot take requests: it has no "
+        f"on_demand. Choose another with --loader: {able}."
+    )
 
 
 def check_name(name: str) -> None:

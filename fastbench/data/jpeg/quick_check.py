@@ -12,7 +12,9 @@ give other pixels. Every decoder then sees the same garbage.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    import numpy as np
+
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG"),
     (b"GIF8", "a GIF"),
@@ -37,6 +41,8 @@ _SIGNATURES: Final = (
 )
 END: Final = 4096
 """Bytes at either end of a file by which one photograph is told from another of equal size."""
+_BYTES: Final = re.compile(r"<_io\.BytesIO[^>]*>")
+"""What Pillow calls a file that is in memory."""
 _MOST_PIXELS: Final = 178_956_970
 """Pillow, the reference's decoder, refuses larger images: twice its `MAX_IMAGE_PIXELS`."""
 
@@ -143,16 +149,21 @@ def decoding_error(source: str | BinaryIO) -> Exception | None:
 
 def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     """The error for one file that cannot be decoded, with the decoder's own reason."""
-    text = first_line(reason).replace(str(path), "the file")
+    text = _BYTES.sub("the file", first_line(reason).replace(str(path), "the file"))
     return CorruptImageError(path, f"cannot be decoded ({text})")
 
 
-def not_read(path: str, loader: str, reason: object) -> CorruptImageError:
-    """The error for a file that a loader did not read.
+def not_read(
+    path: str, loader: str, reason: object, data: np.ndarray | None = None
+) -> CorruptImageError:
+    """The error for a file that a loader did not read; `data` are its bytes if it had those.
 
     Where Pillow does not read it either, the reason is Pillow's.
     """
-    return find_corrupt([path]) or CorruptImageError(
+    error = decoding_error(path if data is None else io.BytesIO(data.data))
+    if error is not None:
+        return corrupt(path, error)
+    return CorruptImageError(
         path,
         f"is read by Pillow, and not by the loader {loader!r} ({first_line(reason)})",
         f"Use another --loader, remove the file, or {LEAVE_OUT}",

@@ -17,6 +17,7 @@ is made ahead, and none with 1. With 0 the files of a batch are read when it is 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from fastbench.core.nvidia import jpeg_engines
 from fastbench.core.system_errors import is_of_memory
 from fastbench.data.jpeg.quick_check import not_read
 from fastbench.loaders.base import Batch, LoaderSpec, Setting, take_options
+from fastbench.loaders.builtin.dali_on_demand import DaliOnDemand
 from fastbench.loaders.builtin.dali_resize import INTERPOLATIONS, MINIBATCH_SIZE, resize_and_crop
 from fastbench.loaders.shared.cuda_streams import InFlight
 from fastbench.loaders.shared.epochs import EpochLoader
@@ -114,6 +116,25 @@ class DaliLoader(EpochLoader):
                     f"Check the driver with `fastbench env`, or use --device cpu."
                 ) from error
 
+    @classmethod
+    def on_demand(cls, spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None) -> DaliOnDemand:
+        """Its images by request."""
+        return DaliOnDemand(cls(dataclasses.replace(spec, prefetch=0)), spec, in_memory)
+
+    def run_on(self, files: Sequence[np.ndarray], ids: Sequence[int]) -> tuple[Any, Any]:
+        """DALI's images and ids of the (B,) uint8 bytes of up to a batch of files.
+
+        For prefetch 0. Raises `OutOfMemoryError`, else `RuntimeError` with DALI's reason alone.
+        """
+        try:
+            self._pipeline.feed_input("files", list(files))
+            self._pipeline.feed_input("ids", np.asarray(ids))
+            self._pipeline.schedule_run()
+            outputs: tuple[Any, Any] = self._pipeline.outputs(self._stream)
+        except RuntimeError as error:
+            raise _out_of_memory(error) or RuntimeError(_reason(error)) from error
+        return outputs
+
     def _hand_over(self, taken: tuple[Any, Any], ids: range) -> Batch:
         # DALI's reader pads the last batch of an epoch with its last image.
         images_NHWC, ids_N = (torch.from_dlpack(output.as_tensor()) for output in taken)
@@ -159,17 +180,17 @@ class DaliLoader(EpochLoader):
             "prefetch": (2, 3, 4),
         }
 
+    @property
+    def _stream(self) -> Any:
+        """Where the outputs are ready for torch without a host synchronisation."""
+        return torch.cuda.current_stream(self._device) if self._spec.on_gpu else None
+
     def _take(self, position: int) -> Any:
-        # On this stream the outputs are ready for torch without a host synchronisation.
-        stream = torch.cuda.current_stream(self._device) if self._spec.on_gpu else None
         try:
             if self._spec.prefetch:
-                return self._pipeline.run(stream)
+                return self._pipeline.run(self._stream)
             ids = self._spec.ids(position)
-            self._pipeline.feed_input("files", [read_file(self._spec.paths[i]) for i in ids])
-            self._pipeline.feed_input("ids", np.arange(ids.start, ids.stop))
-            self._pipeline.schedule_run()
-            return self._pipeline.outputs(stream)
+            return self.run_on([read_file(self._spec.paths[i]) for i in ids], ids)
         except (OSError, RuntimeError) as error:
             # DALI often does not name the file behind a failed batch.
             raise _out_of_memory(error) or self._blame(position, _reason(error)) from error
@@ -323,4 +344,4 @@ def _out_of_memory(error: Exception) -> OutOfMemoryError | None:
 def _reason(error: BaseException) -> str:
     """What failed in an operator stands behind a traceback of the pipeline's definition."""
     text = str(error).replace("Critical error in pipeline:", "")
-    return first_line(text.rpartition("\nencountered:\n")[2])
+    return first_line(text.rpartition("\nencountered:\n")[2]).rstrip(" :")

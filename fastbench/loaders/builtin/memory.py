@@ -8,6 +8,7 @@ batch costs its normalisation and the copy to the GPU. Its pixels and prediction
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -16,10 +17,16 @@ from fastbench.core.errors import OutOfMemoryError
 from fastbench.core.loader_facts import NO_DECODER
 from fastbench.core.thread_map import thread_map
 from fastbench.core.units import format_bytes
-from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.base import LoaderSpec, Setting, take_options
 from fastbench.loaders.builtin.torchvision_tensor import make_levels_of
+from fastbench.loaders.shared.on_demand import ThreadedOnDemand
 from fastbench.loaders.shared.pixels import copy_levels
 from fastbench.loaders.shared.threads import ThreadedLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
 
 _MOST = 0.8
 """The share of the available memory that the images may take."""
@@ -36,14 +43,23 @@ class MemoryLoader(ThreadedLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         take_options(spec, self.name)
         levels_MHP = _decode_all(spec)
-        super().__init__(
-            spec,
-            levels_MHP.__getitem__,
-            {"decoder": NO_DECODER, "memory_bytes": levels_MHP.nbytes},
-        )
+        super().__init__(spec, levels_MHP.__getitem__, _settings_of(levels_MHP))
+
+    @classmethod
+    def on_demand(
+        cls, spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None
+    ) -> ThreadedOnDemand:
+        """Its images by request; all are decoded first here too."""
+        take_options(spec, cls.name)
+        levels_MHP = _decode_all(spec, in_memory)
+        return ThreadedOnDemand(spec, levels_MHP.__getitem__, _settings_of(levels_MHP))
 
 
-def _decode_all(spec: LoaderSpec) -> torch.Tensor:
+def _settings_of(levels_MHP: torch.Tensor) -> dict[str, Setting]:
+    return {"decoder": NO_DECODER, "memory_bytes": levels_MHP.nbytes}
+
+
+def _decode_all(spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None = None) -> torch.Tensor:
     """All samples' levels, (M, crop, P) uint8."""
     crop = spec.preprocess.crop
     shape = (len(spec.paths), crop, 3 * crop)
@@ -54,7 +70,7 @@ def _decode_all(spec: LoaderSpec) -> torch.Tensor:
             f"of memory, and {format_bytes(available)} are available. Use a smaller --limit."
         )
     levels_MHP = torch.empty(shape, dtype=torch.uint8)
-    _, levels_of = make_levels_of(spec)
+    _, levels_of = make_levels_of(spec, in_memory)
 
     def decode(sample: int) -> None:
         copy_levels(levels_of(sample), levels_MHP[sample])

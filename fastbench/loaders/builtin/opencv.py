@@ -14,11 +14,14 @@ import torch
 
 from fastbench.core.errors import UsageError, did_you_mean
 from fastbench.data.jpeg.quick_check import not_read
-from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.base import LoaderSpec, Setting, take_options
+from fastbench.loaders.shared.on_demand import ThreadedOnDemand
 from fastbench.loaders.shared.threads import ThreadedLoader, borrow_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
 
 _FILTERS = {
     "area": cv2.INTER_AREA,
@@ -35,33 +38,44 @@ class OpencvLoader(ThreadedLoader):
     name = "opencv"
 
     def __init__(self, spec: LoaderSpec) -> None:
-        name = str(take_options(spec, self.name, filter=_DEFAULT)["filter"])
-        if name not in _FILTERS:
-            raise UsageError(
-                f"The option opencv.filter is {name!r}.{did_you_mean(name, list(_FILTERS))} "
-                f"Choose {', '.join(_FILTERS)}."
-            )
-        cv2.setNumThreads(1)  # an image is one thread's work
-        super().__init__(
-            spec,
-            _make_levels_of(spec, _FILTERS[name]),
-            {"decoder": f"OpenCV {cv2.__version__}", "filter": name},
+        super().__init__(spec, *_open(spec))
+
+    @staticmethod
+    def on_demand(spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None) -> ThreadedOnDemand:
+        """Its images by request."""
+        return ThreadedOnDemand(spec, *_open(spec, in_memory))
+
+
+def _open(
+    spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None = None
+) -> tuple[Callable[[int], torch.Tensor], dict[str, Setting]]:
+    """A function: a sample's id -> its (crop, P) uint8 levels; and the settings."""
+    name = str(take_options(spec, OpencvLoader.name, filter=_DEFAULT)["filter"])
+    if name not in _FILTERS:
+        raise UsageError(
+            f"The option opencv.filter is {name!r}.{did_you_mean(name, list(_FILTERS))} "
+            f"Choose {', '.join(_FILTERS)}."
         )
+    cv2.setNumThreads(1)  # an image is one thread's work
+    levels_of = _make_levels_of(spec, in_memory, _FILTERS[name])
+    return levels_of, {"decoder": f"OpenCV {cv2.__version__}", "filter": name}
 
 
-def _make_levels_of(spec: LoaderSpec, interpolation: int) -> Callable[[int], torch.Tensor]:
+def _make_levels_of(
+    spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None, interpolation: int
+) -> Callable[[int], torch.Tensor]:
     paths, preprocess = spec.paths, spec.preprocess
 
     def levels_of(sample: int) -> torch.Tensor:
-        path = paths[sample]
+        path, held = paths[sample], None if in_memory is None else in_memory[sample]
         try:
-            data = borrow_file(path)
+            data = borrow_file(path) if held is None else held
             # The orientation stays as it is stored: the reference ignores EXIF.
             pixels_HWC = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except (OSError, cv2.error) as error:
-            raise not_read(path, "opencv", error) from error
+            raise not_read(path, "opencv", error, held) from error
         if pixels_HWC is None:
-            raise not_read(path, "opencv", "it finds no image")
+            raise not_read(path, "opencv", "it finds no image", held)
         height, width = pixels_HWC.shape[:2]
         resized = [side * preprocess.resize // min(height, width) for side in (height, width)]
         levels_HWC = cv2.resize(pixels_HWC, resized[::-1], interpolation=interpolation)

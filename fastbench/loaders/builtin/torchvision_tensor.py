@@ -26,10 +26,11 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fastbench.loaders.base import LoaderSpec, Preprocess, take_options
 from fastbench.loaders.shared.decoders import MOST_SIZES, as_batch, choose_decoder
+from fastbench.loaders.shared.on_demand import ThreadedOnDemand
 from fastbench.loaders.shared.threads import ThreadedLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _RESAMPLE: dict[str, Callable[..., torch.Tensor]] = {
     "bilinear": torch._C._nn._upsample_bilinear2d_aa,
@@ -49,12 +50,24 @@ class TensorLoader(ThreadedLoader):
         decoder, levels_of = make_levels_of(spec)
         super().__init__(spec, levels_of, {"decoder": decoder})
 
+    @classmethod
+    def on_demand(
+        cls, spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None
+    ) -> ThreadedOnDemand:
+        """Its images by request."""
+        take_options(spec, cls.name)
+        decoder, levels_of = make_levels_of(spec, in_memory)
+        return ThreadedOnDemand(spec, levels_of, {"decoder": decoder})
 
-def make_levels_of(spec: LoaderSpec) -> tuple[str, Callable[[int], torch.Tensor]]:
+
+def make_levels_of(
+    spec: LoaderSpec, in_memory: Sequence[np.ndarray] | None = None
+) -> tuple[str, Callable[[int], torch.Tensor]]:
     """The decoder's name, and a function: a sample's id -> its (crop, P) uint8 levels.
 
-    The next call in the same thread writes over them. The function raises `CorruptImageError` for a
-    file that Pillow cannot decode either.
+    `in_memory` has the (B,) uint8 bytes of each file, which is not read then. The next call in the
+    same thread writes over the levels. The function raises `CorruptImageError` for a file that
+    Pillow cannot decode either.
     """
     name, open_decoder = choose_decoder()
     paths, preprocess = spec.paths, spec.preprocess
@@ -65,7 +78,7 @@ def make_levels_of(spec: LoaderSpec) -> tuple[str, Callable[[int], torch.Tensor]
             decode, resize = own.tools
         except AttributeError:  # the thread's first image
             decode, resize = own.tools = open_decoder(), open_resizer(preprocess)
-        return resize(decode(paths[sample]))
+        return resize(decode(paths[sample], None if in_memory is None else in_memory[sample]))
 
     return name, levels_of
 

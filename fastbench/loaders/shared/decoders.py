@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any, Final
+import io
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -22,21 +22,26 @@ from fastbench.data.jpeg.quick_check import corrupt
 from fastbench.loaders.shared.pixels import decode_by_pillow
 from fastbench.loaders.shared.threads import borrow_file
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MOST_SIZES: Final = 256
 """Of so many sizes of images a thread remembers what it has prepared."""
 
-Decode = Callable[[str], torch.Tensor]
-"""A file -> its pixels, (1, 3, H, W) uint8, channels last, orientation as it is stored.
 
-The next call may write over them.
-"""
+class Decode(Protocol):
+    """A file -> its pixels, (1, 3, H, W) uint8, channels last, orientation as it is stored."""
+
+    def __call__(self, path: str, data: np.ndarray | None = None) -> torch.Tensor:
+        """Decode a file, or `data`, its (B,) uint8 bytes. The next call may write over the pixels.
+
+        Raises `CorruptImageError`, which names the file, for what Pillow cannot decode either.
+        """
+        ...
 
 
 def choose_decoder() -> tuple[str, Callable[[], Decode]]:
-    """The quickest decoder that is here: its name for the record, and what opens it for a thread.
-
-    It raises `CorruptImageError` for a file that Pillow cannot decode either.
-    """
+    """The quickest decoder that is here: its name, and what opens it for a thread."""
     with contextlib.suppress(ImportError):
         import simplejpeg
 
@@ -64,8 +69,8 @@ def _open_simplejpeg(simplejpeg: Any) -> Decode:
             pixels_of.cache_clear()  # they are views of the old memory
         return as_batch(torch.from_numpy(memory), height, width)
 
-    def decode(path: str) -> torch.Tensor:
-        data = borrow_file(path)
+    def decode(path: str, data: np.ndarray | None = None) -> torch.Tensor:
+        data = borrow_file(path) if data is None else data
         height, width, colors, _ = decode_jpeg_header(data)
         if colors not in ("YCbCr", "Gray", "RGB"):
             raise ValueError(f"simplejpeg rounds {colors} in its own way")
@@ -76,16 +81,16 @@ def _open_simplejpeg(simplejpeg: Any) -> Decode:
     return decode
 
 
-def _by_torchvision(path: str) -> torch.Tensor:
-    data = torch.from_numpy(borrow_file(path))
-    pixels_CHW: torch.Tensor = torch.ops.image.decode_jpeg(data, 3, False)
+def _by_torchvision(path: str, data: np.ndarray | None = None) -> torch.Tensor:
+    data_B = torch.from_numpy(borrow_file(path) if data is None else data)
+    pixels_CHW: torch.Tensor = torch.ops.image.decode_jpeg(data_B, 3, False)
     _, height, width = pixels_CHW.shape
     return as_batch(pixels_CHW, height, width)
 
 
-def _by_pillow(path: str) -> torch.Tensor:
+def _by_pillow(path: str, data: np.ndarray | None = None) -> torch.Tensor:
     try:
-        pixels_CHW = decode_by_pillow(path)
+        pixels_CHW = decode_by_pillow(path if data is None else io.BytesIO(data.data))
     # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
         raise corrupt(path, error) from error
@@ -94,11 +99,11 @@ def _by_pillow(path: str) -> torch.Tensor:
 
 
 def _or_by_pillow(decode: Decode) -> Decode:
-    def decode_or(path: str) -> torch.Tensor:
+    def decode_or(path: str, data: np.ndarray | None = None) -> torch.Tensor:
         try:
-            return decode(path)
+            return decode(path, data)
         except Exception:  # noqa: BLE001 - Pillow has the last word, and raises
-            return _by_pillow(path)
+            return _by_pillow(path, data)
 
     return decode_or
 
