@@ -11,7 +11,7 @@ from fastbench.core.units import counted, format_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastbench.records.record import AbRecord, Record
+    from fastbench.records.record import Described
 
 RUN: Final = "what was run"
 
@@ -43,7 +43,7 @@ class Fact:
     within: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
-    def of(self, row: Record | AbRecord | RunConfig) -> Any:
+    def of(self, row: Described | RunConfig) -> Any:
         """The row's value; None where it is not known."""
         if isinstance(row, RunConfig):
             return self._planned(row)
@@ -72,7 +72,7 @@ class Fact:
             return counted(value, self.unit) if isinstance(value, int) else f"{value} {self.unit}s"
         return self.template.format(self.show(value))
 
-    def text(self, row: Record | AbRecord | RunConfig) -> str:
+    def text(self, row: Described | RunConfig) -> str:
         """The row's value in a sentence; empty if it is not known."""
         value = self.of(row)
         return "" if value is None else self.words(value)

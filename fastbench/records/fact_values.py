@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.core.config import RunConfig
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described, Record
 
 PROCESSES: Final = {"own": "a process of its own", "caller": "the caller's process"}
 """What a row ran in, in words."""
@@ -22,7 +22,7 @@ DIGITS: Final = 10
 """Of a digest or a commit: more of them tell nothing more to people."""
 
 
-def device_name(record: Record) -> str | None:
+def device_name(record: Described) -> str | None:
     """The name of the GPU that the model ran on, or of the CPU where it ran there."""
     kind, _, index = record.device.partition(":")
     if kind == "cpu":
@@ -35,13 +35,13 @@ def device_name(record: Record) -> str | None:
     return names[number] if number < len(names) else None
 
 
-def folder_of(record: Record) -> str:
+def folder_of(record: Described) -> str:
     """The last two parts of the data's folder; the others differ from machine to machine."""
     found = [part for part in str(record.data.get("root", "")).split("/") if part]
     return "/".join(found[-2:])
 
 
-def images_of(record: Record) -> list[str]:
+def images_of(record: Described) -> list[str]:
     """How many images there are, how large, and of how many classes, in words."""
     num = record.data["num_samples"]
     found = [counted(num, "JPEG")]
@@ -77,12 +77,12 @@ def planned_engine(config: RunConfig) -> str:
     return EAGER if name == UNNAMED else name
 
 
-def quantized(record: Record) -> str:
+def quantized(record: Described) -> str:
     """What the model was quantised to by fastbench; `none` for none."""
     return str(record.config.get("quantize") or NOT_QUANTIZED)
 
 
-def is_quantized(record: Record) -> bool:
+def is_quantized(record: Described) -> bool:
     """Whether fastbench quantised the model."""
     return quantized(record) != NOT_QUANTIZED
 
@@ -95,7 +95,7 @@ def setup_s(record: Record) -> float | None:
     return math.fsum(steps.values()) if steps else None
 
 
-def has_asked_size(record: Record) -> bool:
+def has_asked_size(record: Described) -> bool:
     """Whether the image size was asked for; the model's own goes without saying."""
     return record.config.get("image_size") is not None
 
@@ -127,7 +127,7 @@ def engine_threads(record: Record) -> int | None:
     return engine.num_threads if engine else threads
 
 
-def cpu_quota(record: Record) -> str | None:
+def cpu_quota(record: Described) -> str | None:
     """`none`, `0.5 cores`."""
     if "cpu_quota" not in record.environment:
         return None
@@ -135,7 +135,7 @@ def cpu_quota(record: Record) -> str | None:
     return "none" if quota is None else f"{quota:g} cores"
 
 
-def variables(record: Record) -> str | None:
+def variables(record: Described) -> str | None:
     """All in one text: which of them are set is part of the fact."""
     known = record.environment.get("variables")
     if known is None:
@@ -159,7 +159,7 @@ def power_limit(record: Record) -> str | None:
     return f"{gpu.power_limit_w:g} W" if gpu and gpu.power_limit_w else None
 
 
-def commit(record: Record) -> str | None:
+def commit(record: Described) -> str | None:
     """The first digits, and `+changes` where the checkout was edited."""
     commit, plus, changes = (record.environment.get("git") or "").partition("+")
     return commit[:DIGITS] + plus + changes or None

@@ -7,7 +7,8 @@ one by one. A gate fails only on what is beyond chance.
                 or a crop beside the reference's is several levels off, another decoder a tenth
     agreement   the 95 % Wilson interval of top-1 agreement reaches 98.5 % in float32, 95 % in
                 float16 and 90 % in bfloat16: of the images whose pixels are compared, of all
-                predictions of the timed pass, and of these with those that are scored
+                predictions of the timed pass, and of these with those that are scored; under load
+                of the queries served with a pass over all images
     McNemar     exact p above 0.01: as many images lost as won against the reference
     accuracy    within 0.1 point of the reference's, where there are 50,000 images or more
     published   within 0.3 point of what the weights' publisher states (or as --tolerance says;
@@ -35,6 +36,7 @@ from fastbench.core.units import format_points
 from fastbench.core.value_types import MLPERF
 from fastbench.records.accuracy import EXACT_LEVELS
 from fastbench.records.fact_values import engine_name, is_quantized, quantized
+from fastbench.records.load import LoadRecord
 from fastbench.records.record import Record
 from fastbench.records.validity import contradictions_of_predictions
 
@@ -57,18 +59,29 @@ ALIKE: Final = 0.5
 """Quantised models agree on over 90 % of images; one that is broken on some thousandth of them."""
 
 
-def failures_of(record: Record | ParityRecord) -> list[str]:
+def failures_of(record: Record | LoadRecord | ParityRecord) -> list[str]:
     """The gates of parity and accuracy that a record does not pass, in words."""
-    if not isinstance(record, Record):
+    if not isinstance(record, Record | LoadRecord):
         return judge_parity(record.parity)
     if contradictions_of_predictions(record):
         return []  # it is INVALID, and counts that cannot be cannot be judged
-    failures = judge_program(record.program, engine_name(record)) if record.program else []
+    failures = []
+    if isinstance(record, Record) and record.program:
+        failures += judge_program(record.program, engine_name(record))
     if is_quantized(record):
         failures += _judge_quantized(record, is_export_right=not failures)
     elif record.parity:
         failures += judge_parity(record.parity, record.dtype)
-    if record.num_changed is not None:
+    if isinstance(record, LoadRecord):
+        if (served := record.served) is not None:
+            failures += _judge_agreement(
+                served.num_images - served.num_changed,
+                served.num_images,
+                record.dtype,
+                "the queries served agree with a pass over all images",
+                "the predictions served",
+            )
+    elif record.num_changed is not None:
         num = record.data["num_samples"]
         failures += _judge_agreement(
             num - record.num_changed,
@@ -104,7 +117,7 @@ def judge_program(program: ProgramCheck, engine: str | None = None) -> list[str]
     return [f"the export to {name} is wrong{because}; {'; '.join(failures)}"]
 
 
-def _judge_quantized(record: Record, *, is_export_right: bool) -> list[str]:
+def _judge_quantized(record: Record | LoadRecord, *, is_export_right: bool) -> list[str]:
     """A quantised row's own gates; only its loader's where it is a wrong export."""
     parity = record.parity
     if parity is None or parity.is_reference:

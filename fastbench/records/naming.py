@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from fastbench.records.fact import Fact
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described
 
-    Rows = Sequence[Record] | Sequence[RunConfig]
+    Rows = Sequence[Described] | Sequence[RunConfig]
 
 _OFTEN: Final = (
     "model",
@@ -104,12 +104,12 @@ def names(
     return found
 
 
-def parts(row: Record | RunConfig, names: Collection[str]) -> list[str]:
+def parts(row: Described | RunConfig, names: Collection[str]) -> list[str]:
     """A row's name by these facts."""
     return [text for name in CALLED if name in names and (text := _text(row, name))]
 
 
-def _text(row: Record | RunConfig, name: str) -> str:
+def _text(row: Described | RunConfig, name: str) -> str:
     """A fact in words; images by their folder, which says more than a digest."""
     if name == "digest" and not isinstance(row, RunConfig):
         return ", ".join(filter(None, (folder_of(row), f"{row.data['num_samples']:,} JPEGs")))
@@ -149,7 +149,7 @@ def _numbers(same: Rows) -> list[str]:
     return [f"run {number}" for number, _ in enumerate(same, 1)]
 
 
-def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, ...]:
+def configuration_key(row: Described, without: Collection[str] = ()) -> tuple[Any, ...]:
     """Equal for rows of the same configuration, the facts in `without` left out."""
     return tuple(
         FACTS[name].of(row)
@@ -158,7 +158,7 @@ def configuration_key(row: Record, without: Collection[str] = ()) -> tuple[Any, 
     )
 
 
-def full_name(row: Record | RunConfig) -> str:
+def full_name(row: Described | RunConfig) -> str:
     """The name of a row by itself: `resnet50 · dali · NVIDIA H200 · float16 · eager · batch 8`."""
     return " · ".join(filter(None, (FACTS[name].text(row) for name in _OFTEN)))
 

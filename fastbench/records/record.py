@@ -78,6 +78,11 @@ class Described(Stored, frozen=True, kw_only=True):
     engine: Engine | None = None
     process: Literal["own", "caller"] = "own"
 
+    @property
+    def tolerance(self) -> str:
+        """The gate of the published value: points, or `mlperf`."""
+        return str(self.config.get("tolerance", PUBLISHED_TOLERANCE))
+
 
 class Record(Described, frozen=True, kw_only=True, dict=True):
     """One row: a model behind a loader, measured and scored.
@@ -173,11 +178,6 @@ class Record(Described, frozen=True, kw_only=True, dict=True):
     def decodes(self) -> bool:
         """Whether JPEGs are read and decoded while the row is timed."""
         return self.reads_images and decodes(self.loader_settings)
-
-    @property
-    def tolerance(self) -> str:
-        """The gate of the published value: points, or `mlperf`."""
-        return str(self.config.get("tolerance", PUBLISHED_TOLERANCE))
 
     @property
     def measured_s(self) -> float:

@@ -15,6 +15,7 @@ from operator import sub
 from typing import TYPE_CHECKING
 
 from fastbench.records.accuracy import EXACT_LEVELS
+from fastbench.records.load import LoadRecord
 from fastbench.records.validity_of_windows import of_ranks, of_sum, of_times
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def find_contradictions(record: Record) -> list[str]:
     ]
 
 
-def contradictions_of_predictions(record: Record) -> list[str]:
-    """The part of `find_contradictions` that is of accuracy and parity: what gates count on."""
+def contradictions_of_predictions(record: Record | LoadRecord) -> list[str]:
+    """The contradictions of accuracy and parity: what gates count on."""
     num, accuracy, published = record.data["num_samples"], record.accuracy, record.published
     found: list[str] = []
     if accuracy and accuracy.num_samples != num:
@@ -61,6 +62,8 @@ def contradictions_of_predictions(record: Record) -> list[str]:
         found.append(
             f"a top-1 of {published.top1:g} and a top-5 of {published.top5:g} is published"
         )
+    if isinstance(record, LoadRecord):
+        return found
     if record.program:
         found += _of_program(record.program)
     if record.num_changed is not None and record.num_changed > num:

@@ -23,7 +23,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 def test_the_fields_that_other_programs_read(tmp_path: Path) -> None:
     stored = json.loads(write_record(make(), tmp_path).read_text())
-    assert stored["schema_version"] == 11
+    assert stored["schema_version"] == 12
     assert stored["accuracy"] == {
         "num_samples": 1000,
         "top1_correct": 923,
@@ -165,10 +165,10 @@ def test_a_whole_number_may_stand_where_a_number_is_meant(tmp_path: Path) -> Non
 
 
 def test_a_file_is_written_as_it_was_read(tmp_path: Path) -> None:
-    path = GOLDEN / "record-v11.json"
+    path = GOLDEN / "record-v12.json"
     text = write_record(read_record(path), tmp_path).read_text()
     assert json.loads(text) == json.loads(path.read_text())
-    assert text.startswith('{\n "schema_version": 11,\n "created": ')
+    assert text.startswith('{\n "schema_version": 12,\n "created": ')
     assert text.endswith("\n}\n")
 
 

@@ -272,6 +272,7 @@ def test_an_invalid_record_is_not_judged(
         (3, {"images_per_s": 250.0, "p50_s": 0.125, "efficiency": 1.0, "top1": 0.7}),
         (4, {"images_per_s": 250.0, "p50_s": 0.125, "efficiency": 1.0, "top1": 0.7}),
         (5, {"images_per_s": 250.0, "p50_s": 0.125, "efficiency": 1.0, "top1": 0.7}),
+        (12, {"images_per_s": 176.49, "p50_s": 0.14732, "efficiency": 0.544861, "top1": 0.92308}),
     ],
 )
 def test_old_records(version: int, expected: dict[str, float]) -> None:
