@@ -22,6 +22,8 @@ from fastbench.core.errors import (
 )
 from fastbench.core.units import counted
 from fastbench.records.gates import failures_of
+from fastbench.records.load import LoadRecord
+from fastbench.records.load_validity import find_contradictions_under_load
 from fastbench.records.naming import full_name
 from fastbench.records.record import NO_PARITY, AbRecord, FailedRow, ParityRecord, Record
 from fastbench.records.validity import find_contradictions
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from fastbench.core.progress import RowProgress
     from fastbench.runner.plan import Plan
 
-    AnyRecord = Record | ParityRecord | AbRecord
+    AnyRecord = Record | LoadRecord | ParityRecord | AbRecord
     Rows = Callable[[Path, RowProgress], Iterator[AnyRecord | FailedRow]]
 
 
@@ -69,6 +71,9 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                 if isinstance(row, Record) and (invalid := find_contradictions(row)):
                     complaints.append(f"{full_name(row)} is INVALID: {invalid[0]}.")
                     code = 1
+                if isinstance(row, LoadRecord) and (why := _why_invalid(row)):
+                    complaints.append(f"{full_name(row)} is INVALID: {why}.")
+                    code = 1
                 if isinstance(row, Record) and plan and (lost := _lost_parity(row, plan)):
                     complaints.append(f"{full_name(row)}: {lost}")
                     code = 1
@@ -76,11 +81,12 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                     code = code or EXIT_WRONG
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
-            num = sum(not isinstance(row, AbRecord) or row.is_finished for row in records)
+            num = sum(getattr(row, "is_finished", True) for row in records)
             kept = f"{counted(num, 'finished row is', 'finished rows are')} in {folder}"
             if len(records) > num:
                 kept = f"{kept}, and" if num else f"no row was finished; in {folder} are"
-                kept = f"{kept} the pairs so far"
+                what = "pairs" if isinstance(records[-1], AbRecord) else "runs"
+                kept = f"{kept} the {what} so far"
             resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
             goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
             complaints.append(
@@ -104,6 +110,15 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
         for complaint in complaints:
             complain(complaint)
     return code
+
+
+def _why_invalid(record: LoadRecord) -> str | None:
+    """Why its last run counts for nothing; None for one that does."""
+    if contradictions := find_contradictions_under_load(record):
+        return contradictions[0]
+    if record.result.is_valid:
+        return None
+    return record.search_ended or "; ".join(record.result.why_not)
 
 
 def with_loader(options: Mapping[str, Any]) -> dict[str, Any]:

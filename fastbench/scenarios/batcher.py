@@ -247,7 +247,7 @@ class Batcher:
     def _fail(self, error: BaseException) -> None:
         """Note what has ended a thread, and answer what waits, for the generator waits for it."""
         self.failure = self.failure or error
-        stuck = []
+        stuck: list[Query] = []
         for waiting in (self._arrivals, self._ready):
             while not waiting.empty():
                 found: Any = waiting.get()

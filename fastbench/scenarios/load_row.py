@@ -98,7 +98,8 @@ def load_rows(
     inner = dataclasses.replace(with_sizes(config, batch_size), passes="end-to-end")
     try:
         workbench = Workbench(inner, folder, tell, leave_out, Stopwatch(since))
-        make = on_demand_of(loader, workbench.factories[loader])
+        factory = workbench.factories[loader]
+        on_demand_of(loader, factory)  # before the model is loaded
     except LoaderMissingError as error:
         yield FailedRow(name, loader, error)
         return
@@ -118,7 +119,7 @@ def load_rows(
             models = sized(workbench, bench)
             spec = workbench.spec(bench.model, loader)
             in_memory = _read_all(workbench) if config.source == "memory" else None
-            with contextlib.closing(CheckedOnDemand(loader, make, spec, in_memory)) as opened:
+            with contextlib.closing(CheckedOnDemand(loader, factory, spec, in_memory)) as opened:
                 row = _Row(config, workbench, bench, opened, models, called)
                 row.measure()
     except FastbenchError as error:
