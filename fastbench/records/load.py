@@ -158,7 +158,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     `batch_size` is the largest batch, `batch_sizes` those that the model was made ready for: others
     are padded to the next. `source` is where the bytes of a JPEG are when a query arrives.
     `max_wait_s` is how long a query waits for others to fill its batch, `max_queued` how many may
-    wait. `images_per_query` is 1 but in `multi-stream` and `offline`.
+    wait. `images_per_query` is 1 but in `multi-stream`; in `offline` each image is a query, and
+    all arrive at once.
 
     `runs` are in the order of measuring. The last one is what the record is of: `latencies_s` (of
     each query, in the order of their arrival), `batches` (how many of each size were formed),

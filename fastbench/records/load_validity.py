@@ -80,8 +80,10 @@ def _of_run(run: LoadRun, record: LoadRecord) -> Iterator[str]:
 def _of_latencies(record: LoadRecord) -> Iterator[str]:
     """What the last run states, against its latencies."""
     run, ordered = record.result, sorted(record.latencies_s)
-    if len(ordered) != run.num_queries:
+    if len(ordered) != -(-run.num_queries // record.nth):
         yield f"{run.num_queries:,} queries have {len(ordered):,} latencies"
+        return
+    if record.nth > 1:  # LoadGen's figures are of all of them
         return
     expected = {"min": ordered[0], "max": ordered[-1], "mean": math.fsum(ordered) / len(ordered)}
     for name, stated in run.latency_s.items():
@@ -133,13 +135,13 @@ def _of_batches(record: LoadRecord) -> Iterator[str]:
 def _of_parts(record: LoadRecord) -> Iterator[str]:
     run, every = record.result, record.parts.get("all")
     is_whole = not run.num_turned_away and not run.num_failed
-    if every is not None and is_whole and record.latencies_s:
+    if every is not None and is_whole and record.latencies_s and record.nth == 1:
         mean = math.fsum(record.latencies_s) / len(record.latencies_s)
         if not _alike(every.total_s, mean):
             yield f"the parts add up to {_ms(every.total_s)}, and the mean latency is {_ms(mean)}"
         if every.num_queries != run.num_queries:
             yield f"the parts are of {every.num_queries:,} of {run.num_queries:,} queries"
-    most = max(record.latencies_s, default=0.0)
+    most = run.latency_s.get("max", max(record.latencies_s, default=0.0))
     for name, each in record.parts.items():
         if each.total_s > most * (1 + _SHARE) + _SAME_S:
             yield f"the parts of {name} add up to {_ms(each.total_s)}, above any latency"

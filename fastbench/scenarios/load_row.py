@@ -392,8 +392,11 @@ class _Row:
         batcher.batches, batcher.errors = [], {}
         expected_s = max(rules.duration_s, rules.min_queries / rules.rate_per_s)
 
-        def tick(seconds: float, num: int) -> None:
-            workbench.progress.say(f"{title}: {seconds:.0f} of {expected_s:.0f} s, {num:,} queries")
+        workbench.progress.say(title)
+        count = workbench.progress.count(f"{title}, seconds")
+
+        def tick(seconds: float, _: int) -> None:
+            count(int(seconds), math.ceil(max(expected_s, seconds)))
 
         with Watch(workbench.device.index) as watch:
             watch.look_around()

@@ -47,7 +47,7 @@ def fewest_queries(pct: float) -> int:
 def latencies_of(rules: Rules, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     """Query latencies in the order of arrival, and each query's image that was answered last.
 
-    In `offline` there is one query, and LoadGen's percentiles are of its images: so are these.
+    In `offline` each image is a query, as LoadGen's percentiles have it.
     """
     if rules.scenario == "offline":
         return outcome.times.latency_s, np.arange(len(outcome.queries))
@@ -74,7 +74,7 @@ def run_of(
         purpose=purpose,
         offered_per_s=rules.rate_per_s if rules.scenario == "server" else None,
         completed_per_s=len(outcome.queries) / outcome.times.wall_s,
-        num_queries=len(latency_s) if rules.scenario != "offline" else 1,
+        num_queries=len(latency_s),
         num_images=len(outcome.queries),
         wall_s=outcome.times.wall_s,
         latency_s=outcome.latency_s,
