@@ -92,7 +92,10 @@ class DaliOnDemand:
         return Decoded(images_NHWC, ready)
 
     def collate(self, decoded: Sequence[Decoded], size: int) -> torch.Tensor:
-        """(size, 3, H, W): without a copy where one call has as many images, in the dtype."""
+        """(size, 3, H, W): without a copy where one call has as many images, in the dtype.
+
+        What works on them does so on the stream that is current here.
+        """
         if self._stream is not None:
             stream = torch.cuda.current_stream(self._device)
             for _, ready in decoded:
