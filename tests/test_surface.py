@@ -24,7 +24,7 @@ from fastbench.cli.report import ENDINGS, FORMATS
 from fastbench.core import command_options, config, errors
 from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import GENERAL_OPTIONS
-from fastbench.loaders.contract.rules import RULES
+from fastbench.loaders.contract.rules import ON_DEMAND, RULES
 from fastbench.records.advice import NAMES
 from fastbench.records.record import AbRecord, ParityRecord, Record
 from fastbench.records.store import SCHEMA_VERSION, read_record
@@ -124,7 +124,7 @@ def surface() -> dict[str, Any]:
             for name, entry in BUILT_IN.items()
         },
         "options of every loader": GENERAL_OPTIONS,
-        "rules of the contract": [rule.name for rule in RULES],
+        "rules of the contract": [rule.name for rule in (*RULES, *ON_DEMAND)],
         "advice": NAMES,
         "exit codes": {
             **{

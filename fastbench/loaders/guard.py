@@ -68,7 +68,8 @@ def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
     """
     if not callable(factory):
         raise BrokenContractError(
-            f"cannot be opened: a factory is called with a LoaderSpec, and this is {_kind(factory)}"
+            f"cannot be opened: a factory is called with a LoaderSpec, and this is "
+            f"{kind_of(factory)}"
         )
     with contextlib.suppress(ValueError):  # a few callables do not say what they take
         signature = inspect.signature(factory)
@@ -80,10 +81,10 @@ def make_loader(factory: Factory, spec: LoaderSpec) -> Loader:
             ) from error
     with explained("while it was opened", spec.batch_size):
         loader = factory(spec)
-    if (fault := _not_a_loader(loader)) is not None:
+    if (fault := missing(loader, "__iter__", "close")) is not None:
         with contextlib.suppress(Exception):  # what is no loader need not close like one
             loader.close()
-        raise BrokenContractError(f"opens as {_kind(loader)}, which is no loader: {fault}")
+        raise BrokenContractError(f"opens as {kind_of(loader)}, which is no loader: {fault}")
     return loader
 
 
@@ -95,7 +96,7 @@ def explained(when: str, batch_size: int) -> Iterator[None]:
     except (FastbenchError, BrokenContractError):
         raise
     except Exception as error:
-        raise _explain(error, when, batch_size) from error
+        raise explain(error, when, batch_size) from error
 
 
 def in_words(error: BaseException) -> str:
@@ -135,7 +136,10 @@ class Expected:
         Nothing else is checked of what is no `Batch`.
         """
         if not isinstance(batch, Batch):
-            yield "batch", f"batch {position} is {_kind(batch)}, not a fastbench.loaders.base.Batch"
+            yield (
+                "batch",
+                f"batch {position} is {kind_of(batch)}, not a fastbench.loaders.base.Batch",
+            )
             return
         images, ids, num_valid = batch.images_NCHW, batch.ids_N, batch.num_valid
         for what, value, kind in (
@@ -145,19 +149,14 @@ class Expected:
         ):
             if not isinstance(value, kind):
                 wanted = _article(kind.__name__)
-                yield "batch", f"{what} is {_kind(value)}, not {wanted} (batch {position})"
+                yield "batch", f"{what} is {kind_of(value)}, not {wanted} (batch {position})"
                 return
         for what, value in (("images_NCHW", images), ("ids_N", ids)):
             if type(value) is not torch.Tensor:  # its work could be done later, or never
-                yield "plain", f"{what} is {_kind(value)}, a subclass, and not a plain torch.Tensor"
-        if images.is_inference():
-            yield (
-                "batch",
-                (
-                    "images are made under torch.inference_mode, for which torch.compile would "
-                    "compile the model again"
-                ),
-            )
+                yield (
+                    "plain",
+                    f"{what} is {kind_of(value)}, a subclass, and not a plain torch.Tensor",
+                )
         num_rows = images.shape[0] if images.ndim else 0
         valid = len(self.spec.ids(position))
         if num_valid != valid:
@@ -166,6 +165,24 @@ class Expected:
         if num_rows not in (self.size, valid):
             wanted = f"{self.size}" if valid == self.size else f"{valid} or {self.size}"
             yield "sizes", f"batch {position} has {num_rows} rows, not {wanted}"
+        yield from self.image_faults(images)
+        if ids.dtype != torch.int64:
+            yield "ids", f"ids are {ids.dtype}, not torch.int64"
+        if ids.shape != (num_rows,):
+            yield "ids", f"ids have the shape {tuple(ids.shape)}, not ({num_rows},)"
+        if ids.device != self.device:
+            yield "ids", f"ids are on {ids.device}, not on {self.device}"
+
+    def image_faults(self, images: torch.Tensor) -> Iterator[tuple[str, str]]:
+        """What is wrong with the images of a batch, but for their number and their class."""
+        if images.is_inference():
+            yield (
+                "batch",
+                (
+                    "images are made under torch.inference_mode, for which torch.compile would "
+                    "compile the model again"
+                ),
+            )
         if images.shape[1:] != (3, self.crop, self.crop):
             yield "shape", f"images are {tuple(images.shape)}, not (N, 3, {self.crop}, {self.crop})"
         elif not images.is_contiguous(memory_format=torch.channels_last):
@@ -174,12 +191,6 @@ class Expected:
             yield "dtype", f"images are {images.dtype}, not {self.dtype}"
         if images.device != self.device:
             yield "device", f"images are on {images.device}, not on {self.device}"
-        if ids.dtype != torch.int64:
-            yield "ids", f"ids are {ids.dtype}, not torch.int64"
-        if ids.shape != (num_rows,):
-            yield "ids", f"ids have the shape {tuple(ids.shape)}, not ({num_rows},)"
-        if ids.device != self.device:
-            yield "ids", f"ids are on {ids.device}, not on {self.device}"
 
 
 class CheckedLoader:
@@ -195,7 +206,7 @@ class CheckedLoader:
         self._longest_s = 0.0
         # A loader may decode or pack all images when it is opened.
         limit_s = OPEN_S + len(spec.paths)
-        with _named(name), watchdog.limited(f"the loader {name!r} to open", limit_s):
+        with named(name), watchdog.limited(f"the loader {name!r} to open", limit_s):
             self._loader = make_loader(factory, spec)
         self._expected = Expected(spec)
         self._ids_M = torch.arange(len(spec.paths)) if spec.device == "cpu" else None
@@ -206,7 +217,7 @@ class CheckedLoader:
     def __iter__(self) -> Iterator[Batch]:
         """One epoch of batches."""
         expected = self._expected
-        with _named(self._name):
+        with named(self._name):
             with (
                 explained("as an epoch began", self._batch_size),
                 watchdog.limited(f"the loader {self._name!r} to begin an epoch", self._limit_s),
@@ -233,7 +244,7 @@ class CheckedLoader:
     def close(self) -> None:
         """Close the loader."""
         with (
-            _named(self._name),
+            named(self._name),
             explained("while it was closed", self._batch_size),
             watchdog.limited(f"the loader {self._name!r} to close", self._limit_s),
         ):
@@ -255,7 +266,7 @@ class CheckedLoader:
         except FastbenchError:
             raise
         except Exception as error:
-            raise _explain(error, "in mid-epoch", self._batch_size) from error
+            raise explain(error, "in mid-epoch", self._batch_size) from error
         finally:
             self._longest_s = max(self._longest_s, time.monotonic() - start)
             watchdog.end()
@@ -276,7 +287,7 @@ class CheckedLoader:
 
 
 @contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
     """Turn a broken contract into a `LoaderError` about this loader."""
     try:
         yield
@@ -293,16 +304,16 @@ def _named(name: str) -> Iterator[None]:
         raise ours from (error.__cause__ or error)
 
 
-def _explain(error: Exception, when: str, batch_size: int) -> FastbenchError | BrokenContractError:
+def explain(error: Exception, when: str, batch_size: int) -> FastbenchError | BrokenContractError:
     """Torch's errors of memory and of the device as everywhere, any other as the loader's."""
     ours = as_ours(error, "loading", batch_size)
     why = in_words(error)
     return ours or _RaisedError(f"failed {when}: {why}", why)
 
 
-def _not_a_loader(made: Any) -> str | None:
-    """What a factory's result lacks to be a `Loader`."""
-    for method in ("__iter__", "close"):
+def missing(made: Any, *methods: str) -> str | None:
+    """What a factory's result lacks to be a loader, which has these methods."""
+    for method in methods:
         if not callable(getattr(made, method, None)):
             return f"it has no {method}()"
     if not isinstance(getattr(made, "reads_images", None), bool):
@@ -313,7 +324,7 @@ def _not_a_loader(made: Any) -> str | None:
     for key, value in settings.items():
         if not isinstance(key, str) or not isinstance(value, str | int | float | bool | None):
             return (
-                f"no record can hold its settings, of which {key!r} is {_kind(value)} and not a "
+                f"no record can hold its settings, of which {key!r} is {kind_of(value)} and not a "
                 f"str, int, float, bool or None"
             )
         if len(str(value)) > _MOST_CHARACTERS or (
@@ -326,7 +337,7 @@ def _not_a_loader(made: Any) -> str | None:
     return None
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """`None`, `a Tensor`, `an ImageFolder`."""
     return "None" if value is None else _article(type(value).__name__)
 

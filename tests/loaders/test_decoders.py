@@ -104,6 +104,20 @@ def test_what_pillow_refuses_is_an_error_that_names_the_file(name: str, tmp_path
         decode(str(tmp_path / "nothing.jpg"))
 
 
+def test_bytes_in_memory_are_decoded_in_place_of_the_file(name: str) -> None:
+    decode = open_decoder(name)
+    for case, content in FILES.items():
+        wanted = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        got = decode("/nowhere/a.jpg", np.frombuffer(bytearray(content), np.uint8))
+        assert np.array_equal(got[0].permute(1, 2, 0), wanted), case
+    for content in (b"", b"text", WHOLE[: len(WHOLE) // 2]):
+        with pytest.raises(
+            CorruptImageError, match=r"^/nowhere/a\.jpg cannot be decoded"
+        ) as caught:
+            decode("/nowhere/a.jpg", np.frombuffer(bytearray(content), np.uint8))
+        assert "BytesIO" not in str(caught.value)
+
+
 def test_threads_do_not_share_their_pixels(name: str, tmp_path: Path) -> None:
     opens, paths = choose_decoder()[1], []
     for i in range(8):

@@ -149,7 +149,7 @@ def decoding_error(source: str | BinaryIO) -> Exception | None:
 
 def corrupt(path: str | Path, reason: object) -> CorruptImageError:
     """The error for one file that cannot be decoded, with the decoder's own reason."""
-    text = _BYTES.sub("the file", first_line(reason).replace(str(path), "the file"))
+    text = _BYTES.sub("'the file'", first_line(reason).replace(str(path), "the file"))
     return CorruptImageError(path, f"cannot be decoded ({text})")
 
 

@@ -1,4 +1,4 @@
-"""DALI by request: the graph of prefetch 0, which is fed the files of each batch.
+"""`nvidia.dali` by request: the graph of prefetch 0, which is fed the files of each batch.
 
 On a GPU a batch is decoded on a stream of its own, and an event says when it is ready. Were it
 bound to the model's stream, the model's next work there would wait for it too.
@@ -92,7 +92,10 @@ class DaliOnDemand:
         return Decoded(images_NHWC, ready)
 
     def collate(self, decoded: Sequence[Decoded], size: int) -> torch.Tensor:
-        """(size, 3, H, W): without a copy where one call has as many images, in the dtype."""
+        """(size, 3, H, W): without a copy where one call has as many images, in the dtype.
+
+        What works on them does so on the stream that is current here.
+        """
         if self._stream is not None:
             stream = torch.cuda.current_stream(self._device)
             for _, ready in decoded:
@@ -100,7 +103,7 @@ class DaliOnDemand:
             # The batch before the last is not used any more by what is submitted from now on.
             if len(self._lent) == 2:
                 self._in_flight.hold(self._lent.popleft())
-            self._lent.append(decoded)
+            self._lent.append(tuple(decoded))
         first_NHWC = decoded[0].images_NHWC
         if len(first_NHWC) == size and first_NHWC.dtype == self._dtype:
             return first_NHWC.permute(0, 3, 1, 2)

@@ -20,7 +20,7 @@ from fastbench.loaders.guard import BrokenContractError, in_words
 from fastbench.records.gates import IMAGE_LEVELS, MEAN_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import torch
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fastbench.loaders.contract.trial import Subject
 
 CUT_OFF: Final = "cut-off.jpg"
+UNITS: Final = {"float16": 2**-10, "bfloat16": 2**-7}
+"""The units in the last place of dtypes."""
 
 
 def _read_anew(subject: Subject, **changes: object) -> dict[int, torch.Tensor]:
@@ -157,15 +159,20 @@ def _exchangeable(subject: Subject) -> Iterator[_Files]:
 
 def dtypes(subject: Subject) -> str:
     """The values of the other dtypes are float32's, rounded once or twice."""
-    full = subject.epochs[0].images
-    for dtype, unit in (("float16", 2**-10), ("bfloat16", 2**-7)):
-        for sample, image in _read_anew(subject, dtype=dtype, prefetch=0).items():
-            off = (image - full[sample]).abs()
-            if not bool((off <= unit * full[sample].abs() + 1e-3).all()):
-                raise BrokenContractError(
-                    f"sample {sample} in {dtype} is up to {float(off.max()):.3g} from float32"
-                )
+    for dtype in UNITS:
+        check_rounded(_read_anew(subject, dtype=dtype, prefetch=0), subject, dtype)
     return "float32's values, rounded"
+
+
+def check_rounded(images: Mapping[int, torch.Tensor], subject: Subject, dtype: str) -> None:
+    """Raise `BrokenContractError` where images are not the epochs', rounded once or twice."""
+    for sample, image in images.items():
+        full = subject.epochs[0].images[sample]
+        off = (image - full).abs()
+        if not bool((off <= UNITS[dtype] * full.abs() + 1e-3).all()):
+            raise BrokenContractError(
+                f"sample {sample} in {dtype} is up to {float(off.max()):.3g} from float32"
+            )
 
 
 def belong(subject: Subject) -> str:
@@ -178,6 +185,18 @@ def belong(subject: Subject) -> str:
 
 def broken_file(subject: Subject) -> str:
     """A JPEG cut off in its middle, in the second batch, ends in an error that names it."""
+    with one_cut_off(subject) as (paths, _):
+
+        def read() -> None:
+            with subject.open(paths=paths) as (loader, spec):
+                deque(itertools.islice(loader, spec.num_batches), maxlen=0)
+
+        return names_it(read)
+
+
+@contextlib.contextmanager
+def one_cut_off(subject: Subject) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The subject's paths, of which one is a JPEG cut off in its middle, and that one's place."""
     paths = list(subject.spec.paths)
     place = min(subject.spec.batch_size + 1, len(paths) - 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -185,17 +204,24 @@ def broken_file(subject: Subject) -> str:
         data = Path(paths[place]).read_bytes()
         path.write_bytes(data[: len(data) // 2])
         paths[place] = str(path)
-        try:
-            with subject.open(paths=tuple(paths)) as (loader, spec):
-                deque(itertools.islice(loader, spec.num_batches), maxlen=0)
-        except FastbenchError as error:
-            text = str(error)
-        except Exception as error:  # noqa: BLE001 - any kind of error will do
-            text = in_words(error)
-        else:
-            raise BrokenContractError(
-                "a file that ends in its middle is delivered as an image, without a word"
-            )
+        yield tuple(paths), place
+
+
+def names_it(read: Callable[[], object]) -> str:
+    """What is said as the file that is cut off is read.
+
+    Raises `BrokenContractError` where nothing is, or the file is not named.
+    """
+    try:
+        read()
+    except FastbenchError as error:
+        text = str(error)
+    except Exception as error:  # noqa: BLE001 - any kind of error will do
+        text = in_words(error)
+    else:
+        raise BrokenContractError(
+            "a file that ends in its middle is delivered as an image, without a word"
+        )
     if CUT_OFF not in text:
         raise BrokenContractError(f"the error does not name the file: {text}")
     return _first_sentence(text)

@@ -1,5 +1,7 @@
 """The rules of the contract of `loaders/base.py`; each is tried on a loader, and gives one finding.
 
+A loader that takes requests is tried by those of `on_demand.py` too.
+
 The loader is opened as a run would open it, on real files. Then it is used as a run seldom does:
 epochs are left early, it is closed in mid-epoch, opened on the reversed list, on files that are
 exchanged meanwhile and on a file that is cut off, and opened and closed repeatedly while threads,
@@ -28,7 +30,7 @@ import torch
 
 from fastbench.core.errors import FastbenchError, LoaderMissingError, UsageError
 from fastbench.core.units import and_more, format_bytes, format_seconds
-from fastbench.loaders.contract import reopened
+from fastbench.loaders.contract import on_demand, reopened
 from fastbench.loaders.contract.finding import RuleFinding
 from fastbench.loaders.contract.trial import NUM_ROUNDS, SkippedError
 from fastbench.loaders.guard import BrokenContractError, in_words
@@ -74,7 +76,8 @@ def hold(
     Raises `LoaderMissingError` or `UsageError` where the loader says that it cannot be opened here
     or with these options, which breaks no rule.
     """
-    rules = RULES if rules is None else rules
+    if rules is None:
+        rules = RULES + (ON_DEMAND if hasattr(subject.factory, "on_demand") else ())
     if after is not None:
         rules = rules[[rule.name for rule in rules].index(after) + 1 :]
     for rule in rules:
@@ -335,6 +338,14 @@ RULES: Final = (
     Rule("memory is freed", _memory, seconds=120.0),
     Rule("parity", _parity, reads=True, judged=False),
 )
+ON_DEMAND: Final = (
+    Rule("on demand: opens, closes", on_demand.opens),
+    Rule("on demand: batches", on_demand.batches),
+    Rule("on demand: same pixels", on_demand.pixels, reads=True, seconds=120.0),
+    Rule("on demand: stays valid", on_demand.stays_valid, reads=True),
+    Rule("on demand: names a file", on_demand.broken_file, reads=True),
+)
+"""For the loaders that take requests."""
 
 
 def _some(ids: Sequence[int]) -> str:

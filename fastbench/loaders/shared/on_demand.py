@@ -101,14 +101,14 @@ class ThreadedOnDemand:
     def _be_single(self) -> None:
         """One image, one thread: torch would start others for it.
 
-        What is set in a thread is torch's default for those that are started later, so another
-        thread puts that back. Asking first makes torch read the default, over which it would else
-        be read later.
+        What is set in a thread is torch's default for those that first use torch later, so another
+        thread puts that back. Asking first makes torch read the default, which it would else do
+        later, over what is set here.
         """
         with self._lock:
-            torch.get_num_threads()
-            torch.set_num_threads(1)
-            back = threading.Thread(target=torch.set_num_threads, args=(self._num_of_torch,))
-            back.start()
-            back.join()
+            if torch.get_num_threads() > 1:
+                torch.set_num_threads(1)
+                back = threading.Thread(target=torch.set_num_threads, args=(self._num_of_torch,))
+                back.start()
+                back.join()
         self._own.is_single = True
