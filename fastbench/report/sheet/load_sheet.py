@@ -69,6 +69,7 @@ def make_load_sheet(
             for name, row in zip(names, rows, strict=True)
             if not row.invalid
         ],
+        is_under_load=True,
     )
     return sheet, complaints
 
@@ -98,7 +99,7 @@ def _columns(rows: Sequence[LoadRow], view: View) -> list[Column]:
     choices = choose(view.columns)
     asked = [x.column for x in choices if x.is_asked and x.column.name in (_LABELS | OF_LOAD)]
     figures = [column for column in OF_LOAD.values() if not column.is_label]
-    if asked and len(asked) == len(choices):
+    if asked and (len(asked) == len(choices) or not all(column.is_label for column in asked)):
         return asked
     if view.is_data:
         names = [*naming.CONFIGURATION, *naming.UNDER_LOAD, "file", "status"]

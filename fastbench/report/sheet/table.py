@@ -61,7 +61,7 @@ class Sheet:
 
     `trade_off` is a second table, of the accuracy that rows lose for their throughput (see
     `trade_off.py`); None where there is nothing to show. `details` stand below the table of rows
-    under load.
+    under load, which is another one.
     """
 
     common: list[str]
@@ -71,6 +71,7 @@ class Sheet:
     remarks: list[str]
     trade_off: Sheet | None = None
     details: list[Details] = field(default_factory=list)
+    is_under_load: bool = False
 
     @property
     def lines(self) -> list[Line]:
