@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastbench.core.options import Option
+    from fastbench.report.columns.load import LoadRow
 
 _COMMAND_LINE: Final = ("ab", "dry_run")
 """Options of the command alone."""
@@ -106,8 +107,8 @@ def run(
 def read_records(*paths: str | os.PathLike[str]) -> Records:
     """The records in files and folders, those in sub-folders too.
 
-    A damaged record in a folder is warned of, and left out. Raises `RecordError` for a path that
-    has no record of `fastbench run`.
+    Those of `fastbench loadtest` are `under_load`. A damaged record in a folder is warned of, and
+    left out. Raises `RecordError` for a path that has no record of either.
     """
     if not paths:
         raise UsageError("There is nothing to read. Name a record, or a folder of records.")
@@ -115,17 +116,21 @@ def read_records(*paths: str | os.PathLike[str]) -> Records:
     from fastbench.report.read import read_rows
 
     rows: dict[str, Row] = {}
+    loaded: dict[str, LoadRow] = {}
     found_in = [user_path(os.fspath(path)) for path in paths]
     for path in found_in:
         found = read_rows([path])
-        if not found.rows:
+        if not found.rows and not found.under_load:
             nothing = f"{path} holds no record of `fastbench run`. Name a folder that it wrote."
             raise RecordError(next(iter(found.complaints), nothing))
         for complaint in found.complaints:
             warnings.warn(complaint, stacklevel=2)
         for row in found.rows:
             rows.setdefault(os.path.realpath(row.path), row)
-    return Records(rows.values(), found_in[0] if len(paths) == 1 and found_in[0].is_dir() else None)
+        for under_load in found.under_load:
+            loaded.setdefault(os.path.realpath(under_load.path), under_load)
+    folder = found_in[0] if len(paths) == 1 and found_in[0].is_dir() else None
+    return Records(rows.values(), folder, loaded.values())
 
 
 def compare(a: str | os.PathLike[str] | Records, b: str | os.PathLike[str] | Records) -> Comparison:

@@ -26,9 +26,10 @@ from fastbench.core.loader_facts import BUILT_IN
 from fastbench.loaders.base import GENERAL_OPTIONS
 from fastbench.loaders.contract.rules import ON_DEMAND, RULES
 from fastbench.records.advice import NAMES
+from fastbench.records.load import LoadRecord
 from fastbench.records.record import AbRecord, ParityRecord, Record
 from fastbench.records.store import SCHEMA_VERSION, read_record
-from fastbench.report.columns.registry import COLUMNS, SETS
+from fastbench.report.columns.registry import COLUMNS, OF_LOAD, SETS
 from fastbench.report.plots.registry import KINDS, PLOTS
 from fastbench.runner.options_file import read_preset
 
@@ -86,6 +87,9 @@ def _shape(hint: Any) -> Any:
     return str(getattr(hint, "__name__", hint))
 
 
+KINDS_OF_RECORDS = (Record, AbRecord, ParityRecord, LoadRecord)
+
+
 def surface() -> dict[str, Any]:
     """All of it, as JSON has it."""
     kinds = [
@@ -108,7 +112,7 @@ def surface() -> dict[str, Any]:
                 *(column.topic, column.best),
                 *column.aliases,
             ]
-            for name, column in COLUMNS.items()
+            for name, column in (COLUMNS | OF_LOAD).items()
         },
         "sets of columns": SETS,
         "plots": {name: plot.meaning for name, plot in PLOTS.items()},
@@ -135,7 +139,7 @@ def surface() -> dict[str, Any]:
             "interrupted": errors.EXIT_INTERRUPTED,
         },
         "schema version": SCHEMA_VERSION,
-        "records": {kind.__name__: fields(kind) for kind in (Record, AbRecord, ParityRecord)},
+        "records": {kind.__name__: fields(kind) for kind in KINDS_OF_RECORDS},
         "golden records": sorted(path.name for path in GOLDEN.glob("record-*.json")),
         "public": PUBLIC,
     }

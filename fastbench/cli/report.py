@@ -17,6 +17,7 @@ from fastbench.core.units import and_more
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from fastbench.report.sheet.table import Sheet
     from fastbench.report.sheet.view import View
@@ -63,8 +64,8 @@ def add(commands: Any) -> None:
     shown.add_argument(
         "--columns",
         metavar="A,B,...",
-        help="columns by name, and sets of them: default, loaders, accuracy, gpus, latency, all; "
-        "`--columns help` lists them (default: default, and all for csv and jsonl)",
+        help="columns of either table by name, and sets: default, loaders, accuracy, gpus, "
+        "latency, all; `--columns help` lists them (default: default, and all for csv and jsonl)",
     )
     shown.add_argument("--sort", metavar="COLUMN", help="sort by a column, the best first")
     shown.add_argument("--reverse", action="store_true", help="reverse the order")
@@ -148,35 +149,43 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
     view = _view(arguments, format_)
 
     from fastbench.report.read import read_rows
+    from fastbench.report.sheet.load_sheet import make_load_sheet
     from fastbench.report.sheet.sheet import make_sheet
 
     found = read_rows(map(user_path, paths))
-    sheet, damaged = make_sheet(found.rows, view)
-    complaints = [*found.complaints, *damaged]
+    made = make_sheet(found.rows, view), make_load_sheet(found.under_load, view)
+    sheets = [sheet for sheet, _ in made if sheet is not None]
+    complaints = [*found.complaints, *(text for _, damaged in made for text in damaged)]
     remarks = []
-    if sheet is not None and format_ not in DATA:
-        sheet = dataclasses.replace(sheet, remarks=[*found.comparisons, *sheet.remarks])
-    elif sheet is not None:
+    if sheets and format_ not in DATA:
+        first = sheets[0]
+        sheets[0] = dataclasses.replace(first, remarks=[*found.comparisons, *first.remarks])
+    elif sheets:
         remarks += found.comparisons
     else:
         terminal.write("".join(f"{text}\n" for text in found.comparisons))
     if found.passed_over:
         named = and_more(list(map(str, found.passed_over)), 3)
         remarks.append(f"Passed over, for they are no rows of `fastbench run`: {named}.")
-    if sheet is not None:
+    if sheets:
         if arguments.html:
-            _write(sheet, "html", arguments.html)
+            _write(sheets, "html", arguments.html)
         if arguments.plots:
-            (complaints if arguments.plot else remarks).extend(_draw(sheet, arguments))
+            (complaints if arguments.plot else remarks).extend(_draw(sheets, arguments))
         is_enough = arguments.html or arguments.plots
         if not is_enough or arguments.format or arguments.output:
-            _write(sheet, format_, arguments.output, with_key=arguments.details)
-        if arguments.details:
+            _write(sheets, format_, arguments.output, with_key=arguments.details)
+            if format_ == "csv" and len(sheets) > 1:
+                remarks.append(
+                    "CSV holds one table: that of rows of `fastbench run`. For rows under load "
+                    "name their records, load-*.json, or write --format jsonl, which has both."
+                )
+        if arguments.details and (run := made[0][0]) is not None:
             from fastbench.report.formats.run_screen import print_details
 
-            print_details(sheet, terminal.console(highlight=False))
+            print_details(run, terminal.console(highlight=False))
     to_a_file = arguments.html or arguments.output or arguments.plots
-    if sheet is None and not complaints and (to_a_file or not found.comparisons):
+    if not sheets and not complaints and (to_a_file or not found.comparisons):
         complaints.append(
             "There are no records of `fastbench run` there. Name a folder that it wrote."
         )
@@ -218,24 +227,29 @@ def _view(arguments: argparse.Namespace, format_: str) -> View:
     )
 
 
-def _write(sheet: Sheet, format_: str, output: str | None, *, with_key: bool = False) -> None:
+def _write(
+    sheets: Sequence[Sheet], format_: str, output: str | None, *, with_key: bool = False
+) -> None:
+    """Write the tables below each other: that of rows of `fastbench run`, and that under load."""
     if output is not None:
-        write_text("The report", user_path(output), _text(sheet, format_))
+        write_text("The report", user_path(output), _text(sheets, format_))
     elif format_ == "table":
         from fastbench.report.formats.terminal import print_sheet
 
-        print_sheet(sheet, terminal.console(highlight=False), with_key=with_key)
+        for number, sheet in enumerate(sheets):
+            terminal.write("\n" * bool(number))
+            print_sheet(sheet, terminal.console(highlight=False), with_key=with_key)
     else:
-        terminal.write(_text(sheet, format_))
+        terminal.write(_text(sheets, format_))
 
 
-def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
+def _draw(sheets: Sequence[Sheet], arguments: argparse.Namespace) -> list[str]:
     """Draw the plots and list their files; what cannot be drawn, and why."""
     from fastbench.report.plots.registry import KINDS, write_plots
 
     skipped: list[str] = []
     paths = write_plots(
-        [line.row.record for line in sheet.lines],
+        [line.row.record for sheet in sheets for line in sheet.lines],
         user_path(arguments.plots),
         arguments.plot or None,
         KINDS if arguments.svg else KINDS[:1],
@@ -245,19 +259,20 @@ def _draw(sheet: Sheet, arguments: argparse.Namespace) -> list[str]:
     return skipped
 
 
-def _text(sheet: Sheet, format_: str) -> str:
-    if format_ == "table":
-        from fastbench.report.formats.terminal import to_text
-
-        return to_text(sheet)
+def _text(sheets: Sequence[Sheet], format_: str) -> str:
     from fastbench.report.formats import export
+    from fastbench.report.formats.terminal import to_text
     from fastbench.report.html.page import render
 
+    if format_ == "html":
+        return render(*sheets)
     make = {
+        "table": to_text,
         "markdown": export.to_markdown,
         "csv": export.to_csv,
         "jsonl": export.to_jsonl,
         "latex": export.to_latex,
-        "html": render,
     }[format_]
-    return make(sheet)
+    if format_ == "csv":
+        return make(sheets[0])
+    return ("" if format_ == "jsonl" else "\n").join(map(make, sheets))

@@ -50,6 +50,20 @@ def supported_percentile(samples: Sequence[float], pct: float) -> float | None:
     return percentile(samples, pct) if len(samples) >= MIN_SAMPLES[pct] else None
 
 
+def percentile_interval(ordered: Sequence[float], pct: float) -> tuple[float, float] | None:
+    """The 95 % interval of a percentile between two order statistics of samples in order.
+
+    How many of n independent samples lie below the percentile is binomial: H. A. David and H. N.
+    Nagaraja, "Order Statistics", 3rd ed. (2003), section 7.1, with the normal distribution for the
+    binomial one. None where there are too few samples to have one above it. Samples that depend on
+    each other, as latencies of one queue do, make it too narrow.
+    """
+    n, p = len(ordered), pct / 100
+    half = Z_95 * math.sqrt(n * p * (1 - p))
+    low, high = math.floor(n * p - half), math.ceil(n * p + half)
+    return (ordered[low], ordered[high]) if low >= 0 and high < n else None
+
+
 def expected_largest(values: Sequence[float], num: int) -> float:
     """The mean of the largest of `num` values that are drawn from these, each as likely as another.
 

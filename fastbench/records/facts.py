@@ -16,6 +16,7 @@ from fastbench.core.units import format_bytes
 from fastbench.records import fact_values
 from fastbench.records.fact import RUN as RUN
 from fastbench.records.fact import Fact
+from fastbench.records.load_facts import OF_LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,6 +340,6 @@ _CROP: Final = "preprocess-crop"
 PREPROCESS: Final = ("image-size", *(fact.name for fact in _INPUT if fact.name != _CROP))
 """The names of the facts of the preprocessing, each said once: the crop is the image size."""
 FACTS: Final[dict[str, Fact]] = {
-    fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_OPTIONS, *_INPUT, *_ELSE)
+    fact.name: fact for fact in (*_ABOUT_THE_ROW, *OF_LOAD, *OF_OPTIONS, *_INPUT, *_ELSE)
 }
 """Every fact by its name, in the order in which tables have them."""

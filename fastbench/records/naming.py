@@ -14,6 +14,7 @@ from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.units import format_value
 from fastbench.records.fact_values import folder_of
 from fastbench.records.facts import FACTS, OF_OPTIONS
+from fastbench.records.load_facts import OF_LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     Rows = Sequence[Described] | Sequence[RunConfig]
 
+UNDER_LOAD: Final = tuple(fact.name for fact in OF_LOAD)
 _OFTEN: Final = (
     "model",
     "weights",
@@ -33,6 +35,7 @@ _OFTEN: Final = (
     "quantize",
     "batch",
     "ranks",
+    *UNDER_LOAD,
 )
 _SELDOM: Final = ("digest", "page-cache", "process", *(fact.name for fact in OF_OPTIONS))
 """If nearly all rows are alike in one of these, it is no part of their names: the few others have a
@@ -45,7 +48,7 @@ _IN_TURN: Final = (*_SELDOM, *(name for name in FACTS if name not in {*CALLED, "
 _MEASURED: Final = {
     fact.name for fact in OF_OPTIONS if OPTIONS[fact.options[0]].changes == "measurement"
 } - {"quick"}
-CONFIGURATION: Final = tuple(name for name in CALLED if name not in _MEASURED)
+CONFIGURATION: Final = tuple(name for name in CALLED if name not in {*_MEASURED, *UNDER_LOAD})
 """The facts of a configuration: rows that are alike in them run the same, however it is measured.
 `--quick` is among them, since a first look is no result.
 """

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, overload
 from fastbench.core.errors import InstallationError, UnknownNameError
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
+from fastbench.records.load import LoadRecord
 from fastbench.records.record import Record
 from fastbench.report.columns.registry import choose, find
+from fastbench.report.sheet.load_in_words import answered_in_words
+from fastbench.report.sheet.load_sheet import make_load_sheet
 from fastbench.report.sheet.sheet import make_sheet
 from fastbench.report.sheet.view import View
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from fastbench.report.columns.column import Column, Row
+    from fastbench.report.columns.load import LoadRow
     from fastbench.report.sheet.table import Sheet
 
 _MOST_SHOWN = 20
@@ -67,11 +71,19 @@ class Records(Sequence[Record]):
 
     An index gives a record, a slice, `filter` and `+` give records. `rows` has each with its file.
     `folder` is that of the run, or the one that was read; None for several, and for files.
+    `under_load` are the records of `fastbench loadtest` that lay there too, which a slice and
+    `filter` leave out.
     """
 
-    def __init__(self, rows: Iterable[Row] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row] = (),
+        folder: Path | None = None,
+        under_load: Iterable[LoadRow] = (),
+    ) -> None:
         self.rows = list(rows)
         self.folder = folder
+        self.under_load = LoadRecords(under_load, folder)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -86,7 +98,8 @@ class Records(Sequence[Record]):
         return len(self.rows)
 
     def __add__(self, others: Records) -> Records:
-        return Records([*self.rows, *others.rows])
+        under_load = self.under_load + others.under_load
+        return Records([*self.rows, *others.rows], under_load=under_load.rows)
 
     def __repr__(self) -> str:
         named = naming.names(list(self), always=("model", "loader"))
@@ -95,7 +108,8 @@ class Records(Sequence[Record]):
             for name, record in zip(named[:_MOST_SHOWN], self, strict=False)
         ]
         more = ["  ..."] if len(self) > _MOST_SHOWN else []
-        return "\n".join([f"<Records: {len(self)}>", *lines, *more])
+        and_load = f", and {len(self.under_load)} under load" if self.under_load else ""
+        return "\n".join([f"<Records: {len(self)}{and_load}>", *lines, *more])
 
     def __rich__(self) -> Table:
         return self.table()
@@ -134,7 +148,7 @@ class Records(Sequence[Record]):
         Raises `UnknownNameError` for a column that is not there.
         """
         view = View(
-            columns=columns if isinstance(columns, str) else ",".join(columns),
+            columns=_joined(columns),
             sort=None if sort is None else find(sort),
             reverse=reverse,
             by=None if by is None else find(by),
@@ -148,20 +162,8 @@ class Records(Sequence[Record]):
         interval, two columns more have its ends: `images/s low` and `images/s high`. Raises
         `InstallationError` without pandas.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise InstallationError(
-                f"to_frame() needs pandas, which cannot be imported ({error}). Install it: "
-                f'pip install "fastbench[pandas]"'
-            ) from error
-        from fastbench.report.formats.export import values_of
-
-        text = columns if isinstance(columns, str) else ",".join(columns)
-        sheet = self._sheet(View(columns=text, is_data=True))
-        if sheet is None:
-            return pd.DataFrame(columns=[choice.column.name for choice in choose(text)])
-        return pd.DataFrame([values_of(sheet, line) for line in sheet.lines])
+        text = _joined(columns)
+        return _frame(self._sheet(View(columns=text, is_data=True)), text)
 
     def plot(self, name: str) -> Figure:
         """One of the pictures of `fastbench report --plots`, such as `accuracy-throughput`.
@@ -169,20 +171,116 @@ class Records(Sequence[Record]):
         Raises `UnknownNameError` for another name, and `NothingToShowError` where the records do
         not have what it shows.
         """
-        from fastbench.report.plots.registry import draw
-        from fastbench.report.plots.style import encode
-
-        figure = draw(name, list(self))
-        # A notebook knows how to show a figure only after pyplot was imported.
-        figure._repr_png_ = functools.partial(encode, figure, "png")  # type: ignore[attr-defined]
-        return figure
+        return _plot(name, [*self, *self.under_load])
 
     def _sheet(self, view: View) -> Sheet | None:
         """The sheet; None without records. A damaged record is warned of, and left out."""
-        sheet, damaged = make_sheet(self.rows, view)
-        for text in damaged:
-            warnings.warn(text, stacklevel=3)
-        return sheet
+        return _warned(make_sheet(self.rows, view))
+
+
+class LoadRecords(Sequence[LoadRecord]):
+    """Records of `fastbench loadtest`, as `Records` has those of `fastbench run`."""
+
+    def __init__(self, rows: Iterable[LoadRow] = (), folder: Path | None = None) -> None:
+        self.rows = list(rows)
+        self.folder = folder
+
+    @overload
+    def __getitem__(self, index: int) -> LoadRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> LoadRecords: ...
+    def __getitem__(self, index: int | slice) -> LoadRecord | LoadRecords:
+        if isinstance(index, slice):
+            return LoadRecords(self.rows[index], self.folder)
+        return self.rows[index].record
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __add__(self, others: LoadRecords) -> LoadRecords:
+        return LoadRecords([*self.rows, *others.rows])
+
+    def __repr__(self) -> str:
+        named = naming.names(list(self), always=("model", "loader", "scenario"))
+        lines = [
+            f"  {' · '.join(name)}: {answered_in_words(record)}"
+            for name, record in zip(named[:_MOST_SHOWN], self, strict=False)
+        ]
+        more = ["  ..."] if len(self) > _MOST_SHOWN else []
+        return "\n".join([f"<LoadRecords: {len(self)}>", *lines, *more])
+
+    def __rich__(self) -> Table:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def table(
+        self,
+        columns: str | Sequence[str] = "default",
+        sort: str | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Table:
+        """The table of rows under load of `fastbench report`, with the same columns and order.
+
+        Raises `UnknownNameError` for a column that is not there.
+        """
+        order = None if sort is None else find(sort)
+        view = View(columns=_joined(columns), sort=order, reverse=reverse)
+        return Table(_warned(make_load_sheet(self.rows, view)))
+
+    def to_frame(self, columns: str | Sequence[str] = "all") -> Any:
+        """A `pandas.DataFrame`, as `Records.to_frame` makes it."""
+        text = _joined(columns)
+        view = View(columns=text, is_data=True)
+        return _frame(_warned(make_load_sheet(self.rows, view)), text)
+
+    def plot(self, name: str) -> Figure:
+        """`latency-rate` or `latency-cdf` of `fastbench report --plots`.
+
+        Raises `UnknownNameError` for another name, and `NothingToShowError` where the records do
+        not have what it shows.
+        """
+        return _plot(name, list(self))
+
+
+def _joined(columns: str | Sequence[str]) -> str:
+    return columns if isinstance(columns, str) else ",".join(columns)
+
+
+def _warned(made: tuple[Sheet | None, list[str]]) -> Sheet | None:
+    """The sheet; what is damaged is warned of."""
+    sheet, damaged = made
+    for text in damaged:
+        warnings.warn(text, stacklevel=4)
+    return sheet
+
+
+def _plot(name: str, records: Sequence[Record | LoadRecord]) -> Figure:
+    from fastbench.report.plots.registry import draw
+    from fastbench.report.plots.style import encode
+
+    figure = draw(name, records)
+    # A notebook knows how to show a figure only after pyplot was imported.
+    figure._repr_png_ = functools.partial(encode, figure, "png")  # type: ignore[attr-defined]
+    return figure
+
+
+def _frame(sheet: Sheet | None, columns: str) -> Any:
+    """A `pandas.DataFrame` of a sheet; without one it has the names of the columns alone."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise InstallationError(
+            f"to_frame() needs pandas, which cannot be imported ({error}). Install it: "
+            f'pip install "fastbench[pandas]"'
+        ) from error
+    from fastbench.report.formats.export import values_of
+
+    if sheet is None:
+        return pd.DataFrame(columns=[choice.column.name for choice in choose(columns)])
+    return pd.DataFrame([values_of(sheet, line) for line in sheet.lines])
 
 
 def _column(name: str) -> Column | None:

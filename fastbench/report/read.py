@@ -1,8 +1,8 @@
 """Reads records from files and folders.
 
-A folder is searched to its bottom. JSON that is no record of a row, such as a record of `fastbench
-parity`, is passed over where it lies in a folder. A damaged record is complained of; the others are
-read all the same.
+A folder is searched to its bottom. JSON that is no record of a row of `fastbench run` or
+`loadtest`, such as a record of `fastbench parity`, is passed over where it lies in a folder. A
+damaged record is complained of; the others are read all the same.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING
 from fastbench.core.debugging import LOGGER
 from fastbench.core.errors import RecordError
 from fastbench.records.record import AbRecord
-from fastbench.records.store import build_ab_record, build_record, is_of_a_row, read_json
+from fastbench.records.store import (
+    build_ab_record,
+    build_load_record,
+    build_record,
+    is_of_a_row,
+    read_json,
+)
 from fastbench.report.columns.column import Row
+from fastbench.report.columns.load import LoadRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Rows in the order in which they were measured, path by path; `complaints` say what is
-    damaged or missing, `comparisons` what records of `--ab` say, `passed_over` are JSON files of
-    other things.
+    """Rows in the order in which they were measured, path by path, and those of `fastbench
+    loadtest`; `complaints` say what is damaged or missing, `comparisons` what records of `--ab`
+    say, `passed_over` are JSON files of other things.
     """
 
     rows: list[Row]
+    under_load: list[LoadRow]
     complaints: list[str]
     comparisons: list[str]
     passed_over: list[Path]
@@ -39,6 +47,7 @@ class Found:
 def read_rows(paths: Iterable[Path]) -> Found:
     """Read files and folders; a file that is named twice is read once."""
     rows: list[Row] = []
+    under_load: list[LoadRow] = []
     complaints: list[str] = []
     comparisons: list[str] = []
     passed_over: list[Path] = []
@@ -51,7 +60,8 @@ def read_rows(paths: Iterable[Path]) -> Found:
         )
 
     for path in paths:
-        num_files, its_rows = 0, []
+        num_files = 0
+        its_rows: list[Row] = []
         for file in _files(path, complain):
             num_files += 1
             if (resolved := os.path.realpath(file)) in seen:
@@ -73,8 +83,18 @@ def read_rows(paths: Iterable[Path]) -> Found:
             complaints.append(
                 f"The folder {path} holds no records. Name one that `fastbench run` wrote."
             )
-        rows += sorted(its_rows, key=lambda row: (str(row.record.created), str(row.path)))
-    return Found(rows=rows, complaints=complaints, comparisons=comparisons, passed_over=passed_over)
+        for row in sorted(its_rows, key=lambda row: (str(row.record.created), str(row.path))):
+            if isinstance(row, LoadRow):
+                under_load.append(row)
+            else:
+                rows.append(row)
+    return Found(
+        rows=rows,
+        under_load=under_load,
+        complaints=complaints,
+        comparisons=comparisons,
+        passed_over=passed_over,
+    )
 
 
 def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
@@ -92,10 +112,12 @@ def _may_be_a_record(name: str) -> bool:
 
 
 def _read(path: Path, *, is_named: bool) -> Row | AbRecord | None:
-    """A row or pairs; None for what is something else, where nobody named it as a record."""
+    """A row of either kind, or pairs; None for something else that nobody named as a record."""
     stored = read_json(path)
     if (pairs := build_ab_record(stored, path)) is not None:
         return pairs
+    if (under_load := build_load_record(stored, path)) is not None:
+        return LoadRow(record=under_load, path=path, version=stored["schema_version"])
     if not is_named and not is_of_a_row(stored):
         return None
     record = build_record(stored, path)

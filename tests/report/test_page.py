@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import html.parser
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from builders.engines import MODELS, grid
 from builders.many_records import made_up, write_made_up
+from builders.pages import Parsed
 from builders.plot_rows import real
 from builders.runs import folder_of
 from builders.sheets import sheet_of_files
@@ -22,7 +22,6 @@ from fastbench.report.html import content, page
 from fastbench.report.read import read_rows
 from fastbench.report.sheet.table import Sheet
 
-VOID = {"meta", "input", "br", "link", "img"}
 NAMESPACE = "http://www.w3.org/2000/svg"
 
 
@@ -34,32 +33,6 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sheet(records: Path) -> Sheet:
     return sheet_of_files(records)
-
-
-class Parsed(html.parser.HTMLParser):
-    """A page's elements and the contents of its scripts, by id; what does not nest is an error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str | None, str] = {}
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            name = self.tags[-1][1].get("id")
-            self.scripts[name] = self.scripts.get(name, "") + data
 
 
 def test_it_is_well_formed(sheet: Sheet) -> None:

@@ -19,6 +19,7 @@ from fastbench.records.advice import SPEED as OF_SPEED
 from fastbench.records.fact_values import device_name
 from fastbench.records.facts import FILE, MACHINE, RUN
 from fastbench.records.gates import compare_pixels, failures_of
+from fastbench.records.load_facts import LOAD
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.records.validity import contradictions_of_predictions, find_contradictions
 
@@ -91,7 +92,7 @@ class Column:
     @property
     def is_label(self) -> bool:
         """Whether it says which row this is, and not what was measured."""
-        return self.topic in (RUN, MACHINE, FILE)
+        return self.topic in (RUN, LOAD, MACHINE, FILE)
 
     @property
     def is_median_of_repeats(self) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.units import format_value
 from fastbench.records.facts import FACTS, FILE, RUN
+from fastbench.records.load_facts import LOAD, OF_LOAD
 from fastbench.report.columns.column import Column, Row, Value
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def _column(fact: Fact) -> Column:
 
 
 RUN_LABELS: Final = tuple(_column(fact) for fact in FACTS.values() if fact.topic == RUN)
+LOAD_LABELS: Final = tuple(map(_column, OF_LOAD))
 MACHINE_LABELS: Final = (
-    *(_column(fact) for fact in FACTS.values() if fact.topic != RUN),
+    *(_column(fact) for fact in FACTS.values() if fact.topic not in (RUN, LOAD)),
     Column(
         name="file",
         heading="file",

@@ -1,7 +1,8 @@
 """All columns by name, and named sets of them.
 
 To add a column, write an entry in `speed.py`, `cost.py` (what it took) or `accuracy.py`
-(predictions), or a fact in `records/facts.py` (what was run, and where). The help, the legend,
+(predictions), or a fact in `records/facts.py` (what was run, and where); for rows under load in
+`load.py`. The help, the legend,
 every format, `--sort` and `--by` have it then.
 """
 
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.errors import UnknownNameError, did_you_mean
 from fastbench.report.columns.accuracy import SCORES
 from fastbench.report.columns.cost import TAKEN
-from fastbench.report.columns.identity import MACHINE_LABELS, RUN_LABELS
+from fastbench.report.columns.identity import LOAD_LABELS, MACHINE_LABELS, RUN_LABELS
+from fastbench.report.columns.load import LOAD_FIGURES, UNDER_LOAD
 from fastbench.report.columns.speed import FIGURES
 
 if TYPE_CHECKING:
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
 COLUMNS: Final[dict[str, Column]] = {
     column.name: column for column in (*RUN_LABELS, *FIGURES, *TAKEN, *SCORES, *MACHINE_LABELS)
 }
-"""Every column by its name, in the order of the help and of `all`."""
+"""Every column of rows of `fastbench run` by its name, in the order of the help and of `all`."""
+OF_LOAD: Final[dict[str, Column]] = {
+    column.name: column for column in (*LOAD_LABELS, *LOAD_FIGURES)
+}
+"""The columns that only rows of `fastbench loadtest` have, which have a table of their own."""
 
 _NAMES: Final = {
-    alias: column for column in COLUMNS.values() for alias in (column.name, *column.aliases)
+    alias: column
+    for column in (*COLUMNS.values(), *LOAD_LABELS, *LOAD_FIGURES)
+    for alias in (column.name, *column.aliases)
 }
 
 SETS: Final[dict[str, tuple[str, ...]]] = {
@@ -105,9 +113,11 @@ def choose(text: str) -> list[Choice]:
 def list_all(width: int = 100) -> str:
     """Every column and its meaning, topic by topic, then the sets, as plain text."""
     lines: list[str] = []
-    for topic in dict.fromkeys(column.topic for column in COLUMNS.values()):
-        lines += [*([""] if lines else []), f"{topic}:"]
-        for column in COLUMNS.values():
+    every = [*COLUMNS.values(), *OF_LOAD.values()]
+    for topic in dict.fromkeys(column.topic for column in every):
+        of_load = " (rows of fastbench loadtest)" if topic == UNDER_LOAD else ""
+        lines += [*([""] if lines else []), f"{topic}{of_load}:"]
+        for column in every:
             if column.topic == topic:
                 also = f" (also: {', '.join(column.aliases)})" if column.aliases else ""
                 lines += _entry(column.name, column.meaning + also, width)
@@ -118,7 +128,7 @@ def list_all(width: int = 100) -> str:
 
 
 def _entry(name: str, text: str, width: int) -> list[str]:
-    indent = max(map(len, COLUMNS)) + 4
+    indent = max(map(len, (*COLUMNS, *OF_LOAD))) + 4
     return textwrap.wrap(
         text,
         width,

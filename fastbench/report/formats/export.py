@@ -32,7 +32,7 @@ def to_markdown(sheet: Sheet) -> str:
     if sheet.footnotes:
         lines.append("")
         lines += [f"<sup>{note.mark}</sup> {_markdown(note.text)}  " for note in sheet.footnotes]
-    said = [*sheet.remarks, *([BEST] if sheet.has_best else [])]
+    said = [*_details(sheet), *sheet.remarks, *([BEST] if sheet.has_best else [])]
     said = [f"- {_markdown(text)}" for text in said]
     said += [f"- **{_markdown(title)}**: {_markdown(text)}" for title, text in legend]
     return "\n".join([*lines, *([""] if said else []), *said]) + "\n"
@@ -89,7 +89,7 @@ def to_latex(sheet: Sheet) -> str:
             lines.append(_latex_line(cells))
     lines += ["\\bottomrule", "\\end{tabular}"]
     said = [f"\\textsuperscript{{{note.mark}}} {_latex(note.text)}." for note in sheet.footnotes]
-    said += [_latex(text) for text in sheet.remarks]
+    said += [_latex(text) for text in (*_details(sheet), *sheet.remarks)]
     if sheet.has_best:
         said.append(_latex(BEST))
     said += [f"{_latex(title)}: {_latex(text)}." for title, text in sheet.legend]
@@ -165,6 +165,10 @@ def values_of(sheet: Sheet, line: Line) -> dict[str, Value]:
         values = (cell.value, *(cell.bounds or (None, None)))
         found.update(zip(_titles(column, column.name), values, strict=False))
     return found
+
+
+def _details(sheet: Sheet) -> list[str]:
+    return [f"{x.name}: {topic}: {words}." for x in sheet.details for topic, words in x.parts]
 
 
 def _titles(column: Column, title: str) -> list[str]:

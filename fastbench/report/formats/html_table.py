@@ -44,7 +44,8 @@ class Field:
 def of_sheet(sheet: Sheet) -> str:
     """A sheet as `fastbench report` has it; what a column means is shown as one points at it."""
     notes = [f"{note.mark}: {note.text}." for note in sheet.footnotes]
-    below = [*notes, *sheet.remarks, *([BEST] if sheet.has_best else [])]
+    details = [f"{x.name}: {topic}: {said}." for x in sheet.details for topic, said in x.parts]
+    below = [*details, *notes, *sheet.remarks, *([BEST] if sheet.has_best else [])]
     if sheet.trade_off is None:
         return _table(sheet, below)
     return _table(sheet, ()) + _table(sheet.trade_off, below)

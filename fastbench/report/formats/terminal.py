@@ -23,6 +23,7 @@ from rich.segment import Segments
 from rich.text import Text
 
 from fastbench.report.columns.column import INVALID, OK
+from fastbench.report.columns.load import NOT_VALID
 from fastbench.report.sheet.footnotes import SUPERSCRIPTS
 from fastbench.report.sheet.table import BEST
 
@@ -96,6 +97,7 @@ def render(
         for block in _blocks(second, width):
             lines += [Text(), *_table(second, block, width)]
         legend = [*legend, *(each for each in second.legend if each not in legend)]
+    lines += _details(sheet, width)
     below = [
         *(
             (note.mark.translate(SUPERSCRIPTS), note.text + ".", "yellow")
@@ -116,8 +118,18 @@ def render(
     return lines
 
 
+def _details(sheet: Sheet, width: int) -> Iterator[Text]:
+    """What is said of each row by itself, below its name."""
+    wide = max((cell_len(topic) for each in sheet.details for topic, _ in each.parts), default=0)
+    for each in sheet.details:
+        yield Text()
+        yield from map(Text, wrap(each.name, width))
+        for topic, words in each.parts:
+            yield from hanging(f"  {topic}", words, "dim", width, indent=wide + 4)
+
+
 def _is_grave(text: str) -> bool:
-    return any(f": {word}: " in text for word in (INVALID, "FAIL", "different"))
+    return any(f": {word}: " in text for word in (INVALID, "FAIL", "different", NOT_VALID))
 
 
 def hanging(mark: str, text: str, style: str, width: int, *, indent: int = 2) -> Iterator[Text]:

@@ -1,4 +1,4 @@
-"""A sheet as one HTML file that opens without a network: table, chart, pictures, the raw records.
+"""Sheets as one HTML file that opens without a network: table, chart, pictures, the raw records.
 
 `template.html`, `page.css` and the parts of the script go into the page as they are. So do two
 blocks of data: what the page shows (see `content.py`) as JSON, and every record's file, byte for
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.errors import RecordError, os_errors_as
 from fastbench.core.reading import read_regular
 from fastbench.report.html.content import describe
+from fastbench.report.html.load_section import IMAGES, section_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +38,16 @@ _LEVEL: Final = 1
 """Digits of step times hardly shrink: level 6 takes four times as long for 8 % less."""
 
 
-def render(sheet: Sheet) -> str:
-    """The page of a sheet.
+def render(*sheets: Sheet) -> str:
+    """The page of the rows of `fastbench run`, of those under load, or of both.
 
     Raises `RecordError` for a damaged record, and where a row's file cannot be read any more.
     """
+    run = [sheet for sheet in sheets if not sheet.is_under_load]
+    under_load = [sheet for sheet in sheets if sheet.is_under_load]
+    template = _part("template.html")
+    of_run = "" if run else r".*?<!-- /run -->\n"
+    template = re.sub(rf"<!-- /?run -->\n{of_run}", "", template, flags=re.DOTALL)
     style = _part("page.css")
     script = '"use strict";\n' + "".join(map(_part, _SCRIPT))
     parts = {
@@ -51,11 +57,15 @@ def render(sheet: Sheet) -> str:
         "style_hash": _hash(style),
         "script": script,
         "script_hash": _hash(script),
-        "data": embed(describe(sheet)),
-        "records": "\n".join(_packed(line.row.path) for line in sheet.lines),
+        "data": "".join(embed(describe(sheet)) for sheet in run),
+        "records": "\n".join(
+            _packed(line.row.path) for sheet in (*run, *under_load) for line in sheet.lines
+        ),
+        "images": IMAGES if under_load else "",
+        "under_load": "".join(map(section_of, under_load)),
     }
     # In one pass: what is put in is not searched again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _part("template.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
 def embed(data: Any) -> str:

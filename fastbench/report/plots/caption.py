@@ -6,13 +6,16 @@ As below a table (`sheet/footnotes.py`), what differs and is not in the rows' na
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from fastbench.core.units import and_more
 from fastbench.records import naming
 from fastbench.records.fact_values import folder_of
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.gates import failures_of
+from fastbench.records.load import LoadRecord
+from fastbench.records.load_validity import find_contradictions_under_load
+from fastbench.records.record import Record
 from fastbench.records.validity import find_contradictions
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
@@ -21,7 +24,9 @@ from fastbench.report.sheet.footnotes import SUPERSCRIPTS, facts, make_footnotes
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described
+
+T = TypeVar("T", Record, LoadRecord)
 
 COLOURED: Final = (
     *("loader", "device", "engine", "quantize", "dtype"),
@@ -47,10 +52,10 @@ class Caption:
         return ["".join(marks) for marks in self.every]
 
 
-def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> Caption:
+def caption_of(records: Sequence[Described], *, without: Collection[str] = ()) -> Caption:
     """The caption of these rows; `without` are facts that stand elsewhere in the plot."""
     told = {*naming.varying(records), *without}
-    doubts = [Row(record=record).doubts for record in records]
+    doubts = [Row(record=x).doubts if isinstance(x, Record) else [] for x in records]
     notes, of_rows = make_footnotes([facts(record) for record in records], told, doubts)
     folders = list(dict.fromkeys(filter(None, map(folder_of, records))))
     texts = [
@@ -65,7 +70,7 @@ def caption_of(records: Sequence[Record], *, without: Collection[str] = ()) -> C
     )
 
 
-def _input(records: Sequence[Record]) -> list[str]:
+def _input(records: Sequence[Described]) -> list[str]:
     """How images were resized and cropped; weights bring their own."""
     if all(len({FACTS[name].of(r) for r in records} - {None}) < 2 for name in PREPROCESS):
         return naming.shared(records, _SHOWN_OF_INPUT)
@@ -75,7 +80,7 @@ def _input(records: Sequence[Record]) -> list[str]:
     return ["each model's own resize and crop"]
 
 
-def places_of(records: Sequence[Record], name: str) -> dict[object, int]:
+def places_of(records: Sequence[Described], name: str) -> dict[object, int]:
     """The number of each value of a fact, for its colour and marker: as on the HTML page."""
     values = naming.in_order(FACTS[name].of(record) for record in records)
     return {value: number for number, value in enumerate(values)}
@@ -101,17 +106,21 @@ def why_hollow(records: Sequence[Record], *names: str) -> str:
     return ", or ".join(why for why, is_so in whys.items() if is_so)
 
 
-def brief_names(records: Sequence[Record]) -> list[str]:
+def brief_names(records: Sequence[Described]) -> list[str]:
     """What rows are called in a sentence."""
     called = naming.names(records, always=("model",), without=("digest",))
     return [" · ".join(name) for name in called]
 
 
-def valid_records(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+def valid_records(records: Sequence[T]) -> tuple[list[T], list[str]]:
     """The records that are measurements, and a sentence on those that are INVALID, if any."""
     found, invalid = [], []
     for name, record in zip(brief_names(records), records, strict=True):
-        if find_contradictions(record):
+        if isinstance(record, LoadRecord):
+            contradictions = find_contradictions_under_load(record)
+        else:
+            contradictions = find_contradictions(record)
+        if contradictions:
             invalid.append(name)
         else:
             found.append(record)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described
 
 RING: Final[dict[str, Any]] = {
     "linestyle": "none",
@@ -49,7 +49,7 @@ def look(i: int) -> dict[str, Any]:
     }
 
 
-def looks(firsts: Sequence[Record], records: Sequence[Record]) -> list[int]:
+def looks(firsts: Sequence[Described], records: Sequence[Described]) -> list[int]:
     """The numbers of lines' looks: of a fact in which all their first records differ, if any is."""
     for name in COLOURED:
         places = places_of(records, name)

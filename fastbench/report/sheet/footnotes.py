@@ -19,7 +19,8 @@ from fastbench.core.units import and_more, span
 from fastbench.records.advice import worst_of
 from fastbench.records.fact_values import has_asked_size, images_of
 from fastbench.records.facts import FACTS, OF_OPTIONS
-from fastbench.records.naming import FIRST_LOOK, shared
+from fastbench.records.naming import FIRST_LOOK, UNDER_LOAD, shared
+from fastbench.records.record import Record
 from fastbench.records.store import SCHEMA_VERSION
 from fastbench.report.columns.column import Row
 from fastbench.report.sheet.row_in_words import size_of_model
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from fastbench.records.advice import Advice
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described
 
 COMPARABLE: Final = (
     *("images", "digest", "contents", "reads-images", "among", "page-cache", "quick"),
@@ -45,7 +46,7 @@ _LINES: Final = (
     (
         *("model", "weights", "loader", "device", "dtype", "batch"),
         *("engine", "quantize", "ranks", "image-size", "threads", "process"),
-        *("page-cache", *(fact.name for fact in OF_OPTIONS)),
+        *(*UNDER_LOAD, "page-cache", *(fact.name for fact in OF_OPTIONS)),
     ),
     ("cores", "power-limit", "torch", "torchvision", "dali", "driver", "cuda"),
 )
@@ -70,7 +71,7 @@ class Footnote:
     is_doubt: bool = False
 
 
-def facts(record: Record, version: int = SCHEMA_VERSION) -> dict[str, Any]:
+def facts(record: Described, version: int = SCHEMA_VERSION) -> dict[str, Any]:
     """What rows of one table should have in common, by the fact's name; None where it is unknown.
 
     `version` is that of the record's file.
@@ -158,7 +159,7 @@ def _apart(
         yield number, _say(name, [value] if len(values) <= MOST_VALUES else values, main)
 
 
-def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str]:
+def what_is_common(records: Sequence[Described], told: Collection[str]) -> list[str]:
     """Lines above a table: the facts in which its rows are alike, without those in `told`."""
     hidden = {*told, *_SENTENCES}
     if not any(map(has_asked_size, records)):
@@ -167,7 +168,8 @@ def what_is_common(records: Sequence[Record], told: Collection[str]) -> list[str
     if "cpu" not in told:  # a CPU that is the device was named as such
         machine = shared([r for r in records if r.device != "cpu"], ["cpu"]) + machine
     images = {", ".join(images_of(record)) for record in records}
-    sizes = {size_of_model(Row(record=record)) for record in records} - {""}
+    rows = [record for record in records if isinstance(record, Record)]
+    sizes = {size_of_model(Row(record=record)) for record in rows} - {""}
     days = span([record.created[:10] for record in records])
     lines = [
         " · ".join([*_the_only(images), *run, *_the_only(sizes)]),

@@ -45,7 +45,9 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
 
     Raises `UsageError` for columns, sides or devices that are not there.
     """
-    choices = choose(view.columns)
+    choices = _choices(view)
+    if view.sort and view.sort.name not in COLUMNS:  # which rows under load have
+        view = dataclasses.replace(view, sort=None)
     rows, every, complaints = _undamaged(rows, [choice.column for choice in choices], view)
     if not rows:
         return None, complaints
@@ -93,6 +95,14 @@ def make_sheet(rows: Sequence[Row], view: View) -> tuple[Sheet | None, list[str]
         trade_off=_trade_off(lines, choices, view),
     )
     return dataclasses.replace(sheet, remarks=_remarks(sheet, choices, values, view)), complaints
+
+
+def _choices(view: View) -> list[Choice]:
+    """What was chosen of these rows' columns; the default where figures are of rows under load."""
+    every = choose(view.columns)
+    own = [choice for choice in every if choice.column.name in COLUMNS]
+    is_other = len(own) < len(every) and all(choice.column.is_label for choice in own)
+    return [*own, *choose("default")] if is_other else own
 
 
 def _trade_off(lines: Sequence[Line], choices: list[Choice], view: View) -> Sheet | None:

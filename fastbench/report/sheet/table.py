@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -47,12 +47,21 @@ class Group:
     lines: list[Line]
 
 
+@dataclass(frozen=True)
+class Details:
+    """What is said of a row by itself: by topic, `(topic, words)`."""
+
+    name: str
+    parts: list[tuple[str, str]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
     """All that a format prints: `common` above the table; footnotes and remarks below it.
 
     `trade_off` is a second table, of the accuracy that rows lose for their throughput (see
-    `trade_off.py`); None where there is nothing to show.
+    `trade_off.py`); None where there is nothing to show. `details` stand below the table of rows
+    under load, which is another one.
     """
 
     common: list[str]
@@ -61,6 +70,8 @@ class Sheet:
     footnotes: list[Footnote]
     remarks: list[str]
     trade_off: Sheet | None = None
+    details: list[Details] = field(default_factory=list)
+    is_under_load: bool = False
 
     @property
     def lines(self) -> list[Line]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastbench.core.errors import UsageError
+from fastbench.records.load_facts import LOAD
+from fastbench.report.columns.load import UNDER_LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,11 @@ class View:
             raise UsageError(
                 "--baseline is a value of the column of --by or --across. Give one of them too, "
                 "such as --by gpu."
+            )
+        if self.contrast and self.contrast.topic in (LOAD, UNDER_LOAD):
+            raise UsageError(
+                f"{self.contrast.name} is a column of rows under load, which are not grouped. "
+                f"Group by a column of rows of `fastbench run`, such as --by gpu."
             )
 
     @property
