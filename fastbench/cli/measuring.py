@@ -149,11 +149,16 @@ def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
     from fastbench.report.columns.column import Row
     from fastbench.report.formats import ab_screen, parity_screen
     from fastbench.report.formats.accuracy_text import write_study
+    from fastbench.report.formats.load_screen import print_load
     from fastbench.report.formats.run_screen import print_run
 
     console = terminal.console(highlight=False)
     timed = [record for record in records if isinstance(record, Record)]
-    print_run([Row(record=record) for record in timed], console)
+    loaded = [record for record in records if isinstance(record, LoadRecord)]
+    if loaded:
+        print_load(loaded, console)
+    else:
+        print_run([Row(record=record) for record in timed], console)
     pictures, errors = [], []
     try:
         pictures = write_study(timed, folder)
@@ -169,6 +174,9 @@ def show(records: list[AnyRecord], folder: Path) -> list[OutputError]:
         say(f"Accuracy: {', '.join(map(str, pictures))}")
     if len({record.loader for record in timed}) > 2:
         say(f"Loaders: {shlex.join(['fastbench', 'report', str(folder), '--columns', 'loaders'])}")
+    if loaded:
+        more = shlex.join(["fastbench", "report", str(folder), "--plots", str(folder)])
+        say(f"Latency by rate, and its distribution: {more}; a page: --html FILE")
     if timed:
         more = shlex.join(["fastbench", "report", str(folder), "--details"])
         say(f"More on each row: {more}; plots: --plots DIR; a page: --html FILE")

@@ -92,10 +92,10 @@ class Option:
         wanted = Annotated[tuple[one, ...], msgspec.Meta(min_length=1)] if several else self.type
         try:
             value = msgspec.convert(written, wanted, strict=not is_text)
-            wrong = [each for each in (value if several else [value]) if not self.is_valid(each)]
-            if not wrong:
+            refused = [each for each in (value if several else [value]) if not self.is_valid(each)]
+            if not refused:
                 return value
-            written = wrong[0]
+            written = refused[0]
             raise msgspec.ValidationError
         except msgspec.ValidationError as error:
             place = re.search(r"\$\[(\d+)\]", str(error))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Scenario = Literal["server", "single-stream", "multi-stream", "offline"]
+Purpose = Literal["search", "confirm", "only"]
 SERVER: Final = "server"
 SHOWN: Final = (50.0, 90.0, 99.0, 99.9)
 """The percentiles of query latency that tables show."""
@@ -86,7 +87,7 @@ class LoadRun(Stored, frozen=True, kw_only=True):
     is the folder of its logs, below the record's.
     """
 
-    purpose: Literal["search", "confirm", "only"]
+    purpose: Purpose
     offered_per_s: Amount | None
     completed_per_s: Amount
     num_queries: Positive
@@ -170,8 +171,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     whether they are at least as long as MLPerf's.
 
     Of more than 100,000 queries `latencies_s` has every `nth`. `program` is as that of a row of
-    `fastbench run`. `accuracy` and `parity` are of a pass in the generator's accuracy mode, each image once;
-    `served` is of the last run. Without images that are read all three are None.
+    `fastbench run`. `accuracy` and `parity` are of a pass in the generator's accuracy mode, each
+    image once; `served` is of the last run. Without images that are read all three are None.
     """
 
     dtype: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +13,7 @@ from fastbench.measure.tally import Scores, check_finite
 from fastbench.scenarios import loadgen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fastbench.runner.prepare import Bench, Workbench

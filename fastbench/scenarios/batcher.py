@@ -16,12 +16,13 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-import torch
 
 from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    import torch
 
     from fastbench.loaders.base import OnDemand
 
@@ -82,8 +83,8 @@ class Batcher:
 
     `scored` is called with the logits of each batch and its queries, while it is set. What ends the
     batcher, such as a full memory, is in `failure`; then every query is answered at once, without
-    a prediction. `errors` has those of images that could not be answered, by the image; `batches` the
-    sizes of the batches that were formed. `max_queued` None sets no limit.
+    a prediction. `errors` has those of images that could not be answered, by the image; `batches`
+    the sizes of the batches that were formed. `max_queued` None sets no limit.
     """
 
     def __init__(

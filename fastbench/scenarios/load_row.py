@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import numpy as np
 import psutil
 
 from fastbench.core.atomic_files import file_stem
@@ -31,8 +30,8 @@ from fastbench.core.errors import (
 from fastbench.core.load_options import MLPERF_S
 from fastbench.core.run_options import DEFAULT_BATCH_SIZE
 from fastbench.core.units import format_bytes, format_quantity
-from fastbench.loaders.registry import on_demand_of
 from fastbench.loaders.guard_on_demand import CheckedOnDemand
+from fastbench.loaders.registry import on_demand_of
 from fastbench.loaders.shared.threads import read_file
 from fastbench.measure.stopwatch import Stopwatch
 from fastbench.measure.telemetry import Watch
@@ -47,32 +46,28 @@ from fastbench.runner.prepare import Bench, Workbench, prepare_model
 from fastbench.scenarios import loadgen
 from fastbench.scenarios.accuracy_run import score_each_once
 from fastbench.scenarios.batcher import Batcher
+from fastbench.scenarios.highest_rate import find_highest
 from fastbench.scenarios.run_of_record import details_of, fewest_queries, run_of
-from fastbench.scenarios.search import bracket, confirm
 from fastbench.scenarios.sized_models import SizedModels, sized, with_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
+
     from fastbench.core.load_options import LoadConfig
     from fastbench.core.progress import Progress
     from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import OnDemand
     from fastbench.measure.tally import Scores
+    from fastbench.records.load import Purpose
     from fastbench.scenarios.batcher import Query
-    from fastbench.scenarios.loadgen import Outcome, Rules
+    from fastbench.scenarios.loadgen import Rules
 
 _ALONE: Final = 20
 """Single queries, one after the other, that tell what one alone takes."""
 _WARM_UP_S: Final = 2.0
-_SEARCH_SHARE: Final = 0.1
-_MOST_SEARCH_S: Final = 30.0
-_FIRST_SHARE: Final = 0.7
-"""A search begins at this share of the images/s that all at once reach."""
-_LEAST_SHARE: Final = 0.01
-_TIMES_FEWEST: Final = 5
-"""The run that confirms a rate has so many times the fewest queries that tell a percentile."""
 _HARDLY: Final = 2.0
 """LoadGen makes queries beforehand for so many times the rate that is expected."""
 _MEMORY_SHARE: Final = 0.8
@@ -223,7 +218,7 @@ class _Row:
         self._num_graphs = self.models.num_graphs()
 
     def _answered(self, samples: list[int]) -> float:
-        """Seconds until these images are answered, all asked for now. Raises the batcher's error."""
+        """Seconds until these images are answered, all asked for now. Raises what fails."""
         batcher, left, done = self._batcher, len(samples), threading.Event()
         lock = threading.Lock()
 
@@ -303,7 +298,7 @@ class _Row:
     def _logs(self, name: str) -> Path:
         return self._folder / self._stem / name
 
-    def _rules(self, rate_per_s: float | None, *, confirms: bool = False) -> Rules:
+    def _rules(self, rate_per_s: float | None) -> Rules:
         """Of a run that counts, at this rate."""
         config = self.config
         limit_s, pct = config.latency_limit
@@ -318,7 +313,7 @@ class _Row:
         return loadgen.Rules(
             scenario=config.scenario,
             duration_s=config.duration_s,
-            min_queries=fewest * (_TIMES_FEWEST if confirms else 1),
+            min_queries=fewest,
             rate_per_s=rate_per_s or _HARDLY * expected,
             images_per_query=images,
             limit_s=limit_s if is_server else None,
@@ -327,61 +322,26 @@ class _Row:
         )
 
     def _search(self) -> None:
-        config, alone_s = self.config, self._alone_s
-        limit_s, pct = config.latency_limit
-        limit = Limit(seconds=limit_s, pct=pct)
-        least = _LEAST_SHARE * self._capacity_per_s
-
-        def attempt(rate_per_s: float) -> float:
-            rules = self._rules(rate_per_s)
-            short_s = min(_SEARCH_SHARE * rules.duration_s, _MOST_SEARCH_S)
-            run = self._run("search", dataclasses.replace(rules, duration_s=short_s))
-            assert run.limit_s is not None
-            is_whole = not run.num_turned_away and not run.num_failed
-            return run.limit_s / limit_s if is_whole else math.inf
-
-        def confirms(rate_per_s: float) -> bool:
-            return self._run("confirm", self._rules(rate_per_s, confirms=True)).is_valid
-
-        if alone_s > limit_s:
-            attempt(least)
-            self._end_search(
-                f"no rate holds {limit}: one query alone takes {1000 * alone_s:.3g} ms. Allow more "
-                f"with --latency, or choose a faster model or loader"
-            )
-            return
-        found = bracket(attempt, _FIRST_SHARE * self._capacity_per_s, least, config.rate_tolerance)
-        if found.held is None:
-            self._end_search(
-                f"no rate holds {limit}, not even {format_quantity(least)} queries/s. Allow more "
-                f"with --latency, or a smaller --max-wait"
-            )
-            return
-        rate_per_s = confirm(confirms, found.held, config.rate_tolerance)
-        within = f"{100 * config.rate_tolerance:g} %"
-        if rate_per_s is None:
-            ended = (
-                f"short runs held {limit} at {format_quantity(found.held)} queries/s, and no long "
-                f"run confirms that or a rate a little lower: the machine was not the same. Run it "
-                f"again when nothing else runs"
-            )
-        elif found.missed is None:
-            ended = "every rate that was tried held"
-        else:
-            ended = (
-                f"the highest rate that holds, within {within}, confirmed by a run of "
-                f"{self._runs[-1].wall_s:.0f} s; {format_quantity(found.missed)} queries/s does "
-                f"not hold"
-            )
-        self._end_search(ended, missed_per_s=found.missed)
-
-    def _end_search(self, ended: str, **found: Any) -> None:
+        config = self.config
+        found = find_highest(
+            self._run,
+            self._rules(None),
+            capacity_per_s=self._capacity_per_s,
+            alone_s=self._alone_s,
+            tolerance=config.rate_tolerance,
+            is_quick=config.quick,
+        )
         assert self.record is not None
         self._keep(
-            msgspec.structs.replace(self.record, search_ended=ended, is_finished=True, **found)
+            msgspec.structs.replace(
+                self.record,
+                search_ended=found.ended,
+                missed_per_s=found.missed_per_s,
+                is_finished=True,
+            )
         )
 
-    def _run(self, purpose: Any, rules: Rules) -> LoadRun:
+    def _run(self, purpose: Purpose, rules: Rules) -> LoadRun:
         """One run of LoadGen, after which the record is on disk."""
         at = f" at {format_quantity(rules.rate_per_s)}/s" if rules.scenario == SERVER else ""
         doing = {"search": "searching", "confirm": "confirming"}.get(purpose, "measuring")

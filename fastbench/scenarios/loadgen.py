@@ -54,8 +54,9 @@ class Rules:
     """How one run goes: LoadGen's settings, in SI units.
 
     `rate_per_s` is the mean rate of `server`, and for other scenarios one in images/s that the run
-    will hardly exceed: LoadGen makes the queries beforehand. `limit_s` and `pct` are the limit of `server`; the others
-    have LoadGen's percentile. With `each_once` every image is asked for once, for its accuracy.
+    will hardly exceed: LoadGen makes the queries beforehand. `limit_s` and `pct` are the limit of
+    `server`; the others have LoadGen's percentile. With `each_once` every image is asked for once,
+    for its accuracy.
     """
 
     scenario: Scenario
@@ -173,8 +174,8 @@ def run(
     """One run of LoadGen over the samples, whose logs are left in the folder.
 
     `on_tick` is called some times a second with the seconds since its start and the queries so far.
-    Raises what has ended the batcher. Not for the main thread's caller to interrupt and go on: after
-    `KeyboardInterrupt` LoadGen runs on until the process ends.
+    Raises what has ended the batcher. After that, and after `KeyboardInterrupt`, LoadGen runs on
+    until the process ends, and no other run is possible.
     """
     queries: list[Query] = []
     with writing("The load generator's logs", folder):
@@ -217,9 +218,7 @@ def _start(
     def answer(answered: Sequence[Query]) -> None:
         values_N = answers_of(answered)
         first, size = values_N.ctypes.data, values_N.itemsize
-        complete(
-            [response(each.number, first + i * size, size) for i, each in enumerate(answered)]
-        )
+        complete([response(each.number, first + i * size, size) for i, each in enumerate(answered)])
 
     batcher.answer = answer
     logs = loadgen.LogSettings()
@@ -279,11 +278,9 @@ def _read(folder: Path, queries: list[Query], *, each_once: bool) -> Outcome:
 
 
 def _times(trace: Path) -> Times:
-    found: list[tuple[float, ...]] = []
     with trace.open("rb") as file:
-        for line in file:
-            if (match := _SAMPLE.search(line)) is not None:
-                found.append(tuple(map(float, match.groups())))
+        matches = filter(None, map(_SAMPLE.search, file))
+        found = [tuple(map(float, match.groups())) for match in matches]
     if not found:
         raise FastbenchError(f"LoadGen's trace has no query: {trace}. Try a longer --duration.")
     table = np.array(found)
@@ -330,4 +327,3 @@ def percentile_of(latency_s: np.ndarray, pct: float) -> float:
     """LoadGen's percentile: of n latencies in order, the one at n * pct / 100, counted from 0."""
     ordered = np.sort(latency_s)
     return float(ordered[min(len(ordered) - 1, int(len(ordered) * pct / 100))])
-

@@ -120,4 +120,3 @@ def load(
     from fastbench.scenarios.load_row import load_rows
 
     yield from load_rows(config, folder, tell, leave_out, since, called)
-

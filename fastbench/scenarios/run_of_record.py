@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,9 +23,11 @@ from fastbench.scenarios.loadgen import NS, percentile_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastbench.records.load import Purpose
     from fastbench.scenarios.loadgen import Outcome, Rules
 
 _MOST_SLOW: Final = 5
+_SURE: Final = 1e-4
 _MOST_STORED: Final = 100_000
 _AROUND: Final = {"p50": (0.45, 0.55), "p99": (0.985, 0.995)}
 """Which queries stand for a percentile: those around it, in the order of their latency."""
@@ -44,6 +47,18 @@ def fewest_queries(pct: float) -> int:
     return n
 
 
+def is_surely_over(num_over: int, num: int, pct: float) -> bool:
+    """Whether so many of `num` queries over a limit say that its percentile is over it.
+
+    Where the share over it is as the percentile allows, so many would come by chance once in 10,000
+    times: the upper tail of the binomial distribution. Late queries come in groups, so that a less
+    strict test would be wrong too often.
+    """
+    share = 1 - pct / 100
+    below = sum(math.comb(num, k) * share**k * (1 - share) ** (num - k) for k in range(num_over))
+    return 1 - below <= _SURE
+
+
 def latencies_of(rules: Rules, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     """Query latencies in the order of arrival, and each query's image that was answered last.
 
@@ -54,9 +69,7 @@ def latencies_of(rules: Rules, outcome: Outcome) -> tuple[np.ndarray, np.ndarray
     return outcome.times.of_queries()
 
 
-def run_of(
-    purpose: Literal["search", "confirm", "only"], rules: Rules, outcome: Outcome, logs: str
-) -> LoadRun:
+def run_of(purpose: Purpose, rules: Rules, outcome: Outcome, logs: str) -> LoadRun:
     """One run of a record. LoadGen does not know of queries that were not answered: it is told."""
     latency_s, _ = latencies_of(rules, outcome)
     errors = Counter(query.error == TURNED_AWAY for query in outcome.queries if query.error)
@@ -67,8 +80,10 @@ def run_of(
     if errors[False]:
         why_not.append(f"{errors[False]:,} queries could not be answered")
     estimate = outcome.said.get(
-        {"single-stream": "early_stopping_latency_ss", "multi-stream": "early_stopping_latency_ms"}
-        .get(rules.scenario, "")
+        {
+            "single-stream": "early_stopping_latency_ss",
+            "multi-stream": "early_stopping_latency_ms",
+        }.get(rules.scenario, "")
     )
     return LoadRun(
         purpose=purpose,
@@ -106,9 +121,7 @@ def details_of(
     answered = np.array([query.error is None for query in outcome.queries])[last]
     slowest = sorted(np.flatnonzero(answered), key=lambda i: -latency_s[i])[:_MOST_SLOW]
     nth = -(-len(latency_s) // _MOST_STORED)
-    failed = Counter(
-        (names[query.sample], query.error) for query in outcome.queries if query.error
-    )
+    failed = Counter((names[query.sample], query.error) for query in outcome.queries if query.error)
     return {
         "latencies_s": latency_s[::nth].tolist(),
         "nth": nth,
@@ -142,10 +155,7 @@ def _parts(outcome: Outcome) -> np.ndarray:
     the parts in between are the batcher's, the first and the sum are LoadGen's.
     """
     moments = np.array(
-        [
-            (x.arrived_s, x.begun_s, x.decoded_s, x.batched_s, x.modelled_s)
-            for x in outcome.queries
-        ]
+        [(x.arrived_s, x.begun_s, x.decoded_s, x.batched_s, x.modelled_s) for x in outcome.queries]
     )
     between = np.diff(moments, axis=1)
     times = outcome.times
@@ -182,4 +192,3 @@ def _served(
         top1_correct=None if labels is None else sum(labels[i] == x for i, x in found),
         num_changed=sum(predictions[i] != x for i, x in found),
     )
-

@@ -31,9 +31,9 @@ class Bracket:
 
 
 def bracket(run: Try, start: float, least: float, tolerance: float) -> Bracket:
-    """Search between `least` and infinity, from `start` on, until the two are `1 + tolerance` apart.
+    """Search from `start` on, not below `least`, until the two are `1 + tolerance` apart.
 
-    Every rate, in queries/s, is positive. The limit is taken to hold below a rate that holds.
+    Rates are positive, in queries/s. The limit is taken to hold below a rate that holds.
     """
     held: float | None = None
     missed: float | None = None

@@ -16,7 +16,7 @@ from fastbench.core.engine_facts import EAGER
 from fastbench.engines.mixes import engine_of_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from fastbench.core.load_options import LoadConfig
     from fastbench.engines.classifier import Classifier
