@@ -7,6 +7,8 @@
    same images' hits, with `--require-all` a row has no partner, or with `--fail-unsure` a slowdown
    to that ratio is not ruled out
 3  `--fail-accuracy`: predictions of a row got worse beyond chance (see `worsening.py`)
+
+A row under load counts as the others do: its ratio is that of its speed (see `load_comparison.py`).
 """
 
 from __future__ import annotations

@@ -77,10 +77,9 @@ def screen(found: SetComparison, width: int, sort: str = "ratio") -> RenderableT
             parts.append(pair_screen.render(row.comparison, *names, width))
     if found.under_load:
         under_load = load_screen.render(found.under_load, width)
-        between = (
-            [""] if found.rows else [pair_screen.head((found.name_a, found.name_b), ("", ""), "")]
-        )
-        parts += [*between, under_load]
+        if not found.rows:
+            parts.append(pair_screen.head((found.name_a, found.name_b), ("", ""), ""))
+        parts += ["", under_load]
     return Group(*parts)
 
 
