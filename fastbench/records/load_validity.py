@@ -62,7 +62,7 @@ def _of_run(run: LoadRun, record: LoadRecord) -> Iterator[str]:
     if (run.num_over or 0) > run.num_queries:
         yield f"{run.num_over:,} of {run.num_queries:,} queries took longer than the limit"
     of_limit = stated.get(record.limit.pct) if record.limit else None
-    if None not in (of_limit, run.limit_s) and of_limit != run.limit_s:
+    if of_limit is not None and run.limit_s is not None and of_limit != run.limit_s:
         yield f"the percentile of the limit is {_ms(of_limit)} and {_ms(run.limit_s)}"
     if run.is_valid == bool(run.why_not):
         yield ("it is valid, and has reasons why not" if run.is_valid else "it is not valid: why?")

@@ -110,6 +110,7 @@ def test_python_has_them_beside_the_others(both: Path) -> None:
     assert "single-stream: p90" in repr(records.under_load)
     assert "Under load" in str(records.under_load.table(sort="query-p90"))
     assert "<table>" in records.under_load._repr_html_()
+    assert records._repr_html_().count("<table>") == 2
     frame = records.under_load.to_frame()
     assert list(frame["scenario"]) == ["server", "single-stream"]
     assert len((records + records).under_load) == 4
@@ -121,6 +122,7 @@ def test_python_has_them_beside_the_others(both: Path) -> None:
 def test_python_reads_a_folder_of_them_alone(loaded: Path, tmp_path: Path) -> None:
     records = fastbench.read_records(loaded)
     assert (len(records), len(records.under_load)) == (0, 2)
+    assert "No records" not in records._repr_html_()
     (tmp_path / "none").mkdir()
     with pytest.raises(RecordError):
         fastbench.read_records(tmp_path / "none")
