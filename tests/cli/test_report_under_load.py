@@ -51,6 +51,14 @@ def test_they_stand_below_the_other_rows(both: Path, capsys: pytest.CaptureFixtu
     assert 0 < out.index("images/s") < out.index("\n\nUnder load · ")
 
 
+def test_details_of_other_rows_stand_below_their_own_table(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = report(capsys, both, "--details")
+    assert code == 0
+    assert out.index("hits of top-1") < out.index("Under load · ") < out.index("slowest")
+
+
 @pytest.mark.parametrize(
     ("format_", "said"),
     [("markdown", "Under load · "), ("latex", "Under load"), ("table", "Under load · ")],
