@@ -89,13 +89,16 @@ def _draw(shown: Sequence[LoadRecord], names: Sequence[str], places: Sequence[in
         axes.plot([1e3 * limit.seconds], [allowed], marker="o", markersize=6, color="black")
         axes.annotate(
             f"limit {limit}",
-            (1e3 * limit.seconds, 1.0),
-            xytext=(-4, -3),
+            (1e3 * limit.seconds, 0),
+            xycoords=("data", "axes fraction"),  # at the bottom, where lines have mostly ended
+            xytext=(-4, 4),
             textcoords="offset points",
             ha="right",
-            va="top",
+            va="bottom",
             rotation=90,
             fontsize=8,
+            bbox=lines.BEHIND,
+            zorder=1.5,
         )
     axes.set_xlabel("query latency ms")
     axes.set_ylabel("share of queries that take longer")

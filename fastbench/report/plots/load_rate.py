@@ -35,8 +35,6 @@ _HOLLOW: Final = f"hollow: below {MIN_SAMPLES[99]} queries, too few for p99"
 _ALIKE: Final = 1.03
 """Rates up to so many times another are about the same."""
 _KNEE: Final[dict[str, Any]] = {"marker": "*", "markersize": 15, "markeredgecolor": "black"}
-_BEHIND: Final = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-"""What keeps lines off a label."""
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.22, 1.25
 """How much of the axis the label of the limit takes, and up to what times the limit."""
 _LIMIT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (6, 2))}
@@ -195,7 +193,7 @@ def _draw(shown: Sequence[_Series], places: Sequence[int]) -> Figure:
             textcoords="offset points",
             ha="left" if is_left else "right",
             fontsize=8,
-            bbox=_BEHIND,
+            bbox=lines.BEHIND,
             zorder=1.5,
         )
     axes.set_xlabel("queries/s that arrive")
@@ -219,6 +217,6 @@ def _draw_knees(axes: Axes, shown: Sequence[_Series], places: Sequence[int]) -> 
                 fontsize=8.5,
                 fontweight="bold",
                 color=colour,
-                bbox=_BEHIND,
+                bbox=lines.BEHIND,
                 zorder=6,
             )
