@@ -260,19 +260,19 @@ def _draw(sheets: Sequence[Sheet], arguments: argparse.Namespace) -> list[str]:
 
 
 def _text(sheets: Sequence[Sheet], format_: str) -> str:
-    from fastbench.report.formats import export
-    from fastbench.report.formats.terminal import to_text
-    from fastbench.report.html.page import render
-
     if format_ == "html":
+        from fastbench.report.html.page import render
+
         return render(*sheets)
-    make = {
-        "table": to_text,
-        "markdown": export.to_markdown,
-        "csv": export.to_csv,
-        "jsonl": export.to_jsonl,
-        "latex": export.to_latex,
-    }[format_]
+    if format_ == "table":
+        from fastbench.report.formats.terminal import to_text
+
+        return "\n".join(map(to_text, sheets))
+    from fastbench.report.formats import export
+
     if format_ == "csv":
-        return make(sheets[0])
-    return ("" if format_ == "jsonl" else "\n").join(map(make, sheets))
+        return export.to_csv(sheets[0])
+    if format_ == "jsonl":
+        return "".join(map(export.to_jsonl, sheets))
+    make = export.to_markdown if format_ == "markdown" else export.to_latex
+    return "\n".join(map(make, sheets))
