@@ -301,13 +301,9 @@ def cost(folder: Path, seconds: float) -> tuple[list[Figure], dict[str, float]]:
 class Bare:
     """A queue, and a thread that answers what is in it."""
 
-    failure = None
-
     def __init__(self) -> None:
         self.answer: Any = None
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
 
     def take(self, asked: Any) -> list[Any]:
         from fastbench.scenarios.batcher import Query
@@ -318,20 +314,29 @@ class Bare:
             self._queue.put(query)
         return queries
 
-    def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
+    def work(self, _: Any) -> None:
         while (query := self._queue.get()) is not None:
             self.answer([query])
+
+    def wake(self) -> None:
+        self._queue.put(None)
+
+    def close(self) -> None:
+        pass
 
 
 def generate(rules: Rules, taker: Any, where: Path) -> None:
     """A run of which nothing is read but the time: reading logs is no part of the load."""
-    queries: list[Any] = []
     where.mkdir()
-    loadgen._start(rules, taker, NUM_SAMPLES, where, queries)
+    done = threading.Event()
+
+    def work() -> None:
+        loadgen._start(rules, taker, NUM_SAMPLES, where, [])
+        done.set()
+        taker.wake()
+
+    threading.Thread(target=work).start()
+    taker.work(done.is_set)
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ class LoadOptions:
     )
     duration: Time = option(
         f"{MLPERF_S:g}s",
-        "shortest run that counts; the runs of a search take a tenth of it, 30 s at most",
+        "shortest run that counts; the runs of a search take a tenth of it, 60 s at most",
         "TIME",
         is_valid=is_time,
     )
