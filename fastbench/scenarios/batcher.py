@@ -1,10 +1,10 @@
 """A dynamic batcher between queries and predictions: read, decode, batch, model, top-1.
 
-Queries wait in a queue. The loader's threads decode them, one by one or several together, as the
-loader says. One thread forms a batch of what is decoded whenever the model is free, and waits no
-longer than `max_wait_s` for others to fill it. What is decoded and not yet computed is bounded, and
-so are the queries that wait: one more is turned away, so that an overload ends in a verdict and not
-in a full memory.
+Queries wait in a queue. Threads decode them by the loader, one by one or several together, as it
+says. The caller's thread, in which the model was made ready, forms a batch of what is decoded
+whenever the model is free, and waits no longer than `max_wait_s` for others to fill it. What is
+decoded and not yet computed is bounded, and so are the queries that wait: one more is turned away,
+so that an overload ends in a verdict and not in a full memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderFailedError
+from fastbench.core.errors import (
+    CorruptImageError,
+    FastbenchError,
+    LoaderError,
+    LoaderFailedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +35,8 @@ TURNED_AWAY: Final = "too many queries waited"
 NO_CLASS: Final = -1
 """What stands in place of the class predicted for an image that could not be answered."""
 _END_S: Final = 20.0
+_TICK_S: Final = 0.2
+_STUCK_S: Final = 900.0
 
 
 class Query:
@@ -81,10 +88,10 @@ class _Part:
 class Batcher:
     """Takes queries by `take` from any thread, and hands them to `answer` when they have one.
 
-    `scored` is called with the logits of each batch and its queries, while it is set. What ends the
-    batcher, such as a full memory, is in `failure`; then every query is answered at once, without
-    a prediction. `errors` has those of images that could not be answered, by the image; `batches`
-    the sizes of the batches that were formed. `max_queued` None sets no limit.
+    They are computed in the thread that calls `work`, meanwhile. `scored` is called with the logits
+    of each batch and its queries, while it is set. What ends a decoding thread, such as a full
+    memory, is raised there. `errors` has those of images that could not be answered, by the image;
+    `batches` the sizes of the batches that were formed. `max_queued` None sets no limit.
     """
 
     def __init__(
@@ -99,22 +106,21 @@ class Batcher:
         self.answer = answer
         self.max_queued = max_queued
         self.scored: Callable[[torch.Tensor, Sequence[Query]], None] | None = None
-        self.failure: BaseException | None = None
+        self._failure: BaseException | None = None
         self.errors: dict[int, FastbenchError] = {}
         self.batches: list[int] = []
         self._loader, self._models, self._max_wait_s = loader, models, max_wait_s
         self._arrivals: SimpleQueue[Query | None] = SimpleQueue()
+        # None: look whether the work is done.
         self._ready: SimpleQueue[_Part | None] = SimpleQueue()
+        self._next: _Part | None = None
         # Enough for the batch that is computed, and the next one.
         self._room = threading.Semaphore(2 * models.largest + loader.num_callers)
         self._threads = [
             threading.Thread(target=self._decode_all, name=f"fastbench-request-{i}", daemon=True)
             for i in range(loader.num_callers)
         ]
-        self._computing = threading.Thread(
-            target=self._compute_all, name="fastbench-batch", daemon=True
-        )
-        for thread in (*self._threads, self._computing):
+        for thread in self._threads:
             thread.start()
 
     def take(self, asked: Iterable[tuple[int, int]]) -> list[Query]:
@@ -123,10 +129,7 @@ class Batcher:
         queries = [Query(number, sample, now) for number, sample in asked]
         refused = []
         for query in queries:
-            if self.failure is not None:
-                query.error = "the run had failed"
-                refused.append(query)
-            elif self.max_queued is not None and self._arrivals.qsize() >= self.max_queued:
+            if self.max_queued is not None and self._arrivals.qsize() >= self.max_queued:
                 query.error = TURNED_AWAY
                 refused.append(query)
             else:
@@ -135,17 +138,51 @@ class Batcher:
             self.answer(refused)
         return queries
 
+    def work(self, is_done: Callable[[], bool], on_tick: Callable[[], None] = lambda: None) -> None:
+        """Compute what is decoded, until `is_done()`; call `wake` when that may have changed.
+
+        `on_tick` is called now and then. Raises what has ended a decoding thread, and
+        `LoaderError` where nothing is decoded for a quarter of an hour.
+        """
+        tick_s = last_s = time.monotonic()
+        while not is_done():
+            if self._failure is not None:
+                raise self._failure
+            try:
+                part = self._next or self._ready.get(timeout=_TICK_S)
+                self._next = None
+            except Empty:
+                part = None
+            now = time.monotonic()
+            if now - tick_s >= _TICK_S:
+                tick_s = now
+                on_tick()
+            if part is not None:
+                self._compute(self._with_more(part))
+                last_s = now
+            elif self._arrivals.empty():
+                last_s = now
+            elif now - last_s > _STUCK_S:
+                raise LoaderError(
+                    f"No image was decoded for {_STUCK_S / 60:.0f} min, and "
+                    f"{self._arrivals.qsize():,} wait. Check that the files can be read, or choose "
+                    f"another --loader."
+                )
+
+    def wake(self) -> None:
+        """Have `work` look whether it is done."""
+        self._ready.put(None)
+
     def close(self) -> None:
-        """End the threads, when nothing waits any more; what does is not answered."""
+        """End the threads; what still waits is not answered."""
         while not self._arrivals.empty():
             self._arrivals.get()
         for _ in self._threads:
             self._arrivals.put(None)
+            self._room.release(self._models.largest)  # whoever waits for room
         deadline = time.monotonic() + _END_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._ready.put(None)
-        self._computing.join(max(0.0, deadline - time.monotonic()))
 
     # ----------------------------------------------------------------------------- decoding
 
@@ -154,8 +191,9 @@ class Batcher:
             while (first := self._arrivals.get()) is not None:
                 self._room.acquire()
                 self._decode(self._with_others(first))
-        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self._fail(error)
+        except BaseException as error:  # noqa: BLE001 - `work` raises it
+            self._failure = self._failure or error
+            self.wake()
 
     def _with_others(self, first: Query) -> list[Query]:
         """The query, and others that wait, as many as the loader decodes together."""
@@ -197,20 +235,8 @@ class Batcher:
 
     # ----------------------------------------------------------------------------- computing
 
-    def _compute_all(self) -> None:
-        try:
-            part = self._ready.get()
-            while part is not None:
-                parts, part = self._with_more(part)
-                self._compute(parts)
-                del parts
-                if part is None:
-                    part = self._ready.get()
-        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self._fail(error)
-
-    def _with_more(self, first: _Part) -> tuple[list[_Part], _Part | None]:
-        """The parts of a batch, and the one after them if it is there already."""
+    def _with_more(self, first: _Part) -> list[_Part]:
+        """The parts of a batch; the one after them, if it is there already, is the next one's."""
         parts, num = [first], len(first.queries)
         deadline = first.decoded_s + self._max_wait_s
         while num < self._models.largest:
@@ -219,14 +245,14 @@ class Batcher:
                 part = self._ready.get(left_s > 0, left_s if left_s > 0 else None)
             except Empty:
                 break
-            if part is None:  # the end, once this batch is computed
-                self._ready.put(None)
-                break
+            if part is None:
+                continue
             if num + len(part.queries) > self._models.largest:
-                return parts, part
+                self._next = part
+                break
             parts.append(part)
             num += len(part.queries)
-        return parts, None
+        return parts
 
     def _compute(self, parts: list[_Part]) -> None:
         queries = [query for part in parts for query in part.queries]
@@ -245,18 +271,25 @@ class Batcher:
             query.prediction = prediction
         self.answer(queries)
 
-    def _fail(self, error: BaseException) -> None:
-        """Note what has ended a thread, and answer what waits, for the generator waits for it."""
-        self.failure = self.failure or error
-        stuck: list[Query] = []
-        for waiting in (self._arrivals, self._ready):
-            while not waiting.empty():
-                found: Any = waiting.get()
-                stuck += getattr(found, "queries", None) or ([found] if found else [])
-        for query in stuck:
-            query.error = "the run had failed"
-        if stuck:
-            self.answer(stuck)
+
+def seconds_to_answer(batcher: Batcher, samples: Sequence[int]) -> float:
+    """Seconds until these images are answered, all asked for now. Raises what `work` raises."""
+    left = len(samples)
+    lock = threading.Lock()
+
+    def answer(queries: Sequence[Query]) -> None:
+        nonlocal left
+        with lock:
+            left -= len(queries)
+        batcher.wake()
+
+    batcher.answer = answer
+    max_queued, batcher.max_queued = batcher.max_queued, None
+    start = time.monotonic()
+    batcher.take(enumerate(samples))
+    batcher.work(lambda: left <= 0)
+    batcher.max_queued = max_queued
+    return time.monotonic() - start
 
 
 def answers_of(queries: Sequence[Query]) -> np.ndarray:
