@@ -51,8 +51,9 @@ class Listed:
 
     A plug-in's summary is the first line of its factory's docstring. `decoder`, `device` and
     `options` are what the factory says of itself, `num_cores` is up to how many cores a built-in
-    loader's threads scale (see `BuiltInLoader`), `origin` where a plug-in comes from. `why_not` is
-    None where the loader runs here, else what is missing and what installs it.
+    loader's threads scale (see `BuiltInLoader`), `origin` where a plug-in comes from. With
+    `on_demand` it takes requests too. `why_not` is None where the loader runs here, else what is
+    missing and what installs it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Listed:
     device: str | None = None
     options: tuple[str, ...] = ()
     num_cores: int | None = None
+    on_demand: bool = False
     origin: str | None = None
     why_not: str | None = None
 
@@ -149,6 +151,7 @@ def _listed(name: str, entry: BuiltInLoader, lacks: str | None) -> Listed:
         device=entry.device,
         options=entry.options,
         num_cores=entry.num_cores,
+        on_demand=entry.on_demand,
         why_not=lacks,
     )
 
@@ -274,6 +277,7 @@ def _describe_plug_in(name: str) -> Listed:
         decoder=traits.decoder,
         device=traits.device,
         options=traits.options,
+        on_demand=callable(getattr(factory, "on_demand", None)),
         origin=_origin(plug_in),
         why_not=why_not(name),
     )
