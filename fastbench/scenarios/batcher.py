@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import OnDemand
 
 TURNED_AWAY: Final = "too many queries waited"
+FAILED: Final = "the run had failed"
 NO_CLASS: Final = -1
 """What stands in place of the class predicted for an image that could not be answered."""
 _END_S: Final = 20.0
@@ -124,7 +125,7 @@ class Batcher:
         refused = []
         for query in queries:
             if self.failure is not None:
-                query.error = "the run had failed"
+                query.error = FAILED
                 refused.append(query)
             elif self.max_queued is not None and self._arrivals.qsize() >= self.max_queued:
                 query.error = TURNED_AWAY
@@ -155,7 +156,7 @@ class Batcher:
                 self._room.acquire()
                 self._decode(self._with_others(first))
         except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self._fail(error)
+            self.failure = self.failure or error
 
     def _with_others(self, first: Query) -> list[Query]:
         """The query, and others that wait, as many as the loader decodes together."""
@@ -177,6 +178,9 @@ class Batcher:
         begun_s = time.monotonic()
         for query in queries:
             query.begun_s = begun_s
+        if self.failure is not None:
+            self._give_up(queries)
+            return
         try:
             decoded = self._loader.decode([query.sample for query in queries])
         except (CorruptImageError, LoaderFailedError) as error:
@@ -184,16 +188,24 @@ class Batcher:
                 for query in queries:
                     self._decode([query])
                 return
-            self._room.release()
             self.errors[queries[0].sample] = error
-            queries[0].error = str(error)
-            queries[0].decoded_s = time.monotonic()
-            self.answer(queries)
+            self._give_up(queries, str(error))
+            return
+        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
+            self.failure = self.failure or error
+            self._give_up(queries)
             return
         decoded_s = time.monotonic()
         for query in queries:
             query.decoded_s = decoded_s
         self._ready.put(_Part(decoded, queries, decoded_s))
+
+    def _give_up(self, queries: list[Query], why: str = FAILED) -> None:
+        """Answer what had room, without a prediction: the load generator waits for every answer."""
+        for query in queries:
+            query.error = why
+        self._room.release(len(queries))
+        self.answer(queries)
 
     # ----------------------------------------------------------------------------- computing
 
@@ -207,7 +219,7 @@ class Batcher:
                 if part is None:
                     part = self._ready.get()
         except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self._fail(error)
+            self.failure = self.failure or error
 
     def _with_more(self, first: _Part) -> tuple[list[_Part], _Part | None]:
         """The parts of a batch, and the one after them if it is there already."""
@@ -231,32 +243,27 @@ class Batcher:
     def _compute(self, parts: list[_Part]) -> None:
         queries = [query for part in parts for query in part.queries]
         batched_s = time.monotonic()
-        size = self._models.size_for(len(queries))
-        images_NCHW = self._loader.collate([part.decoded for part in parts], size)
-        logits_NK = self._models(images_NCHW)[: len(queries)]
-        predictions: list[int] = logits_NK.argmax(1).tolist()  # waits for the device
-        modelled_s = time.monotonic()
-        if self.scored is not None:
-            self.scored(logits_NK, queries)
+        if self.failure is not None:
+            self._give_up(queries)
+            return
+        try:
+            size = self._models.size_for(len(queries))
+            images_NCHW = self._loader.collate([part.decoded for part in parts], size)
+            logits_NK = self._models(images_NCHW)[: len(queries)]
+            predictions: list[int] = logits_NK.argmax(1).tolist()  # waits for the device
+            modelled_s = time.monotonic()
+            if self.scored is not None:
+                self.scored(logits_NK, queries)
+        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
+            self.failure = self.failure or error
+            self._give_up(queries)
+            return
         self._room.release(len(queries))
         self.batches.append(len(queries))
         for query, prediction in zip(queries, predictions, strict=True):
             query.batched_s, query.modelled_s = batched_s, modelled_s
             query.prediction = prediction
         self.answer(queries)
-
-    def _fail(self, error: BaseException) -> None:
-        """Note what has ended a thread, and answer what waits, for the generator waits for it."""
-        self.failure = self.failure or error
-        stuck: list[Query] = []
-        for waiting in (self._arrivals, self._ready):
-            while not waiting.empty():
-                found: Any = waiting.get()
-                stuck += getattr(found, "queries", None) or ([found] if found else [])
-        for query in stuck:
-            query.error = "the run had failed"
-        if stuck:
-            self.answer(stuck)
 
 
 def answers_of(queries: Sequence[Query]) -> np.ndarray:

@@ -233,9 +233,10 @@ class _Row:
         max_queued, batcher.max_queued = batcher.max_queued, None
         start = time.monotonic()
         batcher.take(enumerate(samples))
-        while not done.wait(0.1):
-            if batcher.failure is not None:
-                raise batcher.failure
+        while not done.wait(0.1) and batcher.failure is None:
+            pass
+        if batcher.failure is not None:
+            raise batcher.failure
         batcher.max_queued = max_queued
         return time.monotonic() - start
 
