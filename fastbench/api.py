@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from fastbench.core.options import Option
     from fastbench.report.columns.load import LoadRow
+    from fastbench.report.compare.pairing import Side
 
 _COMMAND_LINE: Final = ("ab", "dry_run")
 """Options of the command alone."""
@@ -143,23 +144,25 @@ def compare(a: str | os.PathLike[str] | Records, b: str | os.PathLike[str] | Rec
     from fastbench.report.compare.set_comparison import compare_sets
 
     if isinstance(a, Records) or isinstance(b, Records):
-        (name_a, runs_a), (name_b, runs_b) = _side(a), _side(b)
-        pairs = pairing.pair_runs(runs_a, runs_b, name_a, name_b)
+        (name_a, side_a), (name_b, side_b) = _side(a), _side(b)
+        pairs = pairing.pair_sides(side_a, side_b, name_a, name_b)
     else:
         name_a, name_b = os.fspath(a), os.fspath(b)
         pairs = pairing.pair_up(user_path(name_a), user_path(name_b))
     return Comparison(compare_sets(pairs, name_a, name_b))
 
 
-def _side(side: str | os.PathLike[str] | Records) -> tuple[str, list[Any]]:
-    """What a side is called, and its runs."""
-    from fastbench.report.compare.pairing import read_runs, runs_of
+def _side(side: str | os.PathLike[str] | Records) -> tuple[str, Side]:
+    """What a side is called, and what it holds."""
+    from fastbench.report.compare.pairing import Side, read_side, runs_of
 
     if not isinstance(side, Records):
-        return os.fspath(side), read_runs(user_path(os.fspath(side)))
-    if not side:
+        return os.fspath(side), read_side(user_path(os.fspath(side)))
+    if not side and not side.under_load:
         raise RecordError("There is no record to compare. Give some on both sides.")
-    return str(side.folder or counted(len(side), "record")), runs_of(side.rows)
+    num = len(side) + len(side.under_load)
+    found = Side(runs_of(side.rows), side.under_load.rows)
+    return str(side.folder or counted(num, "record")), found
 
 
 # ----------------------------------------------------------------------------------- of a run

@@ -174,16 +174,12 @@ def _report(arguments: argparse.Namespace) -> tuple[int, list[str]]:
             (complaints if arguments.plot else remarks).extend(_draw(sheets, arguments))
         is_enough = arguments.html or arguments.plots
         if not is_enough or arguments.format or arguments.output:
-            _write(sheets, format_, arguments.output, with_key=arguments.details)
+            _write(sheets, format_, arguments.output, with_details=arguments.details)
             if format_ == "csv" and len(sheets) > 1:
                 remarks.append(
                     "CSV holds one table: that of rows of `fastbench run`. For rows under load "
                     "name their records, load-*.json, or write --format jsonl, which has both."
                 )
-        if arguments.details and (run := made[0][0]) is not None:
-            from fastbench.report.formats.run_screen import print_details
-
-            print_details(run, terminal.console(highlight=False))
     to_a_file = arguments.html or arguments.output or arguments.plots
     if not sheets and not complaints and (to_a_file or not found.comparisons):
         complaints.append(
@@ -228,17 +224,21 @@ def _view(arguments: argparse.Namespace, format_: str) -> View:
 
 
 def _write(
-    sheets: Sequence[Sheet], format_: str, output: str | None, *, with_key: bool = False
+    sheets: Sequence[Sheet], format_: str, output: str | None, *, with_details: bool = False
 ) -> None:
     """Write the tables below each other: that of rows of `fastbench run`, and that under load."""
     if output is not None:
         write_text("The report", user_path(output), _text(sheets, format_))
     elif format_ == "table":
+        from fastbench.report.formats.run_screen import print_details
         from fastbench.report.formats.terminal import print_sheet
 
+        console = terminal.console(highlight=False)
         for number, sheet in enumerate(sheets):
             terminal.write("\n" * bool(number))
-            print_sheet(sheet, terminal.console(highlight=False), with_key=with_key)
+            print_sheet(sheet, console, with_key=with_details)
+            if with_details and not sheet.is_under_load:  # which has its own in any case
+                print_details(sheet, console)
     else:
         terminal.write(_text(sheets, format_))
 
@@ -260,19 +260,19 @@ def _draw(sheets: Sequence[Sheet], arguments: argparse.Namespace) -> list[str]:
 
 
 def _text(sheets: Sequence[Sheet], format_: str) -> str:
-    from fastbench.report.formats import export
-    from fastbench.report.formats.terminal import to_text
-    from fastbench.report.html.page import render
-
     if format_ == "html":
+        from fastbench.report.html.page import render
+
         return render(*sheets)
-    make = {
-        "table": to_text,
-        "markdown": export.to_markdown,
-        "csv": export.to_csv,
-        "jsonl": export.to_jsonl,
-        "latex": export.to_latex,
-    }[format_]
+    if format_ == "table":
+        from fastbench.report.formats.terminal import to_text
+
+        return "\n".join(map(to_text, sheets))
+    from fastbench.report.formats import export
+
     if format_ == "csv":
-        return make(sheets[0])
-    return ("" if format_ == "jsonl" else "\n").join(map(make, sheets))
+        return export.to_csv(sheets[0])
+    if format_ == "jsonl":
+        return "".join(map(export.to_jsonl, sheets))
+    make = export.to_markdown if format_ == "markdown" else export.to_latex
+    return "\n".join(map(make, sheets))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fastbench.records.fact import Fact
-    from fastbench.records.record import Record
+    from fastbench.records.record import Described, Record
 
 MUST_BE_ALIKE: Final = (
     *("batch", "ranks", "dtype", "tf32", "images", "digest", "contents", "page-cache"),
@@ -54,7 +54,7 @@ def side_in_words(value: Any) -> str:
     return "not known" if value is None else format_value(value)
 
 
-def split_unlike(a: Record, b: Record) -> tuple[list[Difference], list[Difference]]:
+def split_unlike(a: Described, b: Described) -> tuple[list[Difference], list[Difference]]:
     """The differences that make the two unlike, and those in what one of them does not know."""
     unlike: list[Difference] = []
     unknown: list[Difference] = []
@@ -94,7 +94,7 @@ def facts_of_environment(record: Record) -> dict[str, Any]:
     }
 
 
-def _shown(fact: Fact, record: Record) -> Any:
+def _shown(fact: Fact, record: Described) -> Any:
     """A value for people and programs: a digest is shortened, a number stays one."""
     value = fact.of(record)
     return fact.show(value) if isinstance(value, str) else value
@@ -108,7 +108,7 @@ def _values(facts: Sequence[dict[str, Any]], name: str) -> Any:
     return next(iter(known), None)
 
 
-def _differences(fact: Fact, a: Record, b: Record) -> Iterator[Difference]:
+def _differences(fact: Fact, a: Described, b: Described) -> Iterator[Difference]:
     if fact.of(a) != fact.of(b):
         yield Difference(fact.heading, _shown(fact, a), _shown(fact, b))
 

@@ -75,7 +75,8 @@ class LoadRun(Stored, frozen=True, kw_only=True):
 
     `purpose` is what it was for: one of a search for the highest rate, the long run that confirms
     what was found, or the only one. `offered_per_s` is the mean rate at which queries were to
-    arrive, None where each waits for the one before, `completed_per_s` the images that were
+    arrive, None where each waits for the one before, `scheduled_per_s` at which they did, by chance,
+    `completed_per_s` the images that were
     answered, over the time from the first arrival to the last answer. `latency_s` has percentiles
     of the query latency by their number (`99`, `99.9`), and `mean`, `min` and `max`; `limit_s` is
     the one of the limit. Percentiles are the generator's: of n latencies in order, the one at n *
@@ -89,6 +90,7 @@ class LoadRun(Stored, frozen=True, kw_only=True):
 
     purpose: Purpose
     offered_per_s: Amount | None
+    scheduled_per_s: Amount | None = None
     completed_per_s: Amount
     num_queries: Positive
     num_images: Positive
@@ -166,8 +168,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     each query, in the order of their arrival), `batches` (how many of each size were formed),
     `parts` (of `all` queries, and of those around `p50` and `p99`), `slowest`, `failed` and
     `telemetry` are its. `search_ended` says in words how a search for the highest rate ended;
-    None without one. `missed_per_s` is the lowest rate that a search found not to hold, None
-    if every one held. `rules` are the load generator's settings, and `is_mlperf_length` says
+    None without one. `estimate_per_s` is the rate that its short runs say, `reach` the share of
+    it by which the 95 % interval reaches to either side; None without them. `rules` are the load generator's settings, and `is_mlperf_length` says
     whether they are at least as long as MLPerf's.
 
     Of more than 100,000 queries `latencies_s` has every `nth`. `program` is as that of a row of
@@ -197,7 +199,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     rules: dict[str, int | float | str]
     is_mlperf_length: bool
     search_ended: str | None = None
-    missed_per_s: Amount | None = None
+    estimate_per_s: Amount | None = None
+    reach: Amount | None = None
     is_finished: bool = True
     nth: Positive = 1
     program: ProgramCheck | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from fastbench.records.load import SERVER
 from fastbench.records.validity import contradictions_of_predictions
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ def _of_run(run: LoadRun, record: LoadRecord) -> Iterator[str]:
             f"{run.num_queries:,} queries of {record.images_per_query:,} images are not "
             f"{run.num_images:,} images"
         )
+    if (run.offered_per_s is None) == (record.scenario == SERVER):
+        yield f"it is of {record.scenario}, and its rate of queries is {run.offered_per_s}"
+    if (run.num_over or 0) > run.num_queries:
+        yield f"{run.num_over:,} of {run.num_queries:,} queries took longer than the limit"
+    of_limit = stated.get(record.limit.pct) if record.limit else None
+    if of_limit is not None and run.limit_s is not None and of_limit != run.limit_s:
+        yield f"the percentile of the limit is {_ms(of_limit)} and {_ms(run.limit_s)}"
     if run.is_valid == bool(run.why_not):
         yield ("it is valid, and has reasons why not" if run.is_valid else "it is not valid: why?")
     if run.num_turned_away + run.num_failed > run.num_queries:
@@ -143,6 +151,8 @@ def _of_parts(record: LoadRecord) -> Iterator[str]:
             yield f"the parts are of {every.num_queries:,} of {run.num_queries:,} queries"
     most = run.latency_s.get("max", max(record.latencies_s, default=0.0))
     for name, each in record.parts.items():
+        if each.num_queries > run.num_queries:
+            yield f"the parts of {name} are of {each.num_queries:,} of {run.num_queries:,} queries"
         if each.total_s > most * (1 + _SHARE) + _SAME_S:
             yield f"the parts of {name} add up to {_ms(each.total_s)}, above any latency"
     for query in record.slowest:
@@ -180,11 +190,6 @@ def _of_served(record: LoadRecord) -> Iterator[str]:
     lost = (run.num_turned_away + run.num_failed) * record.images_per_query
     if not run.num_images - lost <= served.num_images <= run.num_images:
         yield f"{served.num_images:,} images were served of {run.num_images:,}"
-    if max(served.top1_correct or 0, served.num_changed) > served.num_images:
-        yield (
-            f"{served.num_images:,} images were served, with {served.top1_correct or 0:,} hits and "
-            f"{served.num_changed:,} changed predictions"
-        )
 
 
 def _ms(seconds: float) -> str:

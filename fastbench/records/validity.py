@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fastbench.records.accuracy import Accuracy, Parity, Pixels, ProgramCheck, Running
+    from fastbench.records.load import Served
     from fastbench.records.record import Record
     from fastbench.records.speed import Telemetry, Window
 
@@ -63,12 +64,20 @@ def contradictions_of_predictions(record: Record | LoadRecord) -> list[str]:
             f"a top-1 of {published.top1:g} and a top-5 of {published.top5:g} is published"
         )
     if isinstance(record, LoadRecord):
-        return found
+        return [*found, *_of_served(record.served)]
     if record.program:
         found += _of_program(record.program)
     if record.num_changed is not None and record.num_changed > num:
         found.append(f"{record.num_changed:,} of {num:,} predictions changed")
     return found
+
+
+def _of_served(served: Served | None) -> Iterator[str]:
+    if served and max(served.top1_correct or 0, served.num_changed) > served.num_images:
+        yield (
+            f"{served.num_images:,} images were served, with {served.top1_correct or 0:,} hits and "
+            f"{served.num_changed:,} changed predictions"
+        )
 
 
 def _of_counts(record: Record) -> Iterator[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from fastbench.report.columns.column import Column, Row
     from fastbench.report.columns.load import LoadRow
@@ -111,11 +111,19 @@ class Records(Sequence[Record]):
         and_load = f", and {len(self.under_load)} under load" if self.under_load else ""
         return "\n".join([f"<Records: {len(self)}{and_load}>", *lines, *more])
 
-    def __rich__(self) -> Table:
-        return self.table()
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+
+        return Group(*self._tables)
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return "".join(table._repr_html_() for table in self._tables)
+
+    @property
+    def _tables(self) -> list[Table]:
+        """The table, and that of the rows under load, of those that have rows; or an empty one."""
+        under_load = [self.under_load.table()] if self.under_load else []
+        return [*([self.table()] if self.rows or not under_load else []), *under_load]
 
     def filter(
         self, predicate: Callable[[Record], bool] | None = None, /, **wanted: Any

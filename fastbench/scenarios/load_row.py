@@ -337,7 +337,8 @@ class _Row:
             msgspec.structs.replace(
                 self.record,
                 search_ended=found.ended,
-                missed_per_s=found.missed_per_s,
+                estimate_per_s=found.estimate_per_s,
+                reach=found.reach,
                 is_finished=True,
             )
         )
@@ -362,6 +363,8 @@ class _Row:
         with Watch(workbench.device.index) as watch:
             watch.look_around()
             watch.begin()
+            # Another number of queries at random in each run: the same would be late in all.
+            rules = dataclasses.replace(rules, seed=rules.seed + number - 1)
             outcome = loadgen.run(rules, batcher, len(workbench.manifest), folder, tick)
             watch.end(len(outcome.queries))
             telemetry = watch.read()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_SLOW: Final = 5
 _SURE: Final = 1e-4
+_CONFIDENCE: Final = 0.01
 _MOST_STORED: Final = 100_000
 _AROUND: Final = {"p50": (0.45, 0.55), "p99": (0.985, 0.995)}
 """Which queries stand for a percentile: those around it, in the order of their latency."""
@@ -45,6 +46,25 @@ def fewest_queries(pct: float) -> int:
     while share**n + n * (1 - share) * share ** (n - 1) > 0.01:
         n += max(1, n // 100)
     return n
+
+
+def most_over(num: int, pct: float) -> int:
+    """Queries of `num` that may be over a limit for LoadGen to say that its percentile holds; -1
+    where `num` are too few for that.
+
+    The most for which so few have a probability of 1 % at most, were the share over it as large as
+    the percentile allows (mlperf/inference, loadgen/early_stopping.cc).
+    """
+    from scipy.special import bdtr
+
+    low, high = -1, int(num * (1 - pct / 100))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if bdtr(middle, num, 1 - pct / 100) <= _CONFIDENCE:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def is_surely_over(num_over: int, num: int, pct: float) -> bool:
@@ -88,6 +108,7 @@ def run_of(purpose: Purpose, rules: Rules, outcome: Outcome, logs: str) -> LoadR
     return LoadRun(
         purpose=purpose,
         offered_per_s=rules.rate_per_s if rules.scenario == "server" else None,
+        scheduled_per_s=outcome.said.get("result_scheduled_samples_per_sec"),
         completed_per_s=len(outcome.queries) / outcome.times.wall_s,
         num_queries=len(latency_s),
         num_images=len(outcome.queries),

@@ -155,7 +155,7 @@ def make_load_record(
             held = [x.offered_per_s or 0.0 for x in search if x.is_valid]
             over = [x.offered_per_s or 0.0 for x in search if not x.is_valid]
             missed = min(over, default=None)
-            rate = 0.85 * min(max(held), missed or math.inf)
+            rate = 0.85 * min(max(held, default=rates[0]), missed or math.inf)
             ended = "the highest rate that holds the limit is known to 2 %"
         queries, sizes, wall_s = simulate(_poisson(drawn, rate, num), 1, slowness)
     elif scenario == "offline":

@@ -51,6 +51,14 @@ def test_they_stand_below_the_other_rows(both: Path, capsys: pytest.CaptureFixtu
     assert 0 < out.index("images/s") < out.index("\n\nUnder load · ")
 
 
+def test_details_of_other_rows_stand_below_their_own_table(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = report(capsys, both, "--details")
+    assert code == 0
+    assert out.index("hits of top-1") < out.index("Under load · ") < out.index("slowest")
+
+
 @pytest.mark.parametrize(
     ("format_", "said"),
     [("markdown", "Under load · "), ("latex", "Under load"), ("table", "Under load · ")],
@@ -110,6 +118,7 @@ def test_python_has_them_beside_the_others(both: Path) -> None:
     assert "single-stream: p90" in repr(records.under_load)
     assert "Under load" in str(records.under_load.table(sort="query-p90"))
     assert "<table>" in records.under_load._repr_html_()
+    assert records._repr_html_().count("<table>") == 2
     frame = records.under_load.to_frame()
     assert list(frame["scenario"]) == ["server", "single-stream"]
     assert len((records + records).under_load) == 4
@@ -121,6 +130,7 @@ def test_python_has_them_beside_the_others(both: Path) -> None:
 def test_python_reads_a_folder_of_them_alone(loaded: Path, tmp_path: Path) -> None:
     records = fastbench.read_records(loaded)
     assert (len(records), len(records.under_load)) == (0, 2)
+    assert "No records" not in records._repr_html_()
     (tmp_path / "none").mkdir()
     with pytest.raises(RecordError):
         fastbench.read_records(tmp_path / "none")

@@ -15,7 +15,7 @@ from fastbench.report.collection import Records
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.compare.comparison import Comparison
-from fastbench.report.compare.pairing import pair_runs, runs_of
+from fastbench.report.compare.pairing import Side, pair_sides, runs_of
 from fastbench.report.compare.set_comparison import compare_sets
 
 
@@ -151,7 +151,8 @@ def test_a_record_that_contradicts_itself_is_shown_as_invalid() -> None:
 
 
 def compared(a: Records, b: Records) -> Comparison:
-    return Comparison(compare_sets(pair_runs(runs_of(a.rows), runs_of(b.rows), "a", "b"), "a", "b"))
+    side_a, side_b = (Side(runs_of(side.rows), []) for side in (a, b))
+    return Comparison(compare_sets(pair_sides(side_a, side_b, "a", "b"), "a", "b"))
 
 
 def test_a_comparison_has_pairs_with_ratios_and_verdicts() -> None:

@@ -7,6 +7,8 @@
    same images' hits, with `--require-all` a row has no partner, or with `--fail-unsure` a slowdown
    to that ratio is not ruled out
 3  `--fail-accuracy`: predictions of a row got worse beyond chance (see `worsening.py`)
+
+A row under load counts as the others do: its ratio is that of its speed (see `load_comparison.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from fastbench.report.compare.pair_comparison import INVALID_PAIR, UNLIKE, PairC
 from fastbench.report.compare.worsening import find_worsening, is_scored
 
 if TYPE_CHECKING:
+    from fastbench.report.compare.load_comparison import ComparedLoad
     from fastbench.report.compare.set_comparison import SetComparison
 
 EXIT_SLOWER: Final = 1
@@ -78,6 +81,11 @@ def judge(found: SetComparison, gates: Gates) -> Judgement:
         reasons += [f"{row.pair.b[0].path}: {each}" for each in why]
         if not why and (missed := _unsure(row.comparison, gates)):
             unsure.append(f"{row.pair.b[0].path}: {missed}")
+    for under_load in found.under_load.rows:
+        its_code, why, open_ = _judge_load(under_load, gates)
+        code = max(code, its_code)
+        reasons += [f"{under_load.b.path}: {each}" for each in why]
+        unsure += [f"{under_load.b.path}: {each}" for each in open_]
     if gates.fail_unsure and unsure:
         code, reasons, unsure = max(code, EXIT_UNJUDGED), [*reasons, *unsure], []
     missing = _without_partner(found)
@@ -91,6 +99,14 @@ def _without_partner(found: SetComparison) -> list[str]:
         f"No partner in {other} for {lone.files}: {lone.nearest}."
         for only, other in ((found.only_a, found.name_b), (found.only_b, found.name_a))
         for lone in only
+    ]
+    missing += [
+        f"No partner in {other} for {row.path}: no row under load there is like it."
+        for rows, other in (
+            (found.under_load.only_a, found.name_b),
+            (found.under_load.only_b, found.name_a),
+        )
+        for row in rows
     ]
     rest = len(missing) - _NAMED
     more = [f"{counted(rest, 'more row')} without a partner: see the report."] if rest > 0 else []
@@ -112,6 +128,28 @@ def slowdown(comparison: PairComparison, fail_below: float) -> str | None:
             f"--windows 3 or more to know how sure that is."
         )
     return f"{comparison.verdict}: certainly below {fail_below:g}."
+
+
+def _judge_load(row: ComparedLoad, gates: Gates) -> tuple[int, list[str], list[str]]:
+    """The code of a row under load, why, and what is not ruled out."""
+    if gates.fail_below is None and not gates.fail_accuracy:
+        return 0, [], []
+    if row.invalid:
+        return EXIT_UNJUDGED, [f"It cannot be judged: {row.invalid[0]}. Measure again."], []
+    if row.unlike and not gates.allow_unlike:
+        names = ", ".join(difference.name for difference in row.unlike)
+        return EXIT_UNJUDGED, [f"It cannot be judged: the records differ in {names}."], []
+    if gates.fail_accuracy and row.worse:
+        return EXIT_WRONG, [f"{each}." for each in row.worse], []
+    if gates.fail_below is None or row.speed is None:
+        return 0, [], []
+    low, high = row.interval or (row.speed, row.speed)
+    below = f"of {gates.fail_below:g} times A's speed"
+    if high < gates.fail_below:
+        return EXIT_SLOWER, [f"{row.in_words}: certainly short {below}."], []
+    if low < gates.fail_below:
+        return 0, [], [f"{row.in_words}. A slowdown to short {below} is not ruled out."]
+    return 0, [], []
 
 
 def _unsure(comparison: PairComparison, gates: Gates) -> str | None:

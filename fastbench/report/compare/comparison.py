@@ -20,12 +20,14 @@ class Comparison(Sequence[ComparedPair]):
 
     Each pair has a `label`, the `ratio` of the throughputs (B / A) with its 95 % `interval`, a
     `verdict` in a word and `in_words`, and how predictions got `worse`. `found` has all else, such
-    as `found.mean`, `found.differences`, `found.only_a`.
+    as `found.mean`, `found.differences`, `found.only_a`. `under_load` are the pairs of rows under
+    load, of which the figure is another in each scenario.
     """
 
     def __init__(self, found: SetComparison) -> None:
         self.found = found
         self.pairs = found.sorted_rows("ratio")
+        self.under_load = found.under_load.rows
 
     @property
     def headline(self) -> str:
@@ -59,7 +61,7 @@ class Comparison(Sequence[ComparedPair]):
         yield screen(self.found, options.max_width)
 
     def _repr_html_(self) -> str:
-        from fastbench.report.compare import set_screen
+        from fastbench.report.compare import load_screen, set_screen
         from fastbench.report.compare.pair_screen import NOTHING_DIFFERS
         from fastbench.report.formats.html_table import Field, Head, render
 
@@ -73,19 +75,38 @@ class Comparison(Sequence[ComparedPair]):
         differences = [
             f"{name}: {_side(a)} → {_side(b)}" for name, a, b in set_screen.named_differences(found)
         ]
-        return render(
-            [
-                Head(title="configuration", align="left"),
-                *(Head(title=x, align="left" if x == "verdict" else "right") for x in titles),
-            ],
-            [("", rows)],
-            above=[f"A {found.name_a}", f"B {found.name_b}", f"{found.summary}."],
-            below=[
-                *set_screen.alarms(self.pairs),
-                *(differences or [NOTHING_DIFFERS]),
-                *set_screen.set_notes(found, titles),
-            ],
+        under_load = ""
+        if found.under_load:
+            heads = [Head(title="under load", align="left"), *map(_head, load_screen.COLUMNS)]
+            of_load = [
+                [Field(text=text) for text in (row.label, *load_screen.cells_of(row))]
+                for row in found.under_load.rows
+            ]
+            below = (*load_screen.alarms(found.under_load), *load_screen.notes(found.under_load))
+            under_load = render(heads, [("", of_load)], below=below)
+        return (
+            render(
+                [
+                    Head(title="configuration", align="left"),
+                    *map(_head, titles),
+                ],
+                [("", rows)],
+                above=[f"A {found.name_a}", f"B {found.name_b}", f"{found.summary}."],
+                below=[
+                    *set_screen.alarms(self.pairs),
+                    *(differences or [NOTHING_DIFFERS]),
+                    *set_screen.set_notes(found, titles),
+                ],
+            )
+            * bool(rows)
+            + under_load
         )
+
+
+def _head(title: str) -> Any:
+    from fastbench.report.formats.html_table import Head
+
+    return Head(title=title, align="left" if title in ("verdict", "figure") else "right")
 
 
 def _side(value: Any) -> str:

@@ -43,6 +43,7 @@ def render(found: SetComparison, judgement: Judgement, sort: str = "ratio") -> s
                 for x in found.differences
             ],
             "rows": [_row(row) for row in found.sorted_rows(sort)],
+            "under_load": [row.as_json() for row in found.under_load.rows],
             "only_a": list(map(_lone, found.only_a)),
             "only_b": list(map(_lone, found.only_b)),
         },

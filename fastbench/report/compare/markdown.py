@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fastbench.core.units import counted
 from fastbench.records.differences import side_in_words
 from fastbench.records.naming import full_name
+from fastbench.report.compare.load_screen import to_markdown
 from fastbench.report.compare.pair_comparison import EQUAL, FASTER, SLOWER, UNSURE
 from fastbench.report.compare.pair_screen import (
     NOTHING_DIFFERS,
@@ -75,10 +76,10 @@ def _render(found: SetComparison, judgement: Judgement, sort: str, most: Most) -
         f"**{_text(found.summary)}.** A is {_code(found.name_a)}, B is {_code(found.name_b)}.",
         _failure(judgement, most),
         _list(judgement.unsure, most),
-        _rows(telling[: most.shown], shown),
+        _rows(telling[: most.shown], shown) if rows else "",
         _counted_rest(len(rows) - len(telling[: most.shown])),
         _list(alarms(rows), most),
-        _differences(found, most),
+        _differences(found, most) if rows else "",
         _list(
             (
                 f"Only in {letter}: {lone_in_words(each)}"
@@ -87,7 +88,10 @@ def _render(found: SetComparison, judgement: Judgement, sort: str, most: Most) -
             ),
             most,
         ),
+        *(to_markdown(found.under_load, _text) if found.under_load else ()),
     ]
+    if not rows:
+        return "\n\n".join(part for part in parts if part) + "\n"
     if len(rows) == 1:
         parts.append(_folded("All figures", _figures(rows[0])))
         notes = [*pair_notes(rows[0].comparison), *(f"{text}." for text in found.mixed)]
@@ -101,7 +105,7 @@ def _render(found: SetComparison, judgement: Judgement, sort: str, most: Most) -
 
 
 def _title(found: SetComparison) -> str:
-    if len(found.rows) > 1:
+    if len(found.rows) != 1 or found.under_load.rows:
         return found.headline
     (row,) = found.rows
     word, verdict = row.comparison.word, row.comparison.verdict

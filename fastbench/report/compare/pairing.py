@@ -16,14 +16,16 @@ counts once. Names of files mean nothing: `fastbench run` numbers them as they c
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.errors import RecordError
 from fastbench.core.units import and_more, counted
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.naming import CONFIGURATION
+from fastbench.report.compare.load_comparison import LoadSet, pair_load
 from fastbench.report.read import read_rows, refusing_damage
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from fastbench.records.record import Record
     from fastbench.report.columns.column import Row
+    from fastbench.report.columns.load import LoadRow
 
 _MACHINE: Final = "device"
 _KIND: Final = "kind of device"
@@ -53,6 +56,14 @@ class Run:
     path: Path
     record: Record
     configuration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The runs of a side, and its rows under load."""
+
+    runs: list[Run]
+    under_load: Sequence[LoadRow]
 
 
 @dataclass(frozen=True)
@@ -83,16 +94,19 @@ class Lone:
     @property
     def nearest(self) -> str:
         """How far the nearest one is, in words."""
+        if not self.differs_in:
+            return "there is nothing to hold it against"
         return f"the nearest differs in {and_more(self.differs_in, _NAMED)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedSets:
-    """All pairs, and what has no partner on the other side."""
+    """All pairs, and what has no partner on the other side; rows under load by themselves."""
 
     pairs: list[Pair]
     only_a: list[Lone]
     only_b: list[Lone]
+    under_load: LoadSet = field(default_factory=LoadSet)
 
 
 def pair_up(a: Path, b: Path) -> PairedSets:
@@ -107,17 +121,35 @@ def pair_up(a: Path, b: Path) -> PairedSets:
                 f"{inner} is inside of {outer}, so that its records would be on both sides. "
                 f"Name two folders that lie beside each other."
             )
-    return pair_runs(read_runs(a), read_runs(b), str(a), str(b))
+    return pair_sides(read_side(a), read_side(b), str(a), str(b))
 
 
-def pair_runs(runs_a: list[Run], runs_b: list[Run], name_a: str, name_b: str) -> PairedSets:
-    """Pair the runs of two sides, of which each has one; the names are what errors call them.
+def pair_sides(a: Side, b: Side, name_a: str, name_b: str) -> PairedSets:
+    """Pair the runs of two sides, and their rows under load; the names are what errors call them.
 
     Raises `RecordError` for two sides that have no configuration in common.
     """
+    under_load = pair_load(a.under_load, b.under_load)
+    found = _pair_runs(a.runs, b.runs)
+    if not found.pairs and not under_load.rows:
+        why = ""
+        if found.only_a and found.only_b:
+            lone = found.only_a[0]
+            differing = ", ".join(lone.differs_in)
+            why = f": {lone.runs[0].path} differs from the nearest in {differing}"
+        raise RecordError(
+            f"No record in {name_a} has the configuration of one in {name_b}{why}. Name two "
+            f"files, one of each."
+        )
+    return dataclasses.replace(found, under_load=under_load)
+
+
+def _pair_runs(runs_a: list[Run], runs_b: list[Run]) -> PairedSets:
     if len(runs_a) == len(runs_b) == 1:
         return PairedSets(pairs=[Pair(runs_a, runs_b)], only_a=[], only_b=[])
-    every = list(runs_a[0].configuration)
+    if not runs_a and not runs_b:
+        return PairedSets(pairs=[], only_a=[], only_b=[])
+    every = list((runs_a or runs_b)[0].configuration)
     set_up = [name for name in every if name != _MACHINE]
     groups_a, groups_b = _groups(runs_a, every), _groups(runs_b, every)
     left_a, left_b = groups_a, groups_b
@@ -128,13 +160,6 @@ def pair_runs(runs_a: list[Run], runs_b: list[Run], name_a: str, name_b: str) ->
         paired = {id(side) for pair in found for side in (pair.a, pair.b)}
         left_a, left_b = ([x for x in left if id(x) not in paired] for left in (left_a, left_b))
         pairs += found
-    if not pairs:
-        differing = ", ".join(_nearest(left_a[0], groups_b))
-        raise RecordError(
-            f"No record in {name_a} has the configuration of one in {name_b}: "
-            f"{left_a[0][0].path} differs "
-            f"from the nearest in {differing}. Name two files, one of each."
-        )
     return PairedSets(
         pairs=pairs,
         only_a=[Lone(group, _nearest(group, groups_b)) for group in left_a],
@@ -150,24 +175,24 @@ def configuration(record: Record) -> dict[str, Any]:
     return {**{fact.heading: fact.of(record) for fact in facts}, _SIZE: size, _KIND: kind}
 
 
-def read_runs(path: Path) -> list[Run]:
-    """The runs of a side, in the order in which they were made.
+def read_side(path: Path) -> Side:
+    """The runs of a side, and its rows under load, in the order in which they were made.
 
     Raises `RecordError` for a file that is no record, and a folder without one.
     """
     found = read_rows([path])
     if found.complaints:
         raise RecordError(found.complaints[0])
-    if not found.rows and found.comparisons:
+    if not found.rows and not found.under_load and found.comparisons:
         raise RecordError(
             f"{path} has compared two already, by --ab: {found.comparisons[0]} "
             f"Name records of `fastbench run`."
         )
-    if not found.rows:
+    if not found.rows and not found.under_load:
         raise RecordError(
             f"The folder {path} holds no records. Name one that `fastbench run` wrote."
         )
-    return runs_of(found.rows)
+    return Side(runs_of(found.rows), found.under_load)
 
 
 def runs_of(rows: Iterable[Row]) -> list[Run]:
@@ -217,4 +242,4 @@ def _nearest(group: Sequence[Run], others: Iterable[Sequence[Run]]) -> list[str]
         [name for name, value in own.items() if other[0].configuration[name] != value]
         for other in others
     )
-    return min(ways, key=len)
+    return min(ways, key=len, default=[])

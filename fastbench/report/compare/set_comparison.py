@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import geometric_mean_interval
 from fastbench.core.units import counted
 from fastbench.records import naming
 from fastbench.records.differences import Difference, facts_of_environment
+from fastbench.report.compare.load_comparison import LoadSet
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
     FASTER,
@@ -108,6 +109,7 @@ class SetComparison:
     only_a: list[Lone]
     only_b: list[Lone]
     shared: list[str]
+    under_load: LoadSet = field(default_factory=LoadSet)
 
     @property
     def comparable(self) -> list[ComparedPair]:
@@ -149,7 +151,10 @@ class SetComparison:
     def headline(self) -> str:
         """The answer in a few words: `2 of 12 rows slower, predictions worse in 1`."""
         num_worse = sum(bool(row.worse) for row in self.rows)
-        return self._pace + (f", predictions worse in {num_worse}" if num_worse else "")
+        said = [self._pace + (f", predictions worse in {num_worse}" if num_worse else "")]
+        if self.under_load.rows:
+            said = [*(said if self.rows else []), self.under_load.headline]
+        return "; ".join(said)
 
     @property
     def _pace(self) -> str:
@@ -169,6 +174,8 @@ class SetComparison:
     def summary(self) -> str:
         """How many rows of each kind, and the geometric mean of the ratios."""
         num = len(self.rows)
+        if not num:
+            return self.under_load.headline
         parts = ", ".join(
             f"{self.counts[word]:,} {word}"
             for word in (SLOWER, FASTER, EQUAL, UNSURE, UNLIKE, INVALID_PAIR)
@@ -200,6 +207,8 @@ class SetComparison:
 
 def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
     """Compare every pair. Raises `RecordError` for a damaged record."""
+    with refusing_damage("A record under load is damaged"):
+        _ = [(row.verdict, row.worse) for row in found.under_load.rows]
     labels = naming.names([pair.a[0].record for pair in found.pairs])
     every = [side[0].record for pair in found.pairs for side in (pair.a, pair.b)]
     return SetComparison(
@@ -212,6 +221,7 @@ def compare_sets(found: PairedSets, name_a: str, name_b: str) -> SetComparison:
         only_a=found.only_a,
         only_b=found.only_b,
         shared=naming.shared(every, (*naming.CALLED, "threads", "images")),
+        under_load=found.under_load,
     )
 
 

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 
 from fastbench.core import terminal
 from fastbench.core.atomic_files import write_text
-from fastbench.report.compare import json_output, markdown, pair_screen, set_screen
+from fastbench.report.compare import json_output, load_screen, markdown, pair_screen, set_screen
 from fastbench.report.compare.ci_gate import Gates, Judgement, judge
 from fastbench.report.compare.pairing import pair_up
 from fastbench.report.compare.set_comparison import SetComparison, compare_sets
@@ -66,12 +66,21 @@ def _text(found: SetComparison, form: str, sort: str, judgement: Judgement) -> s
 
 def screen(found: SetComparison, width: int, sort: str = "ratio") -> RenderableType:
     """The comparison as `fastbench compare` shows it, for a screen of this width."""
+    parts: list[RenderableType] = []
     if len(found.rows) > 1:
-        return set_screen.render(found, width, sort)
-    (row,) = found.rows
-    lone = [*set_screen.only_on_one_side(found, width)]
-    screen = pair_screen.render(row.comparison, _names(row.pair.a), _names(row.pair.b), width)
-    return Group(*lone, *([""] if lone else []), screen)
+        parts = [set_screen.render(found, width, sort)]
+    else:
+        lone = [*set_screen.only_on_one_side(found, width)]
+        parts = [*lone, *([""] if lone else [])]
+        for row in found.rows:
+            names = _names(row.pair.a), _names(row.pair.b)
+            parts.append(pair_screen.render(row.comparison, *names, width))
+    if found.under_load:
+        under_load = load_screen.render(found.under_load, width)
+        if not found.rows:
+            parts.append(pair_screen.head((found.name_a, found.name_b), ("", ""), ""))
+        parts += ["", under_load]
+    return Group(*parts)
 
 
 def _names(runs: Sequence[Run]) -> str:

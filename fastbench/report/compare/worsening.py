@@ -13,7 +13,7 @@ them disagrees on. A gate (`gates.py`) that B fails and A passes is worse too.
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastbench.core.stats import mcnemar_p, mcnemar_p_at_most
 from fastbench.records.facts import FACTS
@@ -24,15 +24,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.records.accuracy import Accuracy, Parity
+    from fastbench.records.differences import Difference
+    from fastbench.records.load import LoadRecord
     from fastbench.records.record import Record
-    from fastbench.report.compare.pair_comparison import PairComparison
 
     _Hits = tuple[Accuracy, Parity | None]
 
 _OF_IMAGES: Final = tuple(FACTS[name].heading for name in ("images", "digest", "contents"))
 
 
-def find_worsening(comparison: PairComparison) -> list[str]:
+class Scored(Protocol):
+    """The runs of two sides, of either kind, and what must not differ in them and does."""
+
+    @property
+    def runs_a(self) -> Sequence[Record | LoadRecord]:
+        """A's, at least one."""
+
+    @property
+    def runs_b(self) -> Sequence[Record | LoadRecord]:
+        """B's, at least one."""
+
+    @property
+    def unlike(self) -> list[Difference]:
+        """The differences that make the two unlike."""
+
+
+def find_worsening(comparison: Scored) -> list[str]:
     """How the predictions of B are worse than those of A beyond chance, in sentences.
 
     Of several runs a side, those with the median of hits and of agreement count.
@@ -56,13 +73,13 @@ def _gate(failure: str) -> str:
     return failure.rpartition("gate: ")[2]
 
 
-def is_scored(comparison: PairComparison) -> bool:
+def is_scored(comparison: Scored) -> bool:
     """Whether the records hold hits or agreement on the same images."""
     return any(_on_the_same_images(comparison))
 
 
 def _on_the_same_images(
-    comparison: PairComparison,
+    comparison: Scored,
 ) -> tuple[tuple[_Hits, _Hits] | None, tuple[Parity, Parity] | None]:
     """Hits, and agreement, of A and B; None where they are not of the same images."""
     if any(x.name in _OF_IMAGES for x in comparison.unlike):
@@ -75,7 +92,7 @@ def _on_the_same_images(
     )
 
 
-def median_hits(runs: Sequence[Record]) -> _Hits | None:
+def median_hits(runs: Sequence[Record | LoadRecord]) -> _Hits | None:
     """Accuracy and parity of the run with the median of hits; None where no run is scored."""
     scored = [(run.accuracy, run.parity) for run in _countable(runs) if run.accuracy]
     if not scored:
@@ -84,7 +101,7 @@ def median_hits(runs: Sequence[Record]) -> _Hits | None:
     return next(each for each in scored if each[0].top1_correct == median)
 
 
-def _agreement(runs: Sequence[Record]) -> Parity | None:
+def _agreement(runs: Sequence[Record | LoadRecord]) -> Parity | None:
     """Parity of the run with the median of agreement; None where no run was held to another."""
     held = [run.parity for run in _countable(runs) if run.parity and not run.parity.is_reference]
     if not held:
@@ -93,7 +110,7 @@ def _agreement(runs: Sequence[Record]) -> Parity | None:
     return next(parity for parity in held if parity.num_agreeing == median)
 
 
-def _countable(runs: Sequence[Record]) -> list[Record]:
+def _countable(runs: Sequence[Record | LoadRecord]) -> list[Record | LoadRecord]:
     """The runs whose counts can be: tests refuse others."""
     return [run for run in runs if not contradictions_of_predictions(run)]
 

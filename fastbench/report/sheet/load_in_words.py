@@ -80,8 +80,6 @@ def _run(record: LoadRecord) -> Iterator[str]:
     if run.num_turned_away:
         waiting = f"{record.max_queued:,} were waiting"
         yield f"{run.num_turned_away:,} turned away, for {waiting}"
-    if not record.is_finished:
-        yield "interrupted before the search had ended"
 
 
 def _time(record: LoadRecord) -> Iterator[str]:

@@ -63,7 +63,11 @@ def make_load_sheet(
         columns=columns,
         groups=[Group(heading="", lines=lines)],
         footnotes=notes,
-        remarks=[*remarks_on([*zip(names, rows, strict=True)]), *_on_mlperf(rows, names)],
+        remarks=[
+            *remarks_on([*zip(names, rows, strict=True)]),
+            *_unfinished(rows, names),
+            *_on_mlperf(rows, names),
+        ],
         details=[
             Details(name, load_in_words(row.record))
             for name, row in zip(names, rows, strict=True)
@@ -139,6 +143,14 @@ def _sorted(rows: list[LoadRow], view: View) -> list[LoadRow]:
         known.sort(key=lambda row: row.value(column), reverse=column.best == "max")  # type: ignore[arg-type,return-value]
         rows = [*known, *(row for row in rows if row.value(column) is None)]
     return rows[::-1] if view.reverse else rows
+
+
+def _unfinished(rows: Sequence[LoadRow], names: Sequence[str]) -> list[str]:
+    return [
+        f"{name}: interrupted; the record is of the runs until then, and nothing is confirmed."
+        for name, row in zip(names, rows, strict=True)
+        if not row.record.is_finished
+    ]
 
 
 def _on_mlperf(rows: Sequence[LoadRow], names: Sequence[str]) -> list[str]:
