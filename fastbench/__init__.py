@@ -1,7 +1,7 @@
 """fastbench: how fast does this machine turn JPEGs into predictions, and are they still right?
 
-`run` measures, `read_records` reads what was measured, `compare` holds two against each other.
-Nothing is imported before it is used.
+`run` measures, and `loadtest` does under load; `read_records` reads what was measured, `compare`
+holds two against each other. Nothing is imported before it is used.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastbench.api import compare, read_records, run
+    from fastbench.api import compare, loadtest, read_records, run
     from fastbench.core.errors import FastbenchError
     from fastbench.report.collection import Records
 
     __version__: str
 
-__all__ = ["FastbenchError", "Records", "__version__", "compare", "read_records", "run"]
+__all__ = ["FastbenchError", "Records", "__version__", "compare", "loadtest", "read_records", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,56 +1,47 @@
 """The Python interface: what `import fastbench` offers. `docs/python.md` shows it in use.
 
 records = fastbench.run(model="resnet50", loader=["dali", "torchvision"], data="val")
+records = fastbench.loadtest(model="resnet50", loader="dali", data="val", latency="15ms@p99")
 records = fastbench.read_records("fastbench-results")
 fastbench.compare("before", "after")
 """
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import multiprocessing
+import functools
 import os
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.command_options import CALL_VARIABLE, PlanOptions
+from fastbench.calls import Call, measure, teller
+from fastbench.core.command_options import PlanOptions
 from fastbench.core.config import OPTIONS
-from fastbench.core.errors import (
-    FastbenchError,
-    RecordError,
-    RowsFailedError,
-    UsageError,
-    did_you_mean,
-)
+from fastbench.core.errors import RecordError, UsageError
+from fastbench.core.load_options import LOAD_OPTIONS, OF_RUN
 from fastbench.core.options import declared
-from fastbench.core.reading import check_working_folder, user_path
+from fastbench.core.reading import user_path
 from fastbench.core.units import counted
-from fastbench.records.record import FailedRow, Record
 from fastbench.report.collection import Records
-from fastbench.report.columns.column import Row
 from fastbench.report.compare.comparison import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from fastbench.core.options import Option
+    from fastbench.report.columns.column import Row
     from fastbench.report.columns.load import LoadRow
     from fastbench.report.compare.pairing import Side
 
 _COMMAND_LINE: Final = ("ab", "dry_run")
-"""Options of the command alone."""
-_KNOWN: Final = {
-    name: option
-    for name, option in {**OPTIONS, **declared(PlanOptions)}.items()
-    if name not in _COMMAND_LINE
-}
-_FIRST: Final = ("model", "loader", "data")
-_MOST_NOTED: Final = 1000
-"""Characters of a call that a record has."""
-_measuring: Final = threading.Lock()
+_RUN: Final = Call(
+    name="run",
+    options={
+        name: option
+        for name, option in {**OPTIONS, **declared(PlanOptions)}.items()
+        if name not in _COMMAND_LINE
+    },
+    of_command=_COMMAND_LINE,
+)
+_LOADTEST: Final = Call(
+    name="loadtest", options={**{name: OPTIONS[name] for name in OF_RUN}, **LOAD_OPTIONS}
+)
 
 
 def run(
@@ -80,29 +71,63 @@ def run(
     some have failed, and another `FastbenchError` for what ends the run. Each has the rows that
     were measured in `records`.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise UsageError(
-            "fastbench.run was called as a process that this program starts itself runs the "
-            'program again. Put the call below `if __name__ == "__main__":`.'
-        )
+    _RUN.check_place()
     given = {"model": model, "loader": loader, "data": data, **options}
-    models = list(model) if isinstance(model, list | tuple) else [] if model is None else [model]
-    chosen = _read({**given, "model": None})
-    check_working_folder()
+    models = _listed(model)
+    chosen = _RUN.read({**given, "model": None})
 
     from fastbench.models import held
-    from fastbench.runner import cluster
 
-    if (ranks := cluster.here()) is not None:
-        raise UsageError(
-            f"fastbench.run measures for one process, and {ranks.started.by} started {ranks.size}. "
-            f"Start this program by itself, or use the command `fastbench run`."
-        )
-    with _alone(), held.named(models) as names, _noted(given):
+    with _RUN.measuring(given), held.named(models) as names:
         if names:
             chosen["model"] = OPTIONS["model"].read(names, several=True)
         how = PlanOptions(**{name: chosen.pop(name) for name in [*chosen] if name not in OPTIONS})
         return _run(chosen, how, progress)
+
+
+def loadtest(
+    model: Any = None,
+    loader: Any = None,
+    data: Any = None,
+    *,
+    progress: bool = True,
+    **options: Any,
+) -> Records:
+    """Measure under load, as `fastbench loadtest` does; the records are `under_load`, and on disk.
+
+    `options` are those of the command line, with `_` for `-`: `rate=[100, 200]`, `quick=True`.
+    Several values are a list; every combination is a row. `model` is a name, a file or
+    `package.module:callable`, or a list of them, and no object: each row has a process of its own.
+
+    `progress` shows what is being done, on stderr. A run that is not valid is no error: see
+    `result.is_valid` and `result.why_not` of its record.
+
+    Raises `UsageError` for what cannot be asked for, `InstallationError` without LoadGen,
+    `RowsFailedError` after the last row where some have failed, and another `FastbenchError` for
+    what ends the run. Each has the rows that were measured in `records`.
+    """
+    _LOADTEST.check_place()
+    for each in _listed(model):
+        if not isinstance(each, str | os.PathLike):
+            raise UsageError(
+                f"A model is of type {type(each).__name__}. LoadGen cannot be stopped inside a "
+                f"program, so each row has a process of its own, which has no objects of yours. "
+                f"Give a name, a file or package.module:callable, or a list of them."
+            )
+    given = {"model": model, "loader": loader, "data": data, **options}
+    chosen = _LOADTEST.read(given)
+
+    from fastbench.runner import default_loader
+    from fastbench.scenarios.loadgen import check_installed
+    from fastbench.scenarios.plan import plan, rows
+
+    with _LOADTEST.measuring(given), teller(progress) as tell:
+        check_installed()
+        chosen, note = default_loader.with_loader(chosen)
+        if note:
+            tell.note(note)
+        configs = plan(chosen)
+        return measure(functools.partial(rows, configs), chosen.get("output"), tell, len(configs))
 
 
 def read_records(*paths: str | os.PathLike[str]) -> Records:
@@ -165,53 +190,17 @@ def _side(side: str | os.PathLike[str] | Records) -> tuple[str, Side]:
     return str(side.folder or counted(num, "record")), found
 
 
-# ----------------------------------------------------------------------------------- of a run
-
-
-def _read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are given, by field, as the command line has them."""
-    for name in given:
-        if name in _COMMAND_LINE:
-            raise UsageError(
-                f"{name} is an option of the command line alone. Leave it out, or use the command "
-                f"`fastbench run`."
-            )
-    if unknown := [name for name in given if name not in _KNOWN]:
-        meant = "".join(did_you_mean(name, list(_KNOWN)) for name in unknown)
-        raise UsageError(
-            f"fastbench.run has no option {', '.join(map(repr, unknown))}.{meant} Its options are "
-            f"those of `fastbench run --help`, with _ for -."
-        )
-    return {name: _value(_KNOWN[name], value) for name, value in given.items() if value is not None}
-
-
-def _value(option: Option, value: Any) -> Any:
-    """A value as its option reads it: of what may have several a tuple."""
-    if hasattr(value, "tolist"):  # numpy's
-        value = value.tolist()
-    if not option.is_repeatable:
-        return option.read(_plain(option, value))
-    values = value if isinstance(value, list | tuple | set | range) else [value]
-    return option.read([_plain(option, each) for each in values], several=True)
-
-
-def _plain(option: Option, value: Any) -> Any:
-    """A path as text, a number as text where that is wanted, and True for an option's bare name."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if value is True and option.bare is not None:
-        return option.bare
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number and option.kind is str else value
+def _listed(model: Any) -> list[Any]:
+    """The models that are given: one, several, or none."""
+    if isinstance(model, list | tuple):
+        return list(model)
+    return [] if model is None else [model]
 
 
 def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
-    from fastbench.core.atomic_files import in_use
-    from fastbench.core.progress import Silent
     from fastbench.models import held
-    from fastbench.runner import kept, row_here
+    from fastbench.runner import row_here
     from fastbench.runner.execute import plan_rows
-    from fastbench.runner.output_folder import discard_if_empty, open_output
     from fastbench.runner.plan import make_plan, merge
     from fastbench.runner.possible_rows import refuse_impossible
 
@@ -220,14 +209,7 @@ def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
         raise UsageError("--ab is for the command line alone. Leave it out of the file of options.")
     if "allocator" not in options and any(held.find(x) for x in options.get("model", ())):
         given["allocator"] = ("system",)  # the other could not be undone in this process
-    tell: Any = Silent()
-    if progress:
-        from fastbench.core.console import ConsoleProgress
-
-        tell = ConsoleProgress()
-    found: list[Record] = []
-    failed: list[FailedRow] = []
-    with tell:
+    with teller(progress) as tell:
         plan = make_plan(given, how, tell.count)
         refuse_impossible(plan.todo)
         for row in plan.todo:
@@ -235,111 +217,9 @@ def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
                 row_here.check(row.config)
         for note in (*plan.notes, *(f"Not taken as finished: {x}" for x in plan.damaged)):
             tell.note(note)
-        folder, is_new = open_output(plan.output)
-        try:
-            with in_use(folder, folder / kept.FOLDER):
-                for measured in plan_rows(plan, folder, tell):
-                    if isinstance(measured, FailedRow):
-                        failed.append(measured)
-                    else:
-                        found.append(measured)
-        except KeyboardInterrupt:
-            tell.note(_interrupted(len(found), folder))
-            raise
-        except FastbenchError as ended:
-            ended.records = _with_files(found, folder)
-            raise
-        finally:
-            if is_new and not found:
-                discard_if_empty(folder)
-    records = _with_files(found, folder)
-    if failed:
-        error = _failure(failed, len(plan.rows))
-        error.records = records
-        raise error from failed[0].error
-    return records
+        make_rows = functools.partial(plan_rows, plan)
+        return measure(make_rows, plan.output, tell, len(plan.rows), is_resumable=True)
 
 
-def _interrupted(num: int, folder: Path) -> str:
-    """Where the rows are, and how to go on."""
-    if not num:
-        return "Interrupted: no row was finished."
-    rows = counted(num, "finished row is", "finished rows are")
-    return f"Interrupted: {rows} in {folder}. Go on with the same call and resume={str(folder)!r}."
-
-
-def _failure(failed: list[FailedRow], num: int) -> RowsFailedError:
-    if num == 1:
-        return RowsFailedError(str(failed[0]), failed)
-    rows = "".join(f"\n  {row}" for row in failed)
-    return RowsFailedError(f"{len(failed)} of {counted(num, 'row')} failed:{rows}", failed)
-
-
-def _with_files(records: list[Record], folder: Path) -> Records:
-    """The records as they are on disk, with their files."""
-    from fastbench.report.read import read_rows
-
-    if not records:
-        return Records(folder=folder)
-    written = read_rows([folder]).rows
-    rows = []
-    for record in records:
-        same = [
-            row
-            for row in written
-            if row.record.created == record.created and row.record.throughput == record.throughput
-        ]
-        rows.append(same[0] if same else Row(record=record))
-    return Records(rows, folder)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Refuse a second run at the same time, in another thread: each would slow the other."""
-    if not _measuring.acquire(blocking=False):
-        raise UsageError(
-            "Another fastbench.run is measuring in this process, and two would slow each other. "
-            "Wait until it ends."
-        )
-    try:
-        yield
-    finally:
-        _measuring.release()
-
-
-@contextlib.contextmanager
-def _noted(given: Mapping[str, Any]) -> Iterator[None]:
-    """Have the records say what was called."""
-    shown = ", ".join(f"{name}={_shown(x)}" for name, x in given.items() if x is not None)
-    os.environ[CALL_VARIABLE] = f"fastbench.run({shown})"[:_MOST_NOTED].replace("\0", "")
-    try:
-        yield
-    finally:
-        os.environ.pop(CALL_VARIABLE, None)
-
-
-def _shown(value: Any) -> str:
-    """A value of a call; an object as `<its class>`."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {_shown(x)}' for key, x in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_shown, value))}]"
-    plain = isinstance(value, str | int | float | bool | os.PathLike)
-    return repr(value) if plain else f"<{type(value).__name__}>"
-
-
-def _signature() -> inspect.Signature:
-    """The signature of `run` with every option, for editors and `help`."""
-    kind = inspect.Parameter.KEYWORD_ONLY
-    own = inspect.signature(run).parameters
-    more = [
-        inspect.Parameter(name, kind, default=option.default)
-        for name, option in _KNOWN.items()
-        if name not in _FIRST
-    ]
-    return inspect.Signature(
-        [*(own[name] for name in _FIRST), own["progress"], *more], return_annotation="Records"
-    )
-
-
-run.__signature__ = _signature()  # type: ignore[attr-defined]
+for _call, _function in ((_RUN, run), (_LOADTEST, loadtest)):
+    _function.__signature__ = _call.signature(_function)  # type: ignore[attr-defined]

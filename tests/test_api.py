@@ -19,7 +19,7 @@ from builders.runs import run as record_of
 from builders.runs import written
 
 import fastbench
-from fastbench import api
+from fastbench import api, calls
 from fastbench.core.command_options import CALL_VARIABLE
 from fastbench.core.errors import (
     CrashError,
@@ -128,7 +128,7 @@ def test_options_are_read_as_on_the_command_line() -> None:
 
     given = {"data": Path("val"), "batch_size": np.array([8, 16]), "tolerance": 0.5,
              "loader": "dali", "compile": [True, False], "resume": True, "model": None}  # fmt: skip
-    assert api._read(given) == {
+    assert api._RUN.read(given) == {
         "data": "val", "batch_size": (8, 16), "tolerance": "0.5", "loader": ("dali",),
         "compile": (True, False), "resume": "",
     }  # fmt: skip
@@ -229,7 +229,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_where(
     planned(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         fastbench.run(output="empty", progress=False)
-    assert not api._measuring.locked()
+    assert not calls._measuring.locked()
 
 
 def test_a_run_of_which_nothing_is_left_leaves_no_folder(

@@ -35,7 +35,7 @@ from fastbench.runner.options_file import read_preset
 
 SURFACE = GOLDEN / "surface.json"
 PUBLIC = {
-    "fastbench": ["FastbenchError", "Records", "compare", "read_records", "run"],
+    "fastbench": ["FastbenchError", "Records", "compare", "loadtest", "read_records", "run"],
     "fastbench.loaders.base": [
         *(
             "Batch",

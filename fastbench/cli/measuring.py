@@ -20,7 +20,6 @@ from fastbench.core.errors import (
     OutputError,
     UsageError,
 )
-from fastbench.core.units import counted
 from fastbench.records.gates import failures_of
 from fastbench.records.load import LoadRecord
 from fastbench.records.load_validity import find_contradictions_under_load
@@ -31,7 +30,7 @@ from fastbench.report.formats import wall_time
 from fastbench.runner import default_loader
 from fastbench.runner.kept import FOLDER
 from fastbench.runner.options_file import read_options
-from fastbench.runner.output_folder import discard_if_empty, open_output
+from fastbench.runner.output_folder import discard_if_empty, kept_in_words, open_output
 from fastbench.runner.plan import PLAN_FILE
 
 if TYPE_CHECKING:
@@ -81,17 +80,9 @@ def measure(output: str | None, make_rows: Rows, plan: Plan | None = None) -> in
                     code = code or EXIT_WRONG
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
-            num = sum(getattr(row, "is_finished", True) for row in records)
-            kept = f"{counted(num, 'finished row is', 'finished rows are')} in {folder}"
-            if len(records) > num:
-                kept = f"{kept}, and" if num else f"no row was finished; in {folder} are"
-                what = "pairs" if isinstance(records[-1], AbRecord) else "runs"
-                kept = f"{kept} the {what} so far"
             resume = shlex.join(["fastbench", "run", "--resume", str(folder)])
             goes_on = f" Go on with: {resume}" if plan and _is_kept(plan, folder) else ""
-            complaints.append(
-                f"Interrupted: {kept if records else 'no row was finished'}.{goes_on}"
-            )
+            complaints.append(f"Interrupted: {kept_in_words(records, folder)}.{goes_on}")
         except FastbenchError as error:
             code = error.exit_code
             complaints.append(error)

@@ -75,12 +75,12 @@ class LoadRun(Stored, frozen=True, kw_only=True):
 
     `purpose` is what it was for: one of a search for the highest rate, the long run that confirms
     what was found, or the only one. `offered_per_s` is the mean rate at which queries were to
-    arrive, None where each waits for the one before, `scheduled_per_s` at which they did, by chance,
-    `completed_per_s` the images that were
-    answered, over the time from the first arrival to the last answer. `latency_s` has percentiles
-    of the query latency by their number (`99`, `99.9`), and `mean`, `min` and `max`; `limit_s` is
-    the one of the limit. Percentiles are the generator's: of n latencies in order, the one at n *
-    p, counted from 0. `is_valid` is its judgement, and `why_not` its reasons in words. `num_over`
+    arrive, None where each waits for the one before; `scheduled_per_s` is the rate at which they
+    did arrive, by chance, and `completed_per_s` the images that were answered, over the time from
+    the first arrival to the last answer. `latency_s` has percentiles of the query latency by their
+    number (`99`, `99.9`), and `mean`, `min` and `max`; `limit_s` is the one of the limit.
+    Percentiles are the generator's: of n latencies in order, the one at n * p, counted from 0.
+    `is_valid` is its judgement, and `why_not` its reasons in words. `num_over`
     queries took longer than the limit, `num_turned_away` were not begun because too many waited,
     `num_failed` could not be answered; both count as answered when that was clear, and a run with
     one is not valid. `early_stopping_s` is its estimate of the percentile that it judges
@@ -169,8 +169,8 @@ class LoadRecord(Described, frozen=True, kw_only=True):
     `parts` (of `all` queries, and of those around `p50` and `p99`), `slowest`, `failed` and
     `telemetry` are its. `search_ended` says in words how a search for the highest rate ended;
     None without one. `estimate_per_s` is the rate that its short runs say, `reach` the share of
-    it by which the 95 % interval reaches to either side; None without them. `rules` are the load generator's settings, and `is_mlperf_length` says
-    whether they are at least as long as MLPerf's.
+    it by which the 95 % interval reaches to either side; None without them. `rules` are the load
+    generator's settings, and `is_mlperf_length` says whether they are at least as long as MLPerf's.
 
     Of more than 100,000 queries `latencies_s` has every `nth`. `program` is as that of a row of
     `fastbench run`. `accuracy` and `parity` are of a pass in the generator's accuracy mode, each

@@ -72,7 +72,7 @@ class Records(Sequence[Record]):
     An index gives a record, a slice, `filter` and `+` give records. `rows` has each with its file.
     `folder` is that of the run, or the one that was read; None for several, and for files.
     `under_load` are the records of `fastbench loadtest` that lay there too, which a slice and
-    `filter` leave out.
+    `filter` leave out. Where there are no others, the table and the data frame are theirs.
     """
 
     def __init__(
@@ -109,7 +109,8 @@ class Records(Sequence[Record]):
         ]
         more = ["  ..."] if len(self) > _MOST_SHOWN else []
         and_load = f", and {len(self.under_load)} under load" if self.under_load else ""
-        return "\n".join([f"<Records: {len(self)}{and_load}>", *lines, *more])
+        lines = [f"<Records: {len(self)}{and_load}>", *lines, *more, *self.under_load._lines()]
+        return "\n".join(lines)
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -155,6 +156,8 @@ class Records(Sequence[Record]):
 
         Raises `UnknownNameError` for a column that is not there.
         """
+        if self.under_load and not self and by is None:
+            return self.under_load.table(columns, sort, reverse=reverse)
         view = View(
             columns=_joined(columns),
             sort=None if sort is None else find(sort),
@@ -170,6 +173,8 @@ class Records(Sequence[Record]):
         interval, two columns more have its ends: `images/s low` and `images/s high`. Raises
         `InstallationError` without pandas.
         """
+        if self.under_load and not self:
+            return self.under_load.to_frame(columns)
         text = _joined(columns)
         return _frame(self._sheet(View(columns=text, is_data=True)), text)
 
@@ -209,13 +214,15 @@ class LoadRecords(Sequence[LoadRecord]):
         return LoadRecords([*self.rows, *others.rows])
 
     def __repr__(self) -> str:
+        return "\n".join([f"<LoadRecords: {len(self)}>", *self._lines()])
+
+    def _lines(self) -> list[str]:
         named = naming.names(list(self), always=("model", "loader", "scenario"))
         lines = [
             f"  {' · '.join(name)}: {answered_in_words(record)}"
             for name, record in zip(named[:_MOST_SHOWN], self, strict=False)
         ]
-        more = ["  ..."] if len(self) > _MOST_SHOWN else []
-        return "\n".join([f"<LoadRecords: {len(self)}>", *lines, *more])
+        return [*lines, "  ..."] if len(self) > _MOST_SHOWN else lines
 
     def __rich__(self) -> Table:
         return self.table()

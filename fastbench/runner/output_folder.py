@@ -8,12 +8,17 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastbench.core.atomic_files import remove, temporary_name
 from fastbench.core.errors import OutputError, os_errors_as
 from fastbench.core.reading import user_path
+from fastbench.core.units import counted
+from fastbench.records.record import AbRecord
 from fastbench.runner import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RESULTS: Final = Path("fastbench-results")
 """Where the records go by default: a folder for each run."""
@@ -46,6 +51,18 @@ def discard_if_empty(folder: Path) -> None:
     shutil.rmtree(folder / kept.FOLDER, ignore_errors=True)
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def kept_in_words(records: Sequence[object], folder: Path) -> str:
+    """What is left of a run that was interrupted; records of a part of a row know that they are."""
+    if not records:
+        return "no row was finished"
+    num = sum(getattr(record, "is_finished", True) for record in records)
+    rows = f"{counted(num, 'finished row is', 'finished rows are')} in {folder}"
+    if len(records) == num:
+        return rows
+    what = "pairs" if isinstance(records[-1], AbRecord) else "runs"
+    return f"{f'{rows}, and' if num else f'no row was finished; in {folder} are'} the {what} so far"
 
 
 def newest(file: str) -> Path | None:

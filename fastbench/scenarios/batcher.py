@@ -1,10 +1,10 @@
 """A dynamic batcher between queries and predictions: read, decode, batch, model, top-1.
 
-Queries wait in a queue. The loader's threads decode them, one by one or several together, as the
-loader says. One thread forms a batch of what is decoded whenever the model is free, and waits no
-longer than `max_wait_s` for others to fill it. What is decoded and not yet computed is bounded, and
-so are the queries that wait: one more is turned away, so that an overload ends in a verdict and not
-in a full memory.
+Queries wait in a queue. Threads decode them by the loader, one by one or several together, as it
+says. The caller's thread, in which the model was made ready, forms a batch of what is decoded
+whenever the model is free, and waits no longer than `max_wait_s` for others to fill it. What is
+decoded and not yet computed is bounded, and so are the queries that wait: one more is turned away,
+so that an overload ends in a verdict and not in a full memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderFailedError
+from fastbench.core.errors import (
+    CorruptImageError,
+    FastbenchError,
+    LoaderError,
+    LoaderFailedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +32,11 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import OnDemand
 
 TURNED_AWAY: Final = "too many queries waited"
-FAILED: Final = "the run had failed"
 NO_CLASS: Final = -1
 """What stands in place of the class predicted for an image that could not be answered."""
 _END_S: Final = 20.0
+_TICK_S: Final = 0.2
+_STUCK_S: Final = 900.0
 
 
 class Query:
@@ -82,10 +88,10 @@ class _Part:
 class Batcher:
     """Takes queries by `take` from any thread, and hands them to `answer` when they have one.
 
-    `scored` is called with the logits of each batch and its queries, while it is set. What ends the
-    batcher, such as a full memory, is in `failure`; then every query is answered at once, without
-    a prediction. `errors` has those of images that could not be answered, by the image; `batches`
-    the sizes of the batches that were formed. `max_queued` None sets no limit.
+    They are computed in the thread that calls `work`, meanwhile. `scored` is called with the logits
+    of each batch and its queries, while it is set. What ends a decoding thread, such as a full
+    memory, is raised there. `errors` has those of images that could not be answered, by the image;
+    `batches` the sizes of the batches that were formed. `max_queued` None sets no limit.
     """
 
     def __init__(
@@ -100,22 +106,21 @@ class Batcher:
         self.answer = answer
         self.max_queued = max_queued
         self.scored: Callable[[torch.Tensor, Sequence[Query]], None] | None = None
-        self.failure: BaseException | None = None
+        self._failure: BaseException | None = None
         self.errors: dict[int, FastbenchError] = {}
         self.batches: list[int] = []
         self._loader, self._models, self._max_wait_s = loader, models, max_wait_s
         self._arrivals: SimpleQueue[Query | None] = SimpleQueue()
+        # None: look whether the work is done.
         self._ready: SimpleQueue[_Part | None] = SimpleQueue()
+        self._next: _Part | None = None
         # Enough for the batch that is computed, and the next one.
         self._room = threading.Semaphore(2 * models.largest + loader.num_callers)
         self._threads = [
             threading.Thread(target=self._decode_all, name=f"fastbench-request-{i}", daemon=True)
             for i in range(loader.num_callers)
         ]
-        self._computing = threading.Thread(
-            target=self._compute_all, name="fastbench-batch", daemon=True
-        )
-        for thread in (*self._threads, self._computing):
+        for thread in self._threads:
             thread.start()
 
     def take(self, asked: Iterable[tuple[int, int]]) -> list[Query]:
@@ -124,10 +129,7 @@ class Batcher:
         queries = [Query(number, sample, now) for number, sample in asked]
         refused = []
         for query in queries:
-            if self.failure is not None:
-                query.error = FAILED
-                refused.append(query)
-            elif self.max_queued is not None and self._arrivals.qsize() >= self.max_queued:
+            if self.max_queued is not None and self._arrivals.qsize() >= self.max_queued:
                 query.error = TURNED_AWAY
                 refused.append(query)
             else:
@@ -136,17 +138,51 @@ class Batcher:
             self.answer(refused)
         return queries
 
+    def work(self, is_done: Callable[[], bool], on_tick: Callable[[], None] = lambda: None) -> None:
+        """Compute what is decoded, until `is_done()`; call `wake` when that may have changed.
+
+        `on_tick` is called now and then. Raises what has ended a decoding thread, and
+        `LoaderError` where nothing is decoded for a quarter of an hour.
+        """
+        tick_s = last_s = time.monotonic()
+        while not is_done():
+            if self._failure is not None:
+                raise self._failure
+            try:
+                part = self._next or self._ready.get(timeout=_TICK_S)
+                self._next = None
+            except Empty:
+                part = None
+            now = time.monotonic()
+            if now - tick_s >= _TICK_S:
+                tick_s = now
+                on_tick()
+            if part is not None:
+                self._compute(self._with_more(part))
+                last_s = now
+            elif self._arrivals.empty():
+                last_s = now
+            elif now - last_s > _STUCK_S:
+                raise LoaderError(
+                    f"No image was decoded for {_STUCK_S / 60:.0f} min, and "
+                    f"{self._arrivals.qsize():,} wait. Check that the files can be read, or choose "
+                    f"another --loader."
+                )
+
+    def wake(self) -> None:
+        """Have `work` look whether it is done."""
+        self._ready.put(None)
+
     def close(self) -> None:
-        """End the threads, when nothing waits any more; what does is not answered."""
+        """End the threads; what still waits is not answered."""
         while not self._arrivals.empty():
             self._arrivals.get()
         for _ in self._threads:
             self._arrivals.put(None)
+            self._room.release(self._models.largest)  # whoever waits for room
         deadline = time.monotonic() + _END_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._ready.put(None)
-        self._computing.join(max(0.0, deadline - time.monotonic()))
 
     # ----------------------------------------------------------------------------- decoding
 
@@ -155,8 +191,9 @@ class Batcher:
             while (first := self._arrivals.get()) is not None:
                 self._room.acquire()
                 self._decode(self._with_others(first))
-        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self.failure = self.failure or error
+        except BaseException as error:  # noqa: BLE001 - `work` raises it
+            self._failure = self._failure or error
+            self.wake()
 
     def _with_others(self, first: Query) -> list[Query]:
         """The query, and others that wait, as many as the loader decodes together."""
@@ -178,9 +215,6 @@ class Batcher:
         begun_s = time.monotonic()
         for query in queries:
             query.begun_s = begun_s
-        if self.failure is not None:
-            self._give_up(queries)
-            return
         try:
             decoded = self._loader.decode([query.sample for query in queries])
         except (CorruptImageError, LoaderFailedError) as error:
@@ -188,41 +222,21 @@ class Batcher:
                 for query in queries:
                     self._decode([query])
                 return
+            self._room.release()
             self.errors[queries[0].sample] = error
-            self._give_up(queries, str(error))
-            return
-        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self.failure = self.failure or error
-            self._give_up(queries)
+            queries[0].error = str(error)
+            queries[0].decoded_s = time.monotonic()
+            self.answer(queries)
             return
         decoded_s = time.monotonic()
         for query in queries:
             query.decoded_s = decoded_s
         self._ready.put(_Part(decoded, queries, decoded_s))
 
-    def _give_up(self, queries: list[Query], why: str = FAILED) -> None:
-        """Answer what had room, without a prediction: the load generator waits for every answer."""
-        for query in queries:
-            query.error = why
-        self._room.release(len(queries))
-        self.answer(queries)
-
     # ----------------------------------------------------------------------------- computing
 
-    def _compute_all(self) -> None:
-        try:
-            part = self._ready.get()
-            while part is not None:
-                parts, part = self._with_more(part)
-                self._compute(parts)
-                del parts
-                if part is None:
-                    part = self._ready.get()
-        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self.failure = self.failure or error
-
-    def _with_more(self, first: _Part) -> tuple[list[_Part], _Part | None]:
-        """The parts of a batch, and the one after them if it is there already."""
+    def _with_more(self, first: _Part) -> list[_Part]:
+        """The parts of a batch; the one after them, if it is there already, is the next one's."""
         parts, num = [first], len(first.queries)
         deadline = first.decoded_s + self._max_wait_s
         while num < self._models.largest:
@@ -231,39 +245,51 @@ class Batcher:
                 part = self._ready.get(left_s > 0, left_s if left_s > 0 else None)
             except Empty:
                 break
-            if part is None:  # the end, once this batch is computed
-                self._ready.put(None)
-                break
+            if part is None:
+                continue
             if num + len(part.queries) > self._models.largest:
-                return parts, part
+                self._next = part
+                break
             parts.append(part)
             num += len(part.queries)
-        return parts, None
+        return parts
 
     def _compute(self, parts: list[_Part]) -> None:
         queries = [query for part in parts for query in part.queries]
         batched_s = time.monotonic()
-        if self.failure is not None:
-            self._give_up(queries)
-            return
-        try:
-            size = self._models.size_for(len(queries))
-            images_NCHW = self._loader.collate([part.decoded for part in parts], size)
-            logits_NK = self._models(images_NCHW)[: len(queries)]
-            predictions: list[int] = logits_NK.argmax(1).tolist()  # waits for the device
-            modelled_s = time.monotonic()
-            if self.scored is not None:
-                self.scored(logits_NK, queries)
-        except BaseException as error:  # noqa: BLE001 - the run's thread raises it
-            self.failure = self.failure or error
-            self._give_up(queries)
-            return
+        size = self._models.size_for(len(queries))
+        images_NCHW = self._loader.collate([part.decoded for part in parts], size)
+        logits_NK = self._models(images_NCHW)[: len(queries)]
+        predictions: list[int] = logits_NK.argmax(1).tolist()  # waits for the device
+        modelled_s = time.monotonic()
+        if self.scored is not None:
+            self.scored(logits_NK, queries)
         self._room.release(len(queries))
         self.batches.append(len(queries))
         for query, prediction in zip(queries, predictions, strict=True):
             query.batched_s, query.modelled_s = batched_s, modelled_s
             query.prediction = prediction
         self.answer(queries)
+
+
+def seconds_to_answer(batcher: Batcher, samples: Sequence[int]) -> float:
+    """Seconds until these images are answered, all asked for now. Raises what `work` raises."""
+    left = len(samples)
+    lock = threading.Lock()
+
+    def answer(queries: Sequence[Query]) -> None:
+        nonlocal left
+        with lock:
+            left -= len(queries)
+        batcher.wake()
+
+    batcher.answer = answer
+    max_queued, batcher.max_queued = batcher.max_queued, None
+    start = time.monotonic()
+    batcher.take(enumerate(samples))
+    batcher.work(lambda: left <= 0)
+    batcher.max_queued = max_queued
+    return time.monotonic() - start
 
 
 def answers_of(queries: Sequence[Query]) -> np.ndarray:

@@ -96,9 +96,7 @@ def find_highest(
             ),
         )
     most_repeats = _QUICK_REPEATS if is_quick else MOST_REPEATS
-    found = search(
-        attempt, _FIRST_SHARE * capacity_per_s, least, share, tolerance, most_repeats
-    )
+    found = search(attempt, _FIRST_SHARE * capacity_per_s, least, share, tolerance, most_repeats)
     held = [each.rate for each in found.runs if each.num_over <= share * each.num]
     if not held:
         return Highest(

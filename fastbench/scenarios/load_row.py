@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +44,7 @@ from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, prepare_model
 from fastbench.scenarios import loadgen
 from fastbench.scenarios.accuracy_run import score_each_once
-from fastbench.scenarios.batcher import Batcher
+from fastbench.scenarios.batcher import Batcher, seconds_to_answer
 from fastbench.scenarios.highest_rate import find_highest
 from fastbench.scenarios.run_of_record import details_of, fewest_queries, run_of
 from fastbench.scenarios.sized_models import SizedModels, sized, with_sizes
@@ -62,14 +61,16 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import OnDemand
     from fastbench.measure.tally import Scores
     from fastbench.records.load import Purpose
-    from fastbench.scenarios.batcher import Query
     from fastbench.scenarios.loadgen import Rules
 
 _ALONE: Final = 20
 """Single queries, one after the other, that tell what one alone takes."""
 _WARM_UP_S: Final = 2.0
 _HARDLY: Final = 2.0
-"""LoadGen makes queries beforehand for so many times the rate that is expected."""
+_OFFLINE: Final = 1.1
+"""LoadGen makes queries beforehand for so many times the rate that is expected, of `offline` those
+that are run.
+"""
 _MEMORY_SHARE: Final = 0.8
 
 
@@ -208,37 +209,14 @@ class _Row:
         first = 0
         while True:
             samples = [i % num for i in range(first, first + 2 * self.models.largest)]
-            self._answered(samples)
+            seconds_to_answer(self._batcher, samples)
             first += len(samples)
             if time.monotonic() > deadline:
                 break
         if not batcher.errors:  # of a file that cannot be read the run of each image tells
-            took = [self._answered([i % num]) for i in range(_ALONE)]
+            took = [seconds_to_answer(self._batcher, [i % num]) for i in range(_ALONE)]
             self._alone_s = sorted(took)[len(took) // 2]
         self._num_graphs = self.models.num_graphs()
-
-    def _answered(self, samples: list[int]) -> float:
-        """Seconds until these images are answered, all asked for now. Raises what fails."""
-        batcher, left, done = self._batcher, len(samples), threading.Event()
-        lock = threading.Lock()
-
-        def answer(queries: Sequence[Query]) -> None:
-            nonlocal left
-            with lock:
-                left -= len(queries)
-                if left <= 0:
-                    done.set()
-
-        batcher.answer = answer
-        max_queued, batcher.max_queued = batcher.max_queued, None
-        start = time.monotonic()
-        batcher.take(enumerate(samples))
-        while not done.wait(0.1) and batcher.failure is None:
-            pass
-        if batcher.failure is not None:
-            raise batcher.failure
-        batcher.max_queued = max_queued
-        return time.monotonic() - start
 
     def _begin(self) -> None:
         """Score each image once, compare with the reference, and describe the row."""
@@ -308,14 +286,14 @@ class _Row:
         # LoadGen judges `single-stream` by its p90, `multi-stream` by its p99.
         judged = pct if is_server else 90 if config.scenario == "single-stream" else 99
         fewest = 1 if config.scenario == "offline" else fewest_queries(judged)
-        expected = self._capacity_per_s
+        expected = _OFFLINE * self._capacity_per_s
         if config.scenario in ("single-stream", "multi-stream"):
-            expected = max(expected, images / self._alone_s)
+            expected = _HARDLY * max(self._capacity_per_s, images / self._alone_s)
         return loadgen.Rules(
             scenario=config.scenario,
             duration_s=config.duration_s,
             min_queries=fewest,
-            rate_per_s=rate_per_s or _HARDLY * expected,
+            rate_per_s=rate_per_s or expected,
             images_per_query=images,
             limit_s=limit_s if is_server else None,
             pct=pct,

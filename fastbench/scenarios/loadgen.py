@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 NS: Final = 1e-9
-_OFTEN_S: Final = 0.2
 _SCENARIOS: Final = {
     "server": "Server",
     "single-stream": "SingleStream",
@@ -173,9 +172,9 @@ def run(
 ) -> Outcome:
     """One run of LoadGen over the samples, whose logs are left in the folder.
 
-    `on_tick` is called some times a second with the seconds since its start and the queries so far.
-    Raises what has ended the batcher. After that, and after `KeyboardInterrupt`, LoadGen runs on
-    until the process ends, and no other run is possible.
+    The calling thread computes. `on_tick` is called some times a second with the seconds since the
+    start and the queries so far. Raises what `Batcher.work` raises. After that, and after
+    `KeyboardInterrupt`, LoadGen runs on until the process ends, and no other run is possible.
     """
     queries: list[Query] = []
     with writing("The load generator's logs", folder):
@@ -190,16 +189,13 @@ def run(
             failures.append(error)
         finally:
             done.set()
+            batcher.wake()
 
     start = time.monotonic()
     threading.Thread(target=work, name="fastbench-loadgen", daemon=True).start()
-    while not done.wait(_OFTEN_S):
-        if batcher.failure is not None:
-            raise batcher.failure
-        on_tick(time.monotonic() - start, len(queries))
-    for failure in (*failures, batcher.failure):
-        if failure is not None:
-            raise failure
+    batcher.work(done.is_set, lambda: on_tick(time.monotonic() - start, len(queries)))
+    for failure in failures:
+        raise failure
     outcome = _read(folder, queries, each_once=rules.each_once)
     _LOG.debug("%s: %d queries, %s", folder.name, len(queries), outcome.said.get("result_validity"))
     return outcome

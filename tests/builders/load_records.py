@@ -144,7 +144,7 @@ def make_load_record(
     drawn = random.Random(seed)
     images = {"server": 1, "single-stream": 1, "multi-stream": 8, "offline": num}[scenario]
     search: list[LoadRun] = []
-    ended = missed = None
+    ended = estimate = None
     if scenario == "server":
         if rate is None:
             rates = [x / slowness for x in SEARCHED]
@@ -154,8 +154,8 @@ def make_load_record(
                 search.append(run_of(found, 1, wall_s, each, "search"))
             held = [x.offered_per_s or 0.0 for x in search if x.is_valid]
             over = [x.offered_per_s or 0.0 for x in search if not x.is_valid]
-            missed = min(over, default=None)
-            rate = 0.85 * min(max(held, default=rates[0]), missed or math.inf)
+            estimate = min(max(held, default=rates[0]), min(over, default=math.inf))
+            rate = 0.85 * estimate
             ended = "the highest rate that holds the limit is known to 2 %"
         queries, sizes, wall_s = simulate(_poisson(drawn, rate, num), 1, slowness)
     elif scenario == "offline":
@@ -209,7 +209,8 @@ def make_load_record(
         rules={"min_duration_ms": 600_000, "min_query_count": 100, "samples_per_query": images},
         is_mlperf_length=False,
         search_ended=ended,
-        missed_per_s=missed,
+        estimate_per_s=estimate,
+        reach=0.02 if ended else None,
         rate_tolerance=0.02 if ended else None,
         slowest=[
             SlowQuery(

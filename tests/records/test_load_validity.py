@@ -67,7 +67,7 @@ def test_what_was_simulated_has_no_contradiction(scenario: str) -> None:
         (changed(batch_sizes=[1, 8]), "made ready for batches of 8, and the largest is 16"),
         (changed(parts={"all": parts(2000, model_s=0.004)}), "the parts add up to 4.000 ms"),
         (changed(parts={"p99": parts(10, model_s=0.4)}), "the parts of p99 add up to 400.000 ms"),
-        (changed(missed_per_s=100.0), "are confirmed, and 100.0 did not hold the limit"),
+        (changed(estimate_per_s=100.0), "are confirmed, and short runs say 100.0 at most"),
         (served(num_images=1998), "1,998 images were served of 2,000"),
         (served(top1_correct=2001), "with 2,001 hits"),
         (served(num_changed=2001), "2,001 changed predictions"),

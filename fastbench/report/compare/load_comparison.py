@@ -259,7 +259,8 @@ def measured(row: LoadRow) -> Measured:
     record = row.record
     if record.scenario == SERVER and record.is_search:
         rate = record.latency_bounded_per_s
-        off = _TOLERANCE if record.rate_tolerance is None else record.rate_tolerance
+        known = (record.reach, record.rate_tolerance, _TOLERANCE)
+        off = next(each for each in known if each is not None)
         bounds = None if rate is None else (rate * (1 - off), rate * (1 + off))
         return Measured(name="in limit", unit="queries/s", value=rate, bounds=bounds)
     if record.scenario == "offline":
