@@ -114,10 +114,11 @@ class FakeModels:
 
 
 class Answers:
-    """The queries that were answered, in that order."""
+    """The queries that were answered, in that order; `failure` is what `work` has raised."""
 
     def __init__(self) -> None:
         self.queries: list[Query] = []
+        self.failure: BaseException | None = None
         self._lock = threading.Lock()
 
     def __call__(self, queries: Sequence[Query]) -> None:
@@ -129,17 +130,35 @@ class Answers:
         assert len(self.queries) == num
         return self.queries
 
+    def wait_for_failure(self) -> BaseException:
+        until(lambda: self.failure is not None, "a failure")
+        assert self.failure is not None
+        return self.failure
+
 
 @contextlib.contextmanager
 def batching(
     loader: FakeLoader, models: FakeModels, max_wait_s: float = 0.0, max_queued: int | None = None
 ) -> Iterator[tuple[Batcher, Answers]]:
-    """A batcher over these, which are let go in the end."""
-    answers = Answers()
+    """A batcher over these, which works in a thread; both are let go in the end."""
+    answers, is_over = Answers(), threading.Event()
     batcher = Batcher(loader, models, max_wait_s=max_wait_s, max_queued=max_queued, answer=answers)
+
+    def work() -> None:
+        try:
+            batcher.work(is_over.is_set)
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            answers.failure = error
+
+    worker = threading.Thread(target=work)
+    worker.start()
     try:
         yield batcher, answers
     finally:
         loader.gate.open()
         models.gate.open()
+        is_over.set()
+        batcher.wake()
+        worker.join(PATIENCE_S)
+        assert not worker.is_alive()
         batcher.close()

@@ -10,7 +10,14 @@ import torch
 from builders.fake_requests import PATIENCE_S, FakeLoader, FakeModels, batching, until
 
 from fastbench.core.errors import LoaderError, OutOfMemoryError
-from fastbench.scenarios.batcher import NO_CLASS, TURNED_AWAY, Query, answers_of
+from fastbench.scenarios.batcher import (
+    NO_CLASS,
+    TURNED_AWAY,
+    Batcher,
+    Query,
+    answers_of,
+    seconds_to_answer,
+)
 
 
 def asked(num: int, first: int = 0) -> list[tuple[int, int]]:
@@ -19,7 +26,7 @@ def asked(num: int, first: int = 0) -> list[tuple[int, int]]:
 
 
 def threads() -> list[threading.Thread]:
-    return [x for x in threading.enumerate() if x.name.startswith(("fastbench-req", "fastbench-b"))]
+    return [x for x in threading.enumerate() if x.name.startswith("fastbench-request")]
 
 
 @pytest.mark.parametrize(("num_callers", "most_at_once"), [(1, 1), (3, 1), (2, 4)])
@@ -106,10 +113,7 @@ def test_others_that_come_meanwhile_fill_its_batch_which_is_not_waited_for_when_
         assert not answers.queries
         batcher.take(asked(1, 2))
         answers.wait_for(3)
-        # close() does not wait for what fills a batch either.
-        batcher.take(asked(1))
-        until(lambda: batcher._arrivals.empty() and batcher._ready.empty())
-    assert batcher.batches[0] == 3
+    assert batcher.batches == [3]
     assert time.monotonic() - start < 2 * PATIENCE_S
 
 
@@ -192,7 +196,7 @@ def test_an_image_that_cannot_be_decoded_is_named_and_the_others_are_answered(
         else:
             assert (query.error, query.prediction) == (None, query.sample)
     assert sum(batcher.batches) == 360
-    assert batcher.failure is None
+    assert answers.failure is None
 
 
 def test_queries_beyond_the_limit_are_turned_away_at_once() -> None:
@@ -212,62 +216,105 @@ def test_queries_beyond_the_limit_are_turned_away_at_once() -> None:
     assert batcher.batches == [1] * 6
 
 
-@pytest.mark.parametrize("where", ["models", "loader"])
 @pytest.mark.parametrize("most_at_once", [1, 3])
-def test_what_ends_the_run_is_told_and_every_query_is_answered(
+@pytest.mark.parametrize("where", ["models", "loader"])
+def test_what_ends_the_run_is_raised_while_images_wait_everywhere(
     where: str, most_at_once: int
 ) -> None:
-    """Those that wait, that are decoded, that are computed, and that come later: LoadGen waits for
-    each.
-    """
+    """To be decoded, for room, and to be computed."""
     loader, models = FakeLoader(num_callers=2, most_at_once=most_at_once), FakeModels(4)
+    error = OutOfMemoryError("There is no more memory.")
     with batching(loader, models) as (batcher, answers):
         batcher.take(asked(1))
         answers.wait_for(1)
         models.gate.close()
         batcher.take(asked(100, 1))
-        # So many are decoded, and both threads wait for room.
         until(lambda: loader.num_decoded >= 2 * models.largest)
-        error = OutOfMemoryError("There is no more memory.")
         (models if where == "models" else loader).error = error
         models.gate.open()
-        found = answers.wait_for(101)
-        assert batcher.failure is error
-        (late,) = batcher.take(asked(1, 101))
-        found = answers.wait_for(102)
+        assert answers.wait_for_failure() is error
         start = time.monotonic()
     assert time.monotonic() - start < 5
-    assert sorted(query.number for query in found) == [*range(102)]
-    assert late.error is not None
-    assert all((x.prediction == NO_CLASS) == (x.error is not None) for x in found)
     assert not threads()
+    assert not batcher.errors
+    assert all(query.prediction == query.sample for query in answers.queries)
 
 
-def test_a_broken_contract_ends_the_run_as_well() -> None:
-    """It is no matter of one file."""
+def test_a_broken_contract_is_no_matter_of_one_file() -> None:
     loader = FakeLoader()
     loader.error = LoaderError("It breaks the contract.")
     with batching(loader, FakeModels(1)) as (batcher, answers):
         batcher.take(asked(3))
-        answers.wait_for(3)
-        assert batcher.failure is loader.error
+        assert answers.wait_for_failure() is loader.error
         assert not batcher.errors
 
 
+@pytest.mark.parametrize("num", [1, 5])
+def test_a_loader_that_decodes_nothing_any_more_is_named(
+    num: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the only image that is asked for."""
+    monkeypatch.setattr("fastbench.scenarios.batcher._STUCK_S", 0.3)
+    loader = FakeLoader()
+    loader.gate.close()
+    with batching(loader, FakeModels(1)) as (batcher, answers):
+        time.sleep(0.35)  # while nothing is asked for nothing is missed
+        batcher.take(asked(num))
+        error = answers.wait_for_failure()
+    assert isinstance(error, LoaderError)
+    assert str(error).startswith("No image was decoded for ")
+
+
 def test_the_threads_end_though_queries_wait() -> None:
-    loader, models = FakeLoader(num_callers=3), FakeModels(1, takes_s=0.01)
+    loader, models = FakeLoader(num_callers=3), FakeModels(1)
+    models.gate.close()
     with batching(loader, models) as (batcher, answers):
         batcher.take(asked(500))
-        answers_before = len(answers.queries)
-        assert len(threads()) == 4
+        until(lambda: loader.num_decoded == 2 * models.largest + 3)
+        assert len(threads()) == 3
         batcher.close()
         assert not threads()
-        assert answers_before <= len(answers.queries) < 400
-        numbers = [query.number for query in answers.queries]
-        assert len({*numbers}) == len(numbers)
+        assert not answers.queries
+
+
+def test_they_end_while_others_still_ask() -> None:
+    """As LoadGen does, which cannot be stopped."""
+    is_over = threading.Event()
+    with batching(FakeLoader(num_callers=3), FakeModels(2, takes_s=0.001)) as (batcher, _):
+
+        def ask() -> None:
+            while not is_over.is_set():
+                batcher.take(asked(1))
+                time.sleep(0)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.02)
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
+    is_over.set()
+    asking.join()
+    assert not threads()
 
 
 def test_close_while_nothing_waits() -> None:
     with batching(FakeLoader(num_callers=2), FakeModels(1)):
-        assert len(threads()) == 3
+        assert len(threads()) == 2
     assert not threads()
+
+
+def test_seconds_to_answer() -> None:
+    """No limit of the queue is one then, and an image that cannot be decoded is an answer too."""
+    loader = FakeLoader(corrupt=(5,))
+    models = FakeModels(4, takes_s=0.01)
+    batcher = Batcher(loader, models, max_wait_s=0.0, max_queued=1, answer=lambda _: None)
+    try:
+        assert seconds_to_answer(batcher, range(10)) > 0.02
+        assert batcher.max_queued == 1
+        assert list(batcher.errors) == [5]
+        assert sum(batcher.batches) == 9
+        models.error = OutOfMemoryError("There is no more memory.")
+        with pytest.raises(OutOfMemoryError):
+            seconds_to_answer(batcher, [1])
+    finally:
+        batcher.close()
