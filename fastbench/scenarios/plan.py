@@ -8,10 +8,11 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastbench.core.errors import LoaderError
+from fastbench.core.errors import LoaderError, UsageError
 from fastbench.core.load_options import LOAD_OPTIONS, LOAD_SWEPT, LoadConfig
 from fastbench.core.loader_facts import BUILT_IN, DEFAULT_LOADER
-from fastbench.core.options import spelt
+from fastbench.core.options import flag, spelt
+from fastbench.core.units import and_more
 from fastbench.records import naming
 from fastbench.records.record import FailedRow
 from fastbench.runner.planned_rows import expand
@@ -45,6 +46,12 @@ def plan(options: Mapping[str, Any]) -> list[LoadConfig]:
     of_run["loader"] = of_run.get("loader") or (DEFAULT_LOADER,)  # the reference has no row
     of_load = {name: value for name, value in options.items() if name in LOAD_OPTIONS}
     values = {name: of_load.pop(name, (LOAD_OPTIONS[name].default,)) for name in LOAD_SWEPT}
+    for name, scenarios in _OF_SCENARIO.items():
+        if name in options and not {*values["scenario"]} & {*scenarios}:
+            raise UsageError(
+                f"{flag(name)} is for --scenario {' or '.join(scenarios)}, and "
+                f"{and_more(values['scenario'], 3)} is asked for. Leave it out."
+            )
     rows = expand(of_run)
     refuse_impossible(rows)
     for row in rows:
@@ -54,7 +61,7 @@ def plan(options: Mapping[str, Any]) -> list[LoadConfig]:
     for each in itertools.product(*values.values()):
         kind = dict(zip(LOAD_SWEPT, each, strict=True))
         for name, scenarios in _OF_SCENARIO.items():
-            if kind["scenario"] not in scenarios and "server" in values["scenario"]:
+            if kind["scenario"] not in scenarios:
                 kind[name] = LOAD_OPTIONS[name].default
         if kind not in kinds:
             kinds.append(kind)
