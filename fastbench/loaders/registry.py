@@ -100,8 +100,13 @@ def on_demand_of(name: str, factory: object) -> OnDemandFactory:
     made: OnDemandFactory | None = getattr(factory, "on_demand", None)
     if callable(made):
         return made
+    raise takes_no_requests(name)
+
+
+def takes_no_requests(name: str) -> LoaderError:
+    """The error for a loader without an on-demand side, for which it need not be imported."""
     able = ", ".join(known for known, entry in BUILT_IN.items() if entry.on_demand)
-    raise LoaderError(
+    return LoaderError(
         f"{title(name)} reads its files in order, and cannot take requests: it has no "
         f"on_demand. Choose another with --loader: {able}."
     )

@@ -114,6 +114,7 @@ class Batcher:
         # None: look whether the work is done.
         self._ready: SimpleQueue[_Part | None] = SimpleQueue()
         self._next: _Part | None = None
+        self._decoding: set[int] = set()  # the threads that do
         # Enough for the batch that is computed, and the next one.
         self._room = threading.Semaphore(2 * models.largest + loader.num_callers)
         self._threads = [
@@ -160,12 +161,13 @@ class Batcher:
             if part is not None:
                 self._compute(self._with_more(part))
                 last_s = now
-            elif self._arrivals.empty():
+            elif self._arrivals.empty() and not self._decoding:
                 last_s = now
             elif now - last_s > _STUCK_S:
+                num = self._arrivals.qsize() + len(self._decoding)
                 raise LoaderError(
-                    f"No image was decoded for {_STUCK_S / 60:.0f} min, and "
-                    f"{self._arrivals.qsize():,} wait. Check that the files can be read, or choose "
+                    f"No image was decoded for {_STUCK_S / 60:.0f} min, and {num:,} or more are "
+                    f"asked for. Check that the files can be read, or choose "
                     f"another --loader."
                 )
 
@@ -188,9 +190,12 @@ class Batcher:
 
     def _decode_all(self) -> None:
         try:
+            own = threading.get_ident()
             while (first := self._arrivals.get()) is not None:
+                self._decoding.add(own)
                 self._room.acquire()
                 self._decode(self._with_others(first))
+                self._decoding.discard(own)
         except BaseException as error:  # noqa: BLE001 - `work` raises it
             self._failure = self._failure or error
             self.wake()
