@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from fastbench.core.stats import MIN_SAMPLES
+from fastbench.core.units import counted
 from fastbench.records.load import (
     FailedQueries,
     LoadRun,
@@ -74,9 +74,9 @@ def is_surely_over(num_over: int, num: int, pct: float) -> bool:
     times: the upper tail of the binomial distribution. Late queries come in groups, so that a less
     strict test would be wrong too often.
     """
-    share = 1 - pct / 100
-    below = sum(math.comb(num, k) * share**k * (1 - share) ** (num - k) for k in range(num_over))
-    return 1 - below <= _SURE
+    from scipy.special import bdtrc
+
+    return bool(bdtrc(num_over - 1, num, 1 - pct / 100) <= _SURE)
 
 
 def latencies_of(rules: Rules, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
@@ -92,13 +92,17 @@ def latencies_of(rules: Rules, outcome: Outcome) -> tuple[np.ndarray, np.ndarray
 def run_of(purpose: Purpose, rules: Rules, outcome: Outcome, logs: str) -> LoadRun:
     """One run of a record. LoadGen does not know of queries that were not answered: it is told."""
     latency_s, _ = latencies_of(rules, outcome)
-    errors = Counter(query.error == TURNED_AWAY for query in outcome.queries if query.error)
+    is_offline = rules.scenario == "offline"
+    numbers = range(len(latency_s)) if is_offline else outcome.times.query.tolist()
+    whys = {number: x.error for number, x in zip(numbers, outcome.queries, strict=True) if x.error}
+    errors = Counter(why == TURNED_AWAY for why in whys.values())
     limit_s = None if rules.limit_s is None else percentile_of(latency_s, rules.pct)
     why_not = list(outcome.why_not)
     if errors[True]:
-        why_not.append(f"{errors[True]:,} queries were turned away, for too many waited")
+        were = counted(errors[True], "query was", "queries were")
+        why_not.append(f"{were} turned away, for too many waited")
     if errors[False]:
-        why_not.append(f"{errors[False]:,} queries could not be answered")
+        why_not.append(f"{counted(errors[False], 'query', 'queries')} could not be answered")
     estimate = outcome.said.get(
         {
             "single-stream": "early_stopping_latency_ss",

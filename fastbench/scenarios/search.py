@@ -21,7 +21,8 @@ _MOST_GROWTHS: Final = 40
 _LEAST_REPEATS: Final = 4
 MOST_REPEATS: Final = 10
 _MOST_OVER: Final = 0.1
-"""With more of its queries over the limit a run is past saturation, where the line bends."""
+"""With more of its queries over the limit a run is past saturation, where the line bends; with
+three times the share that may be, or half way from there to all, where these are more."""
 _NEAR: Final = 1.6
 _POWER: Final = 10.0
 _SPREAD: Final = 6.0
@@ -57,16 +58,21 @@ class Search:
     share: float
     runs: list[Seen] = field(default_factory=list)
 
+    @property
+    def most_over(self) -> float:
+        """The share over the limit up to which a run is not past saturation."""
+        return max(_MOST_OVER, min(3 * self.share, (1 + self.share) / 2))
+
     def highest(self, share: float | None = None) -> float | None:
         """The rate at which this share is over the limit; None where every run was past saturation.
 
         Between the runs near it and those past saturation it is at most half way.
         """
-        below = [each.rate for each in self.runs if each.share <= _MOST_OVER]
+        below = [each.rate for each in self.runs if each.share <= self.most_over]
         if not below:
             return None
-        found = _root(self.runs, math.log(self.share if share is None else share))
-        beyond = [x.rate for x in self.runs if x.share > _MOST_OVER and x.rate > max(below)]
+        found = _root(self.runs, self.share if share is None else share, self.most_over)
+        beyond = [x.rate for x in self.runs if x.share > self.most_over and x.rate > max(below)]
         half_way = [math.sqrt(max(below) * rate) for rate in beyond]
         return min([*half_way, max(below) if found is None and not beyond else found or math.inf])
 
@@ -80,8 +86,9 @@ class Search:
         whole, runs = self.highest(), self.runs
         if whole is None:
             return math.inf
-        target = math.log(self.share)
-        left = [_root([*runs[:i], *runs[i + 1 :]], target) for i in range(len(runs))]
+        left = [
+            _root([*runs[:i], *runs[i + 1 :]], self.share, self.most_over) for i in range(len(runs))
+        ]
         moved = [math.log(each / whole) for each in left if each is not None]
         n = len(moved)
         if n < 2:
@@ -131,14 +138,15 @@ def search(
     return found
 
 
-def _root(runs: list[Seen], target: float) -> float | None:
-    """The rate at which the logarithm of the share reaches `target`, by the runs near it.
+def _root(runs: list[Seen], share: float, most_over: float) -> float | None:
+    """The rate at which this share is over the limit, by the runs near it, up to `most_over`.
 
     A Poisson regression of the late queries on the logarithm of the rate (P. McCullagh and J. A.
     Nelder, "Generalized Linear Models", 2nd ed. (1989), chapter 6), its slope held near `_POWER` by
     a normal prior, by Newton's method.
     """
-    below = [each for each in runs if each.share <= _MOST_OVER]
+    target = math.log(share)
+    below = [each for each in runs if each.share <= most_over]
     late = [each for each in below if each.num_over]
     if not late:
         return None

@@ -11,7 +11,6 @@ import csv
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 from builders.images import draw
+from builders.killed import family, in_memory
 
 from fastbench.loaders.ask import ask
 
@@ -65,22 +65,6 @@ def start(argv: list[str], tmpdir: Path) -> subprocess.Popen[str]:
     )
 
 
-def family(tmpdir: Path) -> dict[str, list[psutil.Process]]:
-    """The processes of a run by what they are; those that the system made for it under `other`."""
-    found = collections.defaultdict(list)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if not process.environ().get("TMPDIR", "").startswith(str(tmpdir)):
-                continue
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            above = [each.pid for each in process.parents()]
-            depth = above.index(os.getpid()) if os.getpid() in above else -1
-            # The run, its server, a row, the server of the row's workers, a worker.
-            found[{0: "run", 2: "row", 4: "worker"}.get(depth, "other")].append(process)
-    return found
-
-
 def wait_for(victim: str, process: subprocess.Popen[str], tmpdir: Path) -> list[psutil.Process]:
     """The processes of this kind, once there are any; none if the run ends before."""
     found: list[psutil.Process] = []
@@ -97,16 +81,6 @@ def left(tmpdir: Path, out: Path) -> list[str]:
     """
     found = [x.name for x in tmpdir.iterdir() if not x.name.startswith("torchinductor_")]
     return found + [x.name for x in out.parent.rglob(".*.tmp")]
-
-
-def in_memory() -> set[str]:
-    """The files in shared memory that no process has open, this run's or another's."""
-    used = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            used |= {*re.findall(r"/dev/shm/(\S+)", (process / "maps").read_text())}
-            used |= {os.path.basename(os.readlink(each)) for each in (process / "fd").iterdir()}
-    return {*os.listdir("/dev/shm")} - used
 
 
 def whole_records(folder: Path) -> dict[str, float]:
