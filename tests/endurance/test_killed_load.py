@@ -1,4 +1,4 @@
-"""Tests under load that are killed in mid-search leave what they have measured, and nothing else."""
+"""Runs under load that are killed in mid-search leave what they have measured, nothing else."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def test_its_reasons_in_words() -> None:
     assert said(result_min_queries_met=False).why_not == [
         "it had fewer queries than it had to have"
     ]
-    text = " * Only processed 3 queries.\n * Need to process at least 64 queries for early stopping."
+    text = " * Only processed 3 queries.\n * Need to process at least 64 queries for early stopping"
     assert said(early_stopping_met=False, early_stopping_result=text).why_not == [
         "too few queries to be sure of the percentile (LoadGen: at least 64 queries)"
     ]
