@@ -75,7 +75,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, *rows: LoadRecord | FailedRow | Bas
         ({"model": Net()}, "A model is of type Net. LoadGen cannot be stopped inside a program"),
         ({"model": ["sample", {"mine": Net()}]}, "of type dict.* Give a name, a file or package"),
         ({"loader": "lodaer"}, "There is no loader 'lodaer'"),
-        ({"loader": "webdataset"}, "The loader 'webdataset' takes no requests"),
+        ({"loader": "webdataset"}, "The loader 'webdataset' .* cannot take requests"),
         ({"engine": "opnvino"}, "There is no engine 'opnvino'"),
     ],
 )
