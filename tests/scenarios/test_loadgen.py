@@ -57,9 +57,7 @@ def test_a_stall_of_the_model_is_in_the_latency_of_all_that_arrived_meanwhile(
     tmp_path: Path,
 ) -> None:
     """No coordinated omission: at 200 queries/s some 20 arrive in 100 ms."""
-    batcher = Batcher(
-        FakeLoader(), Stalls(1), max_wait_s=0, max_queued=None, answer=lambda _: None
-    )
+    batcher = Batcher(FakeLoader(), Stalls(1), max_wait_s=0, max_queued=None, answer=lambda _: None)
     try:
         outcome = run(batcher, tmp_path, "server", rate_per_s=200, duration_s=0.5)
     finally:
