@@ -237,9 +237,7 @@ def test_a_limit_that_is_not_kept_is_invalid(
     assert " is INVALID: the latency limit was not kept" in sentence(shown.err)
 
 
-def test_no_rate_holds_the_limit(
-    loadtest: LoadTest, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_rate_holds_the_limit(loadtest: LoadTest, capsys: pytest.CaptureFixture[str]) -> None:
     code, (record,) = loadtest("--latency", "0.1ms@p50")
     shown = capsys.readouterr()
     assert code == 1

@@ -1,4 +1,4 @@
-"""Tests under load that are killed in mid-search leave what they have measured, and nothing else."""
+"""Tests under load, killed in mid-search, leave what they have measured and nothing else."""
 
 from __future__ import annotations
 
