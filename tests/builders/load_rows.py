@@ -9,11 +9,17 @@ import pytest
 
 from builders.command_line import main_here, unless_given
 from fastbench.records.load import LoadRecord
-from fastbench.records.store import read_record
+from fastbench.records.store import build_load_record, read_json
 from fastbench.scenarios import load_row
 
 LoadTest = Callable[..., tuple[int, list[LoadRecord]]]
 NUM_IMAGES = 16
+
+
+def read_load(path: Path) -> LoadRecord:
+    record = build_load_record(read_json(path), path)
+    assert record is not None
+    return record
 
 
 def load_tests(folder: Path) -> Iterator[LoadTest]:
@@ -36,10 +42,7 @@ def load_tests(folder: Path) -> Iterator[LoadTest]:
 
     def loadtest(*argv: str) -> tuple[int, list[LoadRecord]]:
         code = main_here(["loadtest", *unless_given(usual, argv), *argv])
-        found = [read_record(path) for path in sorted(folder.glob("*.json"))]
-        records = [record for record in found if isinstance(record, LoadRecord)]
-        assert len(records) == len(found)
-        return code, records
+        return code, [read_load(path) for path in sorted(folder.glob("*.json"))]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load_row, "_WARM_UP_S", 0.05)

@@ -32,30 +32,38 @@ def loadtest(tmp_path: Path) -> Iterator[LoadTest]:
         (
             ["--scenario", "burst"],
             2,
-            "--scenario is burst; it must be server, single-stream, multi-stream or offline.",
+            "--scenario: invalid choice: 'burst' (choose from 'server', 'single-stream', ",
         ),
         (
             ["--latency", "15"],
             2,
-            "--latency is 15; it must be a time and a percentile below 100, such as 15ms@p99.",
+            "--latency is '15'. Give a time and a percentile below 100, such as 15ms@p99.",
         ),
-        (["--latency", "15ms@p100"], 2, "--latency is 15ms@p100; it must be a time and a"),
-        (["--latency", "15ms@p0"], 2, "--latency is 15ms@p0; it must be a time and a percentile"),
-        (["--latency", "0ms@p99"], 2, "--latency is 0ms@p99; it must be a time and a percentile"),
-        (["--latency", "15ms"], 2, "--latency is 15ms; it must be a time and a percentile"),
-        (["--rate", "0"], 2, "--rate is 0; it must be a number of queries a second above 0."),
-        (["--rate", "-5"], 2, "--rate is -5; it must be a number of queries a second above 0."),
-        (["--rate", "nan"], 2, "--rate is nan; it must be a number of queries a second above 0."),
-        (["--rate", "many"], 2, "--rate is many; it must be a number of queries a second"),
+        (["--latency", "15ms@p100"], 2, "--latency is '15ms@p100'. Give a time and a"),
+        (["--latency", "15ms@p0"], 2, "--latency is '15ms@p0'. Give a time and a percentile"),
+        (["--latency", "0ms@p99"], 2, "--latency is '0ms@p99'. Give a time and a percentile"),
+        (["--latency", "15ms"], 2, "--latency is '15ms'. Give a time and a percentile"),
+        (["--rate", "0"], 2, "--rate is 0.0. Give a number of queries a second above 0."),
+        (["--rate", "-5"], 2, "--rate is -5.0. Give a number of queries a second above 0."),
+        (["--rate", "nan"], 2, "--rate is nan. Give a number of queries a second above 0."),
+        (["--rate", "many"], 2, "--rate: invalid float value: 'many'"),
         (["--rate", "100", "--scenario", "offline"], 2, "--rate is for --scenario server, and "),
-        (["--max-wait", "2"], 2, "--max-wait is 2; it must be a time in ms or s, such as 2ms."),
-        (["--max-wait=-2ms"], 2, "--max-wait is -2ms; it must be a time in ms or s"),
-        (["--duration", "1h"], 2, "--duration is 1h; it must be a time in ms or s, such as 2ms."),
-        (["--images-per-query", "0"], 2, "--images-per-query is 0; it must be "),
-        (["--max-queued", "0"], 2, "--max-queued is 0; it must be "),
-        (["--source", "disk"], 2, "--source is disk; it must be file or memory."),
-        (["--rate-tolerance", "2"], 2, "--rate-tolerance is 2; it must be "),
-        (["--windows", "3"], 2, "There is no option --windows of fastbench loadtest"),
+        (["--max-wait", "2"], 2, "--max-wait is '2'. Give a time in ms or s, such as 2ms."),
+        (["--max-wait=-2ms"], 2, "--max-wait is '-2ms'. Give a time in ms or s"),
+        (["--duration", "1h"], 2, "--duration is '1h'. Give a time in ms or s, such as 2ms."),
+        (["--images-per-query", "0"], 2, "--images-per-query is 0. Give "),
+        (["--max-queued", "0"], 2, "--max-queued is 0. Give "),
+        (
+            ["--source", "disk"],
+            2,
+            "--source: invalid choice: 'disk' (choose from 'file', 'memory')",
+        ),
+        (["--rate-tolerance", "2"], 2, "--rate-tolerance is 2.0. Give "),
+        (
+            ["--windows", "3"],
+            2,
+            "--windows is an option of fastbench run, not of fastbench loadtest",
+        ),
         (["--data", "nowhere"], 1, "nowhere does not exist"),
         (["--loader", "daly"], 2, "no loader 'daly'. Did you mean 'dali'?"),
         (["--model", "resnet19"], 2, "no model 'resnet19'. Did you mean 'resnet18'?"),
@@ -166,8 +174,6 @@ def test_a_damaged_file_is_left_out(server: None, spoilt: Path, loadtest: LoadTe
     code, (record,) = loadtest("--data", str(spoilt), "--on-error", "skip", *SERVED)
     assert code == 0
     assert record.data["num_samples"] == 4
-    assert record.accuracy is not None
-    assert record.accuracy.num_samples == 4
     assert record.served is not None
     assert record.served.num_changed == 0
 
@@ -268,7 +274,9 @@ def test_the_reference_agrees(loadtest: LoadTest) -> None:
 
 
 def test_its_help_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main_here(["loadtest", "--help"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main_here(["loadtest", "--help"])
+    assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert "--latency TIME@pN" in shown
     assert "--scenario" in shown

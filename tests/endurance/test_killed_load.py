@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Runs under load that are killed in mid-search leave what they have measured, nothing else."""
+=======
+"""Tests under load, killed in mid-search, leave what they have measured and nothing else."""
+>>>>>>> tests
 
 from __future__ import annotations
 
@@ -11,10 +15,9 @@ from pathlib import Path
 
 import pytest
 from builders.killed import family, in_memory
+from builders.load_rows import read_load
 
-from fastbench.records.load import LoadRecord
 from fastbench.records.load_validity import find_contradictions_under_load
-from fastbench.records.store import read_record
 
 KILLS = [
     # To whom, which signal, and the exit code.
@@ -80,8 +83,7 @@ def test_a_search_that_is_killed(
         time.sleep(0.1)
     assert remaining == ([], set()), err
     (path,) = out.glob("*.json")
-    record = read_record(path)
-    assert isinstance(record, LoadRecord)
+    record = read_load(path)
     assert [run.purpose for run in record.runs[:2]] == ["search", "search"]
     assert not record.is_finished
     assert find_contradictions_under_load(record) == []

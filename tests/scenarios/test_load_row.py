@@ -41,7 +41,7 @@ def _no_thread_is_left() -> Iterator[None]:
         ("server", SERVED[2:], 0),
         ("single-stream", (), 1),  # LoadGen is not sure of a percentile of 16 queries
         ("multi-stream", ("--images-per-query", "3"), 1),
-        ("offline", (), 0),
+        ("offline", ("--duration", "1ms"), 0),  # as many images as LoadGen likes
     ],
 )
 def test_a_row_of_each_scenario(
@@ -59,7 +59,7 @@ def test_a_row_of_each_scenario(
     (run,) = record.runs
     assert (record.scenario, run.purpose, record.is_finished) == (scenario, "only", True)
     assert run.is_valid is (code == 0)
-    assert run.num_queries >= 16
+    assert run.num_queries >= (1 if scenario == "offline" else 16)
     assert run.num_images == run.num_queries * record.images_per_query
     assert record.images_per_query == (3 if scenario == "multi-stream" else 1)
     assert record.batch_size == {"single-stream": 1, "multi-stream": 3}.get(scenario, 4)
@@ -128,13 +128,12 @@ def test_the_highest_rate_is_searched(
 def test_a_compiled_model_has_a_few_sizes_and_pads_to_them(
     loadtest: LoadTest, no_inductor: None
 ) -> None:
-    code, (record,) = loadtest(*SERVED, "--engine", "compile")
+    code, (record,) = loadtest(*SERVED, "--engine", "compile", "--batch-size", "3")
     assert code == 0
-    assert record.batch_sizes == [1, 2, 4]
+    assert record.batch_sizes == [1, 2, 3]
     assert record.compile_mode is not None
     assert record.compilation is not None
     assert record.compilation.num_recompiles == 0
-    assert record.program is not None
     assert find_contradictions_under_load(record) == []
     assert record.served is not None
     assert record.served.num_changed == 0

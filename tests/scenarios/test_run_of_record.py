@@ -1,6 +1,5 @@
 """From what LoadGen and the batcher say to a record: latencies, and where their time went."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,7 +135,7 @@ def test_in_offline_each_image_is_a_query() -> None:
 
 
 def test_of_many_queries_every_nth_latency_is_stored() -> None:
-    for num, nth in ((100_000, 1), (100_001, 2), (250_000, 3)):
+    for num, nth in ((100_000, 1), (100_001, 2), (200_001, 3)):
         outcome = outcome_of(np.tile(random_parts(10), (num // 10 + 1, 1))[:num])
         found = details(rules_of(), outcome, predictions=None)
         assert found["nth"] == nth
@@ -151,7 +150,7 @@ def test_what_was_over_the_limit() -> None:
     assert run.num_over == 49
     assert run.limit_s == pytest.approx(0.99)
     assert (run.is_valid, run.why_not, run.logs) == (True, [], "logs/a")
-    assert run.latency_s == {"mean": 2e-3, "min": 1e-3, "max": 9e-3, "99": 8e-3}
+    assert run.latency_s == pytest.approx({"mean": 2e-3, "min": 1e-3, "max": 9e-3, "99": 8e-3})
 
 
 def failed(outcome: Outcome, errors: dict[int, str]) -> Outcome:
@@ -216,7 +215,6 @@ def test_batches_are_counted_by_size() -> None:
 def test_the_fields_are_those_of_a_record() -> None:
     fields = set(LoadRecord.__struct_fields__)
     assert details(rules_of(), outcome_of(random_parts(3))).keys() <= fields
-    assert dataclasses.fields(Rules)
     assert make_load_record().parts["all"].by_name.keys() == {x.removesuffix("_s") for x in PARTS}
 
 
