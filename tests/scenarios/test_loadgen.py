@@ -12,6 +12,7 @@ import torch
 from builders.fake_requests import FakeLoader, FakeModels
 
 from fastbench.core.errors import FastbenchError, InstallationError
+from fastbench.records.load import Scenario
 from fastbench.scenarios import loadgen
 from fastbench.scenarios.batcher import Batcher
 from fastbench.scenarios.loadgen import Outcome, Rules, Times, percentile_of
@@ -111,13 +112,13 @@ def test_the_percentile_of_a_model_that_sleeps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scenario", ["server", "single-stream", "multi-stream", "offline"])
 def test_what_it_says_is_what_the_queries_say(
-    scenario: str, batcher: Batcher, tmp_path: Path
+    scenario: Scenario, batcher: Batcher, tmp_path: Path
 ) -> None:
     images = 4 if scenario == "multi-stream" else 1
     rate_per_s = 100 if scenario == "server" else 1000
     outcome = run(batcher, tmp_path, scenario, images_per_query=images, rate_per_s=rate_per_s)
     rules = Rules(scenario=scenario, duration_s=0.2, min_queries=20, rate_per_s=rate_per_s,
-                  images_per_query=images, limit_s=0.5 if scenario == "server" else None)  # type: ignore[arg-type]  # fmt: skip
+                  images_per_query=images, limit_s=0.5 if scenario == "server" else None)  # fmt: skip
     made = run_of("only", rules, outcome, "logs")
     latencies_s = details_of(rules, outcome, batcher.batches, NAMES, None, None)["latencies_s"]
     assert len(latencies_s) == made.num_queries
