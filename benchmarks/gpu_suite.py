@@ -12,6 +12,8 @@ itself after `--max-seconds`; given again, it goes on with what is not finished.
     loaders   loaders alone and with resnet18, and the predictions against the reference's
     options   DALI's other options, each in turn with its default (`--ab`)
     matrix    more models, compiled and eager, float16 and float32
+    load      the highest rate that holds 15 ms at p99, behind DALI and the CPU's threads; where
+              LoadGen is installed
     page      the answers (`answers.json`) and all rows (`report.html`), from what is there
 
 Images like ImageNet's are drawn into fastbench's cache, or taken from `--data`. Weights are random
@@ -22,6 +24,7 @@ a small size, and its figures are none. Exit code: 1 if a command failed or was 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
     from fastbench.loaders.base import LoaderSpec
     from fastbench.records.record import Record
 
-SLICES = ("tests", "engines", "settings", "loaders", "options", "matrix", "page")
+SLICES = ("tests", "engines", "settings", "loaders", "options", "matrix", "load", "page")
 FIRST_TESTS = "busy or slow or parity or contract or synchron"
 OPTIONS = (
     "fancy_upsampling=false",
@@ -320,6 +323,23 @@ def slice_matrix(suite: Suite) -> None:
             if models:
                 how = ("--dtype", dtype, "--compile", "--no-compile")
                 suite.run_rows(models, ["dali", "synthetic"], *how)
+
+
+def slice_load(suite: Suite) -> None:
+    """Under load, in short runs: what the batcher does with requests on this device."""
+    if importlib.util.find_spec("mlperf_loadgen") is None:
+        say("LoadGen is not installed, so nothing is run under load.")
+        return
+    for loader in ("dali", "torchvision-tensor"):
+        folder = suite.output / "load" / loader
+        if not folder.is_dir() or not any(folder.glob("*.json")):
+            suite.run(
+                *("fastbench", "loadtest", *suite.common(), "--output", str(folder)),
+                *("--model", suite.size.models[1], "--loader", loader, "--reference", "none"),
+                *named("--scenario", ("single-stream", "offline", "server")),
+                *suite.compiled(),
+                "--quick",
+            )
 
 
 def slice_page(suite: Suite) -> None:

@@ -136,7 +136,7 @@ class Bench:
         self.model, self.folder = model, folder
         self.runs: list[LoadRun] = []
         self.batcher = Batcher(
-            NoWork(), model, max_wait_s=0, max_queued=1000, answer=lambda _: None
+            NoWork(), model, max_wait_s=0, max_queued=None, answer=lambda _: None
         )
 
     def run(self, purpose: Purpose, rules: Rules) -> LoadRun:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.calls import Call, measure, teller
 from fastbench.core.command_options import PlanOptions
 from fastbench.core.config import OPTIONS
-from fastbench.core.errors import RecordError, UsageError
+from fastbench.core.errors import FastbenchError, RecordError, UsageError
 from fastbench.core.load_options import LOAD_OPTIONS, OF_RUN
 from fastbench.core.options import declared
 from fastbench.core.reading import user_path
 from fastbench.core.units import counted
-from fastbench.report.collection import Records
+from fastbench.report.collection import LoadRecords, Records
 from fastbench.report.compare.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def loadtest(
     *,
     progress: bool = True,
     **options: Any,
-) -> Records:
-    """Measure under load, as `fastbench loadtest` does; the records are `under_load`, and on disk.
+) -> LoadRecords:
+    """Measure under load, as `fastbench loadtest` does; the records, which are on disk too.
 
     `options` are those of the command line, with `_` for `-`: `rate=[100, 200]`, `quick=True`.
     Several values are a list; every combination is a row. `model` is a name, a file or
@@ -127,7 +127,13 @@ def loadtest(
         if note:
             tell.note(note)
         configs = plan(chosen)
-        return measure(functools.partial(rows, configs), chosen.get("output"), tell, len(configs))
+        make_rows = functools.partial(rows, configs)
+        try:
+            return measure(make_rows, chosen.get("output"), tell, len(configs)).under_load
+        except FastbenchError as ended:
+            if isinstance(ended.records, Records):
+                ended.records = ended.records.under_load
+            raise
 
 
 def read_records(*paths: str | os.PathLike[str]) -> Records:
@@ -221,5 +227,5 @@ def _run(given: dict[str, Any], how: PlanOptions, progress: bool) -> Records:
         return measure(make_rows, plan.output, tell, len(plan.rows), is_resumable=True)
 
 
-for _call, _function in ((_RUN, run), (_LOADTEST, loadtest)):
-    _function.__signature__ = _call.signature(_function)  # type: ignore[attr-defined]
+run.__signature__ = _RUN.signature(run)  # type: ignore[attr-defined]
+loadtest.__signature__ = _LOADTEST.signature(loadtest)  # type: ignore[attr-defined]

@@ -110,7 +110,7 @@ class Call:
             os.environ.pop(CALL_VARIABLE, None)
             _measuring.release()
 
-    def signature(self, function: Callable[..., Records]) -> inspect.Signature:
+    def signature(self, function: Callable[..., Any]) -> inspect.Signature:
         """The signature of the function with every option, for editors and `help`."""
         kind = inspect.Parameter.KEYWORD_ONLY
         own = inspect.signature(function).parameters
@@ -120,7 +120,8 @@ class Call:
             if name not in FIRST
         ]
         return inspect.Signature(
-            [*(own[name] for name in FIRST), own["progress"], *more], return_annotation="Records"
+            [*(own[name] for name in FIRST), own["progress"], *more],
+            return_annotation=inspect.signature(function).return_annotation,
         )
 
 

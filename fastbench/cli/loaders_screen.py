@@ -81,5 +81,6 @@ def _describe(loader: Listed) -> Text:
             "device": loader.device,
             "decoder": loader.decoder,
             "threads scale to about": loader.num_cores and f"{loader.num_cores} cores",
+            "requests": loader.on_demand and "yes",
         },
     )

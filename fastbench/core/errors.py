@@ -31,7 +31,7 @@ REPLACE = f"Replace or remove the file, or {LEAVE_OUT}"
 class FastbenchError(Exception):
     """A run failed; the text says of what, and what to do next.
 
-    `records` are the rows that were measured before, where `fastbench.run` raises it.
+    `records` are the rows that were measured before, where `fastbench.run` or `loadtest` raises it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -138,7 +138,7 @@ class CrashError(FastbenchError):
 
 
 class RowsFailedError(FastbenchError):
-    """Rows of `fastbench.run` failed. `failed` has each, with its own error as `error`."""
+    """Rows of `run` or `loadtest` failed. `failed` has each, with its own error as `error`."""
 
     def __init__(self, text: str, failed: Sequence[Any] = ()) -> None:
         super().__init__(text)

@@ -12,8 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from fastbench.core.config import OPTIONS, RunConfig
-from fastbench.core.errors import UsageError
-from fastbench.core.options import declared, flag, option
+from fastbench.core.options import declared, option
 from fastbench.core.value_types import (  # noqa: TC001 - `declared` reads the annotations
     Count,
     Share,
@@ -113,7 +112,7 @@ class LoadOptions:
     )
     duration: Time = option(
         f"{MLPERF_S:g}s",
-        "shortest run that counts; the runs of a search take a tenth of it, 30 s at most",
+        "shortest run that counts; the runs of a search take a tenth of it, 60 s at most",
         "TIME",
         is_valid=is_time,
     )
@@ -144,11 +143,6 @@ class LoadConfig(LoadOptions, RunConfig):
         super().__post_init__()
         for name, each in LOAD_OPTIONS.items():
             object.__setattr__(self, name, each.read(getattr(self, name)))
-        if self.rate is not None and self.scenario != "server":
-            raise UsageError(
-                f"{flag('rate')} is for --scenario server, and this is {self.scenario}, where each "
-                f"query waits for the one before. Leave it out."
-            )
 
     @property
     def latency_limit(self) -> tuple[float, float]:

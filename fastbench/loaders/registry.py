@@ -51,8 +51,9 @@ class Listed:
 
     A plug-in's summary is the first line of its factory's docstring. `decoder`, `device` and
     `options` are what the factory says of itself, `num_cores` is up to how many cores a built-in
-    loader's threads scale (see `BuiltInLoader`), `origin` where a plug-in comes from. `why_not` is
-    None where the loader runs here, else what is missing and what installs it.
+    loader's threads scale (see `BuiltInLoader`), `origin` where a plug-in comes from. With
+    `on_demand` it takes requests too. `why_not` is None where the loader runs here, else what is
+    missing and what installs it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Listed:
     device: str | None = None
     options: tuple[str, ...] = ()
     num_cores: int | None = None
+    on_demand: bool = False
     origin: str | None = None
     why_not: str | None = None
 
@@ -98,8 +100,13 @@ def on_demand_of(name: str, factory: object) -> OnDemandFactory:
     made: OnDemandFactory | None = getattr(factory, "on_demand", None)
     if callable(made):
         return made
+    raise takes_no_requests(name)
+
+
+def takes_no_requests(name: str) -> LoaderError:
+    """The error for a loader without an on-demand side, for which it need not be imported."""
     able = ", ".join(known for known, entry in BUILT_IN.items() if entry.on_demand)
-    raise LoaderError(
+    return LoaderError(
         f"{title(name)} reads its files in order, and cannot take requests: it has no "
         f"on_demand. Choose another with --loader: {able}."
     )
@@ -149,6 +156,7 @@ def _listed(name: str, entry: BuiltInLoader, lacks: str | None) -> Listed:
         device=entry.device,
         options=entry.options,
         num_cores=entry.num_cores,
+        on_demand=entry.on_demand,
         why_not=lacks,
     )
 
@@ -274,6 +282,7 @@ def _describe_plug_in(name: str) -> Listed:
         decoder=traits.decoder,
         device=traits.device,
         options=traits.options,
+        on_demand=callable(getattr(factory, "on_demand", None)),
         origin=_origin(plug_in),
         why_not=why_not(name),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastbench.core.config import RunConfig
+    from fastbench.records.load import LoadRecord
     from fastbench.records.record import Described, Record
 
 PROCESSES: Final = {"own": "a process of its own", "caller": "the caller's process"}
@@ -52,14 +53,14 @@ def images_of(record: Described) -> list[str]:
     return found
 
 
-def _engine_of(record: Record) -> Engine | None:
+def _engine_of(record: Described) -> Engine | None:
     """What runs the model in place of torch; None if torch does."""
     # A record before version 6 says nothing of it; a model without parameters is not torch's.
     unknown = record.engine is None and getattr(record, "num_parameters", None) == 0
     return Engine() if unknown else record.engine
 
 
-def engine_name(record: Record) -> str | None:
+def engine_name(record: Record | LoadRecord) -> str | None:
     """What runs the model, with torch.compile's mode; None where that is not known."""
     engine = _engine_of(record)
     if engine is None or engine.name == COMPILE:

@@ -65,9 +65,7 @@ def failures_of(record: Record | LoadRecord | ParityRecord) -> list[str]:
         return judge_parity(record.parity)
     if contradictions_of_predictions(record):
         return []  # it is INVALID, and counts that cannot be cannot be judged
-    failures = []
-    if isinstance(record, Record) and record.program:
-        failures += judge_program(record.program, engine_name(record))
+    failures = judge_program(record.program, engine_name(record)) if record.program else []
     if is_quantized(record):
         failures += _judge_quantized(record, is_export_right=not failures)
     elif record.parity:

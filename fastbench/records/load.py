@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Scenario = Literal["server", "single-stream", "multi-stream", "offline"]
 Purpose = Literal["search", "confirm", "only"]
 SERVER: Final = "server"
+OFFLINE: Final = "offline"
 SHOWN: Final = (50.0, 90.0, 99.0, 99.9)
 """The percentiles of query latency that tables show."""
 

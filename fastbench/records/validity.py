@@ -63,10 +63,10 @@ def contradictions_of_predictions(record: Record | LoadRecord) -> list[str]:
         found.append(
             f"a top-1 of {published.top1:g} and a top-5 of {published.top5:g} is published"
         )
-    if isinstance(record, LoadRecord):
-        return [*found, *_of_served(record.served)]
     if record.program:
         found += _of_program(record.program)
+    if isinstance(record, LoadRecord):
+        return [*found, *_of_served(record.served)]
     if record.num_changed is not None and record.num_changed > num:
         found.append(f"{record.num_changed:,} of {num:,} predictions changed")
     return found

@@ -247,7 +247,7 @@ class _Row:
             "config": dataclasses.asdict(config),
             "dtype": workbench.dtype,
             "compile_mode": workbench.compile_mode,
-            "num_threads": self.loader.num_callers,
+            "num_threads": workbench.spec(bench.model, config.timed_loader).num_threads,
             "labels": bench.labels.in_words if reads_images else UNREAD,
             "scenario": config.scenario,
             "source": config.source,

@@ -8,10 +8,12 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastbench.core.errors import LoaderError
+from fastbench.core.errors import UsageError
 from fastbench.core.load_options import LOAD_OPTIONS, LOAD_SWEPT, LoadConfig
 from fastbench.core.loader_facts import BUILT_IN, DEFAULT_LOADER
-from fastbench.core.options import spelt
+from fastbench.core.options import flag, spelt
+from fastbench.core.units import and_more
+from fastbench.loaders.registry import takes_no_requests
 from fastbench.records import naming
 from fastbench.records.record import FailedRow
 from fastbench.runner.planned_rows import expand
@@ -45,16 +47,22 @@ def plan(options: Mapping[str, Any]) -> list[LoadConfig]:
     of_run["loader"] = of_run.get("loader") or (DEFAULT_LOADER,)  # the reference has no row
     of_load = {name: value for name, value in options.items() if name in LOAD_OPTIONS}
     values = {name: of_load.pop(name, (LOAD_OPTIONS[name].default,)) for name in LOAD_SWEPT}
+    for name, scenarios in _OF_SCENARIO.items():
+        if name in options and not {*values["scenario"]} & {*scenarios}:
+            raise UsageError(
+                f"{flag(name)} is for --scenario {' or '.join(scenarios)}, and here it is "
+                f"{and_more(values['scenario'], 3)}. Leave it out."
+            )
     rows = expand(of_run)
     refuse_impossible(rows)
     for row in rows:
         if (known := BUILT_IN.get(row.loader)) is not None and not known.on_demand:
-            raise LoaderError(takes_no_requests(row.loader))
+            raise takes_no_requests(row.loader)
     kinds: list[dict[str, Any]] = []
     for each in itertools.product(*values.values()):
         kind = dict(zip(LOAD_SWEPT, each, strict=True))
         for name, scenarios in _OF_SCENARIO.items():
-            if kind["scenario"] not in scenarios and "server" in values["scenario"]:
+            if kind["scenario"] not in scenarios:
                 kind[name] = LOAD_OPTIONS[name].default
         if kind not in kinds:
             kinds.append(kind)
@@ -65,15 +73,6 @@ def plan(options: Mapping[str, Any]) -> list[LoadConfig]:
 
 def _fields(config: Any) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-
-
-def takes_no_requests(loader: str) -> str:
-    """The sentence on a loader without an on-demand side."""
-    able = ", ".join(name for name, each in BUILT_IN.items() if each.on_demand)
-    return (
-        f"The loader {loader!r} takes no requests: it reads files in their order, ahead of being "
-        f"asked. Choose one of: {able}."
-    )
 
 
 def rows(

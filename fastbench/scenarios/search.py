@@ -100,11 +100,12 @@ def search(
     run: Try,
     start: float,
     least: float,
+    most: float,
     share: float,
     tolerance: float,
     most_repeats: int = MOST_REPEATS,
 ) -> Search:
-    """Bracket from `start` on, not below `least`, then repeat until `reach` is the tolerance.
+    """Bracket between `least` and `most`, from `start` on, then repeat until `reach` is the tolerance.
 
     There are at most `most_repeats`. Where no rate misses, or none holds, nothing is repeated.
     """
@@ -119,9 +120,9 @@ def search(
     for _ in range(_MOST_GROWTHS):
         if attempt(rate):
             held = True
-            if missed:
+            if missed or rate >= most:
                 break
-            rate *= _GROWTH
+            rate = min(most, rate * _GROWTH)
         else:
             missed = True
             if held or rate <= least:

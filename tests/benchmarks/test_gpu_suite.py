@@ -19,11 +19,13 @@ from builders.records import make
 from fastbench.cli.main import make_parser
 from fastbench.cli.parser import given_options
 from fastbench.core.config import RunConfig
+from fastbench.core.load_options import LoadOptions
 from fastbench.measure.agreement import compare_predictions
 from fastbench.records.record import Record
 from fastbench.records.speed import Ceiling, Compilation, Throughput, Trial
 from fastbench.records.store import write_record
 from fastbench.runner.planned_rows import expand
+from fastbench.scenarios.plan import plan
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +60,22 @@ class Noted:
 
 def test_the_commands_are_ones_that_fastbench_takes(suite: ModuleType, tmp_path: Path) -> None:
     noted = Noted(suite, tmp_path)
-    for name in ("settings", "loaders", "options", "matrix", "page"):
+    for name in ("settings", "loaders", "options", "matrix", "load", "page"):
         getattr(suite, f"slice_{name}")(noted.suite)
-    rows = 0
+    rows = loads = 0
     for program, command, *argv in noted.commands:
         assert program == "fastbench"
         arguments = make_parser().parse_args([command, *argv])
         if command == "run":
             given = given_options(RunConfig, arguments)
             rows += 0 if given.get("ab") else len(expand(given))
+        if command == "loadtest":
+            loads += len(
+                plan(
+                    {**given_options(RunConfig, arguments), **given_options(LoadOptions, arguments)}
+                )
+            )
+    assert loads == 2 * 3
     assert rows == 1 + 5 + 2 * 4 + len(suite.OF_A_PROCESS) + 7 * 2 * 2 * 2
     compared = [word for words in noted.commands for word in words if "loader_option=" in word]
     assert compared == [f"loader_option=dali.{option}" for option in suite.OPTIONS]

@@ -142,7 +142,7 @@ def make_load_record(
     `slowness` stretches every time of the pipeline, and `changes` are fields.
     """
     drawn = random.Random(seed)
-    images = {"server": 1, "single-stream": 1, "multi-stream": 8, "offline": num}[scenario]
+    images = {"server": 1, "single-stream": 1, "multi-stream": 8, "offline": 1}[scenario]
     search: list[LoadRun] = []
     ended = estimate = None
     if scenario == "server":
@@ -160,9 +160,11 @@ def make_load_record(
         queries, sizes, wall_s = simulate(_poisson(drawn, rate, num), 1, slowness)
     elif scenario == "offline":
         sizes = [16] * (num // 16) + [num % 16] * (num % 16 > 0)
-        each_s = [slowness * (_BATCH_S + _IMAGE_S * x) for x in sizes]
-        wall_s = math.fsum(each_s)
-        queries = [Query(0.0, parts(queue_s=0.5 * wall_s, model_s=0.5 * wall_s))]
+        queries, wall_s = [], 0.0
+        for size in sizes:
+            model_s = slowness * (_BATCH_S + _IMAGE_S * size)
+            queries += [Query(0.0, parts(queue_s=wall_s, model_s=model_s))] * size
+            wall_s += model_s
     else:
         queries, sizes, wall_s = _streamed(drawn, images, num, slowness)
     latencies = [x.latency_s for x in queries]

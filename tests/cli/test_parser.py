@@ -63,7 +63,7 @@ def given_twice(commands: tuple[str, ...], action: argparse.Action) -> object:
 def test_every_option_keeps_both_values_or_refuses_the_second(
     commands: tuple[str, ...], action: argparse.Action
 ) -> None:
-    if commands == ("run",) and action.dest in OPTIONS:
+    if commands in (("run",), ("loadtest",)) and action.dest in OPTIONS:
         keeps = OPTIONS[action.dest].is_repeatable
     else:
         keeps = "Append" in type(action).__name__

@@ -61,6 +61,7 @@ def test_the_list_fits(width: int) -> None:
                 device=entry.device,
                 options=entry.options,
                 num_cores=entry.num_cores,
+                on_demand=entry.on_demand,
                 why_not='No module named x; pip install "fastbench[x]"' if entry.extra else None,
             )
             for name, entry in BUILT_IN.items()
@@ -73,6 +74,7 @@ def test_the_list_fits(width: int) -> None:
     assert [name for name in first if name in {x.name for x in listed}] == [x.name for x in listed]
     text = " ".join(" ".join(lines).split())
     assert "decoder: libjpeg-turbo in OpenCV · threads scale to about: " in text
+    assert text.count("requests: yes") == sum(entry.on_demand for entry in BUILT_IN.values()) > 0
     assert 'pip install "fastbench[x]"' in text
     assert "plug-in: my_package:MyLoader, of my-package 1.0" in text
     assert "fastbench loaders check NAME" in text
@@ -102,6 +104,9 @@ class Documented(Right):
     device = "CPU"
     options = ("care",)
 
+    @staticmethod
+    def on_demand(spec: object, in_memory: object) -> None: ...
+
 
 class Elsewhere(Right):
     @staticmethod
@@ -122,6 +127,7 @@ def test_plug_ins_are_listed(plug_in: PlugIn, monkeypatch: pytest.MonkeyPatch) -
         decoder="of my own",
         device="CPU",
         options=("care",),
+        on_demand=True,
         origin="tests:mine, of tests 1.0",
     )
     reasons = {listed.name: listed.why_not for listed in by_origin.values()}

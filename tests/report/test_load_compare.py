@@ -51,6 +51,13 @@ def test_a_searched_rate_is_known_to_the_tolerance() -> None:
         assert (high < 1, low > 1) == (verdict == "slower", verdict == "faster")
 
 
+def test_a_rate_is_known_as_far_as_its_short_runs_agree() -> None:
+    wide = replace(SEARCH, reach=0.1)
+    assert compared(SEARCH, SEARCH).interval == pytest.approx((0.98 / 1.02, 1.02 / 0.98))
+    assert compared(wide, SEARCH).interval == pytest.approx((0.98 / 1.1, 1.02 / 0.9))
+    assert compared(replace(SEARCH, reach=1.5), SEARCH).verdict == "unsure"
+
+
 def test_a_rate_that_nothing_holds_is_slower() -> None:
     never = make_load_record(slowness=4.0)
     assert never.latency_bounded_per_s is None

@@ -30,11 +30,21 @@ def test_latency_against_the_rate_with_its_limit_and_its_knee() -> None:
     p99, p90, p50 = (line.get_ydata() for line in axes.lines[:3])
     rates = [run.offered_per_s for run in SEARCH.by_rate]
     assert list(axes.lines[0].get_xdata()) == rates
+    points = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    assert points == rates
     assert all(a > b > c for a, b, c in zip(p99, p90, p50, strict=True))
     said = texts("latency-rate", SEARCH)
     assert "441/s" in said
     assert "limit 15 ms at p99" in said
     assert encode(figure, "png").startswith(b"\x89PNG")
+
+
+def test_repeats_at_about_the_same_rate_are_one_place_of_the_line() -> None:
+    repeats = [make_load_record(rate=rate, seed=seed) for seed, rate in enumerate((300, 302, 305))]
+    other = make_load_record(rate=100.0)
+    axes = draw("latency-rate", [other, *repeats]).axes[0]
+    assert list(axes.lines[0].get_xdata()) == [100.0, 302.0]
+    assert sum(line.get_marker() == "o" for line in axes.lines) == 4
 
 
 def test_a_line_a_configuration_also_of_runs_at_a_rate_of_their_own() -> None:
@@ -66,14 +76,18 @@ def test_the_distribution_of_several_scenarios() -> None:
     said = texts("latency-cdf", SEARCH, SINGLE, make_load_record("offline"))
     assert "single-stream" in said
     assert "limit 15 ms at p99" in said
-    assert "Left out: rows of a query or a few (1)" in said
+    assert "Left out: rows of offline, whose queries come at once (1)" in said
 
 
 @pytest.mark.parametrize(
     ("name", "records", "said"),
     [
         ("latency-rate", [SINGLE], "No configuration has several rates of queries"),
-        ("latency-cdf", [make_load_record("offline")], "No row has 10 queries or more"),
+        (
+            "latency-cdf",
+            [make_load_record("offline")],
+            "No row has 10 queries that arrive",
+        ),
         ("latency-rate", [run(100)], "of rows of `fastbench loadtest`, and there is none"),
         ("loaders", [SEARCH], "of rows of `fastbench run`, and there is none"),
     ],

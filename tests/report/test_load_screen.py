@@ -56,7 +56,8 @@ def test_it_fits_and_is_one_table(width: int) -> None:
 
 def test_what_the_search_did_and_where_the_time_goes() -> None:
     text = one_line(screen(SEARCH))
-    assert "search held 100, 200, 400, 476, 519; missed 566, 800 queries/s; the highest" in text
+    said = "search 7 short runs at 100 to 800 queries/s, 5 of them within the limit and 1 long run;"
+    assert said in text
     assert "(tolerance 2 %) run 8,000 queries at 441/s in 18.1 s, to confirm; 43 (0.54 %)" in text
     assert "time at p50 (8.16 ms) queue 6 %, decode 18 %, batch wait 25 %, model 49 %" in text
     assert "slowest a/0.jpg, 18.1 ms, 15.8 s after the first: queue 8 %" in text
@@ -83,6 +84,14 @@ def test_a_percentile_of_too_few_queries_is_not_shown() -> None:
     assert value("query-p99", make_load_record(num=2000)) is not None
     assert value("query-p99", make_load_record(num=600, rate=200.0)) is None
     assert value("query-p99.9", SEARCH) == SEARCH.result.percentile_s(99.9)
+
+
+def test_queries_that_come_all_at_once_have_no_latency_of_their_own() -> None:
+    offline = make_load_record("offline")
+    assert value("query-p50", offline) is None
+    text = one_line(screen(offline))
+    assert "time in the mean" in text
+    assert "slowest" not in text
 
 
 def test_a_percentile_has_an_interval_of_order_statistics() -> None:

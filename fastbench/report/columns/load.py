@@ -1,6 +1,7 @@
 """Rows under load, and the columns of their own table: latencies of queries, rates, batches.
 
-Latencies of percentiles that a run has too few queries for are not shown (`stats.MIN_SAMPLES`).
+Percentiles that a run has too few queries for are not shown (`stats.MIN_SAMPLES`), and none of
+`offline`, whose queries come all at once: they say when a query's turn was.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.stats import MIN_SAMPLES, percentile_interval, wilson_interval
 from fastbench.core.units import format_percent, format_rate
-from fastbench.records.load import SHOWN
+from fastbench.records.load import OFFLINE, SHOWN
 from fastbench.records.load_validity import find_contradictions_under_load
 from fastbench.report.columns.column import Column, Row
 
@@ -83,8 +84,8 @@ _SHARE: Final[dict[str, Any]] = {
 
 def _percentile(pct: float) -> Column:
     def read(row: LoadRow) -> Value:
-        enough = len(row.latencies_s) >= MIN_SAMPLES[pct]
-        return row.record.result.percentile_s(pct) if enough else None
+        says = row.record.scenario != OFFLINE and len(row.latencies_s) >= MIN_SAMPLES[pct]
+        return row.record.result.percentile_s(pct) if says else None
 
     return _column(
         f"query-p{pct:g}",

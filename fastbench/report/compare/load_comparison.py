@@ -1,6 +1,6 @@
 """Compares rows under load: one figure a row, and whether B's is certainly worse than A's.
 
-    server, searched  latency-bounded throughput; each is known to the search's tolerance
+    server, searched  latency-bounded throughput; each is known as far as its short runs agree
     server, one rate  the percentile of the limit at that rate
     single-stream     p90 of the query latency, as MLPerf has it; multi-stream: p99
     offline           images/s
@@ -22,7 +22,7 @@ from fastbench.core.units import counted, format_milliseconds, format_rate
 from fastbench.records import naming
 from fastbench.records.differences import Difference, split_unlike
 from fastbench.records.facts import FACTS
-from fastbench.records.load import SERVER
+from fastbench.records.load import OFFLINE, SERVER
 from fastbench.report.compare.pair_comparison import (
     EQUAL,
     FASTER,
@@ -138,6 +138,8 @@ class ComparedLoad:
         if self.speed == 0:
             return 0.0, 0.0
         if self.ratio is None or a.bounds is None or b.bounds is None:
+            return None
+        if min(a.bounds[0], b.bounds[0]) <= 0:  # a rate of which nothing is known
             return None
         low, high = b.bounds[0] / a.bounds[1], b.bounds[1] / a.bounds[0]
         return (1 / high, 1 / low) if a.unit == "s" else (low, high)
@@ -263,7 +265,7 @@ def measured(row: LoadRow) -> Measured:
         off = next(each for each in known if each is not None)
         bounds = None if rate is None else (rate * (1 - off), rate * (1 + off))
         return Measured(name="in limit", unit="queries/s", value=rate, bounds=bounds)
-    if record.scenario == "offline":
+    if record.scenario == OFFLINE:
         rate = record.result.completed_per_s
         return Measured(name="throughput", unit="images/s", value=rate, bounds=None)
     pct = record.limit.pct if record.limit else _PERCENTILES.get(record.scenario, 99.0)

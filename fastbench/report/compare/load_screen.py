@@ -78,8 +78,8 @@ def notes(found: LoadSet) -> Iterator[str]:
         return
     yield (
         "Under load a row is one run, and what differs from run to run is in no interval. A rate "
-        "in the limit is known to the search's tolerance, a percentile by its order statistics, "
-        "as if queries did not depend on each other."
+        "in the limit is known as far as the short runs of its search agree, a percentile by its "
+        "order statistics, as if queries did not depend on each other."
     )
     if any(row.verdict == UNSURE for row in found.rows):
         yield "unsure: the figure of one run, such as images/s of offline, has no interval."

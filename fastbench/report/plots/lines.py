@@ -26,6 +26,8 @@ RING: Final[dict[str, Any]] = {
 }
 """What is drawn round a figure that is in doubt."""
 IN_DOUBT: Final = "ring: in doubt"
+BEHIND: Final = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+"""What keeps lines off a label."""
 PANEL: Final = (4.9, 3.6)  # inches
 BESIDE_AXES: Final = 1.0  # inches: what a panel has for its margins, label and ticks
 _TICK_SIZE: Final = 9.0

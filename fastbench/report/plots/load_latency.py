@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.records import naming
+from fastbench.records.load import OFFLINE
 from fastbench.report.plots import lines, style
 from fastbench.report.plots.caption import caption_of, valid_records
 
@@ -28,18 +29,20 @@ _PLACES: Final = 240
 """Points of a line."""
 _TICKS: Final = (50.0, 90.0, 99.0, 99.9, 99.99)
 _LEAST: Final = 10
-"""Queries without which there is no distribution: offline has one."""
+"""Queries without which there is no distribution."""
 
 
 @style.look()
 def figure(records: Sequence[LoadRecord]) -> Figure:
     """One panel. Raises `NothingToShowError` where no row has several queries."""
     valid, invalid = valid_records(records)
-    several = [record for record in valid if len(record.latencies_s) >= _LEAST]
+    arriving = [record for record in valid if record.scenario != OFFLINE]
+    several = [record for record in arriving if len(record.latencies_s) >= _LEAST]
     shown = several[:_MOST_SERIES]
     if not shown:
         raise style.NothingToShowError(
-            f"No row has {_LEAST} queries or more: offline has one. Run another --scenario."
+            f"No row has {_LEAST} queries that arrive by themselves: those of offline come at "
+            f"once. Run another --scenario."
         )
     said = caption_of(shown)
     names = [
@@ -48,7 +51,8 @@ def figure(records: Sequence[LoadRecord]) -> Figure:
     ]
     made = _draw(shown, names, lines.looks(shown, records))
     left_out = [
-        (len(valid) - len(several), "rows of a query or a few"),
+        (len(valid) - len(arriving), "rows of offline, whose queries come at once"),
+        (len(arriving) - len(several), "rows of a few queries"),
         (len(several) - len(shown), "further rows"),
     ]
     meaning = (
@@ -85,13 +89,16 @@ def _draw(shown: Sequence[LoadRecord], names: Sequence[str], places: Sequence[in
         axes.plot([1e3 * limit.seconds], [allowed], marker="o", markersize=6, color="black")
         axes.annotate(
             f"limit {limit}",
-            (1e3 * limit.seconds, 1.0),
-            xytext=(-4, -3),
+            (1e3 * limit.seconds, 0),
+            xycoords=("data", "axes fraction"),  # at the bottom, where lines have mostly ended
+            xytext=(-4, 4),
             textcoords="offset points",
             ha="right",
-            va="top",
+            va="bottom",
             rotation=90,
             fontsize=8,
+            bbox=lines.BEHIND,
+            zorder=1.5,
         )
     axes.set_xlabel("query latency ms")
     axes.set_ylabel("share of queries that take longer")

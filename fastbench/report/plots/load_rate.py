@@ -1,7 +1,8 @@
 """Query latency against the rate at which queries arrive: a line a percentile and configuration.
 
-The runs of a search, and those at a rate of their own, of the same configuration. The limit is a
-horizontal line, and what a long run confirmed below it is marked.
+The runs of a search, and those at a rate of their own, of the same configuration. A search repeats
+runs at about the same rate: each has its marker, and the line goes through their median. The limit
+is a horizontal line, and what a long run confirmed below it is marked.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from fastbench.core.stats import MIN_SAMPLES, percentile
 from fastbench.core.units import format_rate
 from fastbench.records import naming
 from fastbench.records.facts import FACTS
@@ -29,10 +31,22 @@ _WIDTH: Final = 7.6  # inches
 _MOST_SERIES: Final = 8
 _PERCENTILES: Final = (99.0, 90.0, 50.0)
 _LINES: Final = {99.0: "-", 90.0: "--", 50.0: ":"}
+_HOLLOW: Final = f"hollow: below {MIN_SAMPLES[99]} queries, too few for p99"
+_ALIKE: Final = 1.03
+"""Rates up to so many times another are about the same."""
 _KNEE: Final[dict[str, Any]] = {"marker": "*", "markersize": 15, "markeredgecolor": "black"}
-_BEHIND: Final = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-"""What keeps lines off a label."""
+_LABEL_WIDTH, _LABEL_HEIGHT = 0.22, 1.25
+"""How much of the axis the label of the limit takes, and up to what times the limit."""
 _LIMIT: Final[dict[str, Any]] = {"color": "black", "linewidth": 1.1, "linestyle": (0, (6, 2))}
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A run: its rate, a percentile of its latency, and whether its queries are enough for it."""
+
+    rate: float
+    ms: float
+    is_supported: bool
 
 
 @dataclass
@@ -47,10 +61,24 @@ class _Series:
         found = [run for record in self.records for run in record.by_rate]
         return sorted(found, key=lambda run: run.offered_per_s or 0.0)
 
-    def points(self, pct: float) -> tuple[list[float], list[float]]:
-        """The rates, and a percentile of the latency at each in ms."""
-        known = [(run, s) for run in self.runs if (s := run.percentile_s(pct))]
-        return [run.offered_per_s or 0.0 for run, _ in known], [1e3 * s for _, s in known]
+    def points(self, pct: float) -> list[_Point]:
+        """The rates, and a percentile of the latency at each."""
+        return [
+            _Point(run.offered_per_s or 0.0, 1e3 * s, run.num_queries >= MIN_SAMPLES[pct])
+            for run in self.runs
+            if (s := run.percentile_s(pct))
+        ]
+
+    def line(self, pct: float) -> tuple[list[float], list[float]]:
+        """The medians of the points of about the same rate."""
+        groups: list[list[_Point]] = []
+        for point in self.points(pct):
+            if groups and point.rate <= _ALIKE * groups[-1][0].rate:
+                groups[-1].append(point)
+            else:
+                groups.append([point])
+        rates = [percentile([point.rate for point in group], 50) for group in groups]
+        return rates, [percentile([point.ms for point in group], 50) for group in groups]
 
     @property
     def knees(self) -> list[tuple[float, float]]:
@@ -119,6 +147,9 @@ def _draw(shown: Sequence[_Series], places: Sequence[int]) -> Figure:
         (style.line_handle(color=style.MUTED, linestyle=_LINES[pct]), f"p{pct:g}")
         for pct in _PERCENTILES
     ]
+    if not all(point.is_supported for s in shown for point in s.points(_PERCENTILES[0])):
+        hollow = {**lines.look(0), "markerfacecolor": "white", "linestyle": "none"}
+        entries.append((style.line_handle(**{**hollow, "color": style.MUTED}), _HOLLOW))
     if any(s.knees for s in shown):
         handle = style.line_handle(linestyle="none", markerfacecolor="white", **_KNEE)
         entries.append((handle, "confirmed by a long run"))
@@ -128,12 +159,17 @@ def _draw(shown: Sequence[_Series], places: Sequence[int]) -> Figure:
     for s, place in zip(shown, places, strict=True):
         look = lines.look(place)
         for pct in _PERCENTILES:
-            xs, ys = s.points(pct)
-            of_line = {**look, "linestyle": _LINES[pct]}
+            points = s.points(pct)
+            of_line = {**look, "linestyle": _LINES[pct], "marker": None}
             if pct != _PERCENTILES[0]:
-                of_line |= {"marker": None, "linewidth": 1.0}
-            axes.plot(xs, ys, **of_line)
-            rates, values = rates + xs, values + ys
+                of_line["linewidth"] = 1.0
+            axes.plot(*s.line(pct), **of_line)
+            rates += [point.rate for point in points]
+            values += [point.ms for point in points]
+        for point in s.points(_PERCENTILES[0]):
+            face = look["markerfacecolor"] if point.is_supported else "white"
+            of_point = {**look, "linestyle": "none", "markerfacecolor": face, "markersize": 5}
+            axes.plot([point.rate], [point.ms], **of_point)
     limits = {x.limit for s in shown for x in s.records if x.limit is not None}
     values += [1e3 * limit.seconds for limit in limits]
     style.scale_axis(axes, "y", min(values), max(values), from_zero=True)
@@ -142,17 +178,23 @@ def _draw(shown: Sequence[_Series], places: Sequence[int]) -> Figure:
         style.scale_axis(axes, "y", min(values), 10.1 * min(values), from_zero=True)
     style.scale_axis(axes, "x", 0.0, max(rates), from_zero=True)
     _draw_knees(axes, shown, places)
+    points = [x for s in shown for pct in _PERCENTILES for x in s.points(pct)]
     for limit in limits:
-        axes.axhline(1e3 * limit.seconds, zorder=1, **_LIMIT)
+        limit_ms = 1e3 * limit.seconds
+        near = [x.rate / max(rates) for x in points if 1 <= x.ms / limit_ms < _LABEL_HEIGHT]
+        # At the end where fewer points are.
+        is_left = sum(x < _LABEL_WIDTH for x in near) < sum(x > 1 - _LABEL_WIDTH for x in near)
+        axes.axhline(limit_ms, zorder=1, **_LIMIT)
         axes.annotate(
             f"limit {limit}",
-            (1, 1e3 * limit.seconds),
+            (0 if is_left else 1, limit_ms),
             xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
+            xytext=(4 if is_left else -2, 3),
             textcoords="offset points",
-            ha="right",
+            ha="left" if is_left else "right",
             fontsize=8,
-            bbox=_BEHIND,
+            bbox=lines.BEHIND,
+            zorder=1.5,
         )
     axes.set_xlabel("queries/s that arrive")
     axes.set_ylabel("query latency ms")
@@ -175,6 +217,6 @@ def _draw_knees(axes: Axes, shown: Sequence[_Series], places: Sequence[int]) -> 
                 fontsize=8.5,
                 fontweight="bold",
                 color=colour,
-                bbox=_BEHIND,
+                bbox=lines.BEHIND,
                 zorder=6,
             )

@@ -13,6 +13,7 @@ from fastbench.core.units import (
     format_rate,
     format_seconds,
 )
+from fastbench.records.load import OFFLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,15 +53,20 @@ def load_in_words(record: LoadRecord) -> list[tuple[str, str]]:
 def _search(record: LoadRecord) -> str:
     if (ended := record.search_ended) is None:
         return ""
-    limit = record.limit
     tried = [run for run in record.by_rate if run.purpose == "search"]
-    sides = []
-    for word, wanted in (("held", True), ("missed", False)):
-        rates = [_rate(run) for run in tried if limit and run.holds(limit) == wanted]
-        sides += [f"{word} {and_more(rates, _MOST_SIZES)}"] if rates else []
+    num_long = len(record.runs) - len(tried)
+    parts = []
+    if tried:
+        num_held = sum(record.limit is not None and run.holds(record.limit) for run in tried)
+        rates = " to ".join(dict.fromkeys((_rate(tried[0]), _rate(tried[-1]))))
+        parts.append(
+            f"{counted(len(tried), 'short run')} at {rates} queries/s, {num_held} of them within "
+            f"the limit"
+        )
+    parts += [counted(num_long, "long run")] if num_long else []
     tolerance = record.rate_tolerance
     to = f" (tolerance {100 * tolerance:g} %)" if tolerance else ""
-    return f"{'; '.join(sides)} queries/s; {ended}{to}"
+    return f"{' and '.join(parts)}; {ended}{to}"
 
 
 def _rate(run: LoadRun) -> str:
@@ -77,6 +83,11 @@ def _run(record: LoadRecord) -> Iterator[str]:
     if run.num_over is not None and record.limit is not None:
         share = format_percent(run.num_over / run.num_queries)
         yield f"{run.num_over:,} ({share} %) took longer than {1000 * record.limit.seconds:g} ms"
+    if run.early_stopping_s is not None:
+        yield (
+            f"LoadGen's estimate, with 99 % confidence, of the percentile that it judges by: "
+            f"{format_milliseconds(run.early_stopping_s)} ms"
+        )
     if run.num_turned_away:
         waiting = f"{record.max_queued:,} were waiting"
         yield f"{run.num_turned_away:,} turned away, for {waiting}"
@@ -84,7 +95,7 @@ def _run(record: LoadRecord) -> Iterator[str]:
 
 def _time(record: LoadRecord) -> Iterator[str]:
     """The shares of the parts of the queries around the median and the 99th percentile."""
-    places = _PLACES if record.result.num_queries > 1 else ("all",)
+    places = _PLACES if record.scenario != OFFLINE else ("all",)
     for name in places:
         if (its := record.parts.get(name)) is not None:
             where = f"at {name}" if name in _PLACES else "in the mean"
@@ -109,7 +120,7 @@ def _batches(record: LoadRecord) -> str:
 
 
 def _slowest(record: LoadRecord) -> str:
-    if not record.slowest:
+    if not record.slowest or record.scenario == OFFLINE:
         return ""
     query = record.slowest[0]
     return (
@@ -146,7 +157,7 @@ def answered_in_words(record: LoadRecord) -> str:
     run = record.result
     if record.latency_bounded_per_s is not None:
         return f"{format_rate(record.latency_bounded_per_s)} queries/s within {record.limit}"
-    if record.scenario == "offline":
+    if record.scenario == OFFLINE:
         return f"{format_rate(run.completed_per_s)} images/s"
     shown = format_milliseconds(run.percentile_s(90))
     return f"p90 {shown} ms, {format_rate(run.completed_per_s)} images/s"
