@@ -115,7 +115,7 @@ def test_a_plug_in_that_takes_them(loadtest: LoadTest, plug_in: PlugIn) -> None:
 class Failing:
     """A side on demand that raises at one image."""
 
-    def __init__(self, real: OnDemand) -> None:
+    def __init__(self, real: Any) -> None:
         self._real = real
         self.num_callers, self.most_at_once = real.num_callers, real.most_at_once
         self.reads_images = real.reads_images

@@ -140,8 +140,9 @@ def test_the_highest_rate_is_found_within_5_percent_of_theory(
 ) -> None:
     queue, right = Queue(seed), truth(limit_s, pct)
     found = search(queue, limit_s, pct)
-    assert found.estimate_per_s == pytest.approx(right, rel=0.05)
+    assert found.estimate_per_s is not None
     assert found.rate_per_s is not None
+    assert found.estimate_per_s == pytest.approx(right, rel=0.05)
     assert 0.93 * right < found.rate_per_s < 1.02 * right
     *_, last = queue.runs
     assert (last.purpose, last.is_valid, last.offered_per_s) == ("confirm", True, found.rate_per_s)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from builders.command_line import main_here, sentence
@@ -17,7 +18,7 @@ from fastbench.records.load import LoadRecord
 from fastbench.records.load_validity import find_contradictions_under_load
 from fastbench.records.record import Record
 from fastbench.records.store import read_record
-from fastbench.scenarios import load_row
+from fastbench.scenarios import load_row, loadgen
 
 SERVED = ("--scenario", "server", "--rate", "60", "--latency", "5s@p50")
 """What holds on any machine."""
@@ -208,9 +209,9 @@ def test_a_file_that_goes_bad_meanwhile_is_named_and_the_others_are_served(
 def test_what_a_search_has_measured_stays_when_it_is_interrupted(
     loadtest: LoadTest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = load_row.loadgen.run
+    real = loadgen.run
     # The first run is that of each image once.
-    monkeypatch.setattr(load_row.loadgen, "run", after(3, real, raising(KeyboardInterrupt())))
+    monkeypatch.setattr(loadgen, "run", after(3, real, raising(KeyboardInterrupt())))
     code, (record,) = loadtest("--latency", "200ms@p50")
     assert code == EXIT_INTERRUPTED
     assert isinstance(record, LoadRecord)
@@ -225,7 +226,7 @@ def test_images_in_memory_that_do_not_fit(
     loadtest: LoadTest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few: Any = type("Memory", (), {"available": 1000})
-    monkeypatch.setattr(load_row.psutil, "virtual_memory", lambda: few)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: few)
     code, records = loadtest(*SERVED, "--source", "memory")
     assert (code, records) == (1, [])
     said = sentence(capsys.readouterr().err)

@@ -39,7 +39,7 @@ def rules_of(scenario: str = "server", **changes: Any) -> Rules:
     return Rules(**made)
 
 
-def outcome_of(parts_NP: Sequence[Sequence[float]], images: int = 1) -> Outcome:
+def outcome_of(parts_NP: Sequence[Sequence[float]] | np.ndarray, images: int = 1) -> Outcome:
     """Images whose time went like this, in queries of so many, ten milliseconds apart."""
     table_NP = np.array(parts_NP, float)
     num = len(table_NP)
