@@ -152,6 +152,12 @@ class Outcome:
         return found
 
 
+class _Running:
+    """The thread of this process's last run."""
+
+    thread: threading.Thread | None = None
+
+
 def check_installed() -> None:
     """Raise `InstallationError` where LoadGen cannot be imported."""
     try:
@@ -176,6 +182,10 @@ def run(
     start and the queries so far. Raises what `Batcher.work` raises. After that, and after
     `KeyboardInterrupt`, LoadGen runs on until the process ends, and no other run is possible.
     """
+    if _Running.thread is not None and _Running.thread.is_alive():  # LoadGen would abort
+        raise FastbenchError(
+            "A run of LoadGen that was cut off still goes on in this process. Start a new process."
+        )
     queries: list[Query] = []
     with writing("The load generator's logs", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +202,8 @@ def run(
             batcher.wake()
 
     start = time.monotonic()
-    threading.Thread(target=work, name="fastbench-loadgen", daemon=True).start()
+    _Running.thread = threading.Thread(target=work, name="fastbench-loadgen", daemon=True)
+    _Running.thread.start()
     batcher.work(done.is_set, lambda: on_tick(time.monotonic() - start, len(queries)))
     for failure in failures:
         raise failure

@@ -117,8 +117,14 @@ def test_what_it_says_is_what_the_queries_say(
     images = 4 if scenario == "multi-stream" else 1
     rate_per_s = 100 if scenario == "server" else 1000
     outcome = run(batcher, tmp_path, scenario, images_per_query=images, rate_per_s=rate_per_s)
-    rules = Rules(scenario=scenario, duration_s=0.2, min_queries=20, rate_per_s=rate_per_s,
-                  images_per_query=images, limit_s=0.5 if scenario == "server" else None)  # fmt: skip
+    rules = Rules(
+        scenario=scenario,
+        duration_s=0.2,
+        min_queries=20,
+        rate_per_s=rate_per_s,
+        images_per_query=images,
+        limit_s=0.5 if scenario == "server" else None,
+    )
     made = run_of("only", rules, outcome, "logs")
     latencies_s = details_of(rules, outcome, batcher.batches, NAMES, None, None)["latencies_s"]
     assert len(latencies_s) == made.num_queries
@@ -259,3 +265,20 @@ def test_it_has_made_too_few_queries_beforehand(tmp_path: Path) -> None:
 def test_no_thread_is_left(batcher: Batcher, tmp_path: Path) -> None:
     run(batcher, tmp_path, "server")
     assert not [x for x in threading.enumerate() if x.name == "fastbench-loadgen"]
+
+
+def test_a_run_that_was_cut_off_is_the_last_of_its_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """LoadGen would end the process without a word."""
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait)
+    thread.start()
+    monkeypatch.setattr(loadgen._Running, "thread", thread)
+    rules = Rules(scenario="server", duration_s=0.1, min_queries=1, rate_per_s=10)
+    try:
+        with pytest.raises(FastbenchError, match="cut off still goes on in this process"):
+            loadgen.run(rules, None, 1, tmp_path / "logs")  # type: ignore[arg-type]
+    finally:
+        go_on.set()
+        thread.join()
