@@ -117,8 +117,9 @@ def test_what_it_says_is_what_the_queries_say(
     images = 4 if scenario == "multi-stream" else 1
     rate_per_s = 100 if scenario == "server" else 1000
     outcome = run(batcher, tmp_path, scenario, images_per_query=images, rate_per_s=rate_per_s)
+    limit_s = 0.5 if scenario == "server" else None
     rules = Rules(scenario=scenario, duration_s=0.2, min_queries=20, rate_per_s=rate_per_s,
-                  images_per_query=images, limit_s=0.5 if scenario == "server" else None)  # fmt: skip
+                  images_per_query=images, limit_s=limit_s)  # fmt: skip
     made = run_of("only", rules, outcome, "logs")
     latencies_s = details_of(rules, outcome, batcher.batches, NAMES, None, None)["latencies_s"]
     assert len(latencies_s) == made.num_queries
