@@ -24,6 +24,7 @@ _SHORT_SHARE: Final = 0.1
 _MOST_SHORT_S: Final = 60.0
 _FIRST_SHARE: Final = 0.7
 """A search begins at this share of the images/s that all at once reach."""
+_MOST_SHARE: Final = 2.0
 _LEAST_SHARE: Final = 0.01
 _QUICK_REPEATS: Final = 3
 _FEW: Final = 100
@@ -96,7 +97,8 @@ def find_highest(
             ),
         )
     most_repeats = _QUICK_REPEATS if is_quick else MOST_REPEATS
-    found = search(attempt, _FIRST_SHARE * capacity_per_s, least, share, tolerance, most_repeats)
+    start, most = _FIRST_SHARE * capacity_per_s, max(least, _MOST_SHARE * capacity_per_s)
+    found = search(attempt, start, least, share, tolerance, most_repeats, most)
     held = [each.rate for each in found.runs if each.num_over <= share * each.num]
     if not held:
         return Highest(

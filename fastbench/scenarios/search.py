@@ -100,12 +100,12 @@ def search(
     run: Try,
     start: float,
     least: float,
-    most: float,
     share: float,
     tolerance: float,
     most_repeats: int = MOST_REPEATS,
+    most: float = math.inf,
 ) -> Search:
-    """Bracket between `least` and `most`, from `start` on, then repeat until `reach` is the tolerance.
+    """Bracket between `least` and `most`, from `start` on; repeat until `reach` is the tolerance.
 
     There are at most `most_repeats`. Where no rate misses, or none holds, nothing is repeated.
     """

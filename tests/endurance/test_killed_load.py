@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Runs under load that are killed in mid-search leave what they have measured, nothing else."""
-=======
-"""Tests under load, killed in mid-search, leave what they have measured and nothing else."""
->>>>>>> tests
 
 from __future__ import annotations
 

@@ -295,3 +295,13 @@ def test_confirming_goes_down_as_it_is_told() -> None:
     assert confirm(run, 100.0, lambda rate: rate - 3) == 94
     assert tried == [100, 97, 94]
     assert confirm(lambda _: False, 100.0, lambda rate: rate - 3) is None
+
+
+def test_no_rate_beyond_what_all_at_once_reach_is_tried() -> None:
+    """A capacity that was measured too low, and every rate holds: it ends, and says so."""
+    queue = Queue()
+    queue.service_s = 1e-6
+    found = search(queue, 0.05)
+    assert found.ended == "every rate that was tried held"
+    assert found.estimate_per_s is None
+    assert max(run.offered_per_s or 0 for run in queue.runs) <= 2.1 / SERVICE_S
