@@ -253,23 +253,23 @@ def test_the_search_starts_anywhere(start: float) -> None:
     def run(rate: float) -> Seen:
         return Seen(rate, round(100_000 * min(1.0, 0.01 * (rate / 83) ** 12)), 100_000)
 
-    found = search_rates(run, start, 1.0, 0.01, 0.02)
+    found = search_rates(run, start, 1.0, 0.01, 0.02, most=1e4)
     assert found.highest() == pytest.approx(83, rel=0.01)
     assert found.reach < 0.02
     assert len(found.runs) < 30
 
 
 def test_nothing_is_repeated_where_nothing_or_everything_holds() -> None:
-    never = search_rates(lambda rate: Seen(rate, 100, 100), 100.0, 7.0, 0.01, 0.02)
+    never = search_rates(lambda rate: Seen(rate, 100, 100), 100.0, 7.0, 0.01, 0.02, most=1e4)
     rates = [each.rate for each in never.runs]
     assert rates[-1] == min(rates) == 7.0
     assert len({*rates}) == len(rates)
     assert never.highest() is None
     assert never.reach == math.inf
-    always = search_rates(lambda rate: Seen(rate, 0, 100), 100.0, 7.0, 0.01, 0.02)
+    always = search_rates(lambda rate: Seen(rate, 0, 100), 100.0, 7.0, 0.01, 0.02, most=1e4)
     rates = [each.rate for each in always.runs]
-    assert always.highest() == rates[-1] == max(rates) > 1000
-    below = search_rates(lambda rate: Seen(rate, 100, 100), 1.0, 5.0, 0.01, 0.02)
+    assert always.highest() == rates[-1] == max(rates) == 1e4
+    below = search_rates(lambda rate: Seen(rate, 100, 100), 1.0, 5.0, 0.01, 0.02, most=1e4)
     assert [each.rate for each in below.runs] == [5.0]
 
 
@@ -280,7 +280,7 @@ def test_no_rate_is_tried_below_the_least() -> None:
     def run(rate: float) -> Seen:
         return Seen(rate, round(1000 * next(shares)), 1000)
 
-    found = search_rates(run, 10.0, 7.0, 0.01, 0.02)
+    found = search_rates(run, 10.0, 7.0, 0.01, 0.02, most=1e4)
     assert min(each.rate for each in found.runs) >= 7.0
     assert len(found.runs) <= 12
 
