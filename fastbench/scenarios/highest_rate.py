@@ -123,7 +123,7 @@ def find_highest(
         allowed = most_over(num, pct)
         # By chance more are over than are expected, once in six times by this much.
         goal = max(0.5, allowed - allowed**0.5) / num
-        return min(below, found.highest(goal) or below)
+        return max(least, min(below, found.highest(goal) or below))
 
     rate_per_s = confirm(confirms, sure(highest), lambda rate: sure(rate / (1 + tolerance)))
     if rate_per_s is None:
