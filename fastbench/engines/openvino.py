@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from fastbench.core import signal_stack
 from fastbench.core.errors import EngineMissingError, ModelError, UsageError, errors_as
 from fastbench.core.no_telemetry import send_nothing
 from fastbench.engines.base import Steps, take_options
@@ -31,6 +32,7 @@ class OpenVino:
     `EngineMissingError` for a device that OpenVINO does not see.
     """
 
+    @signal_stack.kept()
     def __init__(self, spec: EngineSpec) -> None:
         send_nothing()
         import openvino
