@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 SERVICE_S: Final = 0.010
 QUEUED_S: Final = 0.002
-LIMITS_S: Final = (0.010, 0.016)
+CASES: Final = ("cost", "streams", "stall", "server")
 BURST: Final = 8
 STALL_S: Final = 0.1
 NUM_SAMPLES: Final = 64
@@ -160,12 +160,10 @@ def rules_of(scenario: Any, duration_s: float, rate_per_s: float, **more: Any) -
     )
 
 
-def streams(folder: Path, seconds: float) -> tuple[list[Figure], float, float]:
-    """Single and multi-stream; also what a query alone takes, and its service."""
+def streams(folder: Path, seconds: float) -> list[Figure]:
+    """Single and multi-stream."""
     bench = Bench(Sleeps(1, lambda: SERVICE_S), folder)
     single = bench.run("only", rules_of("single-stream", seconds, 2 / SERVICE_S))
-    service_s = float(np.mean(bench.model.took_s))
-    alone_s = single.latency_s["50"]
     figures = [
         Figure(
             "single-stream", "p90, ms", 1e3 * SERVICE_S, 1e3 * single.latency_s["90"], OF_SERVICE
@@ -179,7 +177,7 @@ def streams(folder: Path, seconds: float) -> tuple[list[Figure], float, float]:
         Figure("burst of 8", "p50, ms", 1e3 * expected, 1e3 * multi.latency_s["50"], OF_SERVICE)
     )
     bench.batcher.close()
-    return figures, alone_s, service_s
+    return figures
 
 
 def wait_within(t: float, rate_per_s: float, service_s: float) -> float:
@@ -203,9 +201,11 @@ def highest_in_theory(limit_s: float, alone_s: float, service_s: float, pct: flo
     return low
 
 
-def server(folder: Path, duration_s: float) -> tuple[list[Figure], list[Any]]:
+def server(
+    folder: Path, duration_s: float, limits_ms: Sequence[float]
+) -> tuple[list[Figure], list[Any]]:
     figures, cases = [], []
-    for limit_s in LIMITS_S:
+    for limit_s in (limit_ms / 1000 for limit_ms in limits_ms):
         bench = Bench(Sleeps(1, lambda: QUEUED_S), folder)
         alone = bench.run("only", rules_of("single-stream", 3, 2 / QUEUED_S))
         alone_s = alone.latency_s["50"]
@@ -343,15 +343,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     parser.add_argument("--duration", type=float, default=120.0, help="seconds of a confirming run")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES, help="what is run")
+    parser.add_argument(
+        "--limits", nargs="+", type=float, default=[10.0, 16.0], help="of M/D/1, in ms"
+    )
     arguments = parser.parse_args()
+    figures: list[Figure] = []
+    shares: dict[str, float] = {}
+    cases: list[Any] = []
+    brief_s = min(20.0, arguments.duration)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures, shares = cost(folder, min(20.0, arguments.duration))
-        found, alone_s, service_s = streams(folder, min(20.0, arguments.duration))
-        figures += found
-        figures += stall(folder, arguments.duration)
-        searched, cases = server(folder, arguments.duration)
-        figures += searched
+        if "cost" in arguments.cases:
+            found, shares = cost(folder, brief_s)
+            figures += found
+        if "streams" in arguments.cases:
+            figures += streams(folder, brief_s)
+        if "stall" in arguments.cases:
+            figures += stall(folder, arguments.duration)
+        if "server" in arguments.cases:
+            found, cases = server(folder, arguments.duration, arguments.limits)
+            figures += found
     Console().print(render(figures, shares))
     num_failed = sum(not figure.passes for figure in figures)
     if arguments.output is not None:
@@ -359,8 +371,6 @@ def main() -> None:
             "benchmark": "load_planted",
             "command": shlex.join(["python", *sys.argv]),
             "environment": machine.describe([]),
-            "service_s": service_s,
-            "alone_s": alone_s,
             "shares_of_a_core": shares,
             "figures": [{**dataclasses.asdict(x), "passes": x.passes} for x in figures],
             "num_failed": num_failed,
