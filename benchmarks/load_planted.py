@@ -383,7 +383,7 @@ def main() -> None:
 
 def render(figures: Sequence[Figure], shares: dict[str, float]) -> Table:
     said = ", ".join(f"{name.replace('_', ' ')} {100 * x:.1f} %" for name, x in shares.items())
-    table = Table(title="Planted load", caption=f"Of a core at 500 queries/s: {said}.")
+    table = Table(title="Planted load", caption=said and f"Of a core at 500 queries/s: {said}.")
     table.add_column("case")
     table.add_column("figure")
     for name in ("expected", "measured", "off by", "bound"):
