@@ -3,8 +3,8 @@
 A percentile near saturation scatters from run to run: what is late comes in groups. So no rate is
 judged by one run. The share of the queries that are over the limit grows as a power of the rate,
 near any rate: a line through the logarithms of all runs says at which rate it is as large as the
-percentile allows. The next run is at that rate, which halves the distance and repeats at once,
-until leaving out any run moves the answer by little.
+percentile allows. The next run is at that rate, until leaving out any run moves the answer by
+little.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _GROWTH: Final = 1.5
 _MOST_GROWTHS: Final = 40
 _LEAST_REPEATS: Final = 4
 MOST_REPEATS: Final = 10
+_MOST_CONFIRMED: Final = 4
+"""Long runs, one at a lower rate than the other, after which none is expected to hold."""
 _MOST_OVER: Final = 0.1
 """With more of its queries over the limit a run is past saturation, where the line bends; with
 three times the share that may be, or half way from there to all, where these are more."""
@@ -182,7 +184,7 @@ def confirm(
     `lower` gives the rate after one that was not confirmed.
     """
     rate = first
-    for _ in range(_LEAST_REPEATS):
+    for _ in range(_MOST_CONFIRMED):
         if run(rate):
             return rate
         rate = lower(rate)
