@@ -2,10 +2,12 @@
 
 A surface says how fast a pipeline is with some settings: batches saturate, or are out of memory;
 its threads have a peak; loader and model share the cores; a setting of the loader's own moves the
-peak. Each seed draws its numbers anew, and each trial scatters by 3 %. Counted is in how many seeds
-the settings that a search calls the best are within 5 % of the optimum after 8, 12 and 16 trials.
-All begin with the default settings. The guesses of `measure/search.py` were chosen on the seeds 100
-to 139; the record has the seeds from 0 on, which nobody had looked at.
+peak. It also says how fast loader and model are alone, and how much CPU time they take where that
+matters, as a trial does. Each seed draws its numbers anew, and each figure of a trial scatters by
+3 %. Counted is in how many seeds the settings that a search calls the best are within 5 % of the
+optimum after 8, 12 and 16 trials. All begin with the default settings; only ours looks at the
+parts. The guesses of `measure/search.py` were chosen on the seeds 100 to 399. The record has those
+from 0 on.
 
     uv run --with optuna --with cmaes python benchmarks/tune_search.py [--seeds N] [--output FILE]
 """
@@ -13,6 +15,7 @@ to 139; the record has the seeds from 0 on, which nobody had looked at.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import itertools
 import json
@@ -28,7 +31,8 @@ from typing import Any
 
 from fastbench.core.atomic_files import write_text
 from fastbench.measure import machine
-from fastbench.measure.search import Axis, Place, Search, Tried
+from fastbench.measure.gaussian_process import Axis
+from fastbench.measure.search import Parts, Place, Search, Tried
 
 NOISE = 0.03
 NEAR = 0.95
@@ -37,9 +41,14 @@ SAMPLERS = ("RandomSampler", "TPESampler", "CmaEsSampler", "GPSampler")
 THREADS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 
 Settings = dict[str, Any]
-Surface = Callable[[Settings], float | None]
-"""Images/s with some settings; None where they are out of memory."""
-Method = Callable[[Search, Callable[[Place], float | None], int], Iterator[Place]]
+Planted = tuple[float, Parts]
+"""Images/s end to end, and the parts alone."""
+Surface = Callable[[Settings], Planted | None]
+"""What is planted for some settings; None where they are out of memory."""
+Space = tuple[list[Axis], int, Surface]
+"""What may be tried, on how many cores."""
+Measure = Callable[[Place], Planted | None]
+Method = Callable[[Search, Measure, int], Iterator[Place]]
 """Gives what it calls the best after each trial, of which there are so many at most."""
 
 
@@ -57,15 +66,18 @@ def axes_of(first: int, cores: int, *, beyond: int = 1, on_cpu: bool = False) ->
     sizes = tuple(first * 2**k for k in range(9 if on_cpu else 8))
     threads = (*(x for x in THREADS if x < cores), cores)
     more = tuple(x for x in THREADS if x > cores)[:beyond]
+    model_threads = Axis(
+        "model_threads", threads, len(threads) - 1, 0.4, 1.5, to_loader=False, to_model=True
+    )
     return [
-        Axis("batch_size", sizes, 4, effect=0.4, reach=3, takes_memory=True),
+        Axis("batch_size", sizes, 4, effect=0.4, reach=3, memory=1, to_model=True),
         Axis("num_threads", threads + more, len(threads) - 1, effect=0.4, reach=1.5),
-        *([Axis("model_threads", threads, len(threads) - 1, 0.4, 1.5)] if on_cpu else []),
-        Axis("prefetch", (1, 2, 4, 8), 1, effect=0.08, reach=1.5, takes_memory=True),
+        *([model_threads] if on_cpu else []),
+        Axis("prefetch", (1, 2, 4, 8), 1, effect=0.08, reach=1.5, memory=0.25),
     ]
 
 
-def memory_ends(rng: random.Random) -> tuple[list[Axis], Surface]:
+def memory_ends(rng: random.Random) -> Space:
     """A GPU: the batch saturates, its memory ends, and enough threads are enough."""
     half, most = rng.uniform(10, 120), rng.choice([256, 512, 1024, 4096])
     cores = rng.choice([8, 16, 32])
@@ -73,7 +85,7 @@ def memory_ends(rng: random.Random) -> tuple[list[Axis], Surface]:
     peak, over = peak * cores, rng.uniform(0, 0.3)
     model = one * amdahl(cores, serial) * rng.uniform(0.4, 1)
 
-    def rate(x: Settings) -> float | None:
+    def planted(x: Settings) -> Planted | None:
         if x["batch_size"] * (1 + x["prefetch"] / 8) > 1.3 * most:
             return None
         threads = x["num_threads"]
@@ -81,12 +93,13 @@ def memory_ends(rng: random.Random) -> tuple[list[Axis], Surface]:
         loader = one * amdahl(busy, serial) / (1 + over * max(0, math.log2(threads / peak)))
         loader *= 1 - 0.25 * 2 ** -x["prefetch"]
         ours = model * x["batch_size"] / (x["batch_size"] + half)
-        return lower(loader, ours, 4 + 2 * math.log2(x["prefetch"] + 1))
+        both = lower(loader, ours, 4 + 2 * math.log2(x["prefetch"] + 1))
+        return both, Parts(loader, ours, min(threads, cores) / loader, 1 / ours)
 
-    return axes_of(16, cores), rate
+    return axes_of(16, cores), cores, planted
 
 
-def engines(rng: random.Random) -> tuple[list[Axis], Surface]:
+def engines(rng: random.Random) -> Space:
     """A GPU that decodes: a share of JPEG engines, and the threads for the rest, have a peak."""
     cores = rng.choice([16, 32, 64])
     peak, width, best = rng.uniform(0.15, 0.8) * cores, rng.uniform(1, 2.5), rng.uniform(0.3, 0.9)
@@ -98,29 +111,30 @@ def engines(rng: random.Random) -> tuple[list[Axis], Surface]:
     axes = [
         batch,
         Axis("num_threads", threads, len(threads) - 1, effect=0.4, reach=1.5),
-        Axis("prefetch", (2, 3, 4), 0, effect=0.08, reach=1.5, takes_memory=True),
+        Axis("prefetch", (2, 3, 4), 0, effect=0.08, reach=1.5, memory=0.25),
         Axis("load", (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0), 7),
     ]
 
-    def rate(x: Settings) -> float | None:
+    def planted(x: Settings) -> Planted | None:
         if x["batch_size"] > most:
             return None
         off = math.log2(x["num_threads"] / (peak * (1.6 - x["load"])))
         loader = fastest * (1 - 0.5 * abs(x["load"] - best)) * math.exp(-((off / width) ** 2) / 2)
         full = x["batch_size"] / (x["batch_size"] + half)
-        return lower(loader * full * (1 - 0.2 * 2 ** -x["prefetch"]), model * full, 6)
+        parts = Parts(loader * full * (1 - 0.2 * 2 ** -x["prefetch"]), model * full)
+        return lower(parts.loader, parts.model, 6), parts
 
-    return axes, rate
+    return axes, cores, planted
 
 
-def shared_cores(rng: random.Random, cores: int) -> tuple[list[Axis], Surface]:
+def shared_cores(rng: random.Random, cores: int) -> Space:
     """A CPU: loader and model share the cores, large batches leave the cache, memory ends."""
     load, run = rng.uniform(200, 600), rng.uniform(20, 400)
     serial, model_serial = rng.uniform(0, 0.05), rng.uniform(0.02, 0.15)
     half, cache, slope = rng.uniform(0.5, 6), rng.uniform(16, 128), rng.uniform(0.02, 0.15)
     switch, most = rng.uniform(0.05, 0.4), rng.choice([128, 512, 512])
 
-    def rate(x: Settings) -> float | None:
+    def planted(x: Settings) -> Planted | None:
         batch, threads, torch = x["batch_size"], x["num_threads"], x["model_threads"]
         if batch * (1 + x["prefetch"] / 8) > 1.3 * most:
             return None
@@ -128,37 +142,43 @@ def shared_cores(rng: random.Random, cores: int) -> tuple[list[Axis], Surface]:
         model /= 1 + slope * max(0, math.log2(batch / cache))
         alone = load * amdahl(threads, serial)
         both = lower(alone, model, 8 * (1 - 0.5 * 2 ** -x["prefetch"]))
-        busy = both * ((1 + serial * (threads - 1)) / load + torch / model)
+        loader_cpu_s = (1 + serial * (threads - 1)) / load
+        busy = both * (loader_cpu_s + torch / model)
         crowd = math.log2((threads + torch) / cores)
         crowded = 1 + switch * (max(0, crowd - 1) + 0.5 * max(0, crowd))
-        return both * min(1, cores / busy) / crowded
+        parts = Parts(min(alone, cores / loader_cpu_s), model, loader_cpu_s, torch / model)
+        return both * min(1, cores / busy) / crowded, parts
 
-    return axes_of(2, cores, on_cpu=True), rate
+    return axes_of(2, cores, on_cpu=True), cores, planted
 
 
-def flat(rng: random.Random) -> tuple[list[Axis], Surface]:
+def flat(rng: random.Random) -> Space:
     """Nothing matters but a little."""
     most, drop = rng.uniform(30, 300), rng.uniform(0, 0.02)
-    return axes_of(
-        2, 4, on_cpu=True
-    ), lambda x: most * (1 - drop * abs(math.log2(x["batch_size"] / 32)))
+
+    def planted(x: Settings) -> Planted:
+        model = most * (1 - drop * abs(math.log2(x["batch_size"] / 32)))
+        return model, Parts(3 * most, model)
+
+    return axes_of(2, 4, on_cpu=True), 4, planted
 
 
-def far(rng: random.Random) -> tuple[list[Axis], Surface]:
+def far(rng: random.Random) -> Space:
     """The optimum is at one end or the other, and the default is up to a hundred times slower."""
     batch, width = rng.choice([2, 4, 256, 512]), rng.uniform(2, 4)
     threads, other = rng.choice([1, 2, 3, 24]), rng.uniform(1.5, 3)
 
-    def rate(x: Settings) -> float:
+    def planted(x: Settings) -> Planted:
         off = math.log2(x["batch_size"] / batch) / width, math.log2(x["num_threads"] / threads)
         hill = math.exp(-(off[0] ** 2) / 2 - (off[1] / other) ** 2 / 2)
-        return 100 * hill * (1 - 0.1 * 2 ** -x["prefetch"])
+        loader = 100 * hill * (1 - 0.1 * 2 ** -x["prefetch"])
+        return loader, Parts(loader, 1000)
 
     _, *others = axes_of(2, 16)
-    return [axes_of(2, 16, on_cpu=True)[0], *others], rate
+    return [axes_of(2, 16, on_cpu=True)[0], *others], 16, planted
 
 
-SURFACES: dict[str, Callable[[random.Random], tuple[list[Axis], Surface]]] = {
+SURFACES: dict[str, Callable[[random.Random], Space]] = {
     "memory ends": memory_ends,
     "engines": engines,
     "2 cores": lambda rng: shared_cores(rng, 2),
@@ -171,23 +191,28 @@ SURFACES: dict[str, Callable[[random.Random], tuple[list[Axis], Surface]]] = {
 # ------------------------------------------------------------------------------------ the methods
 
 
-def ours(search: Search, measure: Callable[[Place], float | None], num: int) -> Iterator[Place]:
+def ours(search: Search, measure: Measure, num: int) -> Iterator[Place]:
     """`measure/search.py`."""
     tried = Tried()
     while len(tried.values) < num and (place := search.next(tried)) is not None:
-        tried.values[place] = measure(place)
-        if tried.values[place] is None:
+        if (measured := measure(place)) is None:
+            tried.values[place] = None
             tried.no_memory.add(place)
+        else:
+            tried.values[place], tried.parts[place] = measured
         yield search.best(tried) or place
 
 
-def coordinates(
-    search: Search, measure: Callable[[Place], float | None], num: int
-) -> Iterator[Place]:
+def of_both(measured: Planted | None) -> float:
+    """Images/s end to end, 0 where that failed."""
+    return measured[0] if measured else 0.0
+
+
+def coordinates(search: Search, measure: Measure, num: int) -> Iterator[Place]:
     """One axis after the other, in steps of two, then of one, as long as it gets better."""
     found: dict[Place, float] = {}
     best = search.default
-    found[best] = measure(best) or 0.0
+    found[best] = of_both(measure(best))
     yield best
     for step in (2, 1, 1, 1):
         for axis, direction in itertools.product(range(len(best)), (1, -1)):
@@ -196,7 +221,7 @@ def coordinates(
                 if not 0 <= place[axis] < len(search.axes[axis].values):
                     break
                 if place not in found:
-                    found[place] = measure(place) or 0.0
+                    found[place] = of_both(measure(place))
                     yield max(found, key=found.__getitem__)
                 if found[place] <= found[best]:
                     break
@@ -211,7 +236,7 @@ def optunas(sampler: str, seed: int) -> Method:
     warnings.simplefilter("ignore")
     few = {} if sampler == "RandomSampler" else {"n_startup_trials": 4}
 
-    def run(search: Search, measure: Callable[[Place], float | None], num: int) -> Iterator[Place]:
+    def run(search: Search, measure: Measure, num: int) -> Iterator[Place]:
         made = getattr(optuna.samplers, sampler)(seed=seed, **few)
         study = optuna.create_study(direction="maximize", sampler=made)
         study.enqueue_trial({x.name: x.default for x in search.axes})
@@ -219,12 +244,12 @@ def optunas(sampler: str, seed: int) -> Method:
         for _ in range(num):
             trial = study.ask()
             place = tuple(trial.suggest_int(x.name, 0, len(x.values) - 1) for x in search.axes)
-            value = measure(place)
-            if value is None:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            else:
+            value = of_both(measure(place))
+            if value:
                 study.tell(trial, math.log(value))
-            found[place] = value or 0.0
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            found[place] = value
             yield max(found, key=found.__getitem__)
 
     return run
@@ -232,19 +257,23 @@ def optunas(sampler: str, seed: int) -> Method:
 
 def regrets(surface: str, seed: int, method: Method, num: int) -> list[float]:
     """After each trial, what the best is worth as a share of the optimum."""
-    axes, rate = SURFACES[surface](random.Random(f"{surface} {seed}"))
-    search, noise = Search(axes), random.Random(f"noise {surface} {seed}")
+    axes, num_cores, planted = SURFACES[surface](random.Random(f"{surface} {seed}"))
+    search, noise = Search(axes, num_cores), random.Random(f"noise {surface} {seed}")
+    of_parts = random.Random(f"parts {surface} {seed}")
     sizes = [range(len(axis.values)) for axis in axes]
 
-    def true(place: Place) -> float | None:
-        return rate(search.settings(place))
+    def true(place: Place) -> float:
+        return of_both(planted(search.settings(place)))
 
-    def measure(place: Place) -> float | None:
-        value = true(place)
-        return None if value is None else value * math.exp(noise.gauss(0, NOISE))
+    def measure(place: Place) -> Planted | None:
+        if (found := planted(search.settings(place))) is None:
+            return None
+        rate, parts = found
+        noisy = [x and x * math.exp(of_parts.gauss(0, NOISE)) for x in dataclasses.astuple(parts)]
+        return rate * math.exp(noise.gauss(0, NOISE)), Parts(*noisy)
 
-    optimum = max(true(place) or 0.0 for place in itertools.product(*sizes))
-    shares = [(true(place) or 0.0) / optimum for place in method(search, measure, num)]
+    optimum = max(true(place) for place in itertools.product(*sizes))
+    shares = [true(place) / optimum for place in method(search, measure, num)]
     return shares + [shares[-1]] * (num - len(shares))
 
 

@@ -30,7 +30,7 @@ class BuiltInLoader:
     distributions of which one must be installed, none if torch and torchvision will do, and with
     `needs_gpu` it runs on an NVIDIA GPU alone. `num_cores` is up to
     how many its threads scale, None where Python's lock is no limit to them: the CPU time of an
-    image over that in which a thread holds it, as `benchmarks/lock_held.py` found on two cores.
+    image over that in which two threads hold it, as `benchmarks/lock_held.py` found on two cores.
     `on_demand`: it takes requests too (`OnDemand` in `loaders/base.py`).
     """
 
@@ -92,7 +92,7 @@ BUILT_IN: Final = {
             *("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
             "opencv-contrib-python-headless",
         ),
-        num_cores=10,
+        num_cores=14,
         on_demand=True,
     ),
     "spdl": BuiltInLoader(
@@ -133,7 +133,7 @@ BUILT_IN: Final = {
         target="fastbench.loaders.builtin.torchvision_tensor:TensorLoader",
         summary="the reference's pixels by uint8 tensors, in threads: the fastest on few cores",
         decoder="libjpeg-turbo in simplejpeg, or in torchvision",
-        num_cores=10,
+        num_cores=14,
         on_demand=True,
     ),
     "webdataset": BuiltInLoader(

@@ -13,6 +13,7 @@ from fastbench.core.units import format_quantity
 if TYPE_CHECKING:
     from fastbench.runner.trials_file import Measured
 
+THROUGHPUT: Final = "throughput"
 LATENCY: Final = "latency-p99"
 
 
@@ -32,7 +33,7 @@ class Objective:
     def unit(self) -> str:
         """What a value is in."""
         units = {
-            "throughput": "images/s",
+            THROUGHPUT: "images/s",
             "cpu-seconds": "CPU s/1,000 images",
             "images-per-joule": "images/J",
         }
@@ -42,7 +43,7 @@ class Objective:
         """The value of a trial. Raises `FastbenchError` where it was not measured, or is 0."""
         num_images = measured.num_images
         found = {
-            "throughput": num_images / measured.wall_s,
+            THROUGHPUT: num_images / measured.wall_s,
             "cpu-seconds": 1000 * (measured.cpu_s or 0.0) / num_images,
             "images-per-joule": num_images / (measured.energy_j or math.inf),
         }

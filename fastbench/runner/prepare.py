@@ -282,7 +282,7 @@ def prepare_model(workbench: Workbench, name: str) -> Bench:
         ]
         classifier, compile_s = _warmed_up(workbench, model)
         _LOG.debug("%s ready for %s, %.3f s to compile", name, workbench.dtype, compile_s)
-        resident_NCHW = _resident_batch(workbench, model) if config.passes == "all" else None
+        resident_NCHW = resident_batch(workbench, model) if config.passes == "all" else None
     return Bench(
         model,
         labels,
@@ -316,7 +316,7 @@ def check_outputs(classifier: Classifier, model: LoadedModel) -> None:
         )
 
 
-def _resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:
+def resident_batch(workbench: Workbench, model: LoadedModel) -> torch.Tensor:
     """A batch of made-up images on the device, for the model alone."""
     with open_loader(CEILING_LOADER, resolve(CEILING_LOADER), workbench.spec(model)) as loader:
         return next(iter(loader)).images_NCHW.clone()

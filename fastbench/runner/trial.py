@@ -1,29 +1,35 @@
 """The process of a trial of `fastbench tune`: what may be tried here, and how good it is.
 
 A trial is one window of the pipeline after a warm-up, of some seconds, not of whole epochs; nothing
-is scored. For batch latency it is the probe of `measure/passes.py`, which prefetches nothing.
+is scored. For throughput, rounds of the loader and the model alone follow: the search learns from
+them (`measure/search.py`). For batch latency it is the probe of `measure/passes.py`, which
+prefetches nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.cores import num_cores
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, UsageError
-from fastbench.loaders.base import FactoryTraits
+from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
+from fastbench.measure.gaussian_process import Axis
 from fastbench.measure.passes import probe_latency
 from fastbench.measure.pipeline import Stream
-from fastbench.measure.search import Axis
+from fastbench.measure.rounds import Rounds
+from fastbench.measure.tally import Tally
 from fastbench.measure.telemetry import Watch
 from fastbench.measure.warm_up import warm_up
 from fastbench.records.record import FailedRow
+from fastbench.records.speed import Window
+from fastbench.runner.objective import LATENCY, THROUGHPUT
 from fastbench.runner.open_loader import open_loader
-from fastbench.runner.prepare import Workbench
+from fastbench.runner.prepare import Workbench, resident_batch
 from fastbench.runner.trials_file import Measured, Space
 
 if TYPE_CHECKING:
@@ -40,6 +46,11 @@ _THREADS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _DOUBLINGS: Final = 3
 """A batch is tried down to an eighth and up to eight times its default."""
 _PREFETCH: Final = (1, 2, 4, 8)
+OF_BATCHES: Final = {"effect": 0.4, "reach": 3.0, "memory": 1.0, "to_model": True}
+OF_THREADS: Final = {"effect": 0.4, "reach": 1.5}
+OF_MODEL_THREADS: Final = {**OF_THREADS, "to_loader": False, "to_model": True}
+OF_PREFETCH: Final = {"effect": 0.08, "reach": 1.5, "memory": 0.25}
+"""What is known of axes before the first trial; `benchmarks/tune_search.py` plants them so too."""
 _QUICK_S: Final = 1.0
 _MIN_BATCHES: Final = 5
 
@@ -50,7 +61,7 @@ def describe(
     tell: Progress,
     leave_out: Collection[Skipped] = (),
     *,
-    for_latency: bool,
+    objective: str,
 ) -> Iterator[Space]:
     """What may be tried; options that were given are not. Raises what no trial could do without."""
     workbench = Workbench(config, folder, tell, leave_out)
@@ -59,7 +70,8 @@ def describe(
         watch.end(1)
         gpu = watch.read().gpu
     yield Space(
-        axes=tuple(_axes(workbench, for_latency)),
+        axes=tuple(_axes(workbench, objective == LATENCY)),
+        num_cores=num_cores(),
         device=workbench.gpus[0]["name"] if workbench.gpus else "the CPU",
         identity=workbench.manifest.identity,
         has_energy=gpu is not None and gpu.energy_j is not None,
@@ -76,30 +88,28 @@ def _axes(workbench: Workbench, for_latency: bool) -> Iterator[Axis]:
     cores = num_cores()
     if config.batch_size is None and not for_latency:
         sizes = _batch_sizes(workbench, model)
-        yield _axis("batch_size", sizes, spec.batch_size, effect=0.4, reach=3, takes_memory=True)
+        yield _axis("batch_size", sizes, spec.batch_size, **OF_BATCHES)
     threads = own.pop("num_threads", _up_to(cores, beyond=1))
     if config.num_threads is None and "num_threads" not in given:
-        yield _axis("num_threads", threads, cores, effect=0.4, reach=1.5)
+        yield _axis("num_threads", threads, cores, **OF_THREADS)
     if config.model_threads is None and workbench.device.type == "cpu":
-        yield _axis("model_threads", _up_to(cores), cores, effect=0.4, reach=1.5)
+        yield _axis("model_threads", _up_to(cores), cores, **OF_MODEL_THREADS)
     prefetch = own.pop("prefetch", _PREFETCH)
     if "prefetch" not in given and not for_latency:
-        yield _axis("prefetch", prefetch, spec.prefetch, effect=0.08, reach=1.5, takes_memory=True)
+        yield _axis("prefetch", prefetch, spec.prefetch, **OF_PREFETCH)
     left = {name: values for name, values in own.items() if name not in given}
     defaults = _used(workbench, loader, spec) if left else {}
     for name, values in left.items():
         yield _axis(name, values, defaults.get(name))
 
 
-def _axis(
-    name: str, values: Sequence[Setting], default: Setting, *, reach: float = 0.5, **how: float
-) -> Axis:
+def _axis(name: str, values: Sequence[Setting], default: Setting, **how: Any) -> Axis:
     """The default is one of the values: in its place among numbers, before others."""
     if default not in values:
         values = (default, *values)
         if all(isinstance(value, int | float) for value in values):
             values = sorted(values)  # type: ignore[type-var]
-    return Axis(name, tuple(values), list(values).index(default), reach=reach, **how)  # type: ignore[arg-type]
+    return Axis(name, tuple(values), list(values).index(default), **how)
 
 
 def _batch_sizes(workbench: Workbench, model: LoadedModel) -> list[int]:
@@ -135,18 +145,19 @@ def trial(
     tell: Progress,
     leave_out: Collection[Skipped] = (),
     *,
-    for_latency: bool,
+    objective: str,
     num_samples: int = 0,
 ) -> Iterator[Measured | FailedRow]:
     """Measure one configuration, batch latency at least `num_samples` times."""
     try:
         workbench = Workbench(config, folder, tell, leave_out)
-        yield _measure(workbench, for_latency, num_samples)
+        yield _measure(workbench, objective, num_samples)
     except FastbenchError as error:
         yield FailedRow(config.models[0], config.timed_loader, error)
 
 
-def _measure(workbench: Workbench, for_latency: bool, num_samples: int) -> Measured:
+def _measure(workbench: Workbench, objective: str, num_samples: int) -> Measured:
+    for_latency = objective == LATENCY
     config, loader = workbench.config, workbench.config.timed_loader
     seconds = _QUICK_S if config.quick else config.min_seconds
     durations = Durations(
@@ -156,6 +167,8 @@ def _measure(workbench: Workbench, for_latency: bool, num_samples: int) -> Measu
         settle_seconds=seconds,
         latency_batches=max(10, num_samples),
         latency_seconds=seconds,
+        round_seconds=min(0.25, seconds),
+        rounds_seconds=seconds / 2,
     )
     model, _ = workbench.load(config.models[0])
     spec = workbench.spec(model, loader)
@@ -176,6 +189,7 @@ def _measure(workbench: Workbench, for_latency: bool, num_samples: int) -> Measu
             look_around = watch.look_around
             warm_up(stream, classifier, clock, durations, look_around=look_around)
             num_images = num_batches = 0
+            waited_s = stream.wait_s
             watch.begin()
             clock.start()
             while num_batches < _MIN_BATCHES or clock.elapsed() < seconds:
@@ -185,7 +199,36 @@ def _measure(workbench: Workbench, for_latency: bool, num_samples: int) -> Measu
                 num_batches += 1
                 clock.mark()
             wall_s = clock.stop()
+            window = Window(
+                num_images=num_images,
+                num_steps=num_batches,
+                wall_s=wall_s,
+                wait_s=stream.wait_s - waited_s,
+            )
             watch.end(num_images)
             used = watch.read()
-    energy_j = used.gpu.energy_j if used.gpu else None
-    return Measured(num_images=num_images, wall_s=wall_s, cpu_s=used.cpu_s, energy_j=energy_j)
+            loader_alone = model_alone = None
+            if objective == THROUGHPUT:
+                traits = LoaderTraits.of(opened)
+                rounds = Rounds(
+                    classifier,
+                    Tally(len(workbench.manifest.names), None, str(workbench.device)),
+                    resident_batch(workbench, model),
+                    clock,
+                    durations.round_seconds,
+                    durations.rounds_seconds,
+                    num_queued=traits.num_queued(spec.prefetch),
+                    num_workers=traits.num_workers,
+                    loader_counts=opened.reads_images,
+                    watch=watch,
+                )
+                rounds.take(stream, window)
+                loader_alone, model_alone = rounds.loader_ceiling, rounds.model_ceiling
+    return Measured(
+        num_images=num_images,
+        wall_s=wall_s,
+        cpu_s=used.cpu_s,
+        energy_j=used.gpu.energy_j if used.gpu else None,
+        loader=loader_alone,
+        model=model_alone,
+    )

@@ -21,12 +21,12 @@ def describe(
     tell: Progress,
     leave_out: Collection[Skipped] = (),
     *,
-    for_latency: bool,
+    objective: str,
 ) -> Iterator[Space]:
     """As `trial.describe`, which imports torch."""
     from fastbench.runner.trial import describe
 
-    yield from describe(config, folder, tell, leave_out, for_latency=for_latency)
+    yield from describe(config, folder, tell, leave_out, objective=objective)
 
 
 def trial(
@@ -35,12 +35,10 @@ def trial(
     tell: Progress,
     leave_out: Collection[Skipped] = (),
     *,
-    for_latency: bool,
+    objective: str,
     num_samples: int,
 ) -> Iterator[Measured | FailedRow]:
     """As `trial.trial`, which imports torch."""
     from fastbench.runner.trial import trial
 
-    yield from trial(
-        config, folder, tell, leave_out, for_latency=for_latency, num_samples=num_samples
-    )
+    yield from trial(config, folder, tell, leave_out, objective=objective, num_samples=num_samples)

@@ -14,12 +14,14 @@ import msgspec
 from fastbench.core.atomic_files import write_whole, writing
 from fastbench.core.errors import UsageError, os_errors_as
 from fastbench.core.reading import read_regular
+from fastbench.measure.search import Parts
 from fastbench.records.fields import Amount, Count, Duration, Settings, Stored
+from fastbench.records.speed import Ceiling  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fastbench.measure.search import Axis
+    from fastbench.measure.gaussian_process import Axis
 
 TRIALS_FILE: Final = "trials.jsonl"
 _VERSION: Final = 1
@@ -29,10 +31,11 @@ _VERSION: Final = 1
 class Space:
     """What may be tried, and what the trials hold for: the device, and the images' identity.
 
-    `has_energy` says whether the device counts its energy.
+    `has_energy` says whether the device counts its energy; loader and model share `num_cores`.
     """
 
     axes: tuple[Axis, ...]
+    num_cores: int
     device: str
     identity: str
     has_energy: bool
@@ -40,13 +43,31 @@ class Space:
 
 
 class Measured(Stored, frozen=True, kw_only=True):
-    """One trial's window; SI units. `samples_s` are batch latencies, where these were measured."""
+    """One trial's window; SI units. `samples_s` are batch latencies, where these were measured.
+
+    `loader` and `model` are what each is alone, where throughput is searched for.
+    """
 
     num_images: Count
     wall_s: Duration
     samples_s: list[Duration] = msgspec.field(default_factory=list)
     cpu_s: Amount | None = None
     energy_j: Amount | None = None
+    loader: Ceiling | None = None
+    model: Ceiling | None = None
+
+    @property
+    def parts(self) -> Parts | None:
+        """The parts alone; None where one was not measured. The model takes the rest of the CPU."""
+        loader, model = self.loader, self.model
+        if loader is None or model is None:
+            return None
+        rates = loader.images_per_s, model.images_per_s
+        if not (loader.cpu_s and self.cpu_s):
+            return Parts(*rates)
+        of_loader = loader.cpu_s / loader.num_images
+        rest = self.cpu_s / self.num_images - of_loader
+        return Parts(*rates, of_loader, rest) if rest > 0 else Parts(*rates)
 
 
 class Searched(Stored, frozen=True, kw_only=True):

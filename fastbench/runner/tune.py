@@ -32,7 +32,7 @@ from fastbench.measure.interleave import NUM_PAIRS as AB_PAIRS
 from fastbench.measure.search import Search, Tried
 from fastbench.records.record import AbRecord, FailedRow, ratio_of_pairs
 from fastbench.runner.execute import ab_rows
-from fastbench.runner.objective import LATENCY, Objective, highest_percentile
+from fastbench.runner.objective import LATENCY, THROUGHPUT, Objective, highest_percentile
 from fastbench.runner.options_file import write_options
 from fastbench.runner.planned_rows import calibrated, row_of
 from fastbench.runner.trial_in_child import describe, trial
@@ -94,8 +94,7 @@ class Tuning:
             self._config = calibrated(self._config)
         self._unread = Unread(folder, progress)
         progress.say("loading torch")
-        is_latency = how.objective == LATENCY
-        self._space = self._describe(is_latency)
+        self._space = self._describe()
         if how.objective == "images-per-joule" and not self._space.has_energy:
             raise UsageError(
                 f"--objective images-per-joule needs a GPU that counts its energy, and "
@@ -106,9 +105,9 @@ class Tuning:
                 "There is nothing to search: every setting is given. Leave out one of them, such "
                 "as --num-threads."
             )
-        if is_latency:
+        if how.objective == LATENCY:
             progress.note("Batch latency grows with the batch: its size is not searched.")
-        self._search = Search(self._space.axes)
+        self._search = Search(self._space.axes, self._space.num_cores)
         searched = Searched(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command,
@@ -204,7 +203,7 @@ class Tuning:
         assert winner is not None
         if winner == self.default or self._of(self.default) is None:
             return None
-        if self._how.objective == "throughput":
+        if self._how.objective == THROUGHPUT:
             is_quick = self._config.quick or self._is_slow(winner)
             changes = tuple(as_changes(winner, self.loader, self.default))
             config = dataclasses.replace(self._config, ab=changes, quick=is_quick)
@@ -254,8 +253,8 @@ class Tuning:
 
     # ------------------------------------------------------------------------------- trials
 
-    def _describe(self, is_latency: bool) -> Space:
-        make_rows = functools.partial(describe, for_latency=is_latency)
+    def _describe(self) -> Space:
+        make_rows = functools.partial(describe, objective=self._how.objective)
         for found in self._unread.run_known(make_rows, self._config, self.loader):
             if isinstance(found, FailedRow):
                 raise found.error
@@ -285,7 +284,7 @@ class Tuning:
         pct = self.objective.pct
         make_rows = functools.partial(
             trial,
-            for_latency=self._how.objective == LATENCY,
+            objective=self._how.objective,
             num_samples=MIN_SAMPLES[pct] if pct is not None else 0,
         )
         # A file that the loader does not read is found in the first trial.
@@ -317,6 +316,8 @@ class Tuning:
             if each.measured is not None:
                 value = objective.value(each.measured)
                 tried.values[place] = 1 / value if objective.is_less_better else value
+                if (parts := each.measured.parts) is not None:
+                    tried.parts[place] = parts
             elif each.out_of_memory:
                 tried.no_memory.add(place)
         return tried

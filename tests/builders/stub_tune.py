@@ -14,22 +14,23 @@ from typing import Any
 
 from fastbench.core.config import RunConfig
 from fastbench.core.errors import LoaderError
-from fastbench.measure.search import Axis
+from fastbench.measure.gaussian_process import Axis
 from fastbench.records.record import AbRecord, FailedRow
 from fastbench.records.store import SCHEMA_VERSION
+from fastbench.runner.objective import LATENCY
 from fastbench.runner.trials_file import Measured, Space
 
-BATCHES = Axis("batch_size", (4, 8, 16, 32, 64, 128, 256), 3, 0.4, 3, takes_memory=True)
+BATCHES = Axis("batch_size", (4, 8, 16, 32, 64, 128, 256), 3, 0.4, 3, memory=1, to_model=True)
 THREADS = Axis("num_threads", (1, 2, 3), 1, 0.4, 1.5)
-PREFETCH = Axis("prefetch", (1, 2, 4), 1, 0.08, 1.5, takes_memory=True)
+PREFETCH = Axis("prefetch", (1, 2, 4), 1, 0.08, 1.5, memory=0.25)
 
 
 def describe(
-    config: RunConfig, folder: Path, tell: Any, leave_out: Any = (), *, for_latency: bool
+    config: RunConfig, folder: Path, tell: Any, leave_out: Any = (), *, objective: str
 ) -> Iterator[Space]:
-    axes = [THREADS] if for_latency else [BATCHES, THREADS, PREFETCH]
+    axes = [THREADS] if objective == LATENCY else [BATCHES, THREADS, PREFETCH]
     given = [axis for axis in axes if getattr(config, axis.name, None) is None]
-    yield Space(tuple(given), "the CPU", config.data, has_energy=False, environment={})
+    yield Space(tuple(given), 2, "the CPU", config.data, has_energy=False, environment={})
 
 
 def trial(
@@ -38,13 +39,13 @@ def trial(
     tell: Any,
     leave_out: Any = (),
     *,
-    for_latency: bool,
+    objective: str,
     num_samples: int,
 ) -> Iterator[Measured | FailedRow]:
     batch, threads = config.batch_size or 32, config.num_threads or 2
     if batch == 128:
         os.kill(os.getpid(), signal.SIGKILL)
-    yield from simulated(batch, threads, max(num_samples, 80) if for_latency else 0)
+    yield from simulated(batch, threads, max(num_samples, 80) if objective == LATENCY else 0)
 
 
 def simulated(batch: int, threads: int, num_samples: int) -> Iterator[Measured | FailedRow]:

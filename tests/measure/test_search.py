@@ -1,5 +1,6 @@
 """The search finds planted optima in few trials, and never tries what cannot fit."""
 
+import dataclasses
 import itertools
 import math
 import random
@@ -7,12 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from fastbench.measure.search import Axis, Place, Search, Tried
+from fastbench.measure.gaussian_process import Axis
+from fastbench.measure.search import Parts, Place, Search, Tried
 
 AXES = (
-    Axis("batch_size", (4, 8, 16, 32, 64, 128, 256), 3, effect=0.4, reach=3, takes_memory=True),
+    Axis(
+        "batch_size", (4, 8, 16, 32, 64, 128, 256), 3, effect=0.4, reach=3, memory=1, to_model=True
+    ),
     Axis("num_threads", (1, 2, 3, 4, 6, 8), 5, effect=0.4, reach=1.5),
-    Axis("prefetch", (1, 2, 4), 1, effect=0.08, reach=1.5, takes_memory=True),
+    Axis("prefetch", (1, 2, 4), 1, effect=0.08, reach=1.5, memory=0.25),
 )
 
 
@@ -54,6 +58,90 @@ def found(seed: int, num: int) -> float:
 
 def test_planted_optima_are_found_in_twelve_trials() -> None:
     assert sum(found(seed, 12) >= 0.95 for seed in range(20)) >= 19
+
+
+SHARED = (
+    Axis("batch_size", (4, 8, 16, 32, 64, 128, 256), 3, effect=0.4, reach=3, to_model=True),
+    Axis("num_threads", (1, 2, 3, 4, 6, 8, 12, 16), 7, effect=0.4, reach=1.5),
+    Axis("model_threads", (1, 2, 3, 4, 6, 8, 12, 16), 7, 0.4, 1.5, to_loader=False, to_model=True),
+)
+
+
+def on_shared_cores(seed: int, place: Place) -> tuple[float, Parts]:
+    """Loader and model share 16 cores: threads that the slower part lacks are lost to the other."""
+    rng = random.Random(seed)
+    load, run, half = rng.uniform(100, 600), rng.uniform(20, 200), rng.uniform(1, 20)
+    batch, threads, torch = (axis.values[i] for axis, i in zip(SHARED, place, strict=True))
+    assert isinstance(batch, int)
+    assert isinstance(threads, int)
+    assert isinstance(torch, int)
+    loader = load * threads / (1 + 0.02 * threads)
+    model = run * torch / (1 + 0.05 * torch) * batch / (batch + half)
+    busy = min(loader, model) * (threads / loader + torch / model)
+    both = min(loader, model) * min(1, 16 / busy)
+    return both, Parts(loader, model, threads / loader, torch / model)
+
+
+def found_on_shared_cores(seed: int, num: int, *, tells_parts: bool) -> float:
+    """What the best after `num` trials is worth, as a share of the optimum."""
+    noise, search, tried = random.Random(f"noise {seed}"), Search(SHARED, 16), Tried()
+
+    def noisy(value: float) -> float:
+        return value * math.exp(noise.gauss(0, 0.03))
+
+    for _ in range(num):
+        place = search.next(tried)
+        assert place is not None
+        rate, parts = on_shared_cores(seed, place)
+        tried.values[place] = noisy(rate)
+        if tells_parts:
+            tried.parts[place] = Parts(*map(noisy, dataclasses.astuple(parts)))
+    best = search.best(tried)
+    assert best is not None
+    places = itertools.product(*(range(len(axis.values)) for axis in SHARED))
+    return on_shared_cores(seed, best)[0] / max(on_shared_cores(seed, p)[0] for p in places)
+
+
+def test_what_the_parts_are_alone_saves_trials() -> None:
+    with_parts, without = (
+        sum(found_on_shared_cores(seed, 7, tells_parts=tells) >= 0.95 for seed in range(20))
+        for tells in (True, False)
+    )
+    assert with_parts >= 18
+    assert without <= with_parts - 4
+
+
+def test_parts_of_some_trials_only_are_not_used() -> None:
+    values: dict[Place, float | None] = {(3, 7, 7): 100.0, (0, 0, 0): 20.0}
+    some = Tried(dict(values), parts={(3, 7, 7): Parts(300.0, 100.0)})
+    assert Search(SHARED, 16).next(some) == Search(SHARED, 16).next(Tried(dict(values)))
+
+
+def test_cpu_time_that_is_not_known_bounds_nothing() -> None:
+    """The model alone says that its batches do not matter, and the loader that its threads do."""
+    values: dict[Place, float | None] = {(3, 7, 7): 100.0, (3, 3, 7): 52.0, (5, 7, 7): 101.0}
+    parts = {
+        (3, 7, 7): Parts(100.0, 900.0),
+        (3, 3, 7): Parts(52.0, 900.0, 0.01),
+        (5, 7, 7): Parts(101.0, 900.0),
+    }
+    assert Search(SHARED, 16).best(Tried(values, parts=parts)) in ((3, 7, 7), (5, 7, 7))
+
+
+def test_the_end_of_the_memory_is_searched_for_in_halves() -> None:
+    """Images/s grow with the batch up to a limit that only a failure shows."""
+    axis = Axis("batch_size", tuple(2**i for i in range(12)), 0, 0.4, 3, memory=1, to_model=True)
+    for most in range(2, 12):
+        search, tried = Search([axis]), Tried()
+        while (place := search.next(tried)) is not None:
+            fits = place[0] < most
+            tried.values[place] = 100 * 1.3 ** place[0] if fits else None
+            if not fits:
+                tried.no_memory.add(place)
+            if search.best(tried) == (most - 1,):
+                break
+        assert search.best(tried) == (most - 1,)
+        assert len(tried.no_memory) <= 3
 
 
 def test_it_begins_with_the_default_and_repeats_nothing() -> None:

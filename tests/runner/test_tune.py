@@ -19,7 +19,7 @@ from fastbench.core.errors import CrashError, DeviceError, LimitError, OutOfMemo
 from fastbench.core.options import flag
 from fastbench.records.record import FailedRow
 from fastbench.runner import tune, unread_files
-from fastbench.runner.objective import highest_percentile
+from fastbench.runner.objective import LATENCY, highest_percentile
 from fastbench.runner.options_file import read_options
 from fastbench.runner.tune import is_out_of_memory
 
@@ -44,12 +44,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ab: list[RunConfig]) ->
     """`fastbench tune` with simulated trials in this process; batches of 128 are killed."""
     monkeypatch.setattr(tune, "describe", stub_tune.describe)
 
-    def trial(config: RunConfig, *_: Any, for_latency: bool, num_samples: int) -> Iterator[Any]:
+    def trial(config: RunConfig, *_: Any, objective: str, num_samples: int) -> Iterator[Any]:
         batch, threads = config.batch_size or 32, config.num_threads or 2
         if batch == 128:
             yield FailedRow("sample", "dali", OutOfMemoryError("It does not fit. Use less."))
             return
-        yield from stub_tune.simulated(batch, threads, max(num_samples, 80 if for_latency else 0))
+        yield from stub_tune.simulated(
+            batch, threads, max(num_samples, 80 if objective == LATENCY else 0)
+        )
 
     monkeypatch.setattr(tune, "trial", trial)
     monkeypatch.setattr(
