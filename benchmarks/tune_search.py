@@ -191,15 +191,19 @@ SURFACES: dict[str, Callable[[random.Random], Space]] = {
 # ------------------------------------------------------------------------------------ the methods
 
 
-def ours(search: Search, measure: Measure, num: int) -> Iterator[Place]:
-    """`measure/search.py`."""
+def ours(
+    search: Search, measure: Measure, num: int, *, tells_parts: bool = True
+) -> Iterator[Place]:
+    """`measure/search.py`, with the parts of each trial or without."""
     tried = Tried()
     while len(tried.values) < num and (place := search.next(tried)) is not None:
         if (measured := measure(place)) is None:
             tried.values[place] = None
             tried.no_memory.add(place)
         else:
-            tried.values[place], tried.parts[place] = measured
+            tried.values[place], parts = measured
+            if tells_parts:
+                tried.parts[place] = parts
         yield search.best(tried) or place
 
 
@@ -286,6 +290,7 @@ def main() -> None:
     arguments = parser.parse_args()
     methods: dict[str, Callable[[int], Method]] = {
         "ours": lambda _: ours,
+        "ours-without-parts": lambda _: functools.partial(ours, tells_parts=False),
         "coordinates": lambda _: coordinates,
         **{name: functools.partial(optunas, name) for name in SAMPLERS},
     }
