@@ -31,7 +31,13 @@ from typing import Any
 
 from fastbench.core.atomic_files import write_text
 from fastbench.measure import machine
-from fastbench.measure.gaussian_process import Axis
+from fastbench.measure.gaussian_process import (
+    OF_BATCHES,
+    OF_MODEL_THREADS,
+    OF_PREFETCH,
+    OF_THREADS,
+    Axis,
+)
 from fastbench.measure.search import Parts, Place, Search, Tried
 
 NOISE = 0.03
@@ -66,14 +72,12 @@ def axes_of(first: int, cores: int, *, beyond: int = 1, on_cpu: bool = False) ->
     sizes = tuple(first * 2**k for k in range(9 if on_cpu else 8))
     threads = (*(x for x in THREADS if x < cores), cores)
     more = tuple(x for x in THREADS if x > cores)[:beyond]
-    model_threads = Axis(
-        "model_threads", threads, len(threads) - 1, 0.4, 1.5, to_loader=False, to_model=True
-    )
+    model_threads = Axis("model_threads", threads, len(threads) - 1, **OF_MODEL_THREADS)
     return [
-        Axis("batch_size", sizes, 4, effect=0.4, reach=3, memory=1, to_model=True),
-        Axis("num_threads", threads + more, len(threads) - 1, effect=0.4, reach=1.5),
+        Axis("batch_size", sizes, 4, **OF_BATCHES),
+        Axis("num_threads", threads + more, len(threads) - 1, **OF_THREADS),
         *([model_threads] if on_cpu else []),
-        Axis("prefetch", (1, 2, 4, 8), 1, effect=0.08, reach=1.5, memory=0.25),
+        Axis("prefetch", (1, 2, 4, 8), 1, **OF_PREFETCH),
     ]
 
 
@@ -110,8 +114,8 @@ def engines(rng: random.Random) -> Space:
     threads = tuple(sorted({*(x for x in (4, 8, 16, 24) if x < cores), cores}))
     axes = [
         batch,
-        Axis("num_threads", threads, len(threads) - 1, effect=0.4, reach=1.5),
-        Axis("prefetch", (2, 3, 4), 0, effect=0.08, reach=1.5, memory=0.25),
+        Axis("num_threads", threads, len(threads) - 1, **OF_THREADS),
+        Axis("prefetch", (2, 3, 4), 0, **OF_PREFETCH),
         Axis("load", (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0), 7),
     ]
 

@@ -13,7 +13,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -70,6 +70,13 @@ class Axis:
     def distances(self) -> Floats:
         """From each value to each other, in units of `reach`."""
         return np.abs(self.positions[:, None] - self.positions[None, :]) / self.reach
+
+
+OF_BATCHES: Final[dict[str, Any]] = {"effect": 0.4, "reach": 3, "memory": 1, "to_model": True}
+OF_THREADS: Final[dict[str, Any]] = {"effect": 0.4, "reach": 1.5}
+OF_MODEL_THREADS: Final[dict[str, Any]] = {**OF_THREADS, "to_loader": False, "to_model": True}
+OF_PREFETCH: Final[dict[str, Any]] = {"effect": 0.08, "reach": 1.5, "memory": 0.25}
+"""What is known of these axes before the first trial."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,13 @@ from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
-from fastbench.measure.gaussian_process import Axis
+from fastbench.measure.gaussian_process import (
+    OF_BATCHES,
+    OF_MODEL_THREADS,
+    OF_PREFETCH,
+    OF_THREADS,
+    Axis,
+)
 from fastbench.measure.passes import probe_latency
 from fastbench.measure.pipeline import Stream
 from fastbench.measure.rounds import Rounds
@@ -46,11 +52,6 @@ _THREADS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _DOUBLINGS: Final = 3
 """A batch is tried down to an eighth and up to eight times its default."""
 _PREFETCH: Final = (1, 2, 4, 8)
-OF_BATCHES: Final = {"effect": 0.4, "reach": 3.0, "memory": 1.0, "to_model": True}
-OF_THREADS: Final = {"effect": 0.4, "reach": 1.5}
-OF_MODEL_THREADS: Final = {**OF_THREADS, "to_loader": False, "to_model": True}
-OF_PREFETCH: Final = {"effect": 0.08, "reach": 1.5, "memory": 0.25}
-"""What is known of axes before the first trial; `benchmarks/tune_search.py` plants them so too."""
 _QUICK_S: Final = 1.0
 _MIN_BATCHES: Final = 5
 
@@ -207,7 +208,7 @@ def _measure(workbench: Workbench, objective: str, num_samples: int) -> Measured
             )
             watch.end(num_images)
             used = watch.read()
-            loader_alone = model_alone = None
+            alone: dict[str, Any] = {}
             if objective == THROUGHPUT:
                 traits = LoaderTraits.of(opened)
                 rounds = Rounds(
@@ -223,12 +224,11 @@ def _measure(workbench: Workbench, objective: str, num_samples: int) -> Measured
                     watch=watch,
                 )
                 rounds.take(stream, window)
-                loader_alone, model_alone = rounds.loader_ceiling, rounds.model_ceiling
+                alone = {"loader": rounds.loader_ceiling, "model": rounds.model_ceiling}
     return Measured(
         num_images=num_images,
         wall_s=wall_s,
         cpu_s=used.cpu_s,
         energy_j=used.gpu.energy_j if used.gpu else None,
-        loader=loader_alone,
-        model=model_alone,
+        **alone,
     )
