@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import itertools
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -170,6 +171,39 @@ def test_a_worker_that_no_page_was_left_for(images: Path, open_loader: Open) -> 
         os.kill(worker.pid, signal.SIGBUS)
     with pytest.raises(LoaderError, match="of shared memory for 6 batches"):
         collections.deque(itertools.islice(stream, 50), maxlen=0)
+
+
+class _Worker:
+    """Its end is told `after_s` seconds from now, as by a server that has other work."""
+
+    def __init__(self, status: int, after_s: float) -> None:
+        self.sentinel, told = multiprocessing.Pipe(duplex=False)
+        self.timer = threading.Timer(after_s, told.send, [status])
+        self.timer.start()
+        self._status: int | None = None
+
+    @property
+    def exitcode(self) -> int | None:
+        if self._status is None and self.sentinel.poll():
+            self._status = self.sentinel.recv()
+        return self._status
+
+
+def test_an_end_that_is_told_late(images: Path, open_loader: Open) -> None:
+    """After the DataLoader's error, and after the ends of the workers that it stopped itself."""
+    loader = open_loader("torchvision", spec_of(scan(images), prefetch=0))
+    assert isinstance(loader, worker_processes.WorkerLoader)
+    stopped, killed, ended = (-signal.SIGTERM, 0.0), (-signal.SIGBUS, 0.3), (0, 0.1)
+    for ends, says in [
+        ([stopped, killed, ended], "of shared memory"),
+        ([stopped, killed, ended, (-signal.SIGSEGV, 0.2)], "it was killed by SIGSEGV"),
+        ([stopped, ended], "as when memory, processes or threads run out"),
+    ]:
+        workers = [_Worker(*end) for end in ends]
+        loader._workers = list(workers)  # type: ignore[arg-type]
+        assert says in str(loader._failed(0, ConnectionResetError()))
+        for worker in workers:
+            worker.timer.join()
 
 
 @pytest.mark.usefixtures("impatient")

@@ -171,14 +171,15 @@ class WorkerLoader(EpochLoader):
         if self._is_late:
             return self._too_late(position)
         died = _is_death(error)
-        if (died and any(w.exitcode == -signal.SIGBUS for w in self._workers)) or any(
+        status = self._first_end() if died else None
+        if status == -signal.SIGBUS or any(
             words in str(error) for words in ("(shm)", "No space left on device")
         ):
             return self._memory.error()
         if (ours := as_ours(error, "loading", self._spec.batch_size)) is not None:
             return ours
         if died:
-            return self._death()
+            return self._death(status)
         if isinstance(error, StopIteration):
             return LoaderError(
                 f"The loader {self.name!r} ended its epoch before batch {position} of "
@@ -186,12 +187,24 @@ class WorkerLoader(EpochLoader):
             )
         return self._explain(position, error) or error
 
-    def _death(self) -> LoaderError:
-        """What is known of the death of a worker: how the first of them ended."""
-        connection.wait([worker.sentinel for worker in self._workers], _TOLD_S)
-        ends = [worker.exitcode for worker in self._workers]
-        # Those that a DataLoader ends itself say nothing.
-        status = next((x for x in ends if x not in (None, 0, -signal.SIGTERM, _UNKNOWN)), None)
+    def _first_end(self) -> int | None:
+        """The exit status of a worker that ended by itself; None where the server tells of none.
+
+        The worker's end shows before the server has told of it.
+        """
+        until = time.monotonic() + _TOLD_S
+        running = list(self._workers)
+        while running and (left := until - time.monotonic()) > 0:
+            connection.wait([worker.sentinel for worker in running], left)
+            for worker in running:
+                # Those that a DataLoader ends itself say nothing.
+                if worker.exitcode not in (None, 0, -signal.SIGTERM, _UNKNOWN):
+                    return worker.exitcode
+            running = [worker for worker in running if worker.exitcode is None]
+        return None
+
+    def _death(self, status: int | None) -> LoaderError:
+        """What is known of the death of a worker, by its exit status."""
         what = f"A worker process of the loader {self.name!r} died"
         if status is None or status == -signal.SIGKILL:
             return LoaderError(
