@@ -9,6 +9,11 @@ optimum after 8, 12 and 16 trials. All begin with the default settings; only our
 parts. The guesses of `measure/search.py` were chosen on the seeds 100 to 399. The record has those
 from 0 on.
 
+A GPU's JPEG engines are there twice. DALI has a search of its own for their share, its threads and
+its queue, by the loader alone: a run begins with what that finds, and so do all methods on the
+surface "engines". Only ours also knows the figures of that search. On "engines, not searched" there
+was none, as where `--quick` is given.
+
     uv run --with optuna --with cmaes python benchmarks/tune_search.py [--seeds N] [--output FILE]
 """
 
@@ -26,11 +31,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastbench.core.atomic_files import write_text
-from fastbench.measure import machine
+from fastbench.measure import loader_settings, machine
 from fastbench.measure.gaussian_process import (
     OF_BATCHES,
     OF_MODEL_THREADS,
@@ -51,10 +57,28 @@ Planted = tuple[float, Parts]
 """Images/s end to end, and the parts alone."""
 Surface = Callable[[Settings], Planted | None]
 """What is planted for some settings; None where they are out of memory."""
-Space = tuple[list[Axis], int, Surface]
-"""What may be tried, on how many cores."""
-Measure = Callable[[Place], Planted | None]
-Method = Callable[[Search, Measure, int], Iterator[Place]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be tried, on how many cores; the loader has searched for some settings itself."""
+
+    axes: list[Axis]
+    num_cores: int
+    planted: Surface
+    searched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A space that begins with its default, how to measure a place, and the loader's own trials."""
+
+    search: Search
+    measure: Callable[[Place], Planted | None]
+    loaders: dict[Place, float]
+
+
+Method = Callable[[Problem, int], Iterator[Place]]
 """Gives what it calls the best after each trial, of which there are so many at most."""
 
 
@@ -100,7 +124,7 @@ def memory_ends(rng: random.Random) -> Space:
         both = lower(loader, ours, 4 + 2 * math.log2(x["prefetch"] + 1))
         return both, Parts(loader, ours, min(threads, cores) / loader, 1 / ours)
 
-    return axes_of(16, cores), cores, planted
+    return Space(axes_of(16, cores), cores, planted)
 
 
 def engines(rng: random.Random) -> Space:
@@ -128,7 +152,7 @@ def engines(rng: random.Random) -> Space:
         parts = Parts(loader * full * (1 - 0.2 * 2 ** -x["prefetch"]), model * full)
         return lower(parts.loader, parts.model, 6), parts
 
-    return axes, cores, planted
+    return Space(axes, cores, planted, ("load", "num_threads", "prefetch"))
 
 
 def shared_cores(rng: random.Random, cores: int) -> Space:
@@ -153,7 +177,7 @@ def shared_cores(rng: random.Random, cores: int) -> Space:
         parts = Parts(min(alone, cores / loader_cpu_s), model, loader_cpu_s, torch / model)
         return both * min(1, cores / busy) / crowded, parts
 
-    return axes_of(2, cores, on_cpu=True), cores, planted
+    return Space(axes_of(2, cores, on_cpu=True), cores, planted)
 
 
 def flat(rng: random.Random) -> Space:
@@ -164,7 +188,7 @@ def flat(rng: random.Random) -> Space:
         model = most * (1 - drop * abs(math.log2(x["batch_size"] / 32)))
         return model, Parts(3 * most, model)
 
-    return axes_of(2, 4, on_cpu=True), 4, planted
+    return Space(axes_of(2, 4, on_cpu=True), 4, planted)
 
 
 def far(rng: random.Random) -> Space:
@@ -179,12 +203,13 @@ def far(rng: random.Random) -> Space:
         return loader, Parts(loader, 1000)
 
     _, *others = axes_of(2, 16)
-    return [axes_of(2, 16, on_cpu=True)[0], *others], 16, planted
+    return Space([axes_of(2, 16, on_cpu=True)[0], *others], 16, planted)
 
 
 SURFACES: dict[str, Callable[[random.Random], Space]] = {
     "memory ends": memory_ends,
     "engines": engines,
+    "engines, not searched": lambda rng: dataclasses.replace(engines(rng), searched=()),
     "2 cores": lambda rng: shared_cores(rng, 2),
     "16 to 64 cores": lambda rng: shared_cores(rng, rng.choice([16, 32, 64])),
     "flat": flat,
@@ -195,13 +220,11 @@ SURFACES: dict[str, Callable[[random.Random], Space]] = {
 # ------------------------------------------------------------------------------------ the methods
 
 
-def ours(
-    search: Search, measure: Measure, num: int, *, tells_parts: bool = True
-) -> Iterator[Place]:
+def ours(problem: Problem, num: int, *, tells_parts: bool = True) -> Iterator[Place]:
     """`measure/search.py`, with the parts of each trial or without."""
-    tried = Tried()
+    search, tried = problem.search, Tried(loaders=problem.loaders)
     while len(tried.values) < num and (place := search.next(tried)) is not None:
-        if (measured := measure(place)) is None:
+        if (measured := problem.measure(place)) is None:
             tried.values[place] = None
             tried.no_memory.add(place)
         else:
@@ -216,8 +239,9 @@ def of_both(measured: Planted | None) -> float:
     return measured[0] if measured else 0.0
 
 
-def coordinates(search: Search, measure: Measure, num: int) -> Iterator[Place]:
+def coordinates(problem: Problem, num: int) -> Iterator[Place]:
     """One axis after the other, in steps of two, then of one, as long as it gets better."""
+    search, measure = problem.search, problem.measure
     found: dict[Place, float] = {}
     best = search.default
     found[best] = of_both(measure(best))
@@ -244,7 +268,8 @@ def optunas(sampler: str, seed: int) -> Method:
     warnings.simplefilter("ignore")
     few = {} if sampler == "RandomSampler" else {"n_startup_trials": 4}
 
-    def run(search: Search, measure: Measure, num: int) -> Iterator[Place]:
+    def run(problem: Problem, num: int) -> Iterator[Place]:
+        search, measure = problem.search, problem.measure
         made = getattr(optuna.samplers, sampler)(seed=seed, **few)
         study = optuna.create_study(direction="maximize", sampler=made)
         study.enqueue_trial({x.name: x.default for x in search.axes})
@@ -263,25 +288,53 @@ def optunas(sampler: str, seed: int) -> Method:
     return run
 
 
+def begin(space: Space, rng: random.Random) -> tuple[Search, dict[Place, float]]:
+    """A search whose default is what the loader's own search found, and what that measured."""
+    if not space.searched:
+        return Search(space.axes, space.num_cores), {}
+    default = {axis.name: axis.values[axis.default] for axis in space.axes}
+
+    def loader_alone(settings: Settings) -> float:
+        found = space.planted({**default, **settings})
+        assert found is not None
+        return found[1].loader * math.exp(rng.gauss(0, NOISE))
+
+    by_name = {axis.name: axis.values for axis in space.axes}
+    found = loader_settings.search({name: by_name[name] for name in space.searched}, loader_alone)
+    axes = [
+        dataclasses.replace(axis, default=axis.values.index(found.settings[axis.name]))
+        if axis.name in space.searched
+        else axis
+        for axis in space.axes
+    ]
+    search = Search(axes, space.num_cores)
+    return search, {
+        search.place({**default, **trial.settings}): trial.images_per_s
+        for trial in found.trials
+        if trial.images_per_s
+    }
+
+
 def regrets(surface: str, seed: int, method: Method, num: int) -> list[float]:
     """After each trial, what the best is worth as a share of the optimum."""
-    axes, num_cores, planted = SURFACES[surface](random.Random(f"{surface} {seed}"))
-    search, noise = Search(axes, num_cores), random.Random(f"noise {surface} {seed}")
-    of_parts = random.Random(f"parts {surface} {seed}")
-    sizes = [range(len(axis.values)) for axis in axes]
+    drawn = f"{surface.split(',')[0]} {seed}"
+    noise, of_parts = random.Random(f"noise {drawn}"), random.Random(f"parts {drawn}")
+    space = SURFACES[surface](random.Random(drawn))
+    search, loaders = begin(space, random.Random(f"search {drawn}"))
+    sizes = [range(len(axis.values)) for axis in space.axes]
 
     def true(place: Place) -> float:
-        return of_both(planted(search.settings(place)))
+        return of_both(space.planted(search.settings(place)))
 
     def measure(place: Place) -> Planted | None:
-        if (found := planted(search.settings(place))) is None:
+        if (found := space.planted(search.settings(place))) is None:
             return None
         rate, parts = found
         noisy = [x and x * math.exp(of_parts.gauss(0, NOISE)) for x in dataclasses.astuple(parts)]
         return rate * math.exp(noise.gauss(0, NOISE)), Parts(*noisy)
 
     optimum = max(true(place) for place in itertools.product(*sizes))
-    shares = [true(place) / optimum for place in method(search, measure, num)]
+    shares = [true(place) / optimum for place in method(Problem(search, measure, loaders), num)]
     return shares + [shares[-1]] * (num - len(shares))
 
 

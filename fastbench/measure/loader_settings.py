@@ -5,7 +5,7 @@ values of each in all combinations, then the neighbours of the best until none i
 further setting is tried with the best so far, one after the other.
 
 A trial is the loader alone. The model does not run meanwhile: a setting that is best alone may take
-the GPU from the model. Give the setting by hand if that matters.
+the GPU from the model. `fastbench tune` looks at both, and begins with what this search found.
 """
 
 from __future__ import annotations
@@ -16,19 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fastbench.core.errors import FastbenchError, LoaderError
-from fastbench.measure import passes
-from fastbench.measure.ranks import ALONE
+from fastbench.core.errors import FastbenchError
 from fastbench.records.fields import Settings  # noqa: TC001 - msgspec reads it
 from fastbench.records.speed import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
-    from fastbench.loaders.base import Loader, LoaderSpec, Setting
-    from fastbench.measure.clock import Clock
-    from fastbench.measure.ranks import Ranks
+    from fastbench.loaders.base import Setting
 
 _NUM_JOINT: Final = 2
 _NUM_COARSE: Final = 3
@@ -44,24 +39,18 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def search(
-    open_loader: Callable[[LoaderSpec], AbstractContextManager[Loader]],
-    spec: LoaderSpec,
-    space: Mapping[str, Sequence[Setting]],
-    make_clock: Callable[[], Clock],
-    seconds: float,
-    ranks: Ranks = ALONE,
+    space: Mapping[str, Sequence[Setting]], measure: Callable[[dict[str, Setting]], float]
 ) -> Found:
-    """Search a space whose values are ordered; each trial is measured for `seconds`.
+    """Search a space whose values are ordered, by what `measure` gives: images/s.
 
-    `ranks` all try the same settings at the same time, and what counts is the sum of their
-    throughputs. A setting that fails, on any of them, is a trial without a throughput. Raises the
-    last `FastbenchError` if all of the first combinations fail.
+    Settings for which it raises a `FastbenchError` are a trial without a throughput. Raises the
+    last of these if all of the first combinations fail.
     """
     start = time.monotonic()
     trials: dict[tuple[int, ...], Trial] = {}
     failures: list[FastbenchError] = []
 
-    def measure(place: tuple[int, ...]) -> None:
+    def attempt(place: tuple[int, ...]) -> None:
         """Try the values at these places of their lists, if they were not."""
         if place in trials:
             return
@@ -69,14 +58,9 @@ def search(
         settings = {name: its_values[i] for (name, its_values), i in values}
         rate = None
         try:
-            with open_loader(spec.with_settings(settings)) as loader:
-                rate = passes.sample_loader(loader, make_clock(), seconds)
+            rate = measure(settings)
         except FastbenchError as error:
             failures.append(error)
-        rates = [each for each in ranks.gather(rate) if each is not None]
-        if len(rates) < ranks.size and rate is not None:
-            failures.append(LoaderError("The loader failed on another rank."))
-        rate = sum(rates) if len(rates) == ranks.size else None
         trials[place] = Trial(settings=settings, images_per_s=rate)
 
     def best() -> tuple[int, ...]:
@@ -85,17 +69,17 @@ def search(
     sizes = [len(values) for values in space.values()]
     others = (0,) * len(sizes[_NUM_JOINT:])
     for joint in itertools.product(*(_coarse(size) for size in sizes[:_NUM_JOINT])):
-        measure((*joint, *others))
+        attempt((*joint, *others))
     if trials[best()].images_per_s is None:
         raise failures[-1]
     centre = None
     while centre != (centre := best()):
         for place in _neighbours(centre, sizes[:_NUM_JOINT]):
-            measure(place)
+            attempt(place)
     for axis in range(_NUM_JOINT, len(sizes)):
         centre = best()
         for i in range(sizes[axis]):
-            measure((*centre[:axis], i, *centre[axis + 1 :]))
+            attempt((*centre[:axis], i, *centre[axis + 1 :]))
     return Found(trials[best()].settings, [*trials.values()], time.monotonic() - start)
 
 

@@ -4,7 +4,8 @@ A trial of a pipeline says three things: how fast the loader is alone, the model
 together. What settings do to one of them alone is simpler than what they do to both, and it shows
 where the other one is the slower, too. So `gaussian_process.py` learns each by itself, and the CPU
 time that each takes. A pipeline is as fast as the slowest of the loader, the model, and the cores
-that they share. What that does not explain is a small effect of all settings.
+that they share. What that does not explain is a small effect of all settings. Some loaders have
+searched for their own settings before (`loader_settings.py`); those trials count for the loader.
 
 Tried next is what promises the largest gain over the best (expected improvement: D. R. Jones, M.
 Schonlau and W. J. Welch, "Efficient Global Optimization of Expensive Black-Box Functions", Journal
@@ -27,7 +28,7 @@ import numpy as np
 from fastbench.measure.gaussian_process import Axis, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,12 +66,13 @@ class Tried:
     """The trials so far: the value of each place (more is better), None where it failed.
 
     `no_memory` are those of the failed that were out of memory. `parts` are of places whose value
-    is images/s.
+    is images/s. `loaders` has images/s of the loader alone, of places that were tried or not.
     """
 
     values: dict[Place, float | None] = field(default_factory=dict)
     no_memory: set[Place] = field(default_factory=set)
     parts: dict[Place, Parts] = field(default_factory=dict)
+    loaders: dict[Place, float] = field(default_factory=dict)
 
     @property
     def logs(self) -> dict[Place, float]:
@@ -113,7 +115,7 @@ class Search:
             return self._nearest(free)
         rows = np.flatnonzero(free)
         _, gains = self._believed(tried, rows)
-        return self._place(int(rows[np.argmax(gains * self._chances(tried, rows))]))
+        return self._at(int(rows[np.argmax(gains * self._chances(tried, rows))]))
 
     def best(self, tried: Tried) -> Place | None:
         """The best of the places that were tried; None if all failed."""
@@ -126,6 +128,10 @@ class Search:
     def settings(self, place: Place) -> dict[str, Setting]:
         """The values at a place, by name."""
         return {axis.name: axis.values[i] for axis, i in zip(self.axes, place, strict=True)}
+
+    def place(self, settings: Mapping[str, Setting]) -> Place:
+        """Where settings are; those that are no axis do not count."""
+        return tuple(axis.values.index(settings[axis.name]) for axis in self.axes)
 
     def _part(self, matters: list[bool]) -> Process:
         """A process over those axes that matter to a part."""
@@ -156,9 +162,9 @@ class Search:
         """The free place that is nearest to the default, on the first axis before all others."""
         steps = np.abs(self._places - np.array(self.default))
         order = np.lexsort((steps[:, 0], steps[:, 1:].sum(1), ~free))
-        return self._place(int(order[0]))
+        return self._at(int(order[0]))
 
-    def _place(self, row: int) -> Place:
+    def _at(self, row: int) -> Place:
         return tuple(self._places[row].tolist())
 
     def _rows_of(self, places: Sequence[Place] | set[Place] | dict[Place, float]) -> Rows:
@@ -198,10 +204,17 @@ class Search:
         measured = np.array([astuple(tried.parts[place]) for place in tried.logs], float)
         logs = np.log(measured).T
         num = 2 if np.isnan(logs).any() else 4  # the CPU time of a part may not be known
+        told = [(known, each) for each in logs[:num]]
+        more = np.array([*tried.loaders.values()])
+        told[0] = (
+            np.concatenate((known, self._rows_of(tried.loaders))),
+            np.concatenate((logs[0], np.log(more))),
+        )
         drawn = []
-        for i, process in enumerate((self._loader, self._model, self._loader, self._model)[:num]):
-            belief = process.believe(known, logs[i] - logs[i, 0], rows)
-            drawn.append(logs[i, 0] + belief.mean + self._draws[:, i, None] * belief.spread)
+        for i, (at, values) in enumerate(told):
+            process = self._model if i % 2 else self._loader
+            belief = process.believe(at, values - values[0], rows)
+            drawn.append(values[0] + belief.mean + self._draws[:, i, None] * belief.spread)
         rates = drawn[:2]
         if num == 4:
             rates.append(math.log(self._num_cores) - np.logaddexp(*drawn[2:]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import platform
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -24,11 +23,10 @@ from fastbench.core.errors import (
 )
 from fastbench.core.reading import user_path
 from fastbench.core.units import and_more, format_about
-from fastbench.loaders.base import FactoryTraits, LoaderTraits
+from fastbench.loaders.base import LoaderTraits
 from fastbench.loaders.registry import resolve
-from fastbench.measure import loader_settings, machine
+from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
-from fastbench.measure.loader_settings import Found
 from fastbench.measure.passes import end_to_end, probe_latency
 from fastbench.measure.ranks import ALONE
 from fastbench.measure.rounds import Rounds
@@ -38,13 +36,14 @@ from fastbench.measure.telemetry import Watch
 from fastbench.models.registry import check_name
 from fastbench.records.record import EVERY_LOADER, FailedRow, Record
 from fastbench.records.store import write_record
-from fastbench.runner import kept, predictions_csv
+from fastbench.runner import predictions_csv
 from fastbench.runner.build_record import Passes, make_record
 from fastbench.runner.check_program import check_program
 from fastbench.runner.merge_ranks import Report, merge
 from fastbench.runner.open_loader import open_loader
 from fastbench.runner.parity import compare_with_reference
 from fastbench.runner.prepare import Bench, Workbench, prepare_model
+from fastbench.runner.search_loader import search_loader
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -142,7 +141,7 @@ def measure_prepared(
     enter = workbench.stopwatch.enter
     with mapped_errors(f"{bench.model.name} behind {loader}", workbench.batch_size):
         enter("search")
-        spec, tuned = _tune(workbench, loader, workbench.spec(bench.model, loader))
+        spec, tuned = search_loader(workbench, loader, workbench.spec(bench.model, loader))
         enter("passes")
         found = run_passes(workbench, bench, loader, spec)
         if found is None:
@@ -170,45 +169,6 @@ def measure_prepared(
         notes=notes,
     )
     return record, scores
-
-
-def _tune(workbench: Workbench, name: str, spec: LoaderSpec) -> tuple[LoaderSpec, Found | None]:
-    """The loader's fastest settings, without those that the user gave.
-
-    They are searched for once for a run's folder: all its rows have the same.
-    """
-    config, factory = workbench.config, workbench.factories[name]
-    if config.quick:
-        return spec, None
-    space_of = FactoryTraits.of(factory).search_space
-    fixed = set(config.options_of(name))
-    if config.num_threads is not None:
-        fixed.add("num_threads")
-    space = {key: values for key, values in space_of(spec).items() if key not in fixed}
-    if not space:
-        return spec, None
-    depends_on = {
-        "space": [[key, list(values)] for key, values in space.items()],
-        "loader": [name, config.options_of(name), spec.num_threads, config.resize],
-        "data": [str(workbench.manifest.root), workbench.manifest.identity],
-        "on": [platform.node(), str(workbench.device), workbench.ranks.size],
-    }
-    ranks = workbench.ranks
-    # The others' folder may be on another machine.
-    found = ranks.of_first(kept.find(workbench.folder, depends_on, Found))
-    if found is None:
-        workbench.progress.say(f"{name}: searching for its best settings")
-        found = loader_settings.search(
-            lambda tried: open_loader(name, factory, tried),
-            workbench.own(spec),
-            space,
-            lambda: make_clock(workbench.device),
-            seconds=1.0,
-            ranks=ranks,
-        )
-        if ranks.is_first:
-            kept.keep(workbench.folder, depends_on, found)
-    return spec.with_settings(found.settings), found
 
 
 def run_passes(workbench: Workbench, bench: Bench, loader: str, spec: LoaderSpec) -> Passes | None:

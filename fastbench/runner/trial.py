@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastbench.core.cores import num_cores
 from fastbench.core.device import mapped_errors
-from fastbench.core.errors import FastbenchError, UsageError
+from fastbench.core.errors import FastbenchError, OutOfMemoryError, UsageError
 from fastbench.loaders.base import FactoryTraits, LoaderTraits
 from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
@@ -36,6 +36,7 @@ from fastbench.records.speed import Window
 from fastbench.runner.objective import LATENCY, THROUGHPUT
 from fastbench.runner.open_loader import open_loader
 from fastbench.runner.prepare import Workbench, resident_batch
+from fastbench.runner.search_loader import search_loader
 from fastbench.runner.trials_file import Measured, Space
 
 if TYPE_CHECKING:
@@ -70,9 +71,17 @@ def describe(
         watch.begin()
         watch.end(1)
         gpu = watch.read().gpu
+    model, _ = workbench.load(config.models[0])
+    spec = workbench.spec(model, config.timed_loader)
+    try:
+        default, found = search_loader(workbench, config.timed_loader, spec)
+    except OutOfMemoryError as error:  # smaller batches may fit
+        tell.note(f"{config.timed_loader}'s own search for its settings failed: {error}")
+        default, found = spec, None
     yield Space(
-        axes=tuple(_axes(workbench, objective == LATENCY)),
+        axes=tuple(_axes(workbench, model, spec, default, objective == LATENCY)),
         num_cores=num_cores(),
+        loader_trials=found.trials if found else [],
         device=workbench.gpus[0]["name"] if workbench.gpus else "the CPU",
         identity=workbench.manifest.identity,
         has_energy=gpu is not None and gpu.energy_j is not None,
@@ -80,10 +89,15 @@ def describe(
     )
 
 
-def _axes(workbench: Workbench, for_latency: bool) -> Iterator[Axis]:
+def _axes(
+    workbench: Workbench,
+    model: LoadedModel,
+    spec: LoaderSpec,
+    default: LoaderSpec,
+    for_latency: bool,
+) -> Iterator[Axis]:
+    """What may be tried of the `spec`; `default` is it with the settings that a run has."""
     config, loader = workbench.config, workbench.config.timed_loader
-    model, _ = workbench.load(config.models[0])
-    spec = workbench.spec(model, loader)
     own = dict(FactoryTraits.of(workbench.factories[loader]).search_space(spec))
     given = set(config.options_of(loader))
     cores = num_cores()
@@ -92,16 +106,16 @@ def _axes(workbench: Workbench, for_latency: bool) -> Iterator[Axis]:
         yield _axis("batch_size", sizes, spec.batch_size, **OF_BATCHES)
     threads = own.pop("num_threads", _up_to(cores, beyond=1))
     if config.num_threads is None and "num_threads" not in given:
-        yield _axis("num_threads", threads, cores, **OF_THREADS)
+        yield _axis("num_threads", threads, default.num_threads, **OF_THREADS)
     if config.model_threads is None and workbench.device.type == "cpu":
         yield _axis("model_threads", _up_to(cores), cores, **OF_MODEL_THREADS)
     prefetch = own.pop("prefetch", _PREFETCH)
     if "prefetch" not in given and not for_latency:
-        yield _axis("prefetch", prefetch, spec.prefetch, **OF_PREFETCH)
+        yield _axis("prefetch", prefetch, default.prefetch, **OF_PREFETCH)
     left = {name: values for name, values in own.items() if name not in given}
-    defaults = _used(workbench, loader, spec) if left else {}
+    used = _used(workbench, loader, default) if left else {}
     for name, values in left.items():
-        yield _axis(name, values, defaults.get(name))
+        yield _axis(name, values, used.get(name))
 
 
 def _axis(name: str, values: Sequence[Setting], default: Setting, **how: Any) -> Axis:

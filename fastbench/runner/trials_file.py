@@ -6,17 +6,25 @@ after each, whole, so a search that ends in whatever way goes on with all of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import signal
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from fastbench.core.atomic_files import write_whole, writing
-from fastbench.core.errors import UsageError, os_errors_as
+from fastbench.core.errors import (
+    CrashError,
+    FastbenchError,
+    LimitError,
+    OutOfMemoryError,
+    UsageError,
+    os_errors_as,
+)
 from fastbench.core.reading import read_regular
 from fastbench.measure.search import Parts
 from fastbench.records.fields import Amount, Count, Duration, Settings, Stored
-from fastbench.records.speed import Ceiling  # noqa: TC001 - msgspec reads it
+from fastbench.records.speed import Ceiling, Trial  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +40,8 @@ class Space:
     """What may be tried, and what the trials hold for: the device, and the images' identity.
 
     `has_energy` says whether the device counts its energy; loader and model share `num_cores`.
+    `loader_trials` are those of the loader's own search: the loader alone, with the default batch.
+    What it found is the default here.
     """
 
     axes: tuple[Axis, ...]
@@ -40,6 +50,7 @@ class Space:
     identity: str
     has_energy: bool
     environment: dict[str, Any]
+    loader_trials: list[Trial] = field(default_factory=list)
 
 
 class Measured(Stored, frozen=True, kw_only=True):
@@ -73,7 +84,8 @@ class Measured(Stored, frozen=True, kw_only=True):
 class Searched(Stored, frozen=True, kw_only=True):
     """What a search is about. `options` are those of a run, by field, as they were given.
 
-    `axes` has the values of each setting, `default` the one of each without the search.
+    `axes` has the values of each setting, `default` the one of each without the search, which the
+    `loader_trials` of the loader's own search may have found.
     """
 
     version: Count = _VERSION
@@ -85,6 +97,7 @@ class Searched(Stored, frozen=True, kw_only=True):
     options: dict[str, Any]
     axes: dict[str, list[bool | int | float | str | None]]
     default: Settings
+    loader_trials: list[Trial] = msgspec.field(default_factory=list)
     device: str
     identity: str
     environment: dict[str, Any]
@@ -138,3 +151,10 @@ class TrialsFile:
         lines = [msgspec.json.encode(each) + b"\n" for each in (self.searched, *self.trials)]
         with writing("The trials", self.path):
             write_whole(self.path, b"".join(lines))
+
+
+def is_out_of_memory(error: FastbenchError) -> bool:
+    """Whether an error says that settings need too much memory; a kill is mostly the system's."""
+    if isinstance(error, CrashError):
+        return error.status == -signal.SIGKILL
+    return isinstance(error, OutOfMemoryError | LimitError)

@@ -10,19 +10,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import signal
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from fastbench.core.errors import (
-    CrashError,
-    FastbenchError,
-    LimitError,
-    OutOfMemoryError,
-    UsageError,
-)
+from fastbench.core.errors import FastbenchError, UsageError
 from fastbench.core.options import spelt
 from fastbench.core.stats import MIN_SAMPLES
 from fastbench.core.units import format_about, format_quantity, format_value
@@ -43,6 +36,7 @@ from fastbench.runner.trials_file import (
     Space,
     TrialsFile,
     TuneTrial,
+    is_out_of_memory,
 )
 from fastbench.runner.tuned_settings import as_changes, as_options
 from fastbench.runner.unread_files import Unread
@@ -55,7 +49,6 @@ if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
     from fastbench.loaders.base import Setting
-    from fastbench.measure.search import Place
 
 WINNER_FILE: Final = "winner.toml"
 TURN_PAIRS: Final = 12
@@ -108,6 +101,11 @@ class Tuning:
         if how.objective == LATENCY:
             progress.note("Batch latency grows with the batch: its size is not searched.")
         self._search = Search(self._space.axes, self._space.num_cores)
+        self._loaders = {
+            self._search.place({**self.default, **trial.settings}): trial.images_per_s
+            for trial in self._space.loader_trials
+            if trial.images_per_s
+        }
         searched = Searched(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command,
@@ -117,6 +115,7 @@ class Tuning:
             options=dict(options),
             axes={axis.name: list(axis.values) for axis in self._space.axes},
             default=self.default,
+            loader_trials=self._space.loader_trials,
             device=self._space.device,
             identity=self._space.identity,
             environment=self._space.environment,
@@ -206,7 +205,11 @@ class Tuning:
         if self._how.objective == THROUGHPUT:
             is_quick = self._config.quick or self._is_slow(winner)
             changes = tuple(as_changes(winner, self.loader, self.default))
-            config = dataclasses.replace(self._config, ab=changes, quick=is_quick)
+            # What the loader's own search found is not searched for again.
+            names = {name for trial in self._space.loader_trials for name in trial.settings}
+            found = {name: x for name, x in self.default.items() if name in names}
+            given = as_options(found, self.loader, self._config.loader_option)
+            config = dataclasses.replace(self._config, **given, ab=changes, quick=is_quick)
             for row in ab_rows(config, self.folder, self._progress):
                 if isinstance(row, AbRecord) and row.is_finished:
                     num = len(row.a_images_per_s)
@@ -309,9 +312,9 @@ class Tuning:
 
     def _tried(self) -> Tried:
         """The trials so far, for the search: more is better there."""
-        tried, objective = Tried(), self.objective
+        tried, objective = Tried(loaders=self._loaders), self.objective
         for each in self.trials:
-            place = self._place(each.settings)
+            place = self._search.place(each.settings)
             tried.values[place] = None
             if each.measured is not None:
                 value = objective.value(each.measured)
@@ -321,9 +324,6 @@ class Tuning:
             elif each.out_of_memory:
                 tried.no_memory.add(place)
         return tried
-
-    def _place(self, settings: Mapping[str, Setting]) -> Place:
-        return tuple(axis.values.index(settings[axis.name]) for axis in self._space.axes)
 
     def _of(self, settings: Mapping[str, Setting]) -> Measured | None:
         return next((x.measured for x in self.trials if x.settings == settings), None)
@@ -388,10 +388,3 @@ class Tuning:
             if each.settings == winner and each.measured is not None:
                 return number, each.measured
         return None
-
-
-def is_out_of_memory(error: FastbenchError) -> bool:
-    """Whether an error says that settings need too much memory; a kill is mostly the system's."""
-    if isinstance(error, CrashError):
-        return error.status == -signal.SIGKILL
-    return isinstance(error, OutOfMemoryError | LimitError)

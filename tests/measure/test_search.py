@@ -154,6 +154,46 @@ def test_it_begins_with_the_default_and_repeats_nothing() -> None:
     assert len(places) == len({*places}) == 18
 
 
+ENGINES = (
+    Axis("batch_size", (64, 128, 256, 512), 2, effect=0.4, reach=3, memory=1, to_model=True),
+    Axis("num_threads", (4, 8, 16, 24), 3, effect=0.4, reach=1.5),
+    Axis("load", (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0), 7),
+)
+
+
+def test_what_the_loader_reached_before_counts() -> None:
+    """Its own search has found a hill; the first trial says that the model is fast enough."""
+    hill = {
+        (2, threads, load): 2000 - 300.0 * abs(threads - 1) - 200 * abs(load - 4)
+        for threads in (0, 1, 3)
+        for load in (0, 3, 4, 5, 7)
+    }
+    default = (2, 3, 7)
+    tried = Tried({default: 800.0}, parts={default: Parts(hill[default], 9000.0)})
+    search = Search(ENGINES, 16)
+    alone = search.next(tried)
+    tried.loaders = hill
+    place = search.next(tried)
+    assert alone is not None
+    assert place is not None
+    assert place[1:] == (1, 4) != alone[1:]
+
+
+def test_what_the_loader_reached_before_is_no_trial() -> None:
+    """And it says nothing where the parts of the trials are not known."""
+    tried = Tried({(2, 3, 7): 800.0, (1, 3, 7): 500.0})
+    before = Search(ENGINES).next(tried)
+    tried.loaders = {(2, 1, 4): 2000.0}
+    assert Search(ENGINES).next(tried) == before
+    assert Search(ENGINES).best(tried) == (2, 3, 7)
+
+
+def test_settings_have_a_place() -> None:
+    search = Search(ENGINES)
+    for place in ((0, 0, 0), (2, 3, 7), (3, 1, 4)):
+        assert search.place({**search.settings(place), "prefetch": 2}) == place
+
+
 def test_what_is_next_follows_from_the_trials_alone() -> None:
     tried = Tried({(3, 5, 1): 100.0, (5, 2, 1): 120.0, (1, 0, 0): 30.0})
     assert Search(AXES).next(tried) == Search(AXES).next(tried)

@@ -170,7 +170,7 @@ def test_the_pixels_are_compared_with_the_settings_that_are_timed(
     tuned = {"shade": 0.25}
     monkeypatch.setattr(
         measure_row,
-        "_tune",
+        "search_loader",
         lambda _, name, spec: (spec.with_settings(tuned if name == "shaded" else {}), None),
     )
     _, record = run(images, tmp_path / "out", "--loader", "shaded")

@@ -1,13 +1,18 @@
 """A trial of `fastbench tune`, measured: what it tells the search."""
 
+import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastbench.core.config import RunConfig
+from fastbench.core.cores import num_cores
+from fastbench.core.errors import OutOfMemoryError
+from fastbench.loaders.builtin.torchvision_tensor import TensorLoader
 from fastbench.records.speed import Ceiling
-from fastbench.runner import trial
+from fastbench.runner import search_loader, trial
 from fastbench.runner.objective import LATENCY, THROUGHPUT
 from fastbench.runner.trials_file import Measured, Space
 
@@ -61,20 +66,92 @@ def test_other_objectives_have_no_parts(images: Path, tmp_path: Path, objective:
 
 
 def test_axes_matter_to_their_part(images: Path, tmp_path: Path) -> None:
-    free = RunConfig(
-        data=str(images), model=("sample",), loader=("torchvision-tensor",), device="cpu",
-        reference="none",
-    )  # fmt: skip
-    (space,) = trial.describe(free, tmp_path, Silent(), objective=THROUGHPUT)
-    assert isinstance(space, Space)
+    space = described(free(images), tmp_path)
     assert {x.name: (x.to_loader, x.to_model, x.memory) for x in space.axes} == {
         "batch_size": (True, True, 1.0),
         "num_threads": (True, False, 0.0),
         "model_threads": (False, True, 0.0),
         "prefetch": (True, False, 0.25),
     }
-    (space,) = trial.describe(free, tmp_path, Silent(), objective=LATENCY)
+    (space,) = trial.describe(free(images), tmp_path, Silent(), objective=LATENCY)
     assert {axis.name for axis in space.axes} == {"num_threads", "model_threads"}
+
+
+@pytest.fixture
+def searched(images: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """Settings whose loader searches for its own: one thread is best, and 4 batches ahead."""
+    space = {"num_threads": (1, 2, 3), "prefetch": (2, 3, 4)}
+    monkeypatch.setattr(TensorLoader, "search_space", staticmethod(lambda _: space), raising=False)
+
+    def sample_loader(loader: Any, *_: object) -> float:
+        settings = loader.settings
+        return 100.0 * settings["prefetch"] / settings["num_threads"]
+
+    monkeypatch.setattr(search_loader, "sample_loader", sample_loader)
+    return free(images)
+
+
+def free(images: Path) -> RunConfig:
+    """Nothing is given that could be searched for."""
+    return RunConfig(
+        data=str(images), model=("sample",), loader=("torchvision-tensor",), device="cpu",
+        reference="none",
+    )  # fmt: skip
+
+
+def described(config: RunConfig, folder: Path, tell: Any = None) -> Space:
+    (space,) = trial.describe(config, folder, tell or Silent(), objective=THROUGHPUT)
+    assert isinstance(space, Space)
+    return space
+
+
+def test_the_default_is_what_a_run_searches_for(
+    searched: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = described(searched, tmp_path)
+    default = {x.name: x.values[x.default] for x in space.axes}
+    assert (default["num_threads"], default["prefetch"]) == (1, 4)
+    rates = {(x.settings["num_threads"], x.settings["prefetch"]) for x in space.loader_trials}
+    assert rates == {*itertools.product((1, 2, 3), (2, 3, 4))}
+    # A search that goes on has the same default, at once.
+    monkeypatch.setattr(search_loader, "sample_loader", None)
+    assert described(searched, tmp_path) == space
+
+
+@pytest.mark.parametrize(
+    ("change", "default"),
+    [
+        ({"quick": True}, (num_cores(), 2)),
+        ({"loader_option": ("torchvision-tensor.prefetch=3",), "num_threads": 2}, (None, None)),
+    ],
+)
+def test_what_is_not_searched_for_by_a_run(
+    change: dict[str, Any],
+    default: tuple[int | None, int | None],
+    searched: RunConfig,
+    tmp_path: Path,
+) -> None:
+    space = described(dataclasses.replace(searched, **change), tmp_path)
+    assert space.loader_trials == []
+    found = {x.name: x.values[x.default] for x in space.axes}
+    assert (found.get("num_threads"), found.get("prefetch")) == default
+
+
+def test_a_default_batch_that_does_not_fit_is_not_the_end(
+    searched: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise OutOfMemoryError("It does not fit. Use less.")
+
+    monkeypatch.setattr(search_loader, "sample_loader", fail)
+    told: list[str] = []
+    tell = Silent()
+    tell.note = told.append
+    space = described(searched, tmp_path, tell)
+    assert space.loader_trials == []
+    assert told == [
+        "torchvision-tensor's own search for its settings failed: It does not fit. Use less."
+    ]
 
 
 def test_the_model_has_the_cpu_time_that_the_loader_leaves() -> None:

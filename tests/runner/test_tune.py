@@ -17,11 +17,13 @@ from fastbench.core.command_options import TUNED
 from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.errors import CrashError, DeviceError, LimitError, OutOfMemoryError
 from fastbench.core.options import flag
+from fastbench.measure.search import Place, Search, Tried
 from fastbench.records.record import FailedRow
+from fastbench.records.speed import Trial
 from fastbench.runner import tune, unread_files
 from fastbench.runner.objective import LATENCY, highest_percentile
 from fastbench.runner.options_file import read_options
-from fastbench.runner.tune import is_out_of_memory
+from fastbench.runner.trials_file import Space, is_out_of_memory
 
 Tune = Callable[..., int]
 
@@ -204,6 +206,36 @@ def test_a_winner_that_is_not_confirmed_is_not_written(
     assert run("--trials", "6") == 0
     assert said in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "out/winner.toml").exists()
+
+
+def test_the_default_is_what_the_loader_searched_for(
+    run: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ab: list[RunConfig]
+) -> None:
+    """It is held against the winner, and told to the search."""
+    rates = {1: 500.0, 2: 900.0, 3: None}
+    found = [Trial(settings={"num_threads": x}, images_per_s=y) for x, y in rates.items()]
+
+    def describe(*args: Any, **how: Any) -> Iterator[Space]:
+        for space in stub_tune.describe(*args, **how):
+            yield dataclasses.replace(space, loader_trials=found)
+
+    told = []
+
+    class Listening(Search):
+        def next(self, tried: Tried) -> Place | None:
+            told.append({place[1]: rate for place, rate in tried.loaders.items()})
+            return super().next(tried)
+
+    monkeypatch.setattr(tune, "describe", describe)
+    monkeypatch.setattr(tune, "Search", Listening)
+    assert run("--trials", "8") == 0
+    assert told == [{0: 500.0, 1: 900.0}] * 8
+    (config,) = ab
+    assert config.num_threads == 2
+    assert config.batch_size is None
+    assert "num-threads=1" in config.ab
+    head = json.loads((tmp_path / "out/trials.jsonl").read_text().splitlines()[0])
+    assert [x["images_per_s"] for x in head["loader_trials"]] == [500.0, 900.0, None]
 
 
 @pytest.mark.parametrize(("batch_size", "is_quick"), [("4", False), ("64", True)])
