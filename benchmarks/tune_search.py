@@ -315,12 +315,18 @@ def begin(space: Space, rng: random.Random) -> tuple[Search, dict[Place, float]]
     }
 
 
+def problem_of(surface: str, seed: int) -> tuple[Space, Search, dict[Place, float]]:
+    """A space with its numbers drawn, and how a search of it begins."""
+    drawn = f"{surface.split(',')[0]} {seed}"
+    space = SURFACES[surface](random.Random(drawn))
+    return space, *begin(space, random.Random(f"search {drawn}"))
+
+
 def regrets(surface: str, seed: int, method: Method, num: int) -> list[float]:
     """After each trial, what the best is worth as a share of the optimum."""
     drawn = f"{surface.split(',')[0]} {seed}"
     noise, of_parts = random.Random(f"noise {drawn}"), random.Random(f"parts {drawn}")
-    space = SURFACES[surface](random.Random(drawn))
-    search, loaders = begin(space, random.Random(f"search {drawn}"))
+    space, search, loaders = problem_of(surface, seed)
     sizes = [range(len(axis.values)) for axis in space.axes]
 
     def true(place: Place) -> float:
@@ -374,6 +380,10 @@ def main() -> None:
                 "noise": NOISE,
                 "near": NEAR,
                 "after": AFTER,
+                "num_loader_trials": {
+                    surface: [len(problem_of(surface, seed)[2]) for seed in seeds]
+                    for surface in SURFACES
+                },
                 "methods": found,
             }
             write_text("The figures", arguments.output, json.dumps(record) + "\n")
