@@ -1,7 +1,8 @@
 """`fastbench run --ab`: windows of two configurations in turn, and one ratio.
 
 Both run in one process, unless they differ in what holds for a whole process, such as the
-allocator: then the second has one of its own, which waits while the first is timed.
+allocator: then the second has one of its own, which waits while the first is timed. The loader's
+settings are searched for as for a row, and the second side has the same but for what it is given.
 
 Nothing is scored: run each of the two by itself to see whether the predictions are right. The pairs
 are saved as they come, and those of a comparison that was cut off are kept.
@@ -14,7 +15,7 @@ import dataclasses
 import math
 import multiprocessing
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,6 +36,7 @@ from fastbench.records.store import replace_record, write_record
 from fastbench.runner.build_record import describe_run
 from fastbench.runner.open_loader import open_loader
 from fastbench.runner.prepare import Bench, Workbench
+from fastbench.runner.search_loader import given_settings, search_loader
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -72,7 +74,7 @@ def ab_row(
         with (
             mapped_errors(f"the comparison of {name}", workbench.batch_size),
             _here(workbench) as a,
-            _second(config, other, folder, tell, leave_out) as b,
+            _second(config, other, folder, tell, leave_out, a.searched) as b,
         ):
             _measure(workbench, a, b, pairs)
     except FastbenchError as error:
@@ -122,16 +124,20 @@ class _Pairs:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A side that is ready: its windows, and the settings that its loader reports."""
+    """A side that is ready: its windows, and the settings that its loader reports.
+
+    `searched` are those of them that were searched for.
+    """
 
     side: Side | _Remote
     settings: Mapping[str, Setting]
     bench: Bench | None = None
+    searched: Mapping[str, Setting] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def _here(workbench: Workbench) -> Iterator[_Opened]:
-    """A side in this process."""
+def _here(workbench: Workbench, searched: Mapping[str, Setting] | None = None) -> Iterator[_Opened]:
+    """A side in this process; without the settings that another has `searched` it does so."""
     (name,) = workbench.config.models
     loader = workbench.config.timed_loader
     model, labels = workbench.load(name)
@@ -141,10 +147,16 @@ def _here(workbench: Workbench) -> Iterator[_Opened]:
         classifier = workbench.engines.of_rows(model)
         classifier.warm_up()
     spec = workbench.spec(model, loader)
+    if searched is None:
+        spec, found = search_loader(workbench, loader, spec)
+        searched = found.settings if found else {}
+    else:
+        given = given_settings(workbench.config, loader)
+        spec = spec.with_settings({name: x for name, x in searched.items() if name not in given})
     with open_loader(loader, workbench.factories[loader], spec) as opened:
         num_queued = LoaderTraits.of(opened).num_queued(spec.prefetch)
         side = Side(opened, classifier, num_queued, make_clock(workbench.device))
-        yield _Opened(side, dict(opened.settings), Bench(model, labels, classifier))
+        yield _Opened(side, dict(opened.settings), Bench(model, labels, classifier), searched)
 
 
 def _second(
@@ -153,14 +165,16 @@ def _second(
     folder: Path,
     tell: Progress,
     leave_out: Collection[Skipped],
+    searched: Mapping[str, Setting],
 ) -> contextlib.AbstractContextManager[_Opened]:
     """The second side, in a process of its own if that must be."""
+    of_this = searched if other.timed_loader == config.timed_loader else None
     if any(
         option.changes == "process" and getattr(config, name) != getattr(other, name)
         for name, option in OPTIONS.items()
     ):
-        return _in_a_process(other, folder, tell, leave_out)
-    return _here(Workbench(other, folder, tell, leave_out))
+        return _in_a_process(other, folder, tell, leave_out, of_this)
+    return _here(Workbench(other, folder, tell, leave_out), of_this)
 
 
 def _measure(workbench: Workbench, a: _Opened, b: _Opened, pairs: _Pairs) -> None:
@@ -226,11 +240,16 @@ class _Remote:
 
 @contextlib.contextmanager
 def _in_a_process(
-    config: RunConfig, folder: Path, tell: Progress, leave_out: Collection[Skipped]
+    config: RunConfig,
+    folder: Path,
+    tell: Progress,
+    leave_out: Collection[Skipped],
+    searched: Mapping[str, Setting] | None,
 ) -> Iterator[_Opened]:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, config, folder, tuple(leave_out)))
+    arguments = (theirs, config, folder, tuple(leave_out), searched)
+    process = context.Process(target=_serve, args=arguments)
     process.start()
     theirs.close()
     try:
@@ -244,7 +263,11 @@ def _in_a_process(
 
 
 def _serve(
-    connection: Connection, config: RunConfig, folder: Path, leave_out: tuple[Skipped, ...]
+    connection: Connection,
+    config: RunConfig,
+    folder: Path,
+    leave_out: tuple[Skipped, ...],
+    searched: Mapping[str, Setting] | None,
 ) -> None:
     """Answer with the throughput of a window for each number of batches, until nobody asks."""
     with contextlib.suppress(OSError):  # then one is started when there is a worker
@@ -254,7 +277,7 @@ def _serve(
     if (why_not := allocator.set_up(config.allocator)) is not None:
         channel.note(f"--allocator {config.allocator} has no effect: {why_not}.")
     try:
-        with _here(Workbench(config, folder, channel, leave_out)) as opened:
+        with _here(Workbench(config, folder, channel, leave_out), searched) as opened:
             channel.send("answer", (opened.side.batch_size, opened.settings))
             while True:
                 channel.send("answer", opened.side.window(connection.recv()))

@@ -14,10 +14,17 @@ from fastbench.runner import kept
 from fastbench.runner.open_loader import open_loader
 
 if TYPE_CHECKING:
+    from fastbench.core.config import RunConfig
     from fastbench.loaders.base import LoaderSpec, Setting
     from fastbench.runner.prepare import Workbench
 
 _TRIAL_S: Final = 1.0
+
+
+def given_settings(config: RunConfig, name: str) -> set[str]:
+    """The names of the settings of a loader that the user gave."""
+    given = set(config.options_of(name))
+    return given if config.num_threads is None else {*given, "num_threads"}
 
 
 def search_loader(
@@ -32,10 +39,8 @@ def search_loader(
     if config.quick:
         return spec, None
     space_of = FactoryTraits.of(factory).search_space
-    fixed = set(config.options_of(name))
-    if config.num_threads is not None:
-        fixed.add("num_threads")
-    space = {key: values for key, values in space_of(spec).items() if key not in fixed}
+    given = given_settings(config, name)
+    space = {key: values for key, values in space_of(spec).items() if key not in given}
     if not space:
         return spec, None
     depends_on = {

@@ -36,7 +36,7 @@ from fastbench.records.speed import Window
 from fastbench.runner.objective import LATENCY, THROUGHPUT
 from fastbench.runner.open_loader import open_loader
 from fastbench.runner.prepare import Workbench, resident_batch
-from fastbench.runner.search_loader import search_loader
+from fastbench.runner.search_loader import given_settings, search_loader
 from fastbench.runner.trials_file import Measured, Space
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def _axes(
     """What may be tried of the `spec`; `default` is it with the settings that a run has."""
     config, loader = workbench.config, workbench.config.timed_loader
     own = dict(FactoryTraits.of(workbench.factories[loader]).search_space(spec))
-    given = set(config.options_of(loader))
+    given = given_settings(config, loader)
     cores = num_cores()
     if config.batch_size is None and not for_latency:
         sizes = _batch_sizes(workbench, model)
         yield _axis("batch_size", sizes, spec.batch_size, **OF_BATCHES)
     threads = own.pop("num_threads", _up_to(cores, beyond=1))
-    if config.num_threads is None and "num_threads" not in given:
+    if "num_threads" not in given:
         yield _axis("num_threads", threads, default.num_threads, **OF_THREADS)
     if config.model_threads is None and workbench.device.type == "cpu":
         yield _axis("model_threads", _up_to(cores), cores, **OF_MODEL_THREADS)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from builders.broken_loaders import Right
 from builders.command_line import main_here
 from builders.runs import run
 from rich.console import Console
@@ -264,6 +265,54 @@ def test_pairs_are_kept_whatever_ends_them(
         result = "B is 2.000x A (95 %: 2.000 to 2.000, " if kept > 1 else "no result, "
         pairs = "pair" if kept == 1 else "pairs"
         assert f"{result}{kept} {pairs} of the 120 planned" in capsys.readouterr().out
+
+
+class Searched(Right):
+    """Its threads are searched for."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        super().__init__(spec)
+        self.settings = {"num_threads": spec.num_threads, "prefetch": spec.prefetch}
+
+    @staticmethod
+    def search_space(spec: LoaderSpec) -> dict[str, tuple[int, ...]]:
+        return {"num_threads": (1, 5, 9)}
+
+
+@pytest.mark.parametrize(
+    ("change", "of_b"),
+    [
+        ("loader-option=mine.prefetch=1", {"num_threads": 5, "prefetch": 1}),
+        ("num-threads=3", {"num_threads": 3, "prefetch": 2}),
+    ],
+)
+def test_both_sides_have_the_settings_of_a_row(
+    change: str,
+    of_b: dict[str, int],
+    images: Path,
+    tmp_path: Path,
+    plug_in: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched = []
+
+    def sample_loader(loader: Any, *_: object) -> float:
+        searched.append(loader.settings["num_threads"])
+        return 100.0 - abs(loader.settings["num_threads"] - 5)
+
+    plug_in("mine", Searched)
+    monkeypatch.setattr("fastbench.runner.search_loader.sample_loader", sample_loader)
+    monkeypatch.setattr("fastbench.runner.ab.interleave", pairs_then(KeyboardInterrupt, 2))
+    code = main_here(
+        ["run", "--data", str(images), "--model", "sample", "--device", "cpu", "--batch-size",
+         "4", "--loader", "mine", "--ab", change, "--output", str(tmp_path)]
+    )  # fmt: skip
+    assert code == 130
+    (path,) = tmp_path.glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["loader_settings"] == {"num_threads": 5, "prefetch": 2}
+    assert record["other_loader_settings"] == of_b
+    assert searched == [1, 5, 9]  # once for both
 
 
 def test_a_record_of_pairs_is_read_by_all(
