@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fastbench.core.errors import FastbenchError, LoaderError
-from fastbench.loaders.base import FactoryTraits
+from fastbench.core.options import parse_loader_option
+from fastbench.loaders.base import GENERAL_OPTIONS, FactoryTraits
+from fastbench.loaders.guard import BrokenContractError, explained, kind_of, named
 from fastbench.measure.clock import make_clock
-from fastbench.measure.loader_settings import Found, search
+from fastbench.measure.loader_settings import Found, fastest, search
 from fastbench.measure.passes import sample_loader
 from fastbench.runner import kept
 from fastbench.runner.open_loader import open_loader
 
 if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
-    from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.loaders.base import Factory, LoaderSpec, Setting
+    from fastbench.records.speed import Trial
     from fastbench.runner.prepare import Workbench
 
 _TRIAL_S: Final = 1.0
@@ -27,20 +31,46 @@ def given_settings(config: RunConfig, name: str) -> set[str]:
     return given if config.num_threads is None else {*given, "num_threads"}
 
 
+def space_of(name: str, factory: Factory, spec: LoaderSpec) -> Mapping[str, Sequence[Setting]]:
+    """The loader's `search_space`. Raises `LoaderError` if it fails, or gives something else."""
+    with named(name):
+        with explained("when it was asked for its search_space", spec.batch_size):
+            space: object = FactoryTraits.of(factory).search_space(spec)
+        if not isinstance(space, Mapping):
+            raise BrokenContractError(
+                f"breaks the contract: its search_space gives {kind_of(space)}, not a dict"
+            )
+        for key, values in space.items():
+            is_list = isinstance(values, Sequence) and not isinstance(values, str)
+            if not is_list or not values:
+                raise BrokenContractError(
+                    f"breaks the contract: its search_space has {values!r} for {key!r}, not a "
+                    f"tuple of one or more values"
+                )
+            for value in values:
+                if not _can_be_given(key, value):
+                    raise BrokenContractError(
+                        f"breaks the contract: its search_space has the value {value!r} for "
+                        f"{key!r}, which no --loader-option can give"
+                    )
+    return space
+
+
 def search_loader(
-    workbench: Workbench, name: str, spec: LoaderSpec
+    workbench: Workbench, name: str, spec: LoaderSpec, earlier: Sequence[Trial] = ()
 ) -> tuple[LoaderSpec, Found | None]:
     """The loader's fastest settings, without those that the user gave.
 
-    They are searched for once for a run's folder: all its rows have the same. All ranks try the
+    They are searched for once for a run's folder: all its rows have the same. The trials of an
+    `earlier` search of this space are taken for it, where the folder has none. All ranks try the
     same settings at the same time, and what counts is the sum of their throughputs.
     """
     config, factory = workbench.config, workbench.factories[name]
     if config.quick:
         return spec, None
-    space_of = FactoryTraits.of(factory).search_space
     given = given_settings(config, name)
-    space = {key: values for key, values in space_of(spec).items() if key not in given}
+    whole = space_of(name, factory, spec)
+    space = {key: values for key, values in whole.items() if key not in given}
     if not space:
         return spec, None
     depends_on = {
@@ -65,9 +95,30 @@ def search_loader(
 
     # The others' folder may be on another machine.
     found = ranks.of_first(kept.find(workbench.folder, depends_on, Found))
+    if found is None and _are_of(earlier, space):
+        found = Found(fastest(earlier).settings, [*earlier], 0.0)
+        kept.keep(workbench.folder, depends_on, found)
     if found is None:
         workbench.progress.say(f"{name}: searching for its best settings")
         found = search(space, measure)
         if ranks.is_first:
             kept.keep(workbench.folder, depends_on, found)
     return spec.with_settings(found.settings), found
+
+
+def _can_be_given(key: str, value: object) -> bool:
+    """Whether an option of a run has this value; one of None is left to the loader."""
+    if key in GENERAL_OPTIONS:
+        return type(value) is int and value >= GENERAL_OPTIONS[key]
+    if isinstance(value, str):  # "2" is read as a number
+        return bool(value) and parse_loader_option(f"loader.name={value}")[1][1] == value
+    return value is None or isinstance(value, int | float)
+
+
+def _are_of(trials: Sequence[Trial], space: Mapping[str, Sequence[Setting]]) -> bool:
+    """Whether there are trials, all of them of settings of a space."""
+    return bool(trials) and all(
+        trial.settings.keys() == space.keys()
+        and all(value in space[name] for name, value in trial.settings.items())
+        for trial in trials
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastbench.core.cores import num_cores
 from fastbench.core.device import mapped_errors
 from fastbench.core.errors import FastbenchError, OutOfMemoryError, UsageError
-from fastbench.loaders.base import FactoryTraits, LoaderTraits
+from fastbench.loaders.base import LoaderTraits
 from fastbench.measure import machine
 from fastbench.measure.clock import make_clock
 from fastbench.measure.durations import Durations
@@ -36,7 +36,7 @@ from fastbench.records.speed import Window
 from fastbench.runner.objective import LATENCY, THROUGHPUT
 from fastbench.runner.open_loader import open_loader
 from fastbench.runner.prepare import Workbench, resident_batch
-from fastbench.runner.search_loader import given_settings, search_loader
+from fastbench.runner.search_loader import given_settings, search_loader, space_of
 from fastbench.runner.trials_file import Measured, Space
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec, Setting
     from fastbench.models.base import LoadedModel
+    from fastbench.records.speed import Trial
 
 _THREADS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _DOUBLINGS: Final = 3
@@ -64,8 +65,12 @@ def describe(
     leave_out: Collection[Skipped] = (),
     *,
     objective: str,
+    loader_trials: Sequence[Trial] = (),
 ) -> Iterator[Space]:
-    """What may be tried; options that were given are not. Raises what no trial could do without."""
+    """What may be tried; options that were given are not. Raises what no trial could do without.
+
+    `loader_trials` are those of the loader's own search, where a search goes on.
+    """
     workbench = Workbench(config, folder, tell, leave_out)
     with Watch(workbench.device.index) as watch:
         watch.begin()
@@ -74,7 +79,7 @@ def describe(
     model, _ = workbench.load(config.models[0])
     spec = workbench.spec(model, config.timed_loader)
     try:
-        default, found = search_loader(workbench, config.timed_loader, spec)
+        default, found = search_loader(workbench, config.timed_loader, spec, loader_trials)
     except OutOfMemoryError as error:  # smaller batches may fit
         tell.note(f"{config.timed_loader}'s own search for its settings failed: {error}")
         default, found = spec, None
@@ -98,7 +103,7 @@ def _axes(
 ) -> Iterator[Axis]:
     """What may be tried of the `spec`; `default` is it with the settings that a run has."""
     config, loader = workbench.config, workbench.config.timed_loader
-    own = dict(FactoryTraits.of(workbench.factories[loader]).search_space(spec))
+    own = dict(space_of(loader, workbench.factories[loader], spec))
     given = given_settings(config, loader)
     cores = num_cores()
     if config.batch_size is None and not for_latency:
@@ -149,9 +154,12 @@ def _up_to(cores: int, beyond: int = 0) -> list[int]:
 
 
 def _used(workbench: Workbench, loader: str, spec: LoaderSpec) -> dict[str, Setting]:
-    """The settings that a loader has if it is not told them."""
-    with open_loader(loader, workbench.factories[loader], spec) as opened:
-        return dict(opened.settings)
+    """The settings that a loader has: those that it is told, and what it says of others."""
+    try:
+        with open_loader(loader, workbench.factories[loader], spec) as opened:
+            return {**opened.settings, **spec.options}
+    except OutOfMemoryError:  # smaller batches may fit
+        return dict(spec.options)
 
 
 def trial(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
     from fastbench.data.dataset import Skipped
     from fastbench.records.record import FailedRow
+    from fastbench.records.speed import Trial
     from fastbench.runner.trials_file import Measured, Space
 
 
@@ -22,11 +23,14 @@ def describe(
     leave_out: Collection[Skipped] = (),
     *,
     objective: str,
+    loader_trials: Sequence[Trial] = (),
 ) -> Iterator[Space]:
     """As `trial.describe`, which imports torch."""
     from fastbench.runner.trial import describe
 
-    yield from describe(config, folder, tell, leave_out, objective=objective)
+    yield from describe(
+        config, folder, tell, leave_out, objective=objective, loader_trials=loader_trials
+    )
 
 
 def trial(

@@ -42,13 +42,14 @@ from fastbench.runner.tuned_settings import as_changes, as_options
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fastbench.core.command_options import TuneOptions
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
     from fastbench.loaders.base import Setting
+    from fastbench.records.speed import Trial
 
 WINNER_FILE: Final = "winner.toml"
 TURN_PAIRS: Final = 12
@@ -86,8 +87,14 @@ class Tuning:
         if config.quantize == "int8":
             self._config = calibrated(self._config)
         self._unread = Unread(folder, progress)
+        earlier = None if how.resume is None else TrialsFile.read(folder)
+        if earlier is None and (folder / TRIALS_FILE).exists():
+            raise UsageError(
+                f"{folder} has the trials of an earlier search. Go on with them by --resume, or "
+                f"name another --output."
+            )
         progress.say("loading torch")
-        self._space = self._describe()
+        self._space = self._describe(earlier.searched.loader_trials if earlier else [])
         if how.objective == "images-per-joule" and not self._space.has_energy:
             raise UsageError(
                 f"--objective images-per-joule needs a GPU that counts its energy, and "
@@ -120,16 +127,8 @@ class Tuning:
             identity=self._space.identity,
             environment=self._space.environment,
         )
-        if how.resume is None:
-            if (folder / TRIALS_FILE).exists():
-                raise UsageError(
-                    f"{folder} has the trials of an earlier search. Go on with them by --resume, "
-                    f"or name another --output."
-                )
-            self.file = TrialsFile(folder, searched, [])
-        else:
-            self.file = TrialsFile.read(folder)
-            self._check_same(searched)
+        self.file = earlier or TrialsFile(folder, searched, [])
+        self._check_same(searched)
 
     @property
     def default(self) -> dict[str, Setting]:
@@ -256,8 +255,10 @@ class Tuning:
 
     # ------------------------------------------------------------------------------- trials
 
-    def _describe(self) -> Space:
-        make_rows = functools.partial(describe, objective=self._how.objective)
+    def _describe(self, loader_trials: Sequence[Trial]) -> Space:
+        make_rows = functools.partial(
+            describe, objective=self._how.objective, loader_trials=loader_trials
+        )
         for found in self._unread.run_known(make_rows, self._config, self.loader):
             if isinstance(found, FailedRow):
                 raise found.error

@@ -26,7 +26,13 @@ PREFETCH = Axis("prefetch", (1, 2, 4), 1, 0.08, 1.5, memory=0.25)
 
 
 def describe(
-    config: RunConfig, folder: Path, tell: Any, leave_out: Any = (), *, objective: str
+    config: RunConfig,
+    folder: Path,
+    tell: Any,
+    leave_out: Any = (),
+    *,
+    objective: str,
+    loader_trials: Any = (),
 ) -> Iterator[Space]:
     axes = [THREADS] if objective == LATENCY else [BATCHES, THREADS, PREFETCH]
     given = [axis for axis in axes if getattr(config, axis.name, None) is None]

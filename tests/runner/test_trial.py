@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders.plug_ins import PlugIn
 
 from fastbench.core.config import RunConfig
 from fastbench.core.cores import num_cores
-from fastbench.core.errors import OutOfMemoryError
+from fastbench.core.errors import LoaderError, OutOfMemoryError
+from fastbench.loaders.base import LoaderSpec, take_options
 from fastbench.loaders.builtin.torchvision_tensor import TensorLoader
-from fastbench.records.speed import Ceiling
+from fastbench.records.speed import Ceiling, Trial
 from fastbench.runner import search_loader, trial
 from fastbench.runner.objective import LATENCY, THROUGHPUT
 from fastbench.runner.trials_file import Measured, Space
@@ -152,6 +154,99 @@ def test_a_default_batch_that_does_not_fit_is_not_the_end(
     assert told == [
         "torchvision-tensor's own search for its settings failed: It does not fit. Use less."
     ]
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"mode": ()}, "its search_space has () for 'mode', not a tuple of one or more values."),
+        ({"mode": "ab"}, "its search_space has 'ab' for 'mode', not a tuple"),
+        ([("mode", (1, 2))], "its search_space gives a list, not a dict."),
+        ({"mode": ("2",)}, "has the value '2' for 'mode', which no --loader-option can give."),
+        ({"mode": (object,)}, "which no --loader-option can give."),
+        ({"num_threads": (0, 2)}, "has the value 0 for 'num_threads', which no"),
+        ({"prefetch": (None,)}, "has the value None for 'prefetch', which no"),
+    ],
+)
+def test_what_is_no_search_space_is_named(
+    space: object, said: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is searched before the first trial."""
+    monkeypatch.setattr(TensorLoader, "search_space", staticmethod(lambda _: space), raising=False)
+    for is_quick in (False, True):
+        with pytest.raises(LoaderError, match="'torchvision-tensor' breaks the contract") as raised:
+            described(dataclasses.replace(free(images), quick=is_quick), tmp_path)
+        assert said in str(raised.value)
+
+
+def test_a_search_space_that_fails_is_named(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TensorLoader, "search_space", {"prefetch": (1, 2)}, raising=False)
+    with pytest.raises(LoaderError, match="failed when it was asked for its search_space: TypeErr"):
+        described(free(images), tmp_path)
+
+
+class QuietLoader(TensorLoader):
+    """Has an option of its own, of which it does not tell."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self.depth = take_options(spec, "quiet", depth=1)["depth"]
+        super().__init__(dataclasses.replace(spec, options={}))
+
+    @staticmethod
+    def search_space(spec: LoaderSpec) -> dict[str, tuple[int, ...]]:
+        return {"depth": (1, 2, 3)}
+
+
+@pytest.fixture
+def quiet(images: Path, plug_in: PlugIn, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """Settings whose loader is best with a depth of 2."""
+    plug_in("quiet", QuietLoader)
+    rates = {1: 50.0, 2: 90.0, 3: 40.0}
+    monkeypatch.setattr(
+        search_loader, "sample_loader", lambda loader, *_: rates[loader._loader.depth]
+    )
+    return dataclasses.replace(free(images), loader=("quiet",))
+
+
+def test_a_setting_that_the_loader_does_not_tell_of(quiet: RunConfig, tmp_path: Path) -> None:
+    """What was found was replaced by None: the default of trials was another than that of a run."""
+    depth = described(quiet, tmp_path).axes[-1]
+    assert (depth.name, depth.values[depth.default]) == ("depth", 2)
+
+
+def test_a_default_batch_with_which_the_loader_does_not_open(
+    quiet: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OutOfMemoryError("It does not fit. Use less.")
+
+    monkeypatch.setattr(QuietLoader, "__init__", fail)
+    for is_quick in (False, True):
+        space = described(dataclasses.replace(quiet, quick=is_quick), tmp_path)
+        assert space.loader_trials == []
+        assert space.axes[-1].values == (None, 1, 2, 3)
+
+
+def test_a_search_that_goes_on_takes_its_own_trials(
+    searched: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that finds another default ended it, where what a folder has kept was gone."""
+    space = described(searched, tmp_path / "a")
+
+    def go_on(folder: str, trials: list[Trial]) -> Space:
+        (tmp_path / folder).mkdir()
+        (found,) = trial.describe(
+            searched, tmp_path / folder, Silent(), objective=THROUGHPUT, loader_trials=trials
+        )
+        return found
+
+    monkeypatch.setattr(search_loader, "sample_loader", lambda *_: 7.0)
+    assert go_on("b", space.loader_trials) == space
+    assert described(searched, tmp_path / "b") == space  # it is kept
+    others = [Trial(settings={"num_threads": 64, "prefetch": 2}, images_per_s=9.0)]
+    assert {x.images_per_s for x in go_on("c", others).loader_trials} == {7.0}
 
 
 def test_the_model_has_the_cpu_time_that_the_loader_leaves() -> None:

@@ -236,6 +236,15 @@ def test_the_default_is_what_the_loader_searched_for(
     assert "num-threads=1" in config.ab
     head = json.loads((tmp_path / "out/trials.jsonl").read_text().splitlines()[0])
     assert [x["images_per_s"] for x in head["loader_trials"]] == [500.0, 900.0, None]
+    given: list[Any] = []
+
+    def listening(*args: Any, loader_trials: Any, **how: Any) -> Iterator[Space]:
+        given.extend(loader_trials)
+        yield from describe(*args, **how)
+
+    monkeypatch.setattr(tune, "describe", listening)
+    assert main(["tune", "--resume", str(tmp_path / "out"), "--trials", "9"]) == 0
+    assert given == found
 
 
 @pytest.mark.parametrize(("batch_size", "is_quick"), [("4", False), ("64", True)])
