@@ -220,7 +220,8 @@ class FactoryTraits:
     `decoder` (what turns the JPEG into pixels), `device` (where the images are made) and `options`
     (the names of the loader's own) are shown by `fastbench loaders`. `why_not()` says what is
     missing here for it to run, beyond its package. `search_space(spec)` has the settings that are
-    worth trying, by name, each with its values in order; the first two are searched together.
+    worth trying, by name, each with its values in order, of those that an option can be given
+    (not None); the first two are searched together.
     """
 
     decoder: str | None = None

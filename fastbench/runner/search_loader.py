@@ -107,12 +107,12 @@ def search_loader(
 
 
 def _can_be_given(key: str, value: object) -> bool:
-    """Whether an option of a run has this value; one of None is left to the loader."""
+    """Whether an option of a run can have this value: so a trial and a plan give it."""
     if key in GENERAL_OPTIONS:
         return type(value) is int and value >= GENERAL_OPTIONS[key]
     if isinstance(value, str):  # "2" is read as a number
         return bool(value) and parse_loader_option(f"loader.name={value}")[1][1] == value
-    return value is None or isinstance(value, int | float)
+    return isinstance(value, int | float)
 
 
 def _are_of(trials: Sequence[Trial], space: Mapping[str, Sequence[Setting]]) -> bool:

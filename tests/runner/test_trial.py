@@ -163,6 +163,7 @@ def test_a_default_batch_that_does_not_fit_is_not_the_end(
         ({"mode": "ab"}, "its search_space has 'ab' for 'mode', not a tuple"),
         ([("mode", (1, 2))], "its search_space gives a list, not a dict."),
         ({"mode": ("2",)}, "has the value '2' for 'mode', which no --loader-option can give."),
+        ({"mode": (1, None)}, "has the value None for 'mode', which no --loader-option can give."),
         ({"mode": (object,)}, "which no --loader-option can give."),
         ({"num_threads": (0, 2)}, "has the value 0 for 'num_threads', which no"),
         ({"prefetch": (None,)}, "has the value None for 'prefetch', which no"),
