@@ -51,6 +51,8 @@ _MOST_BYTES: Final = 2**27
 """Of a message. Text that a library writes into the pipe reads as a longer one."""
 _CUT_OFF_S: Final = 2.0
 """How long a child that was killed may take to end."""
+MUTE_S: Final = 10.0
+"""How long one may go on that has closed its end of the pipe, and can answer no more."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,7 +62,8 @@ class ChildProcess:
     `work` is a function of a module, `output` the file that takes stdout and stderr. After `end()`,
     `status` is the exit status, negative for a signal. `called` is what an error calls it,
     `is_done` whether it has nothing to answer, and `silent_s` for how long it gave no sign of life,
-    if it was ended for that. Raises `CrashError` if no process can be started.
+    if it was ended for that. `fault` is what else it was ended for, to follow "the process". Raises
+    `CrashError` if no process can be started.
     """
 
     called = "The row's process"
@@ -75,7 +78,8 @@ class ChildProcess:
         output = connection.Connection(os.dup(self.output.fileno()), readable=False)
         with theirs, output:
             self._process = _start(work, job, theirs, output)
-        self._is_over = self._is_garbled = False
+        self._is_over = False
+        self.fault = ""
         _LOG.debug("process %d started: %s.%s", self._pid, work.__module__, work.__name__)
 
     def __enter__(self) -> ChildProcess:
@@ -103,9 +107,13 @@ class ChildProcess:
             try:
                 content = self._messages.recv_bytes(_MOST_BYTES)
             except EOFError:  # nothing writes any more
-                if self.ends_within(left):
+                if self.ends_within(min(left, MUTE_S)):
                     return None
-                break
+                if left <= MUTE_S:
+                    break
+                self.fault = "closed the pipe for its answers, and was ended"
+                self.end()
+                return None
             except OSError:
                 content = b""
             try:
@@ -114,7 +122,8 @@ class ChildProcess:
             except Exception:  # noqa: BLE001 - garbage may unpickle to anything
                 # A killed child's message may be cut off.
                 killed = self.ends_within(_CUT_OFF_S) and (self._process.exitcode or 0) < 0
-                self._is_garbled = not killed
+                if not killed:
+                    self.fault = "wrote what is no message where its answers belong, and was ended"
                 self.end()
                 return None
             if name != "log":
@@ -162,9 +171,7 @@ class ChildProcess:
     @property
     def ending(self) -> str:
         """How it ended, to follow "the process"."""
-        if self._is_garbled:
-            return "wrote what is no message where its answers belong, and was ended"
-        return ending_of(self.status)
+        return self.fault or ending_of(self.status)
 
     def read_output(self) -> tuple[bytes, list[str]]:
         """What was printed, and the lines of it that are not empty."""

@@ -6,7 +6,7 @@ Shape suffixes: N batch, C channels, H height, W width, K classes kept.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -17,6 +17,7 @@ from fastbench.core.errors import (
     EngineMissingError,
     FastbenchError,
     ModelError,
+    first_line,
     kind_and_line,
 )
 from fastbench.engines import mixes
@@ -26,6 +27,9 @@ from fastbench.models.logits import check_logits
 
 if TYPE_CHECKING:
     from fastbench.engines.base import EngineSpec, Factory, Run
+
+_NO_PRIMITIVE: Final = "could not create a primitive"
+"""oneDNN's words where the system gives it no memory for the code that it makes."""
 
 
 class Classifier:
@@ -163,7 +167,12 @@ class Classifier:
         if self.engine != EAGER:
             advice = "Export it again." if self.spec.model.format else f"Try --engine {EAGER}."
             return ModelError(f"{what}, in the engine {self.engine}. {advice}")
-        if self.dtype != "float32":
+        if first_line(error) == _NO_PRIMITIVE:
+            advice = (
+                "oneDNN says this where memory is short: allow the process more (ulimit -v, or the "
+                "container's limit), or try a smaller --batch-size"
+            )
+        elif self.dtype != "float32":
             advice = "Try --dtype float32, or let it follow its input's dtype and device"
         else:
             advice = (

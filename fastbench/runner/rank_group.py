@@ -112,6 +112,11 @@ class RankGroup:
         return self.has_ended() and self._finished == {*self._children} and self._lost is None
 
     @property
+    def fault(self) -> str:
+        """What it was ended for."""
+        return self._shown.fault
+
+    @property
     def ending(self) -> str:
         """How it ended, to follow `called`."""
         return self._shown.ending

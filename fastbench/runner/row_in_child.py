@@ -213,9 +213,9 @@ def _crash(child: Child, model: str, loader: str, folder: Path, tell: Progress) 
             f"whether its machine swaps, or the process was stopped.{where}",
             child.status,
         )
-    if child.status == -signal.SIGKILL:
+    if child.status == -signal.SIGKILL and not child.fault:
         advice = "Mostly that is the system, out of memory: try a smaller --batch-size."
-    elif child.status < 0:
+    elif child.status < 0 and not child.fault:
         advice = "That is a fault of a library or a driver: try other versions of it."
     elif loader in BUILT_IN:
         advice = "That is a bug of fastbench or of a library: report it."

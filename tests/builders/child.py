@@ -47,6 +47,9 @@ def work(job: dict[str, Any], channel: Channel) -> None:
             ctypes.CDLL(None).sleep(60)  # where Python would only note a signal
     elif then == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif then == "close the pipe":
+        channel.messages.close()
+        time.sleep(60)
     elif then == "exit":
         os._exit(7)
     elif then == "fail":

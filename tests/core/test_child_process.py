@@ -18,7 +18,7 @@ import pytest
 from builders.child import work
 from builders.paths import TESTS
 
-from fastbench.core import temporary
+from fastbench.core import child_process, temporary
 from fastbench.core.child_process import ChildProcess, portable
 from fastbench.core.errors import CorruptImageError, FastbenchError, LoaderError
 
@@ -142,6 +142,16 @@ def test_a_wait_without_an_end_is_ended() -> None:
         assert process.ending == "was killed by SIGALRM"
         last = process.read_output()[1][-1]
     assert last == "The row was ended after 0.10 s of waiting for a batch."
+
+
+def test_one_that_closes_its_pipe_and_goes_on_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with child(then="close the pipe") as process:
+        assert process.next_message(60)[0] == "facts"
+        with pytest.raises(TimeoutError):
+            process.next_message(0.1)
+        monkeypatch.setattr(child_process, "MUTE_S", 0.1)
+        assert process.next_message() is None  # it may have closed all its files
+        assert process.ending == "closed the pipe for its answers, and was ended"
 
 
 def test_an_error_is_sent() -> None:

@@ -213,6 +213,16 @@ def test_a_model_that_cannot_be_exported(
     assert capfd.readouterr() == ("", "")
 
 
+def test_memory_that_is_refused_to_onednn_is_no_fault_of_the_model(cache: Path) -> None:
+    class Refused(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("could not create a primitive")  # what torch passes on
+
+    text = said(made(Refused(), "eager", cache).warm_up)
+    assert "(RuntimeError: could not create a primitive). oneDNN says this where memory" in text
+    assert "ulimit -v" in text
+
+
 def test_each_names_the_kind_of_its_error(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         made(_Branches().eval(), "onnxruntime", cache)

@@ -108,6 +108,14 @@ def test_unlike_and_invalid_rows_are_not_judged() -> None:
     assert compared(SEARCH, broken).verdict == "invalid"
 
 
+def test_a_rate_and_a_latency_have_no_ratio() -> None:
+    found = compared(SEARCH, make_load_record(rate=300.0))
+    assert (found.verdict, found.ratio, found.speed) == ("unlike", None, None)
+    assert found.figure == "in limit, p99"
+    never = make_load_record(slowness=4.0)
+    assert compared(make_load_record(rate=300.0), never).speed is None
+
+
 def test_predictions_that_got_worse_under_load() -> None:
     assert SEARCH.served is not None
     wrong = replace(SEARCH, served=replace(SEARCH.served, top1_correct=1700))
@@ -145,6 +153,24 @@ def test_the_command(sides: tuple[str, str], capsys: pytest.CaptureFixture[str])
     assert main(["compare", sides[0], sides[0], "--fail-below", "0.9"]) == 0
     assert main(["compare", *sides, "--require-all"]) == 2
     assert "no row under load there is like it" in capsys.readouterr().err
+
+
+def test_unlike_figures_are_not_judged_though_they_are_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (
+        str(written_to(tmp_path / name, record))
+        for name, record in (("a", SEARCH), ("b", make_load_record(rate=300.0)))
+    )
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert "in limit, p99" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert main(["compare", a, b, "--fail-below", "0.9"]) == 2
+    assert "Measure them alike, or judge all the same" in capsys.readouterr().err
+    assert main(["compare", a, b, "--fail-below", "0.9", "--allow-unlike"]) == 2
+    assert "A and B have no figure in common (in limit, p99)." in capsys.readouterr().err
+    assert main(["compare", a, b, "--fail-accuracy", "--allow-unlike"]) == 0
 
 
 def test_markdown_and_json(sides: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,5 +211,8 @@ def test_python_compares_records(sides: tuple[str, str]) -> None:
 def test_nothing_in_common(tmp_path: Path) -> None:
     a = written_to(tmp_path / "a", SEARCH, make_load_record("offline"))
     b = written_to(tmp_path / "b", make_load_record("single-stream"))
-    with pytest.raises(RecordError, match=r"No record in .* has the configuration of one in"):
+    what = (
+        r"No record in .* has the configuration of one in .* differs from the nearest in scenario"
+    )
+    with pytest.raises(RecordError, match=what):
         fastbench.compare(str(a), str(b))

@@ -41,6 +41,14 @@ def test_rows_under_load_alone(folder: Path) -> None:
     assert "<dt>time</dt><dd>at p50" in text
 
 
+def test_cells_stand_below_their_heading_also_where_there_is_none(folder: Path) -> None:
+    for rate in (200.0, 300.0):
+        write_record(make_load_record(rate=rate, num=1000), folder)
+    text = page_of(folder)
+    assert '<th scope="col" class="plain" title="queries a second that were' in text
+    assert "<td>–</td>" in text  # a stream has no rate
+
+
 def test_beside_other_rows(folder: Path) -> None:
     written(folder, run(100))
     text = page_of(folder)

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders.engines import MODELS, grid
+from builders.load_records import make_load_record
 from builders.many_records import write_made_up
-from builders.runs import folder_of
+from builders.runs import folder_of, run, written
 from builders.sheets import sheet_of_files
 
+from fastbench.cli.main import main
+from fastbench.records.store import write_record
 from fastbench.report.html.page import render
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright i
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 TIMEOUT_MS = 60_000
 ROWS = "tbody tr[data-row]"
+UNDER_LOAD = 0
+"""The page of one row, and one under load."""
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
@@ -61,6 +66,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     by_name = folder_of(folder / "engines", **{str(i): each for i, each in enumerate(records)})
     found[len(records)] = folder / "engines.html"
     found[len(records)].write_text(render(sheet_of_files(by_name)), "utf-8")
+    write_record(make_load_record(num=1000), written(folder / "beside", run(100)).parent)
+    found[UNDER_LOAD] = folder / "beside.html"
+    assert main(["report", str(folder / "beside"), "--html", str(found[UNDER_LOAD])]) == 0
     return found
 
 
@@ -547,3 +555,14 @@ def test_the_front_is_called_by_what_makes_its_points(open_page: Callable[..., P
     names = texts(opened, "#chart .name")
     assert "resnet50 int8" in names
     assert not any("openvino" in name for name in names)  # which the colour says
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_rows_under_load_are_counted_and_fit(
+    open_page: Callable[..., Page], size: tuple[int, int]
+) -> None:
+    opened = open_page(UNDER_LOAD, size)
+    assert text(opened, "#about").startswith("1 record · 1 under load · 1 model")
+    assert opened.locator("#under-load img").count() == 2
+    assert opened.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert text(open_page(1), "#about").startswith("1 record · 1 model")

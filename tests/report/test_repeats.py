@@ -5,11 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from builders.records import parity, pixels
-from builders.runs import run
+from builders.runs import run, telemetry
 from builders.sheets import rows_of, sheet_of
 
 from fastbench.core.stats import geometric_mean_interval, log_ratio_interval
 from fastbench.records.record import Record
+from fastbench.records.speed import Ceiling
 from fastbench.report.columns.column import Row
 from fastbench.report.columns.registry import COLUMNS
 from fastbench.report.formats.terminal import to_text
@@ -47,6 +48,21 @@ def test_other_figures_are_the_median_of_the_repeats() -> None:
     step = COLUMNS["step"]
     alone = sorted(Row(record=record).value(step) for record in line.row.repeats)  # type: ignore[type-var]
     assert line.row.value(step) == alone[1]
+
+
+def test_what_limits_them_is_said_of_the_one_that_is_shown() -> None:
+    """And doubts of all: the limit below the table and the advice have one figure."""
+    slow, shown, fast = repeats(100.0, 104.0, 110.0)
+    loader, model = (Ceiling(num_images=num, wall_s=1.0) for num in (1000, 1024))
+    slow = msgspec.structs.replace(slow, model_ceiling=model)  # loader-bound
+    shown = msgspec.structs.replace(shown, loader_ceiling=loader)  # model-bound
+    busy = telemetry(fast.throughput.wall_s, foreign=0.5)
+    fast = msgspec.structs.replace(fast, telemetry=busy)
+    (line,) = sheet_of(slow, shown, fast).lines
+    names = [advice.name for advice in line.row.advice]
+    assert "foreign-cpu" in names
+    assert "model-bound" in names
+    assert "loader-bound" not in names
 
 
 def test_ratios_are_of_the_repeats() -> None:

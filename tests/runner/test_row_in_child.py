@@ -26,7 +26,7 @@ from rich.console import Console
 
 from fastbench.cli.main import main
 from fastbench.cli.run import render
-from fastbench.core import errors
+from fastbench.core import child_process, errors
 from fastbench.core.child_process import portable
 from fastbench.core.console import ConsoleProgress
 from fastbench.core.cores import num_cores
@@ -493,6 +493,19 @@ def test_a_row_that_is_stuck_is_lost_alone(run: Run, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr()
     assert "of waiting for a batch of the loader 'stuck'. Choose another with --loader" in shown.err
     assert "dali" in shown.out
+
+
+def test_a_row_that_can_answer_no_more_is_lost_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(child_process, "MUTE_S", 0.1)
+    assert run(loaders=("mute", "dali")) == 1
+    shown = capsys.readouterr()
+    assert "dali" in shown.out
+    assert complaints(shown.err) == [
+        "fastbench: sample · mute: The row's process closed the pipe for its answers, and was "
+        "ended. That is most likely a bug of the plug-in loader 'mute': tell its author."
+    ]
 
 
 def test_what_a_child_answers_after_ctrl_c_is_heard(tmp_path: Path) -> None:

@@ -268,11 +268,16 @@ class Row:
 
     @functools.cached_property
     def advice(self) -> list[Advice]:
-        """What `advice.py` says of the row; nothing if it is INVALID: its figures say nothing."""
-        if self.repeats:
-            found = worst_of([row.advice for row in self._rows])
-            return [dataclasses.replace(advice, num_rows=1) for _, advice in found]
-        return [] if self.invalid else advise(self.record)
+        """What `advice.py` says of the row; nothing if it is INVALID: its figures say nothing.
+
+        Of repeats every doubt counts, the worst of each kind; hints are on the one that is shown.
+        """
+        own = [] if self.invalid else advise(self.record)
+        if not self.repeats:
+            return own
+        found = [advice for _, advice in worst_of([row.advice for row in self._rows])]
+        doubts = [dataclasses.replace(advice, num_rows=1) for advice in found if advice.about]
+        return [*doubts, *(hint for hint in own if not hint.about)]
 
     @property
     def doubts(self) -> list[Advice]:

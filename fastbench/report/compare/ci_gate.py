@@ -29,6 +29,7 @@ EXIT_SLOWER: Final = 1
 EXIT_UNJUDGED: Final = UsageError.exit_code
 
 _NAMED: Final = 3
+_ALIKE_OR_ALLOWED: Final = "Measure them alike, or judge all the same with --allow-unlike."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +139,17 @@ def _judge_load(row: ComparedLoad, gates: Gates) -> tuple[int, list[str], list[s
         return EXIT_UNJUDGED, [f"It cannot be judged: {row.invalid[0]}. Measure again."], []
     if row.unlike and not gates.allow_unlike:
         names = ", ".join(difference.name for difference in row.unlike)
-        return EXIT_UNJUDGED, [f"It cannot be judged: the records differ in {names}."], []
+        why = f"It cannot be judged: the records differ in {names}."
+        return EXIT_UNJUDGED, [f"{why} {_ALIKE_OR_ALLOWED}"], []
     if gates.fail_accuracy and row.worse:
         return EXIT_WRONG, [f"{each}." for each in row.worse], []
+    if gates.fail_below is not None and not row.is_one_figure:
+        why = f"It cannot be judged: A and B have no figure in common ({row.figure})."
+        return (
+            EXIT_UNJUDGED,
+            [f"{why} Measure both in one --scenario, and both with --rate or both without."],
+            [],
+        )
     if gates.fail_below is None or row.speed is None:
         return 0, [], []
     low, high = row.interval or (row.speed, row.speed)
@@ -173,8 +182,7 @@ def _judge(comparison: PairComparison, gates: Gates) -> tuple[int, list[str]]:
     if comparison.word == UNLIKE and not gates.allow_unlike:
         names = ", ".join(difference.name for difference in comparison.unlike)
         return EXIT_UNJUDGED, [
-            f"It cannot be judged: the records differ in {names}. Measure them alike, or judge "
-            f"all the same with --allow-unlike."
+            f"It cannot be judged: the records differ in {names}. {_ALIKE_OR_ALLOWED}"
         ]
     code, why = 0, []
     if gates.fail_below is not None and (slow := slowdown(comparison, gates.fail_below)):

@@ -118,17 +118,29 @@ class ComparedLoad:
         ]
 
     @property
+    def is_one_figure(self) -> bool:
+        """Whether A and B have the same figure: no rate has a ratio to a latency."""
+        a, b = self.figures
+        return (a.name, a.unit) == (b.name, b.unit)
+
+    @property
+    def figure(self) -> str:
+        """What the figure is called, or the two that A and B have."""
+        a, b = self.figures
+        return a.name if self.is_one_figure else f"{a.name}, {b.name}"
+
+    @property
     def ratio(self) -> float | None:
         """B's figure over A's."""
         a, b = self.figures
-        return b.value / a.value if a.value and b.value else None
+        return b.value / a.value if a.value and b.value and self.is_one_figure else None
 
     @property
     def speed(self) -> float | None:
         """How many times as fast B is; 0 where it holds the limit at no rate and A does."""
         a, _ = self.figures
         if self.ratio is None:
-            return 0.0 if a.value and a.unit != "s" else None
+            return 0.0 if a.value and a.unit != "s" and self.is_one_figure else None
         return 1 / self.ratio if a.unit == "s" else self.ratio
 
     @property
@@ -170,7 +182,7 @@ class ComparedLoad:
         """The answer in one line: `p99 14.1 ms to 17.0 ms, 1.21x: slower`."""
         a, b = self.figures
         by = "" if self.ratio is None else f", {format_ratio(self.ratio)}"
-        return f"{a.name} {a.text} to {b.text}{by}: {self.verdict}"
+        return f"{self.figure} {a.text} to {b.text}{by}: {self.verdict}"
 
     def as_json(self) -> dict[str, Any]:
         """All of it in SI units, nothing rounded."""
@@ -179,7 +191,12 @@ class ComparedLoad:
             "configuration": self.label,
             "a": str(self.a.path),
             "b": str(self.b.path),
-            "figure": {"name": a.name, "unit": a.unit, "a": a.value, "b": b.value},
+            "figure": {
+                "name": self.figure,
+                "unit": a.unit if self.is_one_figure else None,
+                "a": a.value,
+                "b": b.value,
+            },
             "bounds": {"a": a.bounds, "b": b.bounds},
             "ratio": self.ratio,
             "speed": self.speed,
@@ -227,6 +244,16 @@ def pair_load(a: Sequence[LoadRow], b: Sequence[LoadRow]) -> LoadSet:
         left_a, left_b = ([x for x in left if id(x) not in taken] for left in (left_a, left_b))
         pairs += found
     return LoadSet(rows=_labelled(pairs), only_a=left_a, only_b=left_b)
+
+
+def differs_from_nearest(row: LoadRow, others: Iterable[LoadRow]) -> list[str]:
+    """What differs in the row of `others` that is most like this one."""
+    known = [FACTS[name] for name in (*naming.CONFIGURATION, *naming.UNDER_LOAD, "images")]
+    ways = (
+        [fact.heading for fact in known if fact.of(row.record) != fact.of(other.record)]
+        for other in others
+    )
+    return min(ways, key=len, default=[])
 
 
 def _labelled(pairs: Sequence[tuple[LoadRow, LoadRow]]) -> list[ComparedLoad]:

@@ -45,7 +45,7 @@ def cells_of(row: ComparedLoad) -> list[str]:
     """A row's cells, by `COLUMNS`."""
     a, b = row.figures
     ratio = NOT_AVAILABLE if row.ratio is None else format_ratio(row.ratio)
-    return [a.name, a.text, b.text, ratio, row.verdict + " !" * bool(row.worse)]
+    return [row.figure, a.text, b.text, ratio, row.verdict + " !" * bool(row.worse)]
 
 
 def alarms(found: LoadSet) -> list[str]:

@@ -25,7 +25,7 @@ from fastbench.core.errors import RecordError
 from fastbench.core.units import and_more, counted
 from fastbench.records.facts import FACTS, PREPROCESS
 from fastbench.records.naming import CONFIGURATION
-from fastbench.report.compare.load_comparison import LoadSet, pair_load
+from fastbench.report.compare.load_comparison import LoadSet, differs_from_nearest, pair_load
 from fastbench.report.read import read_rows, refusing_damage
 
 if TYPE_CHECKING:
@@ -137,6 +137,10 @@ def pair_sides(a: Side, b: Side, name_a: str, name_b: str) -> PairedSets:
             lone = found.only_a[0]
             differing = ", ".join(lone.differs_in)
             why = f": {lone.runs[0].path} differs from the nearest in {differing}"
+        elif under_load.only_a and under_load.only_b:
+            row = under_load.only_a[0]
+            differing = ", ".join(differs_from_nearest(row, under_load.only_b))
+            why = f": {row.path} differs from the nearest in {differing}"
         raise RecordError(
             f"No record in {name_a} has the configuration of one in {name_b}{why}. Name two "
             f"files, one of each."

@@ -15,8 +15,9 @@ from fastbench.report.plots.registry import PLOTS, draw
 from fastbench.report.plots.style import NothingToShowError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from fastbench.report.columns.column import Column
     from fastbench.report.sheet.table import Line, Sheet
 
 IMAGES: Final = "img-src data:; "
@@ -39,7 +40,7 @@ def section_of(sheet: Sheet) -> str:
             '<div class="scroll" role="region" aria-labelledby="under-load-title" tabindex="0">',
             "<table>",
             f"<thead><tr>{''.join(_heads(sheet))}</tr></thead>",
-            f"<tbody>{''.join(map(_row, sheet.lines))}</tbody>",
+            f"<tbody>{''.join(_row(line, sheet.columns) for line in sheet.lines)}</tbody>",
             "</table>",
             "</div>",
             *notes,
@@ -58,9 +59,9 @@ def _heads(sheet: Sheet) -> Iterator[str]:
         yield f'<th scope="col" class="plain{number}" title="{meaning}">{_text(column.title)}</th>'
 
 
-def _row(line: Line) -> str:
+def _row(line: Line, columns: Sequence[Column]) -> str:
     cells = []
-    for number, cell in enumerate(line.cells):
+    for number, (cell, column) in enumerate(zip(line.cells, columns, strict=True)):
         marks = "".join(
             f' <a class="mark-note" href="#{_MARK}{note.mark}">{note.mark}</a>'
             for note in line.footnotes
@@ -68,7 +69,7 @@ def _row(line: Line) -> str:
         )
         below = f'<span class="below">{_text(cell.detail)}</span>' if cell.detail else ""
         what = 'th scope="row"' if number == 0 else "td"
-        kind = ' class="number"' if isinstance(cell.value, int | float) or not cell.value else ""
+        kind = ' class="number"' if column.align == "right" else ""
         cells.append(f"<{what}{kind}>{_text(cell.text)}{marks}{below}</{what[:2]}>")
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -34,8 +34,10 @@ function addConditions() {
   const names = (name) => [...new Set((columns.get(name)?.values ?? []).filter((value) => value !== null))];
   const devices = names("device");
   const days = names("date").map((date) => date.slice(0, 10)).sort();
+  const numUnderLoad = byId("records").textContent.split("\n").length - numRows;
   byId("about").textContent = [
     counted(numRows, "record"),
+    ...(numUnderLoad ? [`${numUnderLoad} under load`] : []),
     ...["model", "loader", "device"].map((name) => counted(names(name).length, name)),
     days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`,
   ].join(" · ");

@@ -89,12 +89,12 @@ def _draw(shown: Sequence[LoadRecord], names: Sequence[str], places: Sequence[in
         axes.plot([1e3 * limit.seconds], [allowed], marker="o", markersize=6, color="black")
         axes.annotate(
             f"limit {limit}",
-            (1e3 * limit.seconds, 0),
-            xycoords=("data", "axes fraction"),  # at the bottom, where lines have mostly ended
-            xytext=(-4, 4),
+            (1e3 * limit.seconds, 1),
+            xycoords=("data", "axes fraction"),  # right of it, where no line is that holds it
+            xytext=(4, -4),
             textcoords="offset points",
-            ha="right",
-            va="bottom",
+            ha="left",
+            va="top",
             rotation=90,
             fontsize=8,
             bbox=lines.BEHIND,
