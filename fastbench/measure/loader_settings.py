@@ -21,7 +21,7 @@ from fastbench.records.fields import Settings  # noqa: TC001 - msgspec reads it
 from fastbench.records.speed import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fastbench.loaders.base import Setting
 
@@ -81,11 +81,6 @@ def search(
         for i in range(sizes[axis]):
             attempt((*centre[:axis], i, *centre[axis + 1 :]))
     return Found(trials[best()].settings, [*trials.values()], time.monotonic() - start)
-
-
-def fastest(trials: Iterable[Trial]) -> Trial:
-    """The first of the fastest."""
-    return max(trials, key=lambda trial: trial.images_per_s or 0.0)
 
 
 def _coarse(size: int) -> list[int]:

@@ -137,7 +137,7 @@ class _Opened:
 
 @contextlib.contextmanager
 def _here(workbench: Workbench, searched: Mapping[str, Setting] | None = None) -> Iterator[_Opened]:
-    """A side in this process; without the settings that another has `searched` it does so."""
+    """A side in this process. It takes the settings `searched` for another, or searches itself."""
     (name,) = workbench.config.models
     loader = workbench.config.timed_loader
     model, labels = workbench.load(name)

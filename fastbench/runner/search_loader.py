@@ -11,7 +11,7 @@ from fastbench.core.options import parse_loader_option
 from fastbench.loaders.base import GENERAL_OPTIONS, FactoryTraits
 from fastbench.loaders.guard import BrokenContractError, explained, kind_of, named
 from fastbench.measure.clock import make_clock
-from fastbench.measure.loader_settings import Found, fastest, search
+from fastbench.measure.loader_settings import Found, search
 from fastbench.measure.passes import sample_loader
 from fastbench.runner import kept
 from fastbench.runner.open_loader import open_loader
@@ -19,7 +19,6 @@ from fastbench.runner.open_loader import open_loader
 if TYPE_CHECKING:
     from fastbench.core.config import RunConfig
     from fastbench.loaders.base import Factory, LoaderSpec, Setting
-    from fastbench.records.speed import Trial
     from fastbench.runner.prepare import Workbench
 
 _TRIAL_S: Final = 1.0
@@ -57,13 +56,13 @@ def space_of(name: str, factory: Factory, spec: LoaderSpec) -> Mapping[str, Sequ
 
 
 def search_loader(
-    workbench: Workbench, name: str, spec: LoaderSpec, earlier: Sequence[Trial] = ()
+    workbench: Workbench, name: str, spec: LoaderSpec, earlier: Found | None = None
 ) -> tuple[LoaderSpec, Found | None]:
     """The loader's fastest settings, without those that the user gave.
 
-    They are searched for once for a run's folder: all its rows have the same. The trials of an
-    `earlier` search of this space are taken for it, where the folder has none. All ranks try the
-    same settings at the same time, and what counts is the sum of their throughputs.
+    They are searched for once for a run's folder: all its rows have the same. An `earlier` search
+    of this space is taken for it, where the folder has none. All ranks try the same settings at the
+    same time, and what counts is the sum of their throughputs.
     """
     config, factory = workbench.config, workbench.factories[name]
     if config.quick:
@@ -95,12 +94,12 @@ def search_loader(
 
     # The others' folder may be on another machine.
     found = ranks.of_first(kept.find(workbench.folder, depends_on, Found))
-    if found is None and _are_of(earlier, space):
-        found = Found(fastest(earlier).settings, [*earlier], 0.0)
-        kept.keep(workbench.folder, depends_on, found)
     if found is None:
-        workbench.progress.say(f"{name}: searching for its best settings")
-        found = search(space, measure)
+        if earlier is not None and _is_of(earlier, space):
+            found = earlier
+        else:
+            workbench.progress.say(f"{name}: searching for its best settings")
+            found = search(space, measure)
         if ranks.is_first:
             kept.keep(workbench.folder, depends_on, found)
     return spec.with_settings(found.settings), found
@@ -115,10 +114,10 @@ def _can_be_given(key: str, value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _are_of(trials: Sequence[Trial], space: Mapping[str, Sequence[Setting]]) -> bool:
-    """Whether there are trials, all of them of settings of a space."""
-    return bool(trials) and all(
+def _is_of(found: Found, space: Mapping[str, Sequence[Setting]]) -> bool:
+    """Whether all trials of a search are of settings of a space."""
+    return all(
         trial.settings.keys() == space.keys()
         and all(value in space[name] for name, value in trial.settings.items())
-        for trial in trials
+        for trial in found.trials
     )

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from fastbench.core.progress import Progress
     from fastbench.data.dataset import Skipped
     from fastbench.loaders.base import LoaderSpec, Setting
+    from fastbench.measure.loader_settings import Found
     from fastbench.models.base import LoadedModel
-    from fastbench.records.speed import Trial
 
 _THREADS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _DOUBLINGS: Final = 3
@@ -65,11 +65,11 @@ def describe(
     leave_out: Collection[Skipped] = (),
     *,
     objective: str,
-    loader_trials: Sequence[Trial] = (),
+    loader_search: Found | None = None,
 ) -> Iterator[Space]:
     """What may be tried; options that were given are not. Raises what no trial could do without.
 
-    `loader_trials` are those of the loader's own search, where a search goes on.
+    `loader_search` is the loader's own, where a search goes on.
     """
     workbench = Workbench(config, folder, tell, leave_out)
     with Watch(workbench.device.index) as watch:
@@ -79,14 +79,14 @@ def describe(
     model, _ = workbench.load(config.models[0])
     spec = workbench.spec(model, config.timed_loader)
     try:
-        default, found = search_loader(workbench, config.timed_loader, spec, loader_trials)
+        default, found = search_loader(workbench, config.timed_loader, spec, loader_search)
     except OutOfMemoryError as error:  # smaller batches may fit
         tell.note(f"{config.timed_loader}'s own search for its settings failed: {error}")
         default, found = spec, None
     yield Space(
         axes=tuple(_axes(workbench, model, spec, default, objective == LATENCY)),
         num_cores=num_cores(),
-        loader_trials=found.trials if found else [],
+        loader_search=found,
         device=workbench.gpus[0]["name"] if workbench.gpus else "the CPU",
         identity=workbench.manifest.identity,
         has_energy=gpu is not None and gpu.energy_j is not None,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import Progress
     from fastbench.data.dataset import Skipped
+    from fastbench.measure.loader_settings import Found
     from fastbench.records.record import FailedRow
-    from fastbench.records.speed import Trial
     from fastbench.runner.trials_file import Measured, Space
 
 
@@ -23,13 +23,13 @@ def describe(
     leave_out: Collection[Skipped] = (),
     *,
     objective: str,
-    loader_trials: Sequence[Trial] = (),
+    loader_search: Found | None = None,
 ) -> Iterator[Space]:
     """As `trial.describe`, which imports torch."""
     from fastbench.runner.trial import describe
 
     yield from describe(
-        config, folder, tell, leave_out, objective=objective, loader_trials=loader_trials
+        config, folder, tell, leave_out, objective=objective, loader_search=loader_search
     )
 
 

@@ -7,7 +7,7 @@ after each, whole, so a search that ends in whatever way goes on with all of the
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -22,9 +22,10 @@ from fastbench.core.errors import (
     os_errors_as,
 )
 from fastbench.core.reading import read_regular
+from fastbench.measure.loader_settings import Found  # noqa: TC001 - msgspec reads it
 from fastbench.measure.search import Parts
 from fastbench.records.fields import Amount, Count, Duration, Settings, Stored
-from fastbench.records.speed import Ceiling, Trial  # noqa: TC001 - msgspec reads it
+from fastbench.records.speed import Ceiling  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +41,8 @@ class Space:
     """What may be tried, and what the trials hold for: the device, and the images' identity.
 
     `has_energy` says whether the device counts its energy; loader and model share `num_cores`.
-    `loader_trials` are those of the loader's own search: the loader alone, with the default batch.
-    What it found is the default here.
+    `loader_search` is the loader's own: of the loader alone, with the default batch. What it found
+    is the default here.
     """
 
     axes: tuple[Axis, ...]
@@ -50,7 +51,7 @@ class Space:
     identity: str
     has_energy: bool
     environment: dict[str, Any]
-    loader_trials: list[Trial] = field(default_factory=list)
+    loader_search: Found | None = None
 
 
 class Measured(Stored, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ class Searched(Stored, frozen=True, kw_only=True):
     """What a search is about. `options` are those of a run, by field, as they were given.
 
     `axes` has the values of each setting, `default` the one of each without the search, which the
-    `loader_trials` of the loader's own search may have found.
+    loader's own, `loader_search`, may have found.
     """
 
     version: Count = _VERSION
@@ -97,7 +98,7 @@ class Searched(Stored, frozen=True, kw_only=True):
     options: dict[str, Any]
     axes: dict[str, list[bool | int | float | str | None]]
     default: Settings
-    loader_trials: list[Trial] = msgspec.field(default_factory=list)
+    loader_search: Found | None = None
     device: str
     identity: str
     environment: dict[str, Any]

@@ -42,14 +42,14 @@ from fastbench.runner.tuned_settings import as_changes, as_options
 from fastbench.runner.unread_files import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fastbench.core.command_options import TuneOptions
     from fastbench.core.config import RunConfig
     from fastbench.core.progress import RowProgress
     from fastbench.loaders.base import Setting
-    from fastbench.records.speed import Trial
+    from fastbench.measure.loader_settings import Found
 
 WINNER_FILE: Final = "winner.toml"
 TURN_PAIRS: Final = 12
@@ -94,7 +94,7 @@ class Tuning:
                 f"name another --output."
             )
         progress.say("loading torch")
-        self._space = self._describe(earlier.searched.loader_trials if earlier else [])
+        self._space = self._describe(earlier.searched.loader_search if earlier else None)
         if how.objective == "images-per-joule" and not self._space.has_energy:
             raise UsageError(
                 f"--objective images-per-joule needs a GPU that counts its energy, and "
@@ -108,9 +108,10 @@ class Tuning:
         if how.objective == LATENCY:
             progress.note("Batch latency grows with the batch: its size is not searched.")
         self._search = Search(self._space.axes, self._space.num_cores)
+        found = self._space.loader_search
         self._loaders = {
             self._search.place({**self.default, **trial.settings}): trial.images_per_s
-            for trial in self._space.loader_trials
+            for trial in (found.trials if found else [])
             if trial.images_per_s
         }
         searched = Searched(
@@ -122,7 +123,7 @@ class Tuning:
             options=dict(options),
             axes={axis.name: list(axis.values) for axis in self._space.axes},
             default=self.default,
-            loader_trials=self._space.loader_trials,
+            loader_search=found,
             device=self._space.device,
             identity=self._space.identity,
             environment=self._space.environment,
@@ -205,8 +206,7 @@ class Tuning:
             is_quick = self._config.quick or self._is_slow(winner)
             changes = tuple(as_changes(winner, self.loader, self.default))
             # What the loader's own search found is not searched for again.
-            names = {name for trial in self._space.loader_trials for name in trial.settings}
-            found = {name: x for name, x in self.default.items() if name in names}
+            found = self._space.loader_search.settings if self._space.loader_search else {}
             given = as_options(found, self.loader, self._config.loader_option)
             config = dataclasses.replace(self._config, **given, ab=changes, quick=is_quick)
             for row in ab_rows(config, self.folder, self._progress):
@@ -255,9 +255,9 @@ class Tuning:
 
     # ------------------------------------------------------------------------------- trials
 
-    def _describe(self, loader_trials: Sequence[Trial]) -> Space:
+    def _describe(self, loader_search: Found | None) -> Space:
         make_rows = functools.partial(
-            describe, objective=self._how.objective, loader_trials=loader_trials
+            describe, objective=self._how.objective, loader_search=loader_search
         )
         for found in self._unread.run_known(make_rows, self._config, self.loader):
             if isinstance(found, FailedRow):

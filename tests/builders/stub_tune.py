@@ -32,7 +32,7 @@ def describe(
     leave_out: Any = (),
     *,
     objective: str,
-    loader_trials: Any = (),
+    loader_search: Any = None,
 ) -> Iterator[Space]:
     axes = [THREADS] if objective == LATENCY else [BATCHES, THREADS, PREFETCH]
     given = [axis for axis in axes if getattr(config, axis.name, None) is None]

@@ -11,8 +11,9 @@ from builders.plug_ins import PlugIn
 from fastbench.core.config import RunConfig
 from fastbench.core.cores import num_cores
 from fastbench.core.errors import LoaderError, OutOfMemoryError
-from fastbench.loaders.base import LoaderSpec, take_options
+from fastbench.loaders.base import LoaderSpec, Setting, take_options
 from fastbench.loaders.builtin.torchvision_tensor import TensorLoader
+from fastbench.measure.loader_settings import Found
 from fastbench.records.speed import Ceiling, Trial
 from fastbench.runner import search_loader, trial
 from fastbench.runner.objective import LATENCY, THROUGHPUT
@@ -107,13 +108,20 @@ def described(config: RunConfig, folder: Path, tell: Any = None) -> Space:
     return space
 
 
+def does_not_fit(*_: object) -> None:
+    raise OutOfMemoryError("It does not fit. Use less.")
+
+
 def test_the_default_is_what_a_run_searches_for(
     searched: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = described(searched, tmp_path)
     default = {x.name: x.values[x.default] for x in space.axes}
     assert (default["num_threads"], default["prefetch"]) == (1, 4)
-    rates = {(x.settings["num_threads"], x.settings["prefetch"]) for x in space.loader_trials}
+    assert space.loader_search is not None
+    rates = {
+        (x.settings["num_threads"], x.settings["prefetch"]) for x in space.loader_search.trials
+    }
     assert rates == {*itertools.product((1, 2, 3), (2, 3, 4))}
     # A search that goes on has the same default, at once.
     monkeypatch.setattr(search_loader, "sample_loader", None)
@@ -134,7 +142,7 @@ def test_what_is_not_searched_for_by_a_run(
     tmp_path: Path,
 ) -> None:
     space = described(dataclasses.replace(searched, **change), tmp_path)
-    assert space.loader_trials == []
+    assert space.loader_search is None
     found = {x.name: x.values[x.default] for x in space.axes}
     assert (found.get("num_threads"), found.get("prefetch")) == default
 
@@ -142,15 +150,12 @@ def test_what_is_not_searched_for_by_a_run(
 def test_a_default_batch_that_does_not_fit_is_not_the_end(
     searched: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> float:
-        raise OutOfMemoryError("It does not fit. Use less.")
-
-    monkeypatch.setattr(search_loader, "sample_loader", fail)
+    monkeypatch.setattr(search_loader, "sample_loader", does_not_fit)
     told: list[str] = []
     tell = Silent()
     tell.note = told.append
     space = described(searched, tmp_path, tell)
-    assert space.loader_trials == []
+    assert space.loader_search is None
     assert told == [
         "torchvision-tensor's own search for its settings failed: It does not fit. Use less."
     ]
@@ -220,13 +225,10 @@ def test_a_setting_that_the_loader_does_not_tell_of(quiet: RunConfig, tmp_path: 
 def test_a_default_batch_with_which_the_loader_does_not_open(
     quiet: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise OutOfMemoryError("It does not fit. Use less.")
-
-    monkeypatch.setattr(QuietLoader, "__init__", fail)
+    monkeypatch.setattr(QuietLoader, "__init__", does_not_fit)
     for is_quick in (False, True):
         space = described(dataclasses.replace(quiet, quick=is_quick), tmp_path)
-        assert space.loader_trials == []
+        assert space.loader_search is None
         assert space.axes[-1].values == (None, 1, 2, 3)
 
 
@@ -236,18 +238,21 @@ def test_a_search_that_goes_on_takes_its_own_trials(
     """A search that finds another default ended it, where what a folder has kept was gone."""
     space = described(searched, tmp_path / "a")
 
-    def go_on(folder: str, trials: list[Trial]) -> Space:
+    def go_on(folder: str, earlier: Found | None) -> Space:
         (tmp_path / folder).mkdir()
         (found,) = trial.describe(
-            searched, tmp_path / folder, Silent(), objective=THROUGHPUT, loader_trials=trials
+            searched, tmp_path / folder, Silent(), objective=THROUGHPUT, loader_search=earlier
         )
         return found
 
     monkeypatch.setattr(search_loader, "sample_loader", lambda *_: 7.0)
-    assert go_on("b", space.loader_trials) == space
+    assert go_on("b", space.loader_search) == space
     assert described(searched, tmp_path / "b") == space  # it is kept
-    others = [Trial(settings={"num_threads": 64, "prefetch": 2}, images_per_s=9.0)]
-    assert {x.images_per_s for x in go_on("c", others).loader_trials} == {7.0}
+    settings: dict[str, Setting] = {"num_threads": 64, "prefetch": 2}
+    other = Found(settings, [Trial(settings=settings, images_per_s=9.0)], 1.0)
+    anew = go_on("c", other).loader_search
+    assert anew is not None
+    assert {x.images_per_s for x in anew.trials} == {7.0}
 
 
 def test_the_model_has_the_cpu_time_that_the_loader_leaves() -> None:

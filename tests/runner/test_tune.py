@@ -17,6 +17,7 @@ from fastbench.core.command_options import TUNED
 from fastbench.core.config import OPTIONS, RunConfig
 from fastbench.core.errors import CrashError, DeviceError, LimitError, OutOfMemoryError
 from fastbench.core.options import flag
+from fastbench.measure.loader_settings import Found
 from fastbench.measure.search import Place, Search, Tried
 from fastbench.records.record import FailedRow
 from fastbench.records.speed import Trial
@@ -213,11 +214,12 @@ def test_the_default_is_what_the_loader_searched_for(
 ) -> None:
     """It is held against the winner, and told to the search."""
     rates = {1: 500.0, 2: 900.0, 3: None}
-    found = [Trial(settings={"num_threads": x}, images_per_s=y) for x, y in rates.items()]
+    trials = [Trial(settings={"num_threads": x}, images_per_s=y) for x, y in rates.items()]
+    found = Found({"num_threads": 2}, trials, 3.5)
 
     def describe(*args: Any, **how: Any) -> Iterator[Space]:
         for space in stub_tune.describe(*args, **how):
-            yield dataclasses.replace(space, loader_trials=found)
+            yield dataclasses.replace(space, loader_search=found)
 
     told = []
 
@@ -235,16 +237,16 @@ def test_the_default_is_what_the_loader_searched_for(
     assert config.batch_size is None
     assert "num-threads=1" in config.ab
     head = json.loads((tmp_path / "out/trials.jsonl").read_text().splitlines()[0])
-    assert [x["images_per_s"] for x in head["loader_trials"]] == [500.0, 900.0, None]
+    assert [x["images_per_s"] for x in head["loader_search"]["trials"]] == [500.0, 900.0, None]
     given: list[Any] = []
 
-    def listening(*args: Any, loader_trials: Any, **how: Any) -> Iterator[Space]:
-        given.extend(loader_trials)
+    def listening(*args: Any, loader_search: Any, **how: Any) -> Iterator[Space]:
+        given.append(loader_search)
         yield from describe(*args, **how)
 
     monkeypatch.setattr(tune, "describe", listening)
     assert main(["tune", "--resume", str(tmp_path / "out"), "--trials", "9"]) == 0
-    assert given == found
+    assert given == [found]
 
 
 @pytest.mark.parametrize(("batch_size", "is_quick"), [("4", False), ("64", True)])

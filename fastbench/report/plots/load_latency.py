@@ -90,15 +90,13 @@ def _draw(shown: Sequence[LoadRecord], names: Sequence[str], places: Sequence[in
         axes.annotate(
             f"limit {limit}",
             (1e3 * limit.seconds, 1),
-            xycoords=("data", "axes fraction"),  # right of it, where no line is that holds it
-            xytext=(4, -4),
+            xycoords=("data", "axes fraction"),  # above the axes, where no line is
+            xytext=(0, 2),
             textcoords="offset points",
             ha="left",
-            va="top",
-            rotation=90,
+            va="bottom",
+            rotation=15,  # those of limits that are near each other do not meet
             fontsize=8,
-            bbox=lines.BEHIND,
-            zorder=1.5,
         )
     axes.set_xlabel("query latency ms")
     axes.set_ylabel("share of queries that take longer")
